@@ -1,0 +1,39 @@
+//! Compressors with the kernel's parameters, and the same-filled test that precedes them.
+
+/// Why a block could not be decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// The block is not a valid stream of its format.
+    #[error("malformed {codec} block at input byte {at}")]
+    Malformed {
+        /// The codec that refused it.
+        codec: &'static str,
+        /// Offset of the first byte that does not fit the format.
+        at: usize,
+    },
+    /// The block is valid but does not decode to exactly the page.
+    #[error("{codec} block decodes to {got} bytes, the page has {want}")]
+    Length {
+        /// The codec that decoded it.
+        codec: &'static str,
+        /// Bytes it decodes to.
+        got: usize,
+        /// Bytes the caller wants.
+        want: usize,
+    },
+}
+
+/// One thread's compressor: its tables and contexts, reused from page to page.
+pub trait Compressor: Send {
+    /// Compresses the page `src` into `dst`.
+    ///
+    /// Returns the bytes written, or `None` when the result does not fit in `dst` (or, for encoders with a bound of
+    /// their own, is not smaller than what the kernel would store). `dst` may be scribbled on in both cases.
+    fn compress(&mut self, src: &[u8], dst: &mut [u8]) -> Option<usize>;
+
+    /// Decompresses `src`, which must fill `dst` exactly. Any bytes are safe to pass.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the block is malformed or has another length; `dst` may be scribbled on.
+    fn decompress(&mut self, src: &[u8], dst: &mut [u8]) -> Result<(), DecodeError>;
+}

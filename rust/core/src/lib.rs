@@ -1,0 +1,12 @@
+//! The core of kcompressd: Linux's asynchronous memory compression as plain steps on shared state.
+//!
+//! The system is written once, as actors whose steps know no driver; three drivers (live threads, virtual
+//! time, exhaustive exploration) run it. A module may use only those above it in `docs/design.md`'s layer
+//! table; a test of the repository checks the imports. This crate names neither Python nor pyo3.
+
+pub mod snapshot;
+pub mod sync;
+pub mod units;
+
+pub mod codec;
+pub mod folio;

@@ -1,0 +1,121 @@
+//! The concurrency seam: the only module that names std, loom or shuttle primitives.
+//!
+//! `--cfg kcompressd_loom` selects loom (exhaustive, models weak memory), `--cfg kcompressd_shuttle` selects
+//! shuttle (random schedules of whole runs), otherwise std. loom does not model `SeqCst` accesses: use
+//! `Acquire`/`Release` and an explicit [`fence`]. Loops that wait for another thread must call [`spin_loop`],
+//! which yields under both checkers.
+
+#[cfg(kcompressd_loom)]
+use loom as backend;
+#[cfg(kcompressd_shuttle)]
+use shuttle as backend;
+#[cfg(not(any(kcompressd_loom, kcompressd_shuttle)))]
+use std as backend;
+
+pub use backend::sync::Arc;
+pub use backend::sync::atomic::{AtomicBool, AtomicPtr, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+pub use backend::thread;
+
+use backend::sync as imp;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+/// A spin-wait hint; under loom and shuttle it yields to the scheduler, without which a spin never ends.
+#[inline]
+pub fn spin_loop() {
+    #[cfg(any(kcompressd_loom, kcompressd_shuttle))]
+    thread::yield_now();
+    #[cfg(not(any(kcompressd_loom, kcompressd_shuttle)))]
+    std::hint::spin_loop();
+}
+
+/// A guard of [`Mutex`].
+pub type MutexGuard<'a, T> = imp::MutexGuard<'a, T>;
+
+/// A mutex that a panicking holder does not poison.
+///
+/// A worker's panic ends the run: the live driver catches it, stops the others and keeps the counters, so
+/// the data behind the lock is read for the partial result and never used to go on.
+#[derive(Debug, Default)]
+pub struct Mutex<T>(imp::Mutex<T>);
+
+impl<T> Mutex<T> {
+    /// A mutex that holds `value`.
+    pub fn new(value: T) -> Self {
+        Self(imp::Mutex::new(value))
+    }
+
+    /// Waits for the lock.
+    #[inline]
+    pub fn lock(&self) -> MutexGuard<'_, T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A condition variable for [`Mutex`].
+#[derive(Debug, Default)]
+pub struct Condvar(imp::Condvar);
+
+impl Condvar {
+    /// A condition variable nobody waits on.
+    pub fn new() -> Self {
+        Self(imp::Condvar::new())
+    }
+
+    /// Releases the lock, sleeps until notified (or spuriously), takes the lock again.
+    pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+        self.0.wait(guard).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As [`Condvar::wait`], at most `timeout`; loom and shuttle have no clock and may sleep on.
+    pub fn wait_timeout<'a, T>(&self, guard: MutexGuard<'a, T>, timeout: Duration) -> MutexGuard<'a, T> {
+        self.0.wait_timeout(guard, timeout).unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Wakes every waiter.
+    pub fn notify_all(&self) {
+        self.0.notify_all();
+    }
+
+    /// Wakes one waiter.
+    pub fn notify_one(&self) {
+        self.0.notify_one();
+    }
+}
+
+/// An [`std::cell::UnsafeCell`] whose accesses loom can check: contents are reached through closures.
+#[derive(Debug, Default)]
+pub struct UnsafeCell<T>(
+    #[cfg(kcompressd_loom)] loom::cell::UnsafeCell<T>,
+    #[cfg(not(kcompressd_loom))] std::cell::UnsafeCell<T>,
+);
+
+impl<T> UnsafeCell<T> {
+    /// A cell that holds `value`.
+    pub fn new(value: T) -> Self {
+        #[cfg(kcompressd_loom)]
+        return Self(loom::cell::UnsafeCell::new(value));
+        #[cfg(not(kcompressd_loom))]
+        return Self(std::cell::UnsafeCell::new(value));
+    }
+
+    /// Hands out a shared pointer. Dereferencing it is the caller's unsafe act; loom reports a race with any
+    /// [`UnsafeCell::with_mut`].
+    #[inline]
+    pub fn with<R>(&self, f: impl FnOnce(*const T) -> R) -> R {
+        #[cfg(kcompressd_loom)]
+        return self.0.with(f);
+        #[cfg(not(kcompressd_loom))]
+        return f(self.0.get());
+    }
+
+    /// Hands out an exclusive pointer. Dereferencing it is the caller's unsafe act; loom reports a race with
+    /// any other access.
+    #[inline]
+    pub fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
+        #[cfg(kcompressd_loom)]
+        return self.0.with_mut(f);
+        #[cfg(not(kcompressd_loom))]
+        return f(self.0.get());
+    }
+}
