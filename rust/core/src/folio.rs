@@ -1,10 +1,116 @@
-//! What a folio is (stub: the state word and links follow).
+//! What a folio is: one 64-byte line with everything the hot path needs to know of a page.
+//!
+//! Who may touch which field when:
+//! - `word` changes only through [`StateWord::fire`];
+//! - `prev` and `next` belong to the LRU lock of the folio's node;
+//! - `slot` is written by whoever holds the folio isolated or locked, and by the fault that drops the copy;
+//! - `pool` belongs to the actor that queues the folio and then to the one that takes it from the queue;
+//! - `extra_refs` counts references beyond the isolator's and the swap cache's;
+//! - `memcg`, `node` and `order` never change.
 
-use crate::sync::AtomicU64;
+use crate::lifecycle::{State, StateWord, flag};
+use crate::snapshot::{Reader, Saved, Snapshot};
+use crate::sync::{AtomicU32, Ordering};
+use crate::units::NIL;
 
-/// One folio.
+/// One folio. Aligned to a cache line: bit 0 of its address is free for the queue's tag.
 #[repr(C, align(64))]
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Folio {
-    word: AtomicU64,
+    /// State, flags and sequence number.
+    pub word: StateWord,
+    prev: AtomicU32,
+    next: AtomicU32,
+    slot: AtomicU32,
+    pool: AtomicU32,
+    extra_refs: AtomicU32,
+    /// Index of the memory cgroup it is charged to.
+    pub memcg: u16,
+    /// The node its frame belongs to.
+    pub node: u8,
+    /// log2 of its size in base pages.
+    pub order: u8,
+}
+
+const _: () = assert!(cfg!(kcompressd_loom) || size_of::<Folio>() == 64);
+
+macro_rules! field {
+    ($get:ident, $set:ident, $doc:literal) => {
+        #[doc = concat!("Reads ", $doc)]
+        #[inline]
+        pub fn $get(&self) -> u32 {
+            // ORDERING: Relaxed: the field's owner (module doc) is ordered by its lock or by the state word.
+            self.$get.load(Ordering::Relaxed)
+        }
+
+        #[doc = concat!("Writes ", $doc)]
+        #[inline]
+        pub fn $set(&self, value: u32) {
+            // ORDERING: Relaxed: as for the reader.
+            self.$get.store(value, Ordering::Relaxed);
+        }
+    };
+}
+
+impl Folio {
+    /// A resident, mapped, dirty page that is on no list yet.
+    pub fn new(memcg: u16, node: u8) -> Self {
+        Self {
+            word: StateWord::new(State::Resident, flag::FRAME | flag::MAPPED | flag::DIRTY),
+            prev: AtomicU32::new(NIL),
+            next: AtomicU32::new(NIL),
+            slot: AtomicU32::new(NIL),
+            pool: AtomicU32::new(NIL),
+            extra_refs: AtomicU32::new(0),
+            memcg,
+            node,
+            order: 0,
+        }
+    }
+
+    field!(prev, set_prev, "the neighbour towards the list's head, or [`NIL`].");
+    field!(next, set_next, "the neighbour towards the list's tail, or [`NIL`].");
+    field!(slot, set_slot, "the swap slot, or [`NIL`].");
+    field!(pool, set_pool, "the zswap pool that a queued folio holds a reference to, or [`NIL`].");
+
+    /// Takes an extra reference (`folio_get`).
+    #[inline]
+    pub fn get(&self) {
+        // ORDERING: Relaxed: a count; who frees the folio looks at it after winning the state word.
+        self.extra_refs.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Drops an extra reference (`folio_put`).
+    #[inline]
+    pub fn put(&self) {
+        // ORDERING: Release: what was done under the reference precedes its end; pairs with `extra_refs`.
+        self.extra_refs.fetch_sub(1, Ordering::Release);
+    }
+
+    /// References beyond the isolator's and the swap cache's.
+    #[inline]
+    pub fn extra_refs(&self) -> u32 {
+        // ORDERING: Acquire: pairs with `put`.
+        self.extra_refs.load(Ordering::Acquire)
+    }
+}
+
+impl Snapshot for Folio {
+    fn save(&self, out: &mut Saved) {
+        self.word.save(out);
+        out.state.push(u64::from(self.prev()) << 32 | u64::from(self.next()));
+        out.state.push(u64::from(self.slot()) << 32 | u64::from(self.pool()));
+        out.state.push(u64::from(self.extra_refs()));
+    }
+
+    fn restore(&self, from: &mut Reader<'_>) {
+        self.word.restore(from);
+        let (links, copy, refs) = (from.state(), from.state(), from.state());
+        self.set_prev((links >> 32) as u32);
+        self.set_next(links as u32);
+        self.set_slot((copy >> 32) as u32);
+        self.set_pool(copy as u32);
+        // ORDERING: Relaxed: a restoring driver is alone.
+        self.extra_refs.store(refs as u32, Ordering::Relaxed);
+    }
 }

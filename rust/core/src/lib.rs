@@ -4,9 +4,10 @@
 //! time, exhaustive exploration) run it. A module may use only those above it in `docs/design.md`'s layer
 //! table; a test of the repository checks the imports. This crate names neither Python nor pyo3.
 
-pub mod snapshot;
-pub mod sync;
-pub mod units;
-
 pub mod codec;
 pub mod folio;
+pub mod lifecycle;
+pub mod snapshot;
+pub mod sync;
+pub mod trace;
+pub mod units;

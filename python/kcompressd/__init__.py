@@ -1,0 +1,1 @@
+"""kcompressd: a user-space laboratory of Linux's asynchronous memory compression."""

@@ -1,0 +1,294 @@
+//! The life of a page: states, events, the compiled table, and the one way to change a state word.
+//!
+//! The definition is Python's (`python/kcompressd/lifecycle.py`); [`generated`] holds its names and default table, and
+//! a system may be built with another table of the same names. A state word is one `u64`: state, flags, sequence number;
+//! [`StateWord::fire`] changes all of it in one compare-and-swap, and nothing else changes it. A step reads the guards
+//! that lie outside the word once and passes them in; `mapped` is in the word and is read in the same swap.
+
+pub mod generated;
+pub mod table;
+
+use crate::snapshot::{Reader, Saved, Snapshot};
+use crate::sync::{AtomicU64, Ordering};
+pub use generated::{Event, State, flag, guard};
+pub use table::{Row, Table, TableError};
+
+/// A value of the state word: bits 0..8 state, 8..24 flags, 32..64 sequence number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Word(u64);
+
+const FLAGS_SHIFT: u32 = 8;
+const SEQ_SHIFT: u32 = 32;
+
+impl Word {
+    /// A word with these parts.
+    pub const fn new(state: State, flags: u16, seq: u32) -> Self {
+        Self(state as u64 | (flags as u64) << FLAGS_SHIFT | (seq as u64) << SEQ_SHIFT)
+    }
+
+    /// The state.
+    #[inline]
+    pub fn state(self) -> State {
+        State::ALL[(self.0 & 0xff) as usize]
+    }
+
+    /// The flags ([`flag`]).
+    #[inline]
+    pub const fn flags(self) -> u16 {
+        (self.0 >> FLAGS_SHIFT) as u16
+    }
+
+    /// Events fired so far.
+    #[inline]
+    pub const fn seq(self) -> u32 {
+        (self.0 >> SEQ_SHIFT) as u32
+    }
+
+    /// Whether every flag of `mask` is set.
+    #[inline]
+    pub const fn has(self, mask: u16) -> bool {
+        self.flags() & mask == mask
+    }
+}
+
+/// Flags that an event sets and clears, and those that must hold for it to be tried at all.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Change {
+    /// Set with the event.
+    pub set: u16,
+    /// Cleared with the event.
+    pub clear: u16,
+    /// Flags that must be clear beforehand (a trylock asks for [`flag::LOCKED`]).
+    pub unless: u16,
+    /// Flags that must be set beforehand.
+    pub only: u16,
+}
+
+impl Change {
+    /// Changes no flag.
+    pub const NONE: Self = Self { set: 0, clear: 0, unless: 0, only: 0 };
+
+    /// Sets `set` and clears `clear`.
+    pub const fn flags(set: u16, clear: u16) -> Self {
+        Self { set, clear, ..Self::NONE }
+    }
+
+    /// The same, tried only while every flag of `unless` is clear.
+    pub const fn unless(self, unless: u16) -> Self {
+        Self { unless, ..self }
+    }
+
+    /// The same, tried only while every flag of `only` is set.
+    pub const fn only(self, only: u16) -> Self {
+        Self { only, ..self }
+    }
+}
+
+/// What became of an event.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fire {
+    /// It happened.
+    Done(Fired),
+    /// A flag of [`Change::unless`] was set or one of [`Change::only`] clear; nothing happened.
+    Refused(Word),
+}
+
+/// An event that happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fired {
+    /// The word before.
+    pub from: Word,
+    /// The word after.
+    pub to: Word,
+    /// The guard bits that its row read.
+    pub guards: u8,
+}
+
+/// An event that the law does not permit. Nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("page {page}: {} in state {} by {}: {}", .event.name(), .state.name(), actor_name(*.actor), .reason)]
+pub struct ProtocolViolation {
+    /// The page (folio index).
+    pub page: u32,
+    /// The state it is in.
+    pub state: State,
+    /// The event that was tried.
+    pub event: Event,
+    /// The actor that tried it.
+    pub actor: u16,
+    /// What the law says.
+    pub reason: Breach,
+}
+
+/// Which part of the law an event would break.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Breach {
+    /// The table has no such edge.
+    #[error("the lifecycle has no such transition under guards {0:#04x}")]
+    NoEdge(u8),
+    /// The state it leads to does not permit the flags.
+    #[error("state {} does not permit flags {}", .0.name(), flag_names(*.1))]
+    Flags(State, FlagSet),
+}
+
+/// Flags, for messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlagSet(pub u16);
+
+fn flag_names(flags: FlagSet) -> String {
+    let held: Vec<_> =
+        flag::NAMES.iter().enumerate().filter(|(bit, _)| flags.0 >> bit & 1 == 1).map(|(_, n)| *n).collect();
+    held.join("|")
+}
+
+/// Actor ids: a kind in the high byte, a number in the low byte.
+pub mod actor {
+    /// kswapd of a node.
+    pub const KSWAPD: u16 = 0x0100;
+    /// A kcompressd thread.
+    pub const KCOMPRESSD: u16 = 0x0200;
+    /// An application thread.
+    pub const APP: u16 = 0x0300;
+    /// The swap device's completion side.
+    pub const DEVICE: u16 = 0x0400;
+    /// zswap's shrink worker.
+    pub const SHRINK: u16 = 0x0500;
+    /// A script that drives step by step.
+    pub const SCRIPT: u16 = 0x0600;
+}
+
+/// The name of an actor id as traces and messages show it.
+pub fn actor_name(id: u16) -> String {
+    let number = id & 0xff;
+    match id & 0xff00 {
+        actor::KSWAPD => format!("kswapd{number}"),
+        actor::KCOMPRESSD => format!("kcompressd{number}"),
+        actor::APP => format!("app{number}"),
+        actor::DEVICE => format!("swapdev{number}"),
+        actor::SHRINK => format!("shrink_worker{number}"),
+        actor::SCRIPT => "script".into(),
+        _ => format!("actor{id}"),
+    }
+}
+
+/// The state word of one page.
+#[derive(Debug)]
+pub struct StateWord(AtomicU64);
+
+impl StateWord {
+    /// A page in `state` with `flags`, no event yet.
+    pub fn new(state: State, flags: u16) -> Self {
+        Self(AtomicU64::new(Word::new(state, flags, 0).0))
+    }
+
+    /// The word now.
+    #[inline]
+    pub fn load(&self) -> Word {
+        // ORDERING: Acquire pairs with the swap in `fire`: who sees a state sees what its actor did before it.
+        Word(self.0.load(Ordering::Acquire))
+    }
+
+    /// Fires `event` under `guards` (the bits outside the word) with the flags of `change`, in one swap.
+    ///
+    /// # Errors
+    /// `(word, breach)` when the law has no such edge or the new state does not permit the flags; nothing changed.
+    #[inline]
+    pub fn fire(&self, table: &Table, event: Event, guards: u8, change: Change) -> Result<Fire, (Word, Breach)> {
+        let mut now = self.load();
+        loop {
+            if now.flags() & change.unless != 0 || now.flags() & change.only != change.only {
+                return Ok(Fire::Refused(now));
+            }
+            let held = if now.has(flag::MAPPED) { guards | guard::MAPPED } else { guards & !guard::MAPPED };
+            let Some((to, read)) = table.next(event, now.state(), held) else {
+                return Err((now, Breach::NoEdge(held)));
+            };
+            let flags = now.flags() & !change.clear | change.set;
+            if !table.permits(to, flags) {
+                return Err((now, Breach::Flags(to, FlagSet(flags))));
+            }
+            let next = Word::new(to, flags, now.seq().wrapping_add(1));
+            // ORDERING: AcqRel: Release publishes what this actor did to the page, Acquire (also on failure) takes what
+            // the last actor did; pairs with itself and with `load`.
+            match self.0.compare_exchange_weak(now.0, next.0, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return Ok(Fire::Done(Fired { from: now, to: next, guards: read })),
+                Err(seen) => now = Word(seen),
+            }
+        }
+    }
+}
+
+impl Snapshot for StateWord {
+    fn save(&self, out: &mut Saved) {
+        let word = self.load().0;
+        out.state.push(word & u64::from(u32::MAX));
+        out.counters.push(word >> SEQ_SHIFT);
+    }
+
+    fn restore(&self, from: &mut Reader<'_>) {
+        let word = from.state() | from.counter() << SEQ_SHIFT;
+        // ORDERING: Relaxed: a restoring driver is alone.
+        self.0.store(word, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RESIDENT: u16 = flag::FRAME | flag::LRU | flag::MAPPED | flag::DIRTY;
+
+    #[test]
+    fn an_edge_changes_state_flags_and_sequence_at_once() {
+        let word = StateWord::new(State::Resident, RESIDENT);
+        let fire = word.fire(&Table::default(), Event::Isolate, 0, Change::flags(0, flag::LRU)).unwrap();
+        let Fire::Done(fired) = fire else { panic!("{fire:?}") };
+        assert_eq!((fired.to.state(), fired.to.seq()), (State::Isolated, 1));
+        assert!(!word.load().has(flag::LRU));
+    }
+
+    #[test]
+    fn a_missing_edge_and_a_forbidden_flag_change_nothing() {
+        let word = StateWord::new(State::Resident, RESIDENT);
+        let before = word.load();
+        let table = Table::default();
+        assert_eq!(word.fire(&table, Event::Queue, 0, Change::NONE), Err((before, Breach::NoEdge(guard::MAPPED))));
+        let kept_lru = word.fire(&table, Event::Isolate, 0, Change::NONE);
+        assert!(matches!(kept_lru, Err((_, Breach::Flags(State::Isolated, _)))), "{kept_lru:?}");
+        assert_eq!(word.load(), before);
+    }
+
+    #[test]
+    fn a_held_flag_refuses_without_a_violation() {
+        let word = StateWord::new(State::Compressed, flag::FRAME | flag::SWAPCACHE | flag::LRU | flag::LOCKED);
+        let fire = word.fire(&Table::default(), Event::Isolate, 0, Change::flags(0, flag::LRU).unless(flag::LOCKED));
+        assert_eq!(fire, Ok(Fire::Refused(word.load())));
+    }
+
+    #[test]
+    fn a_saved_word_comes_back() {
+        let word = StateWord::new(State::Resident, RESIDENT);
+        let _ = word.fire(&Table::default(), Event::Isolate, 0, Change::flags(0, flag::LRU)).unwrap();
+        let mut saved = Saved::default();
+        word.save(&mut saved);
+        let other = StateWord::new(State::Freed, 0);
+        other.restore(&mut saved.reader());
+        assert_eq!(other.load(), word.load());
+    }
+
+    #[test]
+    fn a_violation_names_page_event_state_and_actor() {
+        let reason = Breach::NoEdge(0);
+        let violation = ProtocolViolation {
+            page: 7,
+            state: State::Resident,
+            event: Event::Compress,
+            actor: actor::KCOMPRESSD + 1,
+            reason,
+        };
+        let text =
+            "page 7: compress in state resident by kcompressd1: the lifecycle has no such transition under guards 0x00";
+        assert_eq!(violation.to_string(), text);
+    }
+}
