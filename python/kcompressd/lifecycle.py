@@ -152,6 +152,7 @@ EDGES: tuple[Edge, ...] = (
     Edge("isolate", "resident", "isolated", "", "a scan takes 32 from the inactive tail"),
     *_same("isolate", (*_ON_A_LIST, "redirtied", "resident_swapcache"), "a later scan meets it where it is"),
     Edge("putback", "isolated", "resident", "", "kept: it goes back unharmed"),
+    *_same("putback", ("resident",), "folio_add_lru() after a fault"),
     *_same("putback", (*_ON_A_LIST, "activated", "redirtied", "resident_swapcache"), "the scan is done with it"),
     Edge("pageout", "isolated", "unmapped", "", "the first look: slot, swap cache, unmap"),
     Edge("pageout", "redirtied", "unmapped", "", "a failed write is tried again"),

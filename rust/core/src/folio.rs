@@ -9,6 +9,7 @@
 //! - `memcg`, `node` and `order` never change.
 
 use crate::lifecycle::{State, StateWord, flag};
+use crate::list::Links;
 use crate::snapshot::{Reader, Saved, Snapshot};
 use crate::sync::{AtomicU32, Ordering};
 use crate::units::NIL;
@@ -92,6 +93,24 @@ impl Folio {
     pub fn extra_refs(&self) -> u32 {
         // ORDERING: Acquire: pairs with `put`.
         self.extra_refs.load(Ordering::Acquire)
+    }
+}
+
+impl Links for Folio {
+    fn prev(&self) -> u32 {
+        self.prev()
+    }
+
+    fn next(&self) -> u32 {
+        self.next()
+    }
+
+    fn set_prev(&self, index: u32) {
+        self.set_prev(index);
+    }
+
+    fn set_next(&self, index: u32) {
+        self.set_next(index);
     }
 }
 

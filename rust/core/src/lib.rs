@@ -5,9 +5,16 @@
 //! table; a test of the repository checks the imports. This crate names neither Python nor pyo3.
 
 pub mod codec;
+pub mod design;
 pub mod folio;
+pub mod frames;
 pub mod lifecycle;
+pub mod list;
+pub mod memcg;
+pub mod node;
 pub mod snapshot;
+pub mod stats;
+pub mod swap;
 pub mod sync;
 pub mod trace;
 pub mod units;

@@ -255,7 +255,7 @@ pub mod guard {
 }
 
 /// The rows of the default table.
-pub const ROWS: [Row; 87] = [
+pub const ROWS: [Row; 88] = [
     Row { event: 0, from: 0, require_mask: 0, require_value: 0, to: 1 },
     Row { event: 0, from: 3, require_mask: 0, require_value: 0, to: 3 },
     Row { event: 0, from: 4, require_mask: 0, require_value: 0, to: 4 },
@@ -265,6 +265,7 @@ pub const ROWS: [Row; 87] = [
     Row { event: 0, from: 10, require_mask: 0, require_value: 0, to: 10 },
     Row { event: 0, from: 13, require_mask: 0, require_value: 0, to: 13 },
     Row { event: 0, from: 15, require_mask: 0, require_value: 0, to: 15 },
+    Row { event: 1, from: 0, require_mask: 0, require_value: 0, to: 0 },
     Row { event: 1, from: 1, require_mask: 0, require_value: 0, to: 0 },
     Row { event: 1, from: 3, require_mask: 0, require_value: 0, to: 3 },
     Row { event: 1, from: 4, require_mask: 0, require_value: 0, to: 4 },

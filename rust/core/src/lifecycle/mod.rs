@@ -62,11 +62,13 @@ pub struct Change {
     pub unless: u16,
     /// Flags that must be set beforehand.
     pub only: u16,
+    /// The state it must be in beforehand; any that has the edge if `None`.
+    pub state: Option<State>,
 }
 
 impl Change {
     /// Changes no flag.
-    pub const NONE: Self = Self { set: 0, clear: 0, unless: 0, only: 0 };
+    pub const NONE: Self = Self { set: 0, clear: 0, unless: 0, only: 0, state: None };
 
     /// Sets `set` and clears `clear`.
     pub const fn flags(set: u16, clear: u16) -> Self {
@@ -82,6 +84,15 @@ impl Change {
     pub const fn only(self, only: u16) -> Self {
         Self { only, ..self }
     }
+
+    /// The same, tried only while the page is in `state`: for an actor that another may have outrun.
+    pub const fn in_state(self, state: State) -> Self {
+        Self { state: Some(state), ..self }
+    }
+
+    fn admits(&self, now: Word) -> bool {
+        now.flags() & self.unless == 0 && now.has(self.only) && self.state.is_none_or(|s| s == now.state())
+    }
 }
 
 /// What became of an event.
@@ -90,7 +101,7 @@ impl Change {
 pub enum Fire {
     /// It happened.
     Done(Fired),
-    /// A flag of [`Change::unless`] was set or one of [`Change::only`] clear; nothing happened.
+    /// The page was not as [`Change`] wants it (flags, state); nothing happened.
     Refused(Word),
 }
 
@@ -197,7 +208,7 @@ impl StateWord {
     pub fn fire(&self, table: &Table, event: Event, guards: u8, change: Change) -> Result<Fire, (Word, Breach)> {
         let mut now = self.load();
         loop {
-            if now.flags() & change.unless != 0 || now.flags() & change.only != change.only {
+            if !change.admits(now) {
                 return Ok(Fire::Refused(now));
             }
             let held = if now.has(flag::MAPPED) { guards | guard::MAPPED } else { guards & !guard::MAPPED };

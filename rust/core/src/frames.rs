@@ -1,0 +1,98 @@
+//! The page frames of a live system: one mapping, frame `i` belongs to page `i`.
+//!
+//! Who may touch a frame is the lifecycle's business: a frame is written only by the actor that fired `fault` or `shrink`
+//! (the page is in no one else's hands until `load` or the end of the write) and read by the actor that compresses or
+//! writes it. Virtual and explore systems have no frames.
+
+use std::io;
+use std::ptr::NonNull;
+
+/// What a frame is filled with before a load, so that nothing survives a reclaim by accident.
+pub const POISON: u8 = 0xaa;
+
+/// All frames.
+#[derive(Debug)]
+pub struct Frames {
+    base: NonNull<u8>,
+    pages: usize,
+    page_size: usize,
+}
+
+// SAFETY: the mapping is plain memory; `page` and `page_mut` are unsafe and say who may call them.
+unsafe impl Send for Frames {}
+// SAFETY: as for Send.
+unsafe impl Sync for Frames {}
+
+impl Frames {
+    /// Frames holding a copy of `contents`, `page_size` bytes each.
+    ///
+    /// # Errors
+    /// The system's error when the mapping is refused.
+    ///
+    /// # Panics
+    /// If `contents` is not a whole number of pages; callers check that first and name the file.
+    pub fn from_bytes(contents: &[u8], page_size: usize) -> io::Result<Self> {
+        assert!(contents.len().is_multiple_of(page_size), "{} bytes are not whole pages", contents.len());
+        let frames = Self::map(contents.len() / page_size, page_size)?;
+        // SAFETY: the mapping has `contents.len()` bytes, is new and so nobody else's.
+        unsafe { std::ptr::copy_nonoverlapping(contents.as_ptr(), frames.base.as_ptr(), contents.len()) };
+        Ok(frames)
+    }
+
+    fn map(pages: usize, page_size: usize) -> io::Result<Self> {
+        let bytes = (pages * page_size).max(page_size);
+        let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: a fresh anonymous mapping aliases nothing.
+        let base = unsafe { libc::mmap(std::ptr::null_mut(), bytes, protection, flags, -1, 0) };
+        if base == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: advice on our own mapping; a refusal changes nothing.
+        unsafe { libc::madvise(base, bytes, libc::MADV_HUGEPAGE) };
+        let base = NonNull::new(base.cast()).expect("mmap returns no null without MAP_FIXED");
+        Ok(Self { base, pages, page_size })
+    }
+
+    /// Frames there are.
+    pub fn len(&self) -> usize {
+        self.pages
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.pages == 0
+    }
+
+    fn at(&self, page: u32) -> *mut u8 {
+        assert!((page as usize) < self.pages, "frame {page} of {}", self.pages);
+        self.base.as_ptr().wrapping_add(page as usize * self.page_size)
+    }
+
+    /// The contents of frame `page`.
+    ///
+    /// # Safety
+    /// No one may write the frame meanwhile: the caller holds the page in a state (unmapped, queued, compressing,
+    /// writing back) in which only a `shrink` or `fault` winner writes, and it is neither; or every actor has stopped.
+    pub unsafe fn page(&self, page: u32) -> &[u8] {
+        // SAFETY: in bounds (`at`), initialised by the kernel, and not written meanwhile (caller).
+        unsafe { std::slice::from_raw_parts(self.at(page), self.page_size) }
+    }
+
+    /// The contents of frame `page`, to write.
+    ///
+    /// # Safety
+    /// The caller fired `fault` or `shrink` for the page and has not handed it on.
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn page_mut(&self, page: u32) -> &mut [u8] {
+        // SAFETY: in bounds (`at`) and exclusively the caller's.
+        unsafe { std::slice::from_raw_parts_mut(self.at(page), self.page_size) }
+    }
+}
+
+impl Drop for Frames {
+    fn drop(&mut self) {
+        let bytes = (self.pages * self.page_size).max(self.page_size);
+        // SAFETY: our own mapping, and `self` is the last to know it.
+        unsafe { libc::munmap(self.base.as_ptr().cast(), bytes) };
+    }
+}

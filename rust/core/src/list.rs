@@ -1,0 +1,155 @@
+//! A doubly linked list of indices whose links live in the elements, as the kernel's `list_head`.
+//!
+//! The list itself is plain data under its owner's lock; an element's links belong to that lock.
+
+use crate::snapshot::{Reader, Saved};
+use crate::units::NIL;
+
+/// An element that can be on one [`List`] at a time.
+pub trait Links {
+    /// The neighbour towards the head.
+    fn prev(&self) -> u32;
+    /// The neighbour towards the tail.
+    fn next(&self) -> u32;
+    /// Sets the neighbour towards the head.
+    fn set_prev(&self, index: u32);
+    /// Sets the neighbour towards the tail.
+    fn set_next(&self, index: u32);
+}
+
+/// Head, tail and length. `len == 0` exactly when both ends are [`NIL`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct List {
+    head: u32,
+    tail: u32,
+    len: u32,
+}
+
+impl Default for List {
+    fn default() -> Self {
+        Self { head: NIL, tail: NIL, len: 0 }
+    }
+}
+
+impl List {
+    /// Elements on the list.
+    pub fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// Whether nothing is on it.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The element at the tail, where reclaim looks.
+    pub fn tail(&self) -> Option<u32> {
+        (self.tail != NIL).then_some(self.tail)
+    }
+
+    /// Adds `index`, which is on no list, at the head.
+    pub fn add_head<L: Links>(&mut self, elements: &[L], index: u32) {
+        let element = &elements[index as usize];
+        element.set_prev(NIL);
+        element.set_next(self.head);
+        match elements.get(self.head as usize) {
+            Some(head) => head.set_prev(index),
+            None => self.tail = index,
+        }
+        self.head = index;
+        self.len += 1;
+    }
+
+    /// Adds `index`, which is on no list, at the tail.
+    pub fn add_tail<L: Links>(&mut self, elements: &[L], index: u32) {
+        let element = &elements[index as usize];
+        element.set_next(NIL);
+        element.set_prev(self.tail);
+        match elements.get(self.tail as usize) {
+            Some(tail) => tail.set_next(index),
+            None => self.head = index,
+        }
+        self.tail = index;
+        self.len += 1;
+    }
+
+    /// Takes `index` off this list.
+    pub fn del<L: Links>(&mut self, elements: &[L], index: u32) {
+        let element = &elements[index as usize];
+        match elements.get(element.prev() as usize) {
+            Some(prev) => prev.set_next(element.next()),
+            None => self.head = element.next(),
+        }
+        match elements.get(element.next() as usize) {
+            Some(next) => next.set_prev(element.prev()),
+            None => self.tail = element.prev(),
+        }
+        element.set_prev(NIL);
+        element.set_next(NIL);
+        self.len -= 1;
+    }
+
+    /// The elements from tail to head.
+    pub fn from_tail<'a, L: Links>(&self, elements: &'a [L]) -> impl Iterator<Item = u32> + use<'a, L> {
+        let first = (self.tail != NIL).then_some(self.tail);
+        std::iter::successors(first, |&i| Some(elements[i as usize].prev()).filter(|&p| p != NIL))
+    }
+
+    /// Appends the ends to a snapshot; the links are the elements'.
+    pub fn save(&self, out: &mut Saved) {
+        out.state.push(u64::from(self.head) << 32 | u64::from(self.tail));
+        out.state.push(u64::from(self.len));
+    }
+
+    /// Takes the ends back.
+    pub fn restore(&mut self, from: &mut Reader<'_>) {
+        let ends = from.state();
+        *self = Self { head: (ends >> 32) as u32, tail: ends as u32, len: from.state() as u32 };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+    use std::collections::VecDeque;
+
+    #[derive(Default)]
+    struct Node(Cell<u32>, Cell<u32>);
+
+    impl Links for Node {
+        fn prev(&self) -> u32 {
+            self.0.get()
+        }
+        fn next(&self) -> u32 {
+            self.1.get()
+        }
+        fn set_prev(&self, index: u32) {
+            self.0.set(index);
+        }
+        fn set_next(&self, index: u32) {
+            self.1.set(index);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn it_is_a_deque(ops in proptest::collection::vec((0u32..8, 0u8..3), 0..60)) {
+            let nodes: Vec<Node> = (0..8).map(|_| Node::default()).collect();
+            let (mut list, mut model) = (List::default(), VecDeque::new());
+            for (i, op) in ops {
+                let held = model.iter().position(|&x| x == i);
+                match (op, held) {
+                    (0, None) => { list.add_head(&nodes, i); model.push_front(i); }
+                    (1, None) => { list.add_tail(&nodes, i); model.push_back(i); }
+                    (2, Some(at)) => { list.del(&nodes, i); model.remove(at); }
+                    _ => {}
+                }
+                let order: Vec<u32> = list.from_tail(&nodes).collect();
+                proptest::prop_assert_eq!(order, model.iter().rev().copied().collect::<Vec<_>>());
+                proptest::prop_assert_eq!(list.len() as usize, model.len());
+                proptest::prop_assert_eq!(list.tail(), model.back().copied());
+            }
+        }
+    }
+}

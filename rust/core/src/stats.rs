@@ -1,0 +1,108 @@
+//! Counters with the kernel's names, kept per actor and added up by the driver: no counter is shared on a hot path.
+
+use crate::snapshot::{Reader, Saved};
+use std::ops::{Index, IndexMut};
+
+macro_rules! counters {
+    ($($variant:ident $name:literal $doc:literal,)*) => {
+        /// A counter of [`VmStat`]; each doc names the event it counts.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(usize)]
+        pub enum Vm {
+            $(#[doc = $doc] $variant,)*
+        }
+
+        impl Vm {
+            /// All of them, in the order of [`VmStat`].
+            pub const ALL: &'static [Vm] = &[$(Vm::$variant,)*];
+
+            /// The name in /proc/vmstat; `kcompressd_*` and `exit_*` are ours.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Vm::$variant => $name,)*
+                }
+            }
+        }
+    };
+}
+
+counters! {
+    PgscanKswapd "pgscan_kswapd" "Pages isolated by kswapd.",
+    PgscanAnon "pgscan_anon" "Anonymous pages isolated.",
+    PgstealKswapd "pgsteal_kswapd" "Pages freed by kswapd.",
+    PgstealAnon "pgsteal_anon" "Anonymous pages freed.",
+    Pgactivate "pgactivate" "Pages sent to the active list.",
+    Pgdeactivate "pgdeactivate" "Pages sent from the active to the inactive list.",
+    Pgrefill "pgrefill" "Pages scanned on the active list.",
+    Pgrotated "pgrotated" "Pages rotated to the inactive tail when their write ended.",
+    Pageoutrun "pageoutrun" "Passes of kswapd (balance_pgdat calls).",
+    NrVmscanWrite "nr_vmscan_write" "pageout() calls that got as far as swap_writeout(), whatever became of them.",
+    NrVmscanImmediateReclaim "nr_vmscan_immediate_reclaim" "Pages met under writeback that was meant to free them.",
+    Pgfault "pgfault" "Page faults.",
+    Pgmajfault "pgmajfault" "Faults that had to read the page back.",
+    Pswpin "pswpin" "Pages read from a swap device, zram included.",
+    Pswpout "pswpout" "Pages submitted to a swap device, zram included, failed ones too.",
+    Zswpin "zswpin" "Pages loaded from zswap.",
+    Zswpout "zswpout" "Pages stored in zswap.",
+    Zswpwb "zswpwb" "zswap entries written back to the device.",
+    SwpinZero "swpin_zero" "Zero-filled pages faulted back.",
+    SwpoutZero "swpout_zero" "Zero-filled pages that needed no write.",
+    KcompressdQueued "kcompressd_queued" "Pages handed to a kcompressd thread.",
+    KcompressdFull "kcompressd_full" "Pages that found their queue full.",
+    KcompressdDone "kcompressd_done" "Pages that a kcompressd thread finished, whatever became of them.",
+    KcompressdHead "kcompressd_head" "Queued pages that kswapd took from a full queue and finished itself.",
+    KcompressdWakeups "kcompressd_wakeups" "Times a sleeping kcompressd thread was woken.",
+    FaultWaits "fault_waits" "Faults that waited for the lock of a queued page.",
+    ExitQueued "exit_queued" "Looks that ended with the page queued and kept.",
+    ExitLocked "exit_locked" "Looks that found the page locked and kept it.",
+    ExitWriteback "exit_writeback" "Looks that found the page under writeback.",
+    ExitKept "exit_kept" "Looks that kept the page for another reason (dirty again, mapped again, referenced elsewhere).",
+}
+
+/// One actor's counters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VmStat([u64; Vm::ALL.len()]);
+
+impl Default for VmStat {
+    fn default() -> Self {
+        Self([0; Vm::ALL.len()])
+    }
+}
+
+impl Index<Vm> for VmStat {
+    type Output = u64;
+
+    fn index(&self, counter: Vm) -> &u64 {
+        &self.0[counter as usize]
+    }
+}
+
+impl IndexMut<Vm> for VmStat {
+    fn index_mut(&mut self, counter: Vm) -> &mut u64 {
+        &mut self.0[counter as usize]
+    }
+}
+
+impl VmStat {
+    /// Adds another actor's counters.
+    pub fn add(&mut self, other: &Self) {
+        for (mine, theirs) in self.0.iter_mut().zip(other.0) {
+            *mine += theirs;
+        }
+    }
+
+    /// Names and values in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Vm::ALL.iter().map(|&counter| (counter.name(), self[counter]))
+    }
+
+    /// Appends the counters to a snapshot (they never decide what happens next).
+    pub fn save(&self, out: &mut Saved) {
+        out.counters.extend_from_slice(&self.0);
+    }
+
+    /// Takes them back.
+    pub fn restore(&mut self, from: &mut Reader<'_>) {
+        self.0.fill_with(|| from.counter());
+    }
+}
