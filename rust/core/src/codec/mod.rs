@@ -1,5 +1,15 @@
 //! Compressors with the kernel's parameters, and the same-filled test that precedes them.
 
+pub mod deflate;
+pub mod lz4;
+pub mod lz4hc;
+pub mod same;
+pub mod spec;
+pub mod zstd;
+
+pub use same::{is_zero, same_filled};
+pub use spec::{CodecName, CodecSpec, SpecError};
+
 /// Why a block could not be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
