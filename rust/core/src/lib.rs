@@ -10,3 +10,5 @@ pub mod units;
 
 pub mod codec;
 pub mod folio;
+
+pub mod zsmalloc;
