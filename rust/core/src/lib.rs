@@ -18,3 +18,4 @@ pub mod swap;
 pub mod sync;
 pub mod trace;
 pub mod units;
+pub mod zsmalloc;

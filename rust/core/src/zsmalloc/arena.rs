@@ -1,0 +1,286 @@
+//! The memory behind a pool's bytes: chunks of 2 MiB from `mmap`, cut into runs of one zspage each.
+//!
+//! A [`Run`] *owns* its bytes: no two runs overlap, none is copied, and the chunk it was cut from stays mapped
+//! until the last run of it is dropped. That is why its slices are safe. A chunk is cut into runs of one
+//! length only, so that a run given back fits whoever asks next for that length.
+//!
+//! Resident size follows use: a run given back stays resident for the next taker, but when such runs of one
+//! length hold more than 1/32 of what is in use (and more than 128 KiB), the older half is returned to the
+//! system. Transparent huge pages are off here: one would make a few objects cost 2 MiB.
+
+use super::AllocError;
+use crate::sync::{Arc, Mutex};
+use std::ptr::NonNull;
+
+/// Bytes mapped at a time.
+pub const CHUNK_BYTES: usize = 2 << 20;
+/// Idle resident bytes of one run length that are always allowed.
+const IDLE_BYTES: usize = 128 << 10;
+
+/// One mapping, unmapped on drop.
+#[derive(Debug)]
+struct Chunk(NonNull<u8>);
+
+// SAFETY: a chunk is an address; the memory is reached through the runs cut from it, each exclusively owned.
+unsafe impl Send for Chunk {}
+// SAFETY: as above; a shared chunk gives no access to its bytes.
+unsafe impl Sync for Chunk {}
+
+impl Chunk {
+    /// Maps fresh zeroed memory that is not resident yet. The error is the `errno` of `mmap`.
+    fn map() -> Result<Self, i32> {
+        #[cfg(test)]
+        if tests::refused() {
+            return Err(libc::ENOMEM);
+        }
+        let (prot, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: an anonymous mapping at an address of the system's choice touches nothing that exists.
+        let base = unsafe { libc::mmap(std::ptr::null_mut(), CHUNK_BYTES, prot, flags, -1, 0) };
+        if base == libc::MAP_FAILED {
+            return Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(0));
+        }
+        let chunk = Self(NonNull::new(base.cast()).expect("mmap never returns page 0 unasked"));
+        advise(chunk.0, CHUNK_BYTES, libc::MADV_NOHUGEPAGE);
+        Ok(chunk)
+    }
+
+    /// Makes every page resident.
+    fn touch(&mut self) {
+        for page in (0..CHUNK_BYTES).step_by(crate::units::PAGE_SIZE) {
+            // SAFETY: `page` is inside the mapping, which nothing else uses while this value is exclusive.
+            let byte = unsafe { self.0.add(page) };
+            // SAFETY: as above; the byte is mapped writable.
+            unsafe { byte.write_volatile(0) };
+        }
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours, of this size, and no run of it is left: each holds an Arc of this chunk.
+        unsafe { libc::munmap(self.0.as_ptr().cast(), CHUNK_BYTES) };
+    }
+}
+
+/// Advice that may be refused: it changes what is resident, never what is stored.
+fn advise(base: NonNull<u8>, len_bytes: usize, advice: i32) {
+    debug_assert!([libc::MADV_NOHUGEPAGE, libc::MADV_DONTNEED].contains(&advice));
+    if !cfg!(miri) {
+        // SAFETY: the caller owns this range of a mapping of ours; neither advice makes an access invalid
+        // (MADV_DONTNEED zeroes the contents, which no reference of Rust's is looking at).
+        unsafe { libc::madvise(base.as_ptr().cast(), len_bytes, advice) };
+    }
+}
+
+/// The bytes of one zspage, exclusively owned.
+#[derive(Debug)]
+pub(super) struct Run {
+    base: NonNull<u8>,
+    len_bytes: usize,
+    /// Keeps the mapping alive.
+    _chunk: Arc<Chunk>,
+}
+
+// SAFETY: a run is the only owner of its bytes, so they may go with it to another thread.
+unsafe impl Send for Run {}
+// SAFETY: a shared run gives out shared slices only.
+unsafe impl Sync for Run {}
+
+impl Run {
+    /// All bytes of the run.
+    #[inline]
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: `base` starts `len_bytes` mapped, initialised (zeroed by the system) bytes that belong to this
+        // run alone and outlive it through `_chunk`; writing needs `&mut self`.
+        unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.len_bytes) }
+    }
+
+    /// All bytes of the run, to be written.
+    #[inline]
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `bytes`, and `&mut self` excludes every other reference.
+        unsafe { std::slice::from_raw_parts_mut(self.base.as_ptr(), self.len_bytes) }
+    }
+
+    /// Gives the memory back to the system; the contents become zero.
+    fn discard(runs: &mut [Self]) {
+        runs.sort_unstable_by_key(|run| run.base);
+        let adjacent = |a: &Self, b: &Self| a.base.addr().get() + a.len_bytes == b.base.addr().get();
+        for group in runs.chunk_by(adjacent) {
+            // Neighbouring runs may lie in neighbouring mappings; one call may cover several.
+            advise(group[0].base, group.len() * group[0].len_bytes, libc::MADV_DONTNEED);
+        }
+    }
+}
+
+/// Runs of one length.
+#[derive(Debug, Default)]
+struct Lane {
+    /// Given back and still resident; the last is taken first.
+    idle: Vec<Run>,
+    /// Returned to the system.
+    cold: Vec<Run>,
+    /// The chunk being cut, and how many bytes of it are.
+    chunk: Option<(Arc<Chunk>, usize)>,
+    in_use: usize,
+}
+
+impl Lane {
+    /// Cuts a run from the current chunk, if it still has room.
+    fn cut(&mut self, len_bytes: usize) -> Option<Run> {
+        let (chunk, cut) = self.chunk.as_mut().filter(|(_, cut)| cut + len_bytes <= CHUNK_BYTES)?;
+        // SAFETY: `cut + len_bytes` is inside the chunk.
+        let base = unsafe { chunk.0.add(*cut) };
+        *cut += len_bytes;
+        Some(Run { base, len_bytes, _chunk: chunk.clone() })
+    }
+
+    /// The idle runs that are too many: the older half, or none.
+    fn surplus(&mut self, len_bytes: usize) -> Vec<Run> {
+        let allowed = IDLE_BYTES.max(self.in_use * len_bytes / 32);
+        let surplus = if self.idle.len() * len_bytes > allowed { self.idle.len().div_ceil(2) } else { 0 };
+        self.idle.drain(..surplus).collect()
+    }
+}
+
+/// Where a pool's runs come from. Lock order: a class, then a lane, then `spare`.
+#[derive(Debug)]
+pub(super) struct Arena {
+    page_size: usize,
+    /// By pages in a run, from 1.
+    lanes: Box<[Mutex<Lane>]>,
+    /// Chunks made resident ahead of time.
+    spare: Mutex<Vec<Chunk>>,
+}
+
+impl Arena {
+    /// An arena for runs of at most `max_pages`; maps nothing yet.
+    pub fn new(page_size: usize, max_pages: usize) -> Self {
+        let lanes = (0..max_pages).map(|_| Mutex::default()).collect();
+        Self { page_size, lanes, spare: Mutex::default() }
+    }
+
+    /// Maps and touches at least `bytes`, rounded up to chunks, so that a timed phase meets no page fault.
+    /// Chunks go to run lengths as they ask: allow one chunk more for each length in use.
+    pub fn prefault(&self, bytes: usize) -> Result<(), AllocError> {
+        for _ in 0..bytes.div_ceil(CHUNK_BYTES) {
+            let mut chunk =
+                Chunk::map().map_err(|errno| AllocError::Map { pages: CHUNK_BYTES / self.page_size, errno })?;
+            chunk.touch();
+            self.spare.lock().push(chunk);
+        }
+        Ok(())
+    }
+
+    /// A run of `pages`; its contents are whatever the last owner left.
+    pub fn take(&self, pages: usize) -> Result<Run, AllocError> {
+        let len_bytes = pages * self.page_size;
+        let mut lane = self.lanes[pages - 1].lock();
+        let found = lane.idle.pop().or_else(|| lane.cold.pop()).or_else(|| lane.cut(len_bytes));
+        let run = match found {
+            Some(run) => run,
+            None => {
+                let spare = self.spare.lock().pop();
+                let chunk = spare.map_or_else(Chunk::map, Ok).map_err(|errno| AllocError::Map { pages, errno })?;
+                lane.chunk = Some((Arc::new(chunk), 0));
+                lane.cut(len_bytes).expect("a run is at most 1 MiB")
+            }
+        };
+        lane.in_use += 1;
+        Ok(run)
+    }
+
+    /// Takes `run` back.
+    pub fn give(&self, run: Run) {
+        let len_bytes = run.len_bytes;
+        let lane = &self.lanes[len_bytes / self.page_size - 1];
+        let mut surplus = {
+            let mut lane = lane.lock();
+            lane.in_use -= 1;
+            lane.idle.push(run);
+            lane.surplus(len_bytes)
+        };
+        if !surplus.is_empty() {
+            Run::discard(&mut surplus);
+            lane.lock().cold.append(&mut surplus);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    thread_local!(static REFUSE: Cell<bool> = const { Cell::new(false) });
+
+    pub(super) fn refused() -> bool {
+        REFUSE.get()
+    }
+
+    /// Injected: `mmap` refuses. The error names what was asked for, and the next try works.
+    #[test]
+    fn a_failed_mmap_is_an_error() {
+        let arena = Arena::new(4096, 8);
+        REFUSE.set(true);
+        assert_eq!(arena.take(3).unwrap_err(), AllocError::Map { pages: 3, errno: libc::ENOMEM });
+        assert!(arena.prefault(1).is_err());
+        REFUSE.set(false);
+        assert_eq!(arena.take(3).expect("memory").bytes().len(), 3 * 4096);
+    }
+
+    /// As above, through a pool: the frames that were taken for the zspage are given back.
+    #[test]
+    fn a_failed_mmap_returns_the_frames() {
+        use crate::zsmalloc::{Frames, Pool, PoolConfig};
+        struct Budget(Mutex<usize>);
+        impl Frames for Budget {
+            fn take(&self, pages: usize) -> bool {
+                *self.0.lock() += pages;
+                true
+            }
+            fn give(&self, pages: usize) {
+                *self.0.lock() -= pages;
+            }
+        }
+        let (pool, budget) = (Pool::new(PoolConfig::default()).expect("valid"), Budget(Mutex::new(0)));
+        REFUSE.set(true);
+        assert!(matches!(pool.store(&[1; 3000], &budget), Err(AllocError::Map { .. })));
+        REFUSE.set(false);
+        assert_eq!((*budget.0.lock(), pool.total_pages(), pool.objects()), (0, 0, 0));
+        pool.invariant();
+    }
+
+    /// Runs do not overlap, also when chunks are crossed and runs come back in another order.
+    #[test]
+    fn runs_do_not_overlap() {
+        let arena = Arena::new(65536, 16);
+        let mut runs: Vec<_> = (0..40).map(|i| arena.take(i % 16 + 1).expect("memory")).collect();
+        for round in 0..3u8 {
+            for (i, run) in runs.iter_mut().enumerate() {
+                run.bytes_mut().fill(i as u8 ^ round << 6);
+            }
+            for (i, run) in runs.iter().enumerate() {
+                assert!(run.bytes().iter().all(|&byte| byte == i as u8 ^ round << 6), "run {i}");
+            }
+            let back: Vec<_> = runs.drain(10..30).collect();
+            let lengths: Vec<_> = back.iter().map(|run| run.len_bytes / 65536).collect();
+            back.into_iter().for_each(|run| arena.give(run));
+            runs.extend(lengths.into_iter().map(|pages| arena.take(pages).expect("memory")));
+        }
+    }
+
+    /// What is given back in bulk leaves memory; what is in use stays.
+    #[test]
+    fn idle_runs_leave_memory() {
+        let arena = Arena::new(4096, 8);
+        let mut runs: Vec<_> = (0..1000).map(|_| arena.take(4).expect("memory")).collect();
+        runs.iter_mut().for_each(|run| run.bytes_mut().fill(7));
+        runs.drain(100..).for_each(|run| arena.give(run));
+        let lane = arena.lanes[3].lock();
+        assert!(lane.idle.len() * 4 * 4096 <= IDLE_BYTES, "{} idle runs", lane.idle.len());
+        assert_eq!(lane.idle.len() + lane.cold.len(), 900);
+        assert!(lane.cold.iter().all(|run| run.bytes().iter().all(|&byte| byte == 0)), "discarded");
+        assert!(runs.iter().all(|run| run.bytes().iter().all(|&byte| byte == 7)), "kept");
+    }
+}

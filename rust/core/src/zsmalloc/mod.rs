@@ -1,0 +1,378 @@
+//! `zsmalloc`: the kernel's allocator for compressed pages, its accounting kept apart from the bytes.
+//!
+//! A request goes to a size class; a class packs objects into *zspages*, runs of 1 to 16 pages without waste at
+//! page ends. What a pool costs is its zspages ([`Pool::total_pages`]: zram's `mem_used_total`, what zswap's
+//! limit sees), not the bytes that were asked for. Handles survive [`Pool::compact`], which moves objects.
+//! With [`PoolConfig::bytes`] false the same code counts the same pages without holding any contents.
+//!
+//! | call | may run at the same time as | on one handle |
+//! |---|---|---|
+//! | `malloc`, `store`, `compact`, `stats` | everything | — |
+//! | `read`, `with`, `len_bytes` | everything | any number; not with `write` or `free` of it |
+//! | `write`, `free` | everything | the owner alone |
+//!
+//! The last column is no memory-safety matter (the class lock is held throughout): a second `free` panics or
+//! frees a stranger's object, as in the kernel. Lock order: one class, then the arena's locks; never two classes.
+//! [`Frames`] is called with the class locked and must not call the pool.
+//!
+//! Facts and order of decisions: mm/zsmalloc.c, Linux 6.12 (size classes and fullness groups are the same in
+//! 6.18). Not modelled: the kernel's page of `zs_handle` slab that stays after its handles are gone.
+
+mod arena;
+mod check;
+mod class;
+mod index;
+mod saved;
+mod stats;
+mod zspage;
+
+pub use arena::CHUNK_BYTES;
+pub use class::{ClassTable, ConfigError, EMPTY, FULL, FULLNESS_GROUPS, HANDLE_BYTES, MIN_ALLOC_BYTES, SizeClass};
+pub use stats::{ClassStats, DESCRIPTOR_BYTES, PoolStats};
+
+use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering};
+use crate::units::PAGE_SIZE;
+use arena::Arena;
+use std::num::NonZeroU64;
+use zspage::Class;
+
+/// Why an object could not be allocated. Nothing has changed then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AllocError {
+    /// [`Frames::take`] refused the pages of a new zspage (`-ENOMEM`).
+    #[error("no memory for a zspage of {pages} pages (class of {class_bytes} bytes)")]
+    NoMemory {
+        /// Object size of the class, bytes.
+        class_bytes: u32,
+        /// Pages that its zspages have.
+        pages: usize,
+    },
+    /// The request is empty or larger than a page (`-EINVAL`, `-ENOSPC`).
+    #[error("cannot allocate {size_bytes} bytes: 1 to {page_size} fit")]
+    Size {
+        /// Bytes that were asked for.
+        size_bytes: usize,
+        /// The pool's page size, bytes.
+        page_size: usize,
+    },
+    /// The system refused to map memory for the bytes.
+    #[error("cannot map memory for {pages} pages: {}", std::io::Error::from_raw_os_error(*errno))]
+    Map {
+        /// Pages that were needed.
+        pages: usize,
+        /// What `mmap` reported.
+        errno: i32,
+    },
+}
+
+/// Where a zspage's pages come from and go back to.
+///
+/// The caller passes the same budget to every call on one pool. `take` grants all pages or none; each page
+/// granted comes back through `give` when its zspage is freed (not when the pool is dropped). Both run under a
+/// class lock: they must not call the pool.
+pub trait Frames {
+    /// Takes `pages` order-0 pages; `false` takes none.
+    fn take(&self, pages: usize) -> bool;
+    /// Takes `pages` back.
+    fn give(&self, pages: usize);
+}
+
+/// Pages without limit.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unlimited;
+
+impl Frames for Unlimited {
+    #[inline]
+    fn take(&self, _pages: usize) -> bool {
+        true
+    }
+    #[inline]
+    fn give(&self, _pages: usize) {}
+}
+
+/// An allocated object: `class + 1` above, an index within the class in the lower 32 bits.
+///
+/// Valid from the `malloc` or `store` that returned it to the `free` that takes it, in that pool only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Handle(NonZeroU64);
+
+impl Handle {
+    fn new(class: usize, index: u32) -> Self {
+        Self(NonZeroU64::new((class as u64 + 1) << 32 | u64::from(index)).expect("class + 1 is not 0"))
+    }
+
+    /// The word, for storing it elsewhere.
+    pub fn to_raw(self) -> u64 {
+        self.0.get()
+    }
+
+    /// The handle of a word from [`Handle::to_raw`]; `None` for a word that no handle has.
+    pub fn from_raw(word: u64) -> Option<Self> {
+        NonZeroU64::new(word).filter(|word| word.get() >> 32 != 0).map(Self)
+    }
+
+    /// The index into [`ClassTable::classes`].
+    pub fn class(self) -> usize {
+        (self.0.get() >> 32) as usize - 1
+    }
+
+    fn index(self) -> u32 {
+        self.0.get() as u32
+    }
+}
+
+/// How a pool is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolConfig {
+    /// Bytes of a page; one of [`crate::units::PAGE_SIZES`].
+    pub page_size: usize,
+    /// The longest zspage, pages (`CONFIG_ZSMALLOC_CHAIN_SIZE`), 4 to 16.
+    pub chain_size: usize,
+    /// Whether contents are held. Without them `write` and `read` copy nothing, and all else is the same.
+    pub bytes: bool,
+}
+
+impl Default for PoolConfig {
+    fn default() -> Self {
+        Self { page_size: PAGE_SIZE, chain_size: 8, bytes: true }
+    }
+}
+
+/// A class on cache lines of its own.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Shard(Mutex<Class>);
+
+/// A pool, shared by threads.
+///
+/// At rest, per class: `objects allocated = zspages × objects per zspage`, `objects used = Σ objects in its
+/// zspages = handles in use ≤ objects allocated`, each zspage holds at least one object and is on the list of its
+/// fullness group, and its free list holds exactly its other cells. Over the pool: `total_pages = Σ zspages × pages
+/// per zspage = pages taken from Frames − pages given back`.
+/// [`Pool::invariant`] checks them.
+#[derive(Debug)]
+pub struct Pool {
+    table: ClassTable,
+    classes: Box<[Shard]>,
+    arena: Option<Arena>,
+    pages: AtomicUsize,
+    pages_compacted: AtomicUsize,
+}
+
+impl Pool {
+    /// An empty pool.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for a page size or chain size that no kernel has.
+    pub fn new(config: PoolConfig) -> Result<Self, ConfigError> {
+        let table = ClassTable::new(config.page_size, config.chain_size)?;
+        let classes = table.classes().iter().map(|shape| Shard(Mutex::new(Class::new(*shape)))).collect();
+        let arena = config.bytes.then(|| Arena::new(config.page_size, config.chain_size));
+        Ok(Self { table, classes, arena, pages: AtomicUsize::new(0), pages_compacted: AtomicUsize::new(0) })
+    }
+
+    /// The size classes.
+    pub fn table(&self) -> &ClassTable {
+        &self.table
+    }
+
+    /// Pages in zspages (`zs_get_total_pages`).
+    #[inline]
+    pub fn total_pages(&self) -> usize {
+        // ORDERING: a count that guards no other data; limit checks may see it a moment late, as the kernel's do.
+        self.pages.load(Ordering::Relaxed)
+    }
+
+    /// Pages that compaction has freed so far (`pages_compacted`).
+    pub fn pages_compacted(&self) -> usize {
+        // ORDERING: as in `total_pages`.
+        self.pages_compacted.load(Ordering::Relaxed)
+    }
+
+    /// Maps and touches memory for at least `bytes` of zspages ahead of time; allow one [`CHUNK_BYTES`] more for
+    /// each length of zspage in use. Nothing without bytes.
+    ///
+    /// # Errors
+    /// [`AllocError::Map`]; what was touched before stays.
+    pub fn prefault(&self, bytes: usize) -> Result<(), AllocError> {
+        self.arena.as_ref().map_or(Ok(()), |arena| arena.prefault(bytes))
+    }
+
+    /// Allocates an object of `size_bytes`; its contents are undefined until written.
+    ///
+    /// # Errors
+    /// [`AllocError`]; the pool is as before.
+    #[inline]
+    pub fn malloc(&self, size_bytes: usize, frames: &(impl Frames + ?Sized)) -> Result<Handle, AllocError> {
+        self.place(size_bytes, frames).map(|(_, handle)| handle)
+    }
+
+    /// Allocates an object and copies `bytes` into it, under one lock.
+    ///
+    /// # Errors
+    /// [`AllocError`]; the pool is as before.
+    #[inline]
+    pub fn store(&self, bytes: &[u8], frames: &(impl Frames + ?Sized)) -> Result<Handle, AllocError> {
+        let (mut class, handle) = self.place(bytes.len(), frames)?;
+        if self.arena.is_some() {
+            let slot = class.slot(handle.index());
+            class.bytes_mut(slot).copy_from_slice(bytes);
+        }
+        Ok(handle)
+    }
+
+    /// Allocates, and returns the class still locked.
+    #[inline]
+    fn place(
+        &self,
+        size_bytes: usize,
+        frames: &(impl Frames + ?Sized),
+    ) -> Result<(MutexGuard<'_, Class>, Handle), AllocError> {
+        let page_size = self.table.page_size();
+        let at = self.table.index_of(size_bytes).ok_or(AllocError::Size { size_bytes, page_size })?;
+        let mut class = self.classes[at].0.lock();
+        let zspage = match class.open_zspage() {
+            Some(zspage) => zspage,
+            None => self.grow(&mut class, frames)?,
+        };
+        let handle = Handle::new(at, class.put(zspage, size_bytes));
+        Ok((class, handle))
+    }
+
+    /// Adds a zspage to `class`.
+    fn grow(&self, class: &mut Class, frames: &(impl Frames + ?Sized)) -> Result<u32, AllocError> {
+        let pages = class.shape.pages as usize;
+        if !frames.take(pages) {
+            return Err(AllocError::NoMemory { class_bytes: class.shape.size_bytes, pages });
+        }
+        let run = self.arena.as_ref().map(|arena| arena.take(pages)).transpose();
+        let run = run.inspect_err(|_| frames.give(pages))?;
+        // ORDERING: as in `total_pages`.
+        self.pages.fetch_add(pages, Ordering::Relaxed);
+        Ok(class.add_zspage(run))
+    }
+
+    /// Frees an object; a zspage that is empty then goes back to `frames` at once.
+    ///
+    /// # Panics
+    /// If the handle is not in use.
+    #[inline]
+    pub fn free(&self, handle: Handle, frames: &(impl Frames + ?Sized)) {
+        let mut class = self.class(handle);
+        let pages = class.shape.pages as usize;
+        if let Some(run) = class.free(handle.index()) {
+            self.release(pages, frames);
+            drop(class);
+            self.discard(run);
+        }
+    }
+
+    fn release(&self, pages: usize, frames: &(impl Frames + ?Sized)) {
+        // ORDERING: as in `total_pages`.
+        self.pages.fetch_sub(pages, Ordering::Relaxed);
+        frames.give(pages);
+    }
+
+    /// Gives runs back to the arena they came from.
+    fn discard(&self, runs: impl IntoIterator<Item = arena::Run>) {
+        if let Some(arena) = &self.arena {
+            runs.into_iter().for_each(|run| arena.give(run));
+        }
+    }
+
+    /// Overwrites an object (`zs_obj_write`). Without bytes only the length is checked.
+    ///
+    /// # Panics
+    /// If the handle is not in use or `bytes` has another length than the object.
+    pub fn write(&self, handle: Handle, bytes: &[u8]) {
+        let mut class = self.class(handle);
+        let slot = class.slot(handle.index());
+        assert_eq!(bytes.len(), slot.len_bytes(), "a write covers the object");
+        if self.arena.is_some() {
+            class.bytes_mut(slot).copy_from_slice(bytes);
+        }
+    }
+
+    /// Copies an object to the start of `out` and returns its length, bytes. Without bytes `out` stays as it is.
+    ///
+    /// # Panics
+    /// If the handle is not in use or `out` is shorter than the object.
+    #[inline]
+    pub fn read(&self, handle: Handle, out: &mut [u8]) -> usize {
+        let class = self.class(handle);
+        let slot = class.slot(handle.index());
+        let out = &mut out[..slot.len_bytes()];
+        if self.arena.is_some() {
+            out.copy_from_slice(class.bytes(slot));
+        }
+        slot.len_bytes()
+    }
+
+    /// Calls `f` with an object's bytes (none without bytes), the class locked meanwhile: for short work, or for
+    /// one thread. `f` must not call the pool.
+    ///
+    /// # Panics
+    /// If the handle is not in use.
+    #[inline]
+    pub fn with<R>(&self, handle: Handle, f: impl FnOnce(&[u8]) -> R) -> R {
+        let class = self.class(handle);
+        f(class.bytes(class.slot(handle.index())))
+    }
+
+    /// The length of an object as it was asked for, bytes.
+    ///
+    /// # Panics
+    /// If the handle is not in use.
+    pub fn len_bytes(&self, handle: Handle) -> usize {
+        self.class(handle).slot(handle.index()).len_bytes()
+    }
+
+    /// The class that a handle's object lives in. Takes no lock.
+    pub fn size_class_of(&self, handle: Handle) -> SizeClass {
+        self.table.classes()[handle.class()]
+    }
+
+    #[inline]
+    fn class(&self, handle: Handle) -> MutexGuard<'_, Class> {
+        self.classes[handle.class()].0.lock()
+    }
+
+    /// Compacts every class, largest first, and returns the pages freed (`zs_compact`). While a class wastes a
+    /// zspage or more, objects move from its emptiest zspage to its fullest. The lock is let go between
+    /// destinations.
+    pub fn compact(&self, frames: &(impl Frames + ?Sized)) -> usize {
+        let freed: usize = self.classes.iter().rev().map(|shard| self.compact_class(shard, frames)).sum();
+        // ORDERING: as in `total_pages`.
+        self.pages_compacted.fetch_add(freed, Ordering::Relaxed);
+        freed
+    }
+
+    fn compact_class(&self, shard: &Shard, frames: &(impl Frames + ?Sized)) -> usize {
+        let (mut total, mut runs) = (0, Vec::new());
+        loop {
+            let mut class = shard.0.lock();
+            let round = class.compact_round(&mut runs);
+            let pages = round.zspages_freed * class.shape.pages as usize;
+            if pages > 0 {
+                self.release(pages, frames);
+            }
+            drop(class);
+            self.discard(runs.drain(..));
+            total += pages;
+            if !round.more {
+                return total;
+            }
+        }
+    }
+
+    /// Pages that [`Pool::compact`] could free now (what the shrinker counts).
+    pub fn compactable_pages(&self) -> usize {
+        let of = |class: &Class| class.freeable_zspages() * class.shape.pages as usize;
+        self.classes.iter().map(|shard| of(&shard.0.lock())).sum()
+    }
+
+    /// How many objects are allocated.
+    pub fn objects(&self) -> usize {
+        self.classes.iter().map(|shard| shard.0.lock().objects).sum()
+    }
+}

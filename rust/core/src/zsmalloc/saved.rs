@@ -1,0 +1,124 @@
+//! Saving and restoring a pool without bytes.
+//!
+//! The words are canonical: what cannot change a later decision is not in them. Zspages have no names of their
+//! own, only places on their lists; full ones, whose order never decides anything, are sorted by the handle of
+//! their first object; handle indices are a function of which are in use (`IndexSet`). The order of free cells
+//! is in them: it decides where the next object goes, and compaction moves objects in address order.
+//!
+//! Layout: the number of classes in use, then for each its index and number of zspages, then for each zspage, by
+//! group from the emptiest and from the head, its first free cell and its cells.
+
+use super::class::{EMPTY, FULL};
+use super::zspage::{Cell, Class, Slot};
+use super::{Ordering, Pool};
+use crate::snapshot::{Reader, Saved, Snapshot};
+use crate::units::NIL;
+
+/// Accounting only.
+///
+/// # Panics
+/// Both calls panic on a pool with bytes: contents are not in a snapshot.
+impl Snapshot for Pool {
+    fn save(&self, out: &mut Saved) {
+        assert!(self.arena.is_none(), "a pool with bytes has no snapshot");
+        out.counters.push(self.pages_compacted() as u64);
+        let count_at = out.state.len();
+        out.state.push(0);
+        for (index, shard) in self.classes.iter().enumerate() {
+            let class = shard.0.lock();
+            if class.objects > 0 {
+                out.state[count_at] += 1;
+                out.state.extend([index as u64, class.zspage_count() as u64]);
+                class.save(&mut out.state);
+            }
+        }
+    }
+
+    fn restore(&self, from: &mut Reader<'_>) {
+        assert!(self.arena.is_none(), "a pool with bytes has no snapshot");
+        // ORDERING: the caller guarantees that no other thread runs.
+        self.pages_compacted.store(from.counter() as usize, Ordering::Relaxed);
+        let (mut left, mut pages) = (from.state(), 0);
+        let mut next = (left > 0).then(|| from.state());
+        for (index, shard) in self.classes.iter().enumerate() {
+            let mut class = shard.0.lock();
+            class.clear();
+            if next == Some(index as u64) {
+                pages += class.restore(from) * class.shape.pages as usize;
+                left -= 1;
+                next = (left > 0).then(|| from.state());
+            }
+        }
+        // ORDERING: as above.
+        self.pages.store(pages, Ordering::Relaxed);
+    }
+}
+
+impl Class {
+    fn save(&self, out: &mut Vec<u64>) {
+        for group in EMPTY + 1..FULL {
+            self.list(group).for_each(|zspage| self.save_zspage(zspage, out));
+        }
+        let mut full: Vec<u32> = self.list(FULL).collect();
+        full.sort_unstable_by_key(|&zspage| self.cells_of(zspage)[0].handle());
+        full.into_iter().for_each(|zspage| self.save_zspage(zspage, out));
+    }
+
+    fn save_zspage(&self, zspage: u32, out: &mut Vec<u64>) {
+        out.push(u64::from(self.zspages[zspage as usize].free));
+        out.extend(self.cells_of(zspage).iter().map(|&cell| self.pack(cell)));
+    }
+
+    /// A cell as a word: `len_bytes << 32 | handle + 1`, or `next free cell << 32`.
+    fn pack(&self, cell: Cell) -> u64 {
+        match cell.handle() {
+            Some(handle) => (self.slot(handle).len_bytes() as u64) << 32 | u64::from(handle + 1),
+            None => u64::from(cell.next()) << 32,
+        }
+    }
+
+    /// Takes the zspages of a cleared class back and returns how many there are.
+    fn restore(&mut self, from: &mut Reader<'_>) -> usize {
+        let count = from.state() as usize;
+        for _ in 0..count {
+            let zspage = self.add_zspage(None);
+            self.zspages[zspage as usize].free = from.state() as u32;
+            for object in 0..self.shape.objects {
+                self.unpack(zspage, object, from.state());
+            }
+        }
+        // A list grows at its head, so the last comes first.
+        (0..count as u32).rev().for_each(|zspage| self.regroup(zspage));
+        count
+    }
+
+    fn unpack(&mut self, zspage: u32, object: u32, word: u64) {
+        let at = zspage as usize * self.shape.objects as usize + object as usize;
+        let high = (word >> 32) as u32;
+        let Some(handle) = (word as u32).checked_sub(1) else {
+            self.cells[at] = Cell::free(high);
+            return;
+        };
+        self.cells[at] = Cell::object(handle);
+        if self.slots.len() <= handle as usize {
+            self.slots.resize(handle as usize + 1, Slot::VACANT);
+        }
+        self.slots[handle as usize] = Slot::new(zspage, object, high as usize);
+        self.handles.insert(handle);
+        self.zspages[zspage as usize].inuse += 1;
+        self.objects += 1;
+        self.used_bytes += high as usize;
+    }
+
+    /// The zspages of one list, from its head.
+    pub(super) fn list(&self, group: usize) -> impl Iterator<Item = u32> + '_ {
+        let some = |index: u32| (index != NIL).then_some(index);
+        std::iter::successors(some(self.lists[group].head), move |&at| some(self.zspages[at as usize].next))
+    }
+
+    /// The cells of one zspage, in address order.
+    pub(super) fn cells_of(&self, zspage: u32) -> &[Cell] {
+        let objects = self.shape.objects as usize;
+        &self.cells[zspage as usize * objects..][..objects]
+    }
+}

@@ -1,0 +1,376 @@
+//! The pool against a model that does the same the slow way: vectors, no indices, no lists of lists.
+
+use kcompressd_core::snapshot::{Saved, Snapshot};
+use kcompressd_core::sync::{AtomicUsize, Ordering};
+use kcompressd_core::zsmalloc::{AllocError, FULLNESS_GROUPS, Frames, Handle, Pool, PoolConfig, SizeClass};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+/// Pages that run out.
+#[derive(Debug)]
+struct Budget(AtomicUsize);
+
+impl Frames for Budget {
+    fn take(&self, pages: usize) -> bool {
+        // ORDERING: one thread.
+        let left = self.0.load(Ordering::Relaxed);
+        // ORDERING: one thread.
+        let granted = left >= pages;
+        // ORDERING: one thread.
+        self.0.store(left - if granted { pages } else { 0 }, Ordering::Relaxed);
+        granted
+    }
+    fn give(&self, pages: usize) {
+        // ORDERING: one thread.
+        self.0.fetch_add(pages, Ordering::Relaxed);
+    }
+}
+
+/// One zspage: who is in which cell, and the free cells, the next to use last.
+#[derive(Clone, Debug)]
+struct Zspage {
+    cells: Vec<Option<u32>>,
+    free: Vec<usize>,
+}
+
+impl Zspage {
+    fn new(objects: usize) -> Self {
+        Self { cells: vec![None; objects], free: (0..objects).rev().collect() }
+    }
+    fn used(&self) -> usize {
+        self.cells.len() - self.free.len()
+    }
+    fn group(&self) -> usize {
+        match self.used() {
+            0 => 0,
+            n if n == self.cells.len() => 11,
+            n => (n * 100 / self.cells.len()) / 10 + 1,
+        }
+    }
+    fn put(&mut self, id: u32) {
+        let cell = self.free.pop().expect("room");
+        self.cells[cell] = Some(id);
+    }
+    fn take(&mut self, cell: usize) -> u32 {
+        self.free.push(cell);
+        self.cells[cell].take().expect("an object")
+    }
+}
+
+/// One class: its zspages, of each group the head first.
+#[derive(Clone, Debug)]
+struct Class {
+    shape: SizeClass,
+    zspages: Vec<Zspage>,
+}
+
+impl Class {
+    /// The first zspage of the first group in `order` that has one.
+    fn first(&self, order: impl IntoIterator<Item = usize>) -> Option<usize> {
+        order.into_iter().find_map(|group| self.zspages.iter().position(|z| z.group() == group))
+    }
+
+    /// Does `change` to a zspage; if its group is another then, it goes to the head of that.
+    fn change(&mut self, at: usize, change: impl FnOnce(&mut Zspage)) {
+        let before = self.zspages[at].group();
+        change(&mut self.zspages[at]);
+        if self.zspages[at].group() != before {
+            let zspage = self.zspages.remove(at);
+            self.zspages.insert(0, zspage);
+        }
+        self.zspages.retain(|zspage| zspage.used() > 0);
+    }
+
+    fn malloc(&mut self, id: u32, pages_left: &mut usize) -> bool {
+        if let Some(at) = self.first((1..=10).rev()) {
+            self.change(at, |zspage| zspage.put(id));
+            return true;
+        }
+        let pages = self.shape.pages as usize;
+        if *pages_left < pages {
+            return false;
+        }
+        *pages_left -= pages;
+        let mut zspage = Zspage::new(self.shape.objects as usize);
+        zspage.put(id);
+        self.zspages.insert(0, zspage);
+        true
+    }
+
+    fn free(&mut self, id: u32) -> usize {
+        let before = self.zspages.len();
+        let at = self.zspages.iter().position(|z| z.cells.contains(&Some(id))).expect("allocated");
+        self.change(at, |zspage| {
+            let cell = zspage.cells.iter().position(|cell| *cell == Some(id)).expect("here");
+            zspage.take(cell);
+        });
+        (before - self.zspages.len()) * self.shape.pages as usize
+    }
+
+    /// Both zspages are off their lists while objects move, and come back at the heads: source, then destination.
+    fn compact(&mut self) -> usize {
+        let mut freed = 0;
+        let mut to: Option<Zspage> = None;
+        let wasted =
+            |class: &Self, to: &Option<Zspage>| class.zspages.iter().chain(to).map(|z| z.free.len()).sum::<usize>();
+        while wasted(self, &to) >= self.shape.objects as usize {
+            if to.is_none() {
+                let Some(at) = self.first((1..=10).rev()) else { break };
+                to = Some(self.zspages.remove(at));
+            }
+            let Some(at) = self.first(1..=10) else { break };
+            let (mut from, target) = (self.zspages.remove(at), to.as_mut().expect("just taken"));
+            for cell in 0..from.cells.len() {
+                if from.cells[cell].is_some() && !target.free.is_empty() {
+                    target.put(from.take(cell));
+                }
+            }
+            match from.used() {
+                0 => freed += self.shape.pages as usize,
+                _ => self.zspages.insert(0, from),
+            }
+            if target.free.is_empty() {
+                self.zspages.extend(to.take());
+            }
+        }
+        if let Some(to) = to {
+            self.zspages.insert(0, to);
+        }
+        freed
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    /// Store an object of this size.
+    Store(usize),
+    /// Free the object at this place among the living (modulo).
+    Free(usize),
+    Compact,
+    /// Save, go on without looking, restore.
+    Restore,
+}
+
+fn size() -> impl Strategy<Value = usize> {
+    // Few sizes meet often in a class; the ends and the huge boundary are among them.
+    prop_oneof![
+        4 => prop::sample::select(vec![1, 24, 25, 700, 1400, 1480, 2100, 3000, 3600]),
+        1 => prop::sample::select(vec![3624, 3625, 4096]),
+        1 => 1usize..=4096,
+    ]
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        8 => size().prop_map(Op::Store),
+        6 => any::<usize>().prop_map(Op::Free),
+        1 => Just(Op::Compact),
+        1 => Just(Op::Restore),
+    ]
+}
+
+/// The pool, the model, and what lives in both.
+struct Pair {
+    pool: Pool,
+    budget: Budget,
+    bytes: bool,
+    classes: Vec<Class>,
+    pages_left: usize,
+    living: BTreeMap<u32, (Handle, Vec<u8>)>,
+    ids: u32,
+    compacted: usize,
+}
+
+impl Pair {
+    fn new(bytes: bool, chain_size: usize, pages: usize) -> Self {
+        let pool = Pool::new(PoolConfig { bytes, chain_size, ..Default::default() }).expect("valid");
+        let classes = pool.table().classes().iter().map(|shape| Class { shape: *shape, zspages: Vec::new() }).collect();
+        let budget = Budget(AtomicUsize::new(pages));
+        Self { pool, budget, bytes, classes, pages_left: pages, living: BTreeMap::new(), ids: 0, compacted: 0 }
+    }
+
+    fn store(&mut self, size: usize) -> Result<(), TestCaseError> {
+        let id = self.ids;
+        self.ids += 1;
+        let contents: Vec<u8> = (0..size).map(|i| (i as u32 ^ id.wrapping_mul(167)) as u8).collect();
+        let got =
+            if self.bytes { self.pool.store(&contents, &self.budget) } else { self.pool.malloc(size, &self.budget) };
+        let class = &mut self.classes[self.pool.table().index_of(size).expect("fits")];
+        let placed = class.malloc(id, &mut self.pages_left);
+        let (class_bytes, pages) = (class.shape.size_bytes, class.shape.pages as usize);
+        match got {
+            Ok(handle) => {
+                prop_assert!(placed);
+                prop_assert_eq!(self.pool.size_class_of(handle), class.shape);
+                self.living.insert(id, (handle, contents));
+            }
+            Err(error) => {
+                prop_assert!(!placed);
+                prop_assert_eq!(error, AllocError::NoMemory { class_bytes, pages });
+            }
+        }
+        Ok(())
+    }
+
+    fn free(&mut self, nth: usize) {
+        if self.living.is_empty() {
+            return;
+        }
+        let id = *self.living.keys().nth(nth % self.living.len()).expect("in range");
+        let (handle, contents) = self.living.remove(&id).expect("living");
+        self.pool.free(handle, &self.budget);
+        let class = self.pool.table().index_of(contents.len()).expect("fits");
+        self.pages_left += self.classes[class].free(id);
+    }
+
+    fn compact(&mut self) -> Result<(), TestCaseError> {
+        let promised = self.pool.compactable_pages();
+        let freed: usize = self.classes.iter_mut().map(Class::compact).sum();
+        prop_assert_eq!(self.pool.compact(&self.budget), freed);
+        prop_assert_eq!(freed, promised, "compaction keeps its promise");
+        prop_assert_eq!(self.pool.compactable_pages(), 0);
+        self.pages_left += freed;
+        self.compacted += freed;
+        Ok(())
+    }
+
+    /// Saves, changes everything, restores: the same words again, and they go on as before.
+    fn restore(&mut self) -> Result<(), TestCaseError> {
+        if self.bytes {
+            return Ok(());
+        }
+        let (saved, left) = (save(&self.pool), self.pages_left);
+        let unlimited = Budget(AtomicUsize::new(1 << 20));
+        for size in [10, 1400, 1400, 4000] {
+            self.pool.malloc(size, &unlimited).expect("unlimited");
+        }
+        self.living.values().step_by(2).for_each(|(handle, _)| self.pool.free(*handle, &unlimited));
+        self.pool.compact(&unlimited);
+        let mut reader = saved.reader();
+        self.pool.restore(&mut reader);
+        prop_assert!(reader.is_empty());
+        prop_assert_eq!(save(&self.pool), saved);
+        // ORDERING: one thread.
+        prop_assert_eq!(self.budget.0.load(Ordering::Relaxed), left);
+        Ok(())
+    }
+
+    fn compare(&self) -> Result<(), TestCaseError> {
+        self.pool.invariant();
+        let stats = self.pool.stats();
+        for (ours, model) in stats.classes.iter().zip(&self.classes) {
+            let mut groups = [0; FULLNESS_GROUPS];
+            model.zspages.iter().for_each(|zspage| groups[zspage.group()] += 1);
+            prop_assert_eq!(ours.zspages, groups, "class {}", model.shape.size_bytes);
+            prop_assert_eq!(ours.objects_used, model.zspages.iter().map(Zspage::used).sum::<usize>());
+        }
+        // ORDERING: one thread.
+        prop_assert_eq!(self.budget.0.load(Ordering::Relaxed), self.pages_left);
+        prop_assert_eq!(stats.total_pages, self.pool.total_pages());
+        prop_assert_eq!((stats.objects, stats.pages_compacted), (self.living.len(), self.compacted));
+        prop_assert_eq!(stats.used_bytes, self.living.values().map(|(_, contents)| contents.len()).sum::<usize>());
+        prop_assert_eq!(stats.handle_bytes, 8 * self.living.len());
+        self.contents()
+    }
+
+    fn contents(&self) -> Result<(), TestCaseError> {
+        let mut page = vec![0; 4096];
+        for (handle, contents) in self.living.values() {
+            let len = self.pool.read(*handle, &mut page);
+            prop_assert_eq!(len, contents.len());
+            prop_assert!(!self.bytes || page[..len] == contents[..], "contents of {handle:?}");
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, op: &Op) -> Result<(), TestCaseError> {
+        match *op {
+            Op::Store(size) => self.store(size),
+            Op::Free(nth) => {
+                self.free(nth);
+                Ok(())
+            }
+            Op::Compact => self.compact(),
+            Op::Restore => self.restore(),
+        }
+    }
+
+    fn run(&mut self, ops: &[Op]) -> Result<(), TestCaseError> {
+        ops.iter().try_for_each(|op| self.step(op).and_then(|()| self.compare()))
+    }
+}
+
+fn save(pool: &Pool) -> Saved {
+    let mut saved = Saved::default();
+    pool.save(&mut saved);
+    saved
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..Default::default() })]
+
+    /// Accounting and contents follow the model step by step, refusals and compaction included.
+    #[test]
+    fn follows_the_model(
+        ops in prop::collection::vec(op(), 1..250),
+        bytes: bool,
+        chain_size in 4usize..=16,
+        pages in prop::sample::select(vec![12usize, 60, 100_000]),
+    ) {
+        Pair::new(bytes, chain_size, pages).run(&ops)?;
+    }
+
+    /// Two pools that came to the same objects in the same places by different ways save the same words.
+    #[test]
+    fn history_leaves_no_trace(sizes in prop::collection::vec(size(), 1..60), extra in prop::collection::vec(size(), 0..60)) {
+        let unlimited = Budget(AtomicUsize::new(1 << 20));
+        let pools = [(); 2].map(|()| Pool::new(PoolConfig { bytes: false, ..Default::default() }).expect("valid"));
+        // The first pool has seen other objects before and has given all of them back, in two orders.
+        let handles: Vec<_> = extra.iter().map(|&size| pools[0].malloc(size, &unlimited).expect("unlimited")).collect();
+        let (even, odd): (Vec<_>, Vec<_>) = handles.into_iter().enumerate().partition(|(i, _)| i % 2 == 0);
+        odd.into_iter().rev().chain(even).for_each(|(_, handle)| pools[0].free(handle, &unlimited));
+        for pool in &pools {
+            sizes.iter().for_each(|&size| { pool.malloc(size, &unlimited).expect("unlimited"); });
+        }
+        prop_assert_eq!(save(&pools[0]), save(&pools[1]));
+    }
+}
+
+/// Long enough that compaction has much to move, in classes of many and of few objects.
+#[test]
+fn long_runs_compact() {
+    for (bytes, sizes) in [(true, [24, 1400, 2100, 3000]), (false, [40, 700, 1480, 3600])] {
+        let mut pair = Pair::new(bytes, 8, 100_000);
+        for round in 0..6 {
+            let ops: Vec<_> = (0..400).map(|i| Op::Store(sizes[(i * i + round) % 4])).collect();
+            let frees = (0..320).map(|i| Op::Free(i * 7919 + round * 31));
+            ops.into_iter().chain(frees).for_each(|op| pair.step(&op).expect("as the model"));
+            pair.compare().expect("before compaction");
+            pair.compact().expect("compaction");
+            pair.compare().expect("after compaction");
+            pair.restore().expect("restored");
+            pair.compare().expect("after a restore");
+        }
+        assert!(pair.compacted > 300, "{} pages", pair.compacted);
+    }
+}
+
+/// The order among full zspages decides nothing and is not in the words.
+#[test]
+fn the_order_of_full_zspages_leaves_no_trace() {
+    let unlimited = Budget(AtomicUsize::new(1 << 20));
+    let [one, two] = [(); 2].map(|()| Pool::new(PoolConfig { bytes: false, ..Default::default() }).expect("valid"));
+    let fill = |pool: &Pool| [(); 8].map(|()| pool.malloc(2000, &unlimited).expect("unlimited"));
+    let handles = [fill(&one), fill(&two)];
+    assert_eq!(handles[0], handles[1]);
+    // Out and in again: the zspage is full again, but now at the head.
+    two.free(handles[1][1], &unlimited);
+    assert_eq!(two.malloc(2000, &unlimited), Ok(handles[1][1]));
+    assert_eq!(save(&one), save(&two));
+}
+
+#[test]
+#[should_panic(expected = "no snapshot")]
+fn bytes_are_not_saved() {
+    save(&Pool::new(PoolConfig::default()).expect("valid"));
+}
