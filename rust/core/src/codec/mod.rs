@@ -1,6 +1,7 @@
 //! Compressors with the kernel's parameters, and the same-filled test that precedes them.
 
 pub mod lzo;
+pub mod p842;
 
 /// Why a block could not be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
