@@ -3,6 +3,8 @@
 pub mod deflate;
 pub mod lz4;
 pub mod lz4hc;
+pub mod lzo;
+pub mod p842;
 pub mod same;
 pub mod spec;
 pub mod zstd;
