@@ -18,4 +18,6 @@ pub mod swap;
 pub mod sync;
 pub mod trace;
 pub mod units;
+pub mod zram;
 pub mod zsmalloc;
+pub mod zswap;
