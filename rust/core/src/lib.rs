@@ -10,3 +10,6 @@ pub mod units;
 
 pub mod codec;
 pub mod folio;
+pub mod queue;
+pub mod tagged;
+pub mod wait;
