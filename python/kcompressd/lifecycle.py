@@ -57,7 +57,7 @@ class StateDef:
 
 
 STATES: tuple[StateDef, ...] = (
-    StateDef("resident", "in its frame only, on an LRU list", ("frame !writeback !locked",)),
+    StateDef("resident", "in its frame only, on an LRU list", ("frame dirty !writeback !locked",)),
     StateDef("isolated", "in its frame only, taken off the list by a scan", ("frame !lru !writeback !locked",)),
     StateDef(
         "unmapped",
@@ -110,7 +110,7 @@ EVENTS: dict[str, str] = {
     "load_error": "the read failed: the copy stays where it is",
     "swapcache_hit": "do_swap_page() finds its folio in the swap cache",
     "free_swap": "folio_free_swap(): the copy is dropped, the page dirty",
-    "shrink": "zswap_writeback_entry(): decompressed into a swap-cache folio and written",
+    "shrink": "zswap_writeback_entry(): a locked swap-cache folio is allocated for the entry",
     "free": "the owner exits or unmaps: zap_pte_range(), free_swap_and_cache()",
 }
 """Events in id order, each with the kernel function it stands for."""
@@ -169,7 +169,7 @@ EDGES: tuple[Edge, ...] = (
     Edge("reject", "unmapped", "activated", "!writeback_enabled", "AOP_WRITEPAGE_ACTIVATE"),
     Edge("reject", "compressing", "writing_back", "writeback_enabled", "incompressible, or no memory in the pool"),
     Edge("reject", "compressing", "activated", "!writeback_enabled", "may not go to the device: activation"),
-    Edge("write", "unmapped", "writing_back", "", "the queue is full and the design sends it on"),
+    Edge("write", "unmapped", "writing_back", "", "from zswap's shrinker, or the queue is full and the design sends it on"),
     Edge("redirty", "compressing", "redirtied", "!mapped", "zram found no memory, or the knob flipped while queued"),
     Edge("redirty", "compressing", "resident", "mapped", "the same, but a fault had mapped it"),
     Edge("redirty", "writing_back", "redirtied", "!mapped", "the device failed: dirty again, never lost"),
@@ -199,7 +199,8 @@ EDGES: tuple[Edge, ...] = (
     Edge("swapcache_hit", "activated", "resident", "", "mapped again, dirty; its slot is freed"),
     *_same("swapcache_hit", ("queued", "compressing", "writing_back"), "PG_writeback does not stop a fault"),
     Edge("free_swap", "resident_swapcache", "resident", "", "written to, or swap is half full"),
-    Edge("shrink", "compressed_freed", "writing_back", "", "the pool is over its limit"),
+    Edge("shrink", "compressed_freed", "unmapped", "", "the pool is over its limit: back to a frame, then written"),
+    Edge("load_error", "unmapped", "compressed_freed", "in_pool", "its block does not decompress"),
     *(Edge("free", state, "freed", "", "process exit") for state in _AT_REST),
 )
 """Every transition that any design or store may take."""

@@ -134,7 +134,7 @@ pub enum Event {
     SwapcacheHit = 19,
     /// Folio_free_swap(): the copy is dropped, the page dirty.
     FreeSwap = 20,
-    /// Zswap_writeback_entry(): decompressed into a swap-cache folio and written.
+    /// Zswap_writeback_entry(): a locked swap-cache folio is allocated for the entry.
     Shrink = 21,
     /// The owner exits or unmaps: zap_pte_range(), free_swap_and_cache().
     Free = 22,
@@ -255,7 +255,7 @@ pub mod guard {
 }
 
 /// The rows of the default table.
-pub const ROWS: [Row; 88] = [
+pub const ROWS: [Row; 89] = [
     Row { event: 0, from: 0, require_mask: 0, require_value: 0, to: 1 },
     Row { event: 0, from: 3, require_mask: 0, require_value: 0, to: 3 },
     Row { event: 0, from: 4, require_mask: 0, require_value: 0, to: 4 },
@@ -322,6 +322,7 @@ pub const ROWS: [Row; 88] = [
     Row { event: 16, from: 11, require_mask: 0, require_value: 0, to: 14 },
     Row { event: 17, from: 14, require_mask: 4, require_value: 0, to: 15 },
     Row { event: 17, from: 14, require_mask: 4, require_value: 4, to: 0 },
+    Row { event: 18, from: 2, require_mask: 8, require_value: 8, to: 6 },
     Row { event: 18, from: 14, require_mask: 8, require_value: 0, to: 9 },
     Row { event: 18, from: 14, require_mask: 8, require_value: 8, to: 6 },
     Row { event: 19, from: 3, require_mask: 0, require_value: 0, to: 3 },
@@ -333,7 +334,7 @@ pub const ROWS: [Row; 88] = [
     Row { event: 19, from: 12, require_mask: 0, require_value: 0, to: 0 },
     Row { event: 19, from: 13, require_mask: 0, require_value: 0, to: 0 },
     Row { event: 20, from: 15, require_mask: 0, require_value: 0, to: 0 },
-    Row { event: 21, from: 6, require_mask: 0, require_value: 0, to: 7 },
+    Row { event: 21, from: 6, require_mask: 0, require_value: 0, to: 2 },
     Row { event: 22, from: 0, require_mask: 0, require_value: 0, to: 16 },
     Row { event: 22, from: 5, require_mask: 0, require_value: 0, to: 16 },
     Row { event: 22, from: 6, require_mask: 0, require_value: 0, to: 16 },
@@ -348,7 +349,7 @@ pub const ROWS: [Row; 88] = [
 
 /// What each state demands of the flags: alternatives `(mask, value)`.
 pub const STATE_FLAGS: [&[(u16, u16)]; 17] = [
-    &[(0x103, 0x100)],
+    &[(0x10b, 0x108)],
     &[(0x183, 0x100)],
     &[(0x39f, 0x115)],
     &[(0x31b, 0x111), (0x11b, 0x112)],

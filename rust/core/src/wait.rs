@@ -1,0 +1,275 @@
+//! Waiting: eventcounts, and the table that names what is waited for.
+//!
+//! A waiter *enrols* ([`WaitCell::prepare`]), looks at its condition again, and then either cancels or parks.
+//! A waker changes the condition, then calls [`WaitCell::wake_one`] or [`WaitCell::wake_all`]. No wake-up is
+//! lost: both sides put a sequentially consistent fence between their write and their read, so that either
+//! the waiter's second look sees the change or the waker sees the waiter.
+//!
+//! Waking where nobody waits costs a fence and one load: no system call, no store. A waiter that is woken
+//! leaves the line at once, so wakers stop paying for it before its thread has run.
+//!
+//! A [`Ticket`] is a place in line, a plain number. Drivers without threads keep it and ask
+//! [`WaitCell::is_woken`] where the live driver parks. Wake-ups may be spurious (folios share cells, and
+//! [`WaitCell::cancel`] may wake those ahead): check the condition again.
+//!
+//! | call | who, at the same time as what |
+//! |---|---|
+//! | all of [`WaitCell`] and [`WaitTable`] | any thread, at any time |
+//! | `park`, `park_timeout`, `cancel` | once for each ticket |
+//! | `Snapshot` | only while no thread is parked or uses the cell |
+//!
+//! **Saved states.** `enrolled` and `woken` only grow, so that equal situations would differ by their history.
+//! A cell's state is therefore the length of its line, and a ticket's is [`WaitCell::place`]: 0 when
+//! woken, else its number in line. The raw count goes into the counters, which keeps raw tickets valid too.
+
+mod table;
+
+pub use table::{WaitKey, WaitTable};
+
+use std::time::{Duration, Instant};
+
+use crate::snapshot::{Reader, Saved, Snapshot};
+use crate::sync::{AtomicU64, Condvar, Mutex, Ordering, fence};
+
+const ENROLLED_SHIFT: u32 = 32;
+const ONE_ENROLLED: u64 = 1 << ENROLLED_SHIFT;
+
+/// A place in the line of the [`WaitCell`] that gave it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[must_use = "a ticket is parked on or cancelled"]
+pub struct Ticket(u32);
+
+/// Why a parked thread runs again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Woken {
+    /// Its turn came, perhaps spuriously.
+    Woken,
+    /// The time was up; the ticket is cancelled.
+    TimedOut,
+    /// The run is over: nobody sleeps on this cell again.
+    Shutdown,
+}
+
+/// How many have enrolled (bits 32..64) and how many of them were woken (bits 0..32), both modulo 2^32.
+#[derive(Clone, Copy)]
+struct Line(u64);
+
+impl Line {
+    fn new(enrolled: u32, woken: u32) -> Self {
+        Self(u64::from(enrolled) << ENROLLED_SHIFT | u64::from(woken))
+    }
+
+    fn enrolled(self) -> u32 {
+        (self.0 >> ENROLLED_SHIFT) as u32
+    }
+
+    fn woken(self) -> u32 {
+        self.0 as u32
+    }
+
+    fn waiting(self) -> u32 {
+        self.enrolled().wrapping_sub(self.woken())
+    }
+
+    /// 0 when woken, else how many wake-ups it takes.
+    fn place(self, ticket: Ticket) -> u32 {
+        let place = ticket.0.wrapping_sub(self.woken()).wrapping_add(1);
+        if (place as i32) > 0 { place } else { 0 }
+    }
+
+    /// The line after `count` wake-ups.
+    fn after_waking(self, count: u32) -> Self {
+        Self::new(self.enrolled(), self.woken().wrapping_add(count.min(self.waiting())))
+    }
+
+    /// The line without `ticket`: the last one leaves, another takes those ahead along.
+    fn without(self, ticket: Ticket) -> Self {
+        match self.place(ticket) {
+            last if last == self.waiting() && last > 0 => Self::new(self.enrolled().wrapping_sub(1), self.woken()),
+            place => self.after_waking(place),
+        }
+    }
+}
+
+/// Threads asleep on a cell.
+#[derive(Debug, Default)]
+struct Parked {
+    threads: usize,
+    shutdown: bool,
+}
+
+/// One thing to wait for.
+#[derive(Debug)]
+pub struct WaitCell {
+    /// A [`Line`].
+    line: AtomicU64,
+    parked: Mutex<Parked>,
+    wake_up: Condvar,
+}
+
+impl Default for WaitCell {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl WaitCell {
+    /// A cell nobody waits on.
+    pub fn new() -> Self {
+        Self { line: AtomicU64::new(0), parked: Mutex::new(Parked::default()), wake_up: Condvar::new() }
+    }
+
+    /// Enrols. Look at the condition after this, then cancel or park.
+    pub fn prepare(&self) -> Ticket {
+        // ORDERING: Relaxed: the fence below orders it before the caller's second look.
+        let line = Line(self.line.fetch_add(ONE_ENROLLED, Ordering::Relaxed));
+        // ORDERING: SeqCst pairs with the fence in `wake`: our enrolment, then our look; its change, then its look.
+        fence(Ordering::SeqCst);
+        Ticket(line.enrolled())
+    }
+
+    /// Leaves the line without sleeping; returns whether the ticket had been woken already, in which case a
+    /// caller of a [`WaitCell::wake_one`] discipline that has no use for it passes it on.
+    pub fn cancel(&self, ticket: Ticket) -> bool {
+        let mut line = self.line();
+        while line.place(ticket) > 0 {
+            let left = line.without(ticket);
+            let woke_others = left.woken() != line.woken();
+            match self.swap_line(line, left) {
+                Ok(()) if woke_others => {
+                    self.notify();
+                    return false;
+                }
+                Ok(()) => return false,
+                Err(now) => line = now,
+            }
+        }
+        true
+    }
+
+    /// Sleeps until the ticket is woken, or the cell is shut down.
+    pub fn park(&self, ticket: Ticket) -> Woken {
+        self.park_until(ticket, None)
+    }
+
+    /// As [`WaitCell::park`], for at most `timeout`. loom and shuttle have no clock: there it may sleep on.
+    pub fn park_timeout(&self, ticket: Ticket, timeout: Duration) -> Woken {
+        self.park_until(ticket, Instant::now().checked_add(timeout))
+    }
+
+    /// Whether the ticket's turn has come.
+    pub fn is_woken(&self, ticket: &Ticket) -> bool {
+        self.place(*ticket) == 0
+    }
+
+    /// Where the ticket stands: 0 when woken, else its number in line. This is its canonical state.
+    pub fn place(&self, ticket: Ticket) -> u32 {
+        self.line().place(ticket)
+    }
+
+    /// The ticket that stands at `place`; inverts [`WaitCell::place`] after a restore.
+    pub fn ticket_at(&self, place: u32) -> Ticket {
+        Ticket(self.line().woken().wrapping_add(place).wrapping_sub(1))
+    }
+
+    /// Wakes the first in line; returns whether there was one.
+    #[inline]
+    pub fn wake_one(&self) -> bool {
+        self.wake(1)
+    }
+
+    /// Wakes everybody in line; returns whether there was anybody.
+    #[inline]
+    pub fn wake_all(&self) -> bool {
+        self.wake(u32::MAX)
+    }
+
+    /// Wakes everybody, and whoever parks from now on, for good.
+    pub fn shutdown(&self) {
+        self.parked.lock().shutdown = true;
+        self.wake_up.notify_all();
+    }
+
+    #[inline]
+    fn wake(&self, count: u32) -> bool {
+        // ORDERING: SeqCst pairs with the fence in `prepare`.
+        fence(Ordering::SeqCst);
+        self.line().waiting() > 0 && self.wake_waiting(count)
+    }
+
+    #[cold]
+    fn wake_waiting(&self, count: u32) -> bool {
+        let mut line = self.line();
+        while line.waiting() > 0 {
+            match self.swap_line(line, line.after_waking(count)) {
+                Ok(()) => {
+                    self.notify();
+                    return true;
+                }
+                Err(now) => line = now,
+            }
+        }
+        false
+    }
+
+    /// Lets the sleepers look at the line, after it has changed.
+    fn notify(&self) {
+        // The lock puts us before a sleeper's look at the line or after it went to sleep, never between.
+        let asleep = self.parked.lock().threads > 0;
+        if asleep {
+            self.wake_up.notify_all();
+        }
+    }
+
+    fn park_until(&self, ticket: Ticket, deadline: Option<Instant>) -> Woken {
+        let mut parked = self.parked.lock();
+        parked.threads += 1;
+        let woken = loop {
+            if parked.shutdown {
+                break Woken::Shutdown;
+            }
+            if self.is_woken(&ticket) {
+                break Woken::Woken;
+            }
+            parked = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+                None => self.wake_up.wait(parked),
+                Some(Duration::ZERO) => break Woken::TimedOut,
+                Some(left) => self.wake_up.wait_timeout(parked, left),
+            };
+        };
+        parked.threads -= 1;
+        drop(parked);
+        match woken {
+            Woken::TimedOut if self.cancel(ticket) => Woken::Woken,
+            woken => woken,
+        }
+    }
+
+    #[inline]
+    fn line(&self) -> Line {
+        // ORDERING: Relaxed: a waker's look is ordered by its fence, a sleeper's by the lock; nothing is read
+        // through the line.
+        Line(self.line.load(Ordering::Relaxed))
+    }
+
+    fn swap_line(&self, from: Line, to: Line) -> Result<(), Line> {
+        // ORDERING: Relaxed: what the waker did is seen through the condition and the lock, not through the line.
+        let swapped = self.line.compare_exchange_weak(from.0, to.0, Ordering::Relaxed, Ordering::Relaxed);
+        swapped.map(|_| ()).map_err(Line)
+    }
+}
+
+impl Snapshot for WaitCell {
+    fn save(&self, out: &mut Saved) {
+        let line = self.line();
+        out.state.push(u64::from(line.waiting()));
+        out.counters.push(u64::from(line.woken()));
+    }
+
+    fn restore(&self, from: &mut Reader<'_>) {
+        let (waiting, woken) = (from.state() as u32, from.counter() as u32);
+        // ORDERING: Relaxed: nobody else uses the cell while it is restored.
+        self.line.store(Line::new(woken.wrapping_add(waiting), woken).0, Ordering::Relaxed);
+    }
+}

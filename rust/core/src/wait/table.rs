@@ -1,0 +1,124 @@
+//! The one table of wait cells of a system.
+
+use crate::snapshot::{Reader, Saved, Snapshot};
+
+use super::{Ticket, WaitCell, Woken};
+
+/// What an actor waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WaitKey {
+    /// A folio in this queue (its kcompressd waits).
+    Queue(u16),
+    /// Room in this queue (producers wait).
+    QueueSpace(u16),
+    /// This folio's lock. Folios share cells, as in the kernel's table of page wait queues.
+    Folio(u32),
+    /// The end of this folio's writeback; shared like [`WaitKey::Folio`].
+    Writeback(u32),
+    /// Free pages.
+    Memory,
+    /// The swap device.
+    Device,
+    /// Work for zswap's shrink worker.
+    Shrink,
+}
+
+/// The wait cells of a system, by [`WaitKey`].
+///
+/// Folio `i` waits on cell `i % buckets`: neighbours never share, and with as many buckets as folios (small
+/// explored systems) nobody does.
+#[derive(Debug)]
+pub struct WaitTable {
+    queues: Box<[WaitCell]>,
+    spaces: Box<[WaitCell]>,
+    folios: Box<[WaitCell]>,
+    writebacks: Box<[WaitCell]>,
+    memory: WaitCell,
+    device: WaitCell,
+    shrink: WaitCell,
+}
+
+impl WaitTable {
+    /// A table for `queues` queues, with `buckets` cells each (at least one) for folio locks and writeback.
+    pub fn new(queues: u16, buckets: u32) -> Self {
+        let cells = |n: usize| (0..n).map(|_| WaitCell::new()).collect();
+        Self {
+            queues: cells(queues.into()),
+            spaces: cells(queues.into()),
+            folios: cells(buckets.max(1) as usize),
+            writebacks: cells(buckets.max(1) as usize),
+            memory: WaitCell::new(),
+            device: WaitCell::new(),
+            shrink: WaitCell::new(),
+        }
+    }
+
+    /// The cell that `key` waits on.
+    ///
+    /// # Panics
+    /// If the key names a queue that the table was not built for.
+    #[inline]
+    pub fn cell(&self, key: WaitKey) -> &WaitCell {
+        match key {
+            WaitKey::Queue(queue) => &self.queues[usize::from(queue)],
+            WaitKey::QueueSpace(queue) => &self.spaces[usize::from(queue)],
+            WaitKey::Folio(folio) => &self.folios[folio as usize % self.folios.len()],
+            WaitKey::Writeback(folio) => &self.writebacks[folio as usize % self.writebacks.len()],
+            WaitKey::Memory => &self.memory,
+            WaitKey::Device => &self.device,
+            WaitKey::Shrink => &self.shrink,
+        }
+    }
+
+    /// [`WaitCell::prepare`] of the key's cell.
+    pub fn prepare(&self, key: WaitKey) -> Ticket {
+        self.cell(key).prepare()
+    }
+
+    /// [`WaitCell::cancel`] of the key's cell.
+    pub fn cancel(&self, key: WaitKey, ticket: Ticket) -> bool {
+        self.cell(key).cancel(ticket)
+    }
+
+    /// [`WaitCell::park`] of the key's cell.
+    pub fn park(&self, key: WaitKey, ticket: Ticket) -> Woken {
+        self.cell(key).park(ticket)
+    }
+
+    /// [`WaitCell::is_woken`] of the key's cell.
+    pub fn is_woken(&self, key: WaitKey, ticket: &Ticket) -> bool {
+        self.cell(key).is_woken(ticket)
+    }
+
+    /// [`WaitCell::wake_one`] of the key's cell.
+    #[inline]
+    pub fn wake_one(&self, key: WaitKey) -> bool {
+        self.cell(key).wake_one()
+    }
+
+    /// [`WaitCell::wake_all`] of the key's cell; for folios, which share cells, the only right one.
+    #[inline]
+    pub fn wake_all(&self, key: WaitKey) -> bool {
+        self.cell(key).wake_all()
+    }
+
+    /// Wakes everybody for good: every park, now and later, returns [`Woken::Shutdown`].
+    pub fn shutdown(&self) {
+        self.cells().for_each(WaitCell::shutdown);
+    }
+
+    fn cells(&self) -> impl Iterator<Item = &WaitCell> {
+        let arrays = [&self.queues, &self.spaces, &self.folios, &self.writebacks];
+        arrays.into_iter().flatten().chain([&self.memory, &self.device, &self.shrink])
+    }
+}
+
+impl Snapshot for WaitTable {
+    fn save(&self, out: &mut Saved) {
+        self.cells().for_each(|cell| cell.save(out));
+    }
+
+    fn restore(&self, from: &mut Reader<'_>) {
+        self.cells().for_each(|cell| cell.restore(from));
+    }
+}

@@ -1,0 +1,322 @@
+//! loom models of the queue: each is named for the race it looks for.
+//!
+//! `RUSTFLAGS="--cfg kcompressd_loom" LOOM_MAX_PREEMPTIONS=2 cargo test --release -p kcompressd-core --test loom_queue`
+//! Without `LOOM_MAX_PREEMPTIONS` every schedule is tried. `CAP` and `BATCH` are 2: enough for full, empty,
+//! wrap-around and a batch that does not fit. A lost wake-up or a wedged queue shows as loom's deadlock report.
+#![cfg(kcompressd_loom)]
+
+use kcompressd_core::folio::Folio;
+use kcompressd_core::queue::{FolioQueue, Pop, PushError, ReserveError, Then};
+use kcompressd_core::sync::{Arc, AtomicU64, Ordering, thread};
+use kcompressd_core::tagged::{Origin, TaggedFolio};
+use kcompressd_core::wait::{WaitCell, Woken};
+
+const CAP: usize = 2;
+const BATCH: usize = 2;
+
+/// A queue, its two wait cells, and folios to put in.
+struct Rig<const CAP: usize> {
+    queue: FolioQueue,
+    folios: Vec<Folio>,
+    items: WaitCell,
+    space: WaitCell,
+    /// Written without any ordering of its own, to see whose ordering carries it.
+    payload: AtomicU64,
+}
+
+impl<const CAP: usize> Rig<CAP> {
+    fn new(depth: usize) -> Arc<Self> {
+        Arc::new(Self {
+            queue: FolioQueue::new(CAP, depth).expect("valid sizes"),
+            folios: (0..4).map(|_| Folio::default()).collect(),
+            items: WaitCell::new(),
+            space: WaitCell::new(),
+            payload: AtomicU64::new(0),
+        })
+    }
+
+    fn tag(&self, i: usize) -> TaggedFolio {
+        TaggedFolio::new(&self.folios[i], Origin::Zswap)
+    }
+
+    fn index(&self, folio: TaggedFolio) -> usize {
+        folio.index_in(&self.folios).expect("one of ours")
+    }
+
+    fn try_push(&self, i: usize) -> bool {
+        match self.queue.push(self.tag(i)) {
+            Ok(_) => {
+                self.items.wake_one();
+                true
+            }
+            Err(refused) => {
+                assert_eq!(self.index(refused.into_inner()), i, "handed back");
+                false
+            }
+        }
+    }
+
+    /// The producer's blocking composition.
+    fn push(&self, i: usize) {
+        while !self.try_push(i) {
+            let ticket = self.space.prepare();
+            if self.try_push(i) {
+                self.space.cancel(ticket);
+                return;
+            }
+            assert_eq!(self.space.park(ticket), Woken::Woken);
+        }
+    }
+
+    /// One drain of at most `BATCH`; producers are woken when it released anything.
+    fn drain(&self, got: &mut Vec<usize>) -> (usize, Then) {
+        let mut consumer = self.queue.claim().expect("the only consumer");
+        let mut buffer = [None; BATCH];
+        let drained = consumer.drain(&mut buffer);
+        drop(consumer);
+        got.extend(buffer[..drained.n].iter().flatten().map(|folio| self.index(*folio)));
+        if drained.released > 0 {
+            self.space.wake_all();
+        }
+        (drained.n, drained.then)
+    }
+
+    /// The consumer's blocking composition: until `want` folios came or the queue is closed.
+    fn consume(&self, want: usize) -> Vec<usize> {
+        let mut got = Vec::new();
+        while got.len() < want {
+            match self.drain(&mut got) {
+                (0, Then::Closed) => break,
+                (0, _) => {}
+                _ => continue,
+            }
+            let ticket = self.items.prepare();
+            match self.drain(&mut got) {
+                (0, Then::Empty | Then::Busy) => assert_eq!(self.items.park(ticket), Woken::Woken),
+                _ => drop(self.items.cancel(ticket)),
+            }
+        }
+        got
+    }
+
+    /// What is left when every other thread is done.
+    fn rest(&self) -> Vec<usize> {
+        let mut got = Vec::new();
+        while self.drain(&mut got).0 > 0 {}
+        got
+    }
+}
+
+type Shared = Arc<Rig<CAP>>;
+
+fn spawn<T: 'static>(rig: &Shared, f: impl FnOnce(&Rig<CAP>) -> T + 'static) -> thread::JoinHandle<T> {
+    let rig = Arc::clone(rig);
+    thread::spawn(move || f(&rig))
+}
+
+fn sorted(mut indices: Vec<usize>) -> Vec<usize> {
+    indices.sort_unstable();
+    indices
+}
+
+#[test]
+fn lost_wake_up_of_the_consumer() {
+    loom::model(|| {
+        let rig: Shared = Rig::new(CAP);
+        let producer = spawn(&rig, |rig| (0..2).for_each(|i| assert!(rig.try_push(i))));
+        assert_eq!(rig.consume(2), [0, 1]);
+        producer.join().unwrap();
+    });
+}
+
+#[test]
+fn lost_wake_up_with_two_producers() {
+    loom::model(|| {
+        let rig: Shared = Rig::new(CAP);
+        let producers = [0, 1].map(|i| spawn(&rig, move |rig| assert!(rig.try_push(i))));
+        assert_eq!(sorted(rig.consume(2)), [0, 1]);
+        producers.into_iter().for_each(|producer| producer.join().unwrap());
+    });
+}
+
+#[test]
+fn published_folio_is_seen_whole() {
+    loom::model(|| {
+        let rig: Shared = Rig::new(CAP);
+        let producer = spawn(&rig, |rig| {
+            rig.payload.store(1, Ordering::Relaxed);
+            rig.try_push(0)
+        });
+        let mut got = Vec::new();
+        if rig.drain(&mut got).0 > 0 {
+            assert_eq!(rig.payload.load(Ordering::Relaxed), 1);
+        }
+        producer.join().unwrap();
+    });
+}
+
+#[test]
+fn full_and_empty_boundary() {
+    loom::model(|| {
+        let rig: Shared = Rig::new(CAP);
+        let producer = spawn(&rig, |rig| (0..3).filter(|&i| rig.try_push(i)).collect::<Vec<_>>());
+        let mut got = Vec::new();
+        for _ in 0..2 {
+            let (n, then) = rig.drain(&mut got);
+            assert!(n <= CAP && then != Then::Closed);
+        }
+        let accepted = producer.join().unwrap();
+        assert!(accepted.len() >= CAP);
+        got.extend(rig.rest());
+        assert_eq!(got, accepted);
+    });
+}
+
+#[test]
+fn wrap_around_with_both_sides_sleeping() {
+    loom::model(|| {
+        let rig: Shared = Rig::new(CAP);
+        let producer = spawn(&rig, |rig| (0..3).for_each(|i| rig.push(i)));
+        assert_eq!(rig.consume(3), [0, 1, 2]);
+        producer.join().unwrap();
+    });
+}
+
+#[test]
+fn reused_slot_follows_its_release() {
+    loom::model(|| {
+        let rig: Shared = Rig::new(CAP);
+        assert!(rig.try_push(0) && rig.try_push(1));
+        let producers = [2, 3].map(|i| {
+            spawn(&rig, move |rig| {
+                let accepted = rig.try_push(i);
+                assert!(!accepted || rig.payload.load(Ordering::Relaxed) == 1, "slot reused before its release");
+                accepted
+            })
+        });
+        rig.payload.store(1, Ordering::Relaxed);
+        let mut got = Vec::new();
+        rig.drain(&mut got);
+        let accepted = producers.map(|producer| producer.join().unwrap());
+        got.extend(rig.rest());
+        assert_eq!(got.len(), 2 + accepted.into_iter().filter(|&accepted| accepted).count());
+    });
+}
+
+#[test]
+fn close_against_push() {
+    loom::model(|| {
+        let rig: Shared = Rig::new(CAP);
+        let producer = spawn(&rig, |rig| match rig.queue.push(rig.tag(0)) {
+            Ok(_) => rig.items.wake_one() || true,
+            Err(refused) => matches!(refused, PushError::Full(_)),
+        });
+        let closer = spawn(&rig, |rig| {
+            rig.payload.store(1, Ordering::Relaxed);
+            assert!(rig.queue.close());
+            rig.items.wake_all();
+        });
+        let got = rig.consume(usize::MAX);
+        assert_eq!(rig.payload.load(Ordering::Relaxed), 1, "Closed is told after close");
+        assert_eq!(got.len(), usize::from(producer.join().unwrap()));
+        closer.join().unwrap();
+        assert!(rig.rest().is_empty());
+    });
+}
+
+#[test]
+fn batch_against_single() {
+    loom::model(|| {
+        let rig: Shared = Rig::new(CAP);
+        let batch = spawn(&rig, |rig| {
+            let folios: [TaggedFolio; BATCH] = [rig.tag(0), rig.tag(1)];
+            rig.queue.push_batch(&folios).map_or(0, |pushed| pushed.len)
+        });
+        let single = spawn(&rig, |rig| rig.try_push(2));
+        let mut got = Vec::new();
+        let (n, _) = rig.drain(&mut got);
+        let first = got[..n].to_vec();
+        let (batch, single) = (batch.join().unwrap(), single.join().unwrap());
+        got.extend(rig.rest());
+        let expected = (0..batch).chain(single.then_some(2)).collect::<Vec<_>>();
+        assert_eq!(sorted(got.clone()), expected);
+        if batch == BATCH {
+            let at = got.iter().position(|&i| i == 0).expect("queued");
+            assert_eq!(got[at + 1], 1, "nothing comes between");
+            assert!(first.first() != Some(&0) || first.len() == BATCH, "a batch appears at once");
+        }
+    });
+}
+
+#[test]
+fn two_claimants_of_the_token() {
+    loom::model(|| {
+        let rig: Shared = Rig::new(CAP);
+        assert!(rig.try_push(0) && rig.try_push(1));
+        let pop = |rig: &Rig<CAP>| {
+            let mut consumer = rig.queue.claim()?;
+            // The token alone must order one holder's accesses before the next one's.
+            let turn = rig.payload.load(Ordering::Relaxed);
+            rig.payload.store(turn + 1, Ordering::Relaxed);
+            match consumer.pop() {
+                Pop::Item { value, position } => Some((rig.index(value), position, turn)),
+                other => panic!("{other:?}"),
+            }
+        };
+        let other = spawn(&rig, pop);
+        let mine = pop(&rig);
+        let mut popped: Vec<_> = [mine, other.join().unwrap()].into_iter().flatten().collect();
+        popped.sort_unstable();
+        let expected: &[(usize, u64, u64)] = &[(0, 0, 0), (1, 1, 1)];
+        assert!(!popped.is_empty());
+        assert_eq!(popped, expected[..popped.len()]);
+        assert_eq!(rig.rest().len(), 2 - popped.len());
+    });
+}
+
+#[test]
+fn reservation_dropped_does_not_wedge() {
+    loom::model(|| {
+        let rig: Shared = Rig::new(CAP);
+        let dropper = spawn(&rig, |rig| {
+            if let Ok(mut reservation) = rig.queue.reserve(BATCH) {
+                let last = reservation.len() - 1;
+                reservation.write(last, rig.tag(0));
+            }
+            rig.items.wake_one();
+        });
+        let pusher = spawn(&rig, |rig| rig.push(1));
+        assert_eq!(rig.consume(1), [1]);
+        dropper.join().unwrap();
+        pusher.join().unwrap();
+        assert!(rig.rest().is_empty());
+    });
+}
+
+#[test]
+fn depth_change_against_push() {
+    loom::model(|| {
+        let rig: Shared = Rig::new(CAP);
+        let producer = spawn(&rig, |rig| [0, 1].map(|i| rig.try_push(i)));
+        assert_eq!(rig.queue.set_depth(1), Ok(2));
+        let mine = rig.try_push(2);
+        let theirs = producer.join().unwrap();
+        let got = rig.rest();
+        match mine {
+            true => assert_eq!((got, theirs), (vec![2], [false, false]), "one entry at depth 1"),
+            false => assert_eq!(got, (0..2).filter(|&i| theirs[i]).collect::<Vec<_>>()),
+        }
+    });
+}
+
+#[test]
+fn depth_zero_is_off() {
+    loom::model(|| {
+        let rig: Shared = Rig::new(CAP);
+        let producer = spawn(&rig, |rig| rig.try_push(0));
+        assert_eq!(rig.queue.set_depth(0), Ok(2));
+        assert_eq!(rig.queue.reserve(BATCH).err(), Some(ReserveError::Full));
+        let accepted = producer.join().unwrap();
+        assert_eq!(rig.rest().len(), usize::from(accepted));
+    });
+}

@@ -1,0 +1,149 @@
+//! loom models of the eventcount: each is named for the race it looks for.
+//!
+//! `RUSTFLAGS="--cfg kcompressd_loom" LOOM_MAX_PREEMPTIONS=2 cargo test --release -p kcompressd-core --test loom_wait`
+//! A lost wake-up shows as loom's deadlock report.
+#![cfg(kcompressd_loom)]
+
+use kcompressd_core::sync::{Arc, AtomicBool, Ordering, thread};
+use kcompressd_core::wait::{WaitCell, WaitKey, WaitTable, Woken};
+
+/// A condition and the cell to wait for it on; the condition orders nothing by itself.
+struct Event {
+    happened: AtomicBool,
+    cell: WaitCell,
+}
+
+impl Event {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { happened: AtomicBool::new(false), cell: WaitCell::new() })
+    }
+
+    fn happened(&self) -> bool {
+        self.happened.load(Ordering::Relaxed)
+    }
+
+    fn happen(&self) {
+        self.happened.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits; returns how it ended.
+    fn wait(&self) -> Woken {
+        while !self.happened() {
+            let ticket = self.cell.prepare();
+            if self.happened() {
+                if self.cell.cancel(ticket) {
+                    self.cell.wake_one();
+                }
+                break;
+            }
+            if self.cell.park(ticket) == Woken::Shutdown {
+                return Woken::Shutdown;
+            }
+        }
+        Woken::Woken
+    }
+}
+
+#[test]
+fn change_between_look_and_park() {
+    loom::model(|| {
+        let event = Event::new();
+        let waiter = thread::spawn({
+            let event = Arc::clone(&event);
+            move || event.wait()
+        });
+        event.happen();
+        event.cell.wake_one();
+        assert_eq!(waiter.join().unwrap(), Woken::Woken);
+    });
+}
+
+#[test]
+fn wake_all_reaches_two_sleepers() {
+    loom::model(|| {
+        let event = Event::new();
+        let waiters = [0, 1].map(|_| {
+            let event = Arc::clone(&event);
+            thread::spawn(move || event.wait())
+        });
+        event.happen();
+        event.cell.wake_all();
+        waiters.into_iter().for_each(|waiter| assert_eq!(waiter.join().unwrap(), Woken::Woken));
+    });
+}
+
+#[test]
+fn wake_one_twice_reaches_two_sleepers() {
+    loom::model(|| {
+        let event = Event::new();
+        let waiters = [0, 1].map(|_| {
+            let event = Arc::clone(&event);
+            thread::spawn(move || event.wait())
+        });
+        event.happen();
+        event.cell.wake_one();
+        event.cell.wake_one();
+        waiters.into_iter().for_each(|waiter| assert_eq!(waiter.join().unwrap(), Woken::Woken));
+    });
+}
+
+#[test]
+fn wake_one_taken_by_a_cancelled_ticket() {
+    loom::model(|| {
+        let event = Event::new();
+        let canceller = thread::spawn({
+            let event = Arc::clone(&event);
+            move || {
+                let ticket = event.cell.prepare();
+                if event.cell.cancel(ticket) {
+                    event.cell.wake_one();
+                }
+            }
+        });
+        let waiter = thread::spawn({
+            let event = Arc::clone(&event);
+            move || event.wait()
+        });
+        event.happen();
+        event.cell.wake_one();
+        assert_eq!(waiter.join().unwrap(), Woken::Woken);
+        canceller.join().unwrap();
+    });
+}
+
+#[test]
+fn shutdown_against_park() {
+    loom::model(|| {
+        let table = Arc::new(WaitTable::new(1, 1));
+        let sleeper = thread::spawn({
+            let table = Arc::clone(&table);
+            move || {
+                let ticket = table.prepare(WaitKey::Queue(0));
+                table.park(WaitKey::Queue(0), ticket)
+            }
+        });
+        table.shutdown();
+        assert_eq!(sleeper.join().unwrap(), Woken::Shutdown);
+    });
+}
+
+#[test]
+fn shutdown_against_wake() {
+    loom::model(|| {
+        let event = Event::new();
+        let sleeper = thread::spawn({
+            let event = Arc::clone(&event);
+            move || event.wait()
+        });
+        let waker = thread::spawn({
+            let event = Arc::clone(&event);
+            move || {
+                event.happen();
+                event.cell.wake_one();
+            }
+        });
+        event.cell.shutdown();
+        let _either = sleeper.join().unwrap();
+        waker.join().unwrap();
+    });
+}

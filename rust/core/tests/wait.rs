@@ -1,0 +1,169 @@
+//! The wait table without races: lines, tickets, saved states, shutdown, and real threads asleep.
+#![cfg(not(any(kcompressd_loom, kcompressd_shuttle)))]
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use kcompressd_core::snapshot::{Saved, Snapshot};
+use kcompressd_core::wait::{Ticket, WaitCell, WaitKey, WaitTable, Woken};
+use proptest::prelude::*;
+
+fn save(cell: &impl Snapshot) -> Saved {
+    let mut saved = Saved::default();
+    cell.save(&mut saved);
+    saved
+}
+
+#[test]
+fn waking_nobody_changes_nothing() {
+    let cell = WaitCell::new();
+    let before = save(&cell);
+    assert!(!cell.wake_one() && !cell.wake_all());
+    assert_eq!(save(&cell), before);
+}
+
+#[test]
+fn wake_one_goes_in_line() {
+    let cell = WaitCell::new();
+    let tickets = [(); 3].map(|()| cell.prepare());
+    assert_eq!(tickets.map(|ticket| cell.place(ticket)), [1, 2, 3]);
+    assert!(cell.wake_one());
+    assert_eq!(tickets.map(|ticket| cell.is_woken(&ticket)), [true, false, false]);
+    assert_eq!(cell.park(tickets[0]), Woken::Woken);
+    assert!(cell.wake_all() && !cell.wake_all());
+    assert_eq!(tickets.map(|ticket| cell.place(ticket)), [0, 0, 0]);
+}
+
+#[test]
+fn cancelled_ticket_never_keeps_others_asleep() {
+    let cell = WaitCell::new();
+    let [first, second, third] = [(); 3].map(|()| cell.prepare());
+    assert!(!cell.cancel(third), "the last one just leaves");
+    assert_eq!([cell.place(first), cell.place(second)], [1, 2]);
+    assert!(!cell.cancel(first), "another one is woken with those ahead");
+    assert_eq!([cell.place(first), cell.place(second)], [0, 1]);
+    assert!(cell.wake_one() && cell.cancel(second), "woken before it was cancelled");
+    assert!(!cell.wake_one());
+}
+
+#[test]
+fn timeout_leaves_the_line() {
+    let cell = WaitCell::new();
+    let ticket = cell.prepare();
+    assert_eq!(cell.park_timeout(ticket, Duration::from_millis(1)), Woken::TimedOut);
+    assert!(!cell.wake_one());
+    let ticket = cell.prepare();
+    assert!(cell.wake_one());
+    assert_eq!(cell.park_timeout(ticket, Duration::ZERO), Woken::Woken);
+}
+
+#[test]
+fn shutdown_wakes_every_key_for_good() {
+    let table = Arc::new(WaitTable::new(2, 4));
+    let keys = [
+        WaitKey::Queue(1),
+        WaitKey::QueueSpace(0),
+        WaitKey::Folio(7),
+        WaitKey::Writeback(9),
+        WaitKey::Memory,
+        WaitKey::Device,
+    ];
+    let sleepers = keys.map(|key| {
+        let table = Arc::clone(&table);
+        let ticket = table.prepare(key);
+        thread::spawn(move || table.park(key, ticket))
+    });
+    table.shutdown();
+    for sleeper in sleepers {
+        assert_eq!(sleeper.join().expect("no panic"), Woken::Shutdown);
+    }
+    for key in keys {
+        assert_eq!(table.park(key, table.prepare(key)), Woken::Shutdown);
+    }
+}
+
+#[test]
+fn keys_share_cells_only_as_said() {
+    let table = WaitTable::new(2, 4);
+    let ticket = table.prepare(WaitKey::Folio(1));
+    for other in [WaitKey::Folio(2), WaitKey::Writeback(1), WaitKey::Queue(1), WaitKey::QueueSpace(1), WaitKey::Memory]
+    {
+        assert!(!table.wake_all(other), "{other:?}");
+    }
+    assert!(!table.is_woken(WaitKey::Folio(1), &ticket));
+    assert!(table.wake_all(WaitKey::Folio(5)), "1 and 5 share a bucket of 4");
+    assert!(table.is_woken(WaitKey::Folio(1), &ticket));
+}
+
+#[test]
+fn sleepers_in_threads_are_woken_in_line() {
+    let cell = Arc::new(WaitCell::new());
+    let sleepers = [(); 3].map(|()| {
+        let ticket = cell.prepare();
+        let cell = Arc::clone(&cell);
+        thread::spawn(move || cell.park(ticket))
+    });
+    for sleeper in sleepers {
+        assert!(cell.wake_one());
+        assert_eq!(sleeper.join().expect("no panic"), Woken::Woken);
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Op {
+    Prepare,
+    WakeOne,
+    WakeAll,
+    Cancel(usize),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        3 => Just(Op::Prepare),
+        2 => Just(Op::WakeOne),
+        1 => Just(Op::WakeAll),
+        2 => (0..8usize).prop_map(Op::Cancel),
+    ]
+}
+
+/// The unwoken tickets in line, each a plain number, against a `Vec`.
+fn step(cell: &WaitCell, line: &mut Vec<Ticket>, op: Op) {
+    match op {
+        Op::Prepare => line.push(cell.prepare()),
+        Op::WakeOne => {
+            assert_eq!(cell.wake_one(), !line.is_empty());
+            line.drain(..line.len().min(1)).for_each(|woken| assert!(cell.is_woken(&woken)));
+        }
+        Op::WakeAll => {
+            assert_eq!(cell.wake_all(), !line.is_empty());
+            line.drain(..).for_each(|woken| assert!(cell.is_woken(&woken)));
+        }
+        Op::Cancel(i) if i < line.len() => {
+            assert!(!cell.cancel(line[i]));
+            let last = i + 1 == line.len();
+            line.drain(if last { i } else { 0 }..=i);
+        }
+        Op::Cancel(_) => {}
+    }
+}
+
+proptest! {
+    #[test]
+    fn line_is_a_queue_and_restores_in_place(ops in prop::collection::vec(op(), 1..100)) {
+        let (cell, elsewhere) = (WaitCell::new(), WaitCell::new());
+        let mut line = Vec::new();
+        for op in ops {
+            step(&cell, &mut line, op);
+            let places: Vec<u32> = line.iter().map(|ticket| cell.place(*ticket)).collect();
+            prop_assert_eq!(&places, &(1..=line.len() as u32).collect::<Vec<_>>());
+            let saved = save(&cell);
+            prop_assert_eq!(&saved.state, &[line.len() as u64]);
+            elsewhere.restore(&mut saved.reader());
+            prop_assert_eq!(save(&elsewhere), saved);
+            for ticket in &line {
+                prop_assert_eq!(elsewhere.ticket_at(elsewhere.place(*ticket)), *ticket);
+            }
+        }
+    }
+}
