@@ -54,10 +54,10 @@ macro_rules! field {
 }
 
 impl Folio {
-    /// A resident, mapped, dirty page that is on no list yet.
+    /// A resident, mapped, dirty page with PG_lru, which its maker puts on the inactive list.
     pub fn new(memcg: u16, node: u8) -> Self {
         Self {
-            word: StateWord::new(State::Resident, flag::FRAME | flag::MAPPED | flag::DIRTY),
+            word: StateWord::new(State::Resident, flag::FRAME | flag::MAPPED | flag::DIRTY | flag::LRU),
             prev: AtomicU32::new(NIL),
             next: AtomicU32::new(NIL),
             slot: AtomicU32::new(NIL),

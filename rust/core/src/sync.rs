@@ -29,8 +29,28 @@ pub fn spin_loop() {
     std::hint::spin_loop();
 }
 
-/// A guard of [`Mutex`].
-pub type MutexGuard<'a, T> = imp::MutexGuard<'a, T>;
+/// A guard of [`Mutex`]: one critical section.
+#[derive(Debug)]
+pub struct MutexGuard<'a, T> {
+    inner: imp::MutexGuard<'a, T>,
+    section: Section,
+}
+
+impl<T> std::ops::Deref for MutexGuard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.inner
+    }
+}
+
+impl<T> std::ops::DerefMut for MutexGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.inner
+    }
+}
 
 /// A mutex that a panicking holder does not poison.
 ///
@@ -48,7 +68,15 @@ impl<T> Mutex<T> {
     /// Waits for the lock.
     #[inline]
     pub fn lock(&self) -> MutexGuard<'_, T> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        MutexGuard { inner, section: Section::enter() }
+    }
+
+    /// As [`Mutex::lock`], but no boundary of its own: for a wake-up, which belongs to the change it follows.
+    #[inline]
+    pub fn lock_within(&self) -> MutexGuard<'_, T> {
+        let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        MutexGuard { inner, section: Section::within() }
     }
 }
 
@@ -64,12 +92,15 @@ impl Condvar {
 
     /// Releases the lock, sleeps until notified (or spuriously), takes the lock again.
     pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
-        self.0.wait(guard).unwrap_or_else(PoisonError::into_inner)
+        let MutexGuard { inner, section } = guard;
+        MutexGuard { inner: self.0.wait(inner).unwrap_or_else(PoisonError::into_inner), section }
     }
 
     /// As [`Condvar::wait`], at most `timeout`; loom and shuttle have no clock and may sleep on.
     pub fn wait_timeout<'a, T>(&self, guard: MutexGuard<'a, T>, timeout: Duration) -> MutexGuard<'a, T> {
-        self.0.wait_timeout(guard, timeout).unwrap_or_else(PoisonError::into_inner).0
+        let MutexGuard { inner, section } = guard;
+        let (inner, _) = self.0.wait_timeout(inner, timeout).unwrap_or_else(PoisonError::into_inner);
+        MutexGuard { inner, section }
     }
 
     /// Wakes every waiter.
@@ -117,5 +148,58 @@ impl<T> UnsafeCell<T> {
         return self.0.with_mut(f);
         #[cfg(not(kcompressd_loom))]
         return f(self.0.get());
+    }
+}
+
+#[cfg(debug_assertions)]
+std::thread_local! {
+    static BOUNDARIES: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+    static SECTIONS: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+}
+
+/// Marks something that another actor can observe: a state change, a queue operation or a critical section; inside a
+/// critical section nothing more is observable.
+///
+/// Debug builds count them, and a test fails on a step with two ([`boundaries_since_last_call`]).
+#[inline]
+pub fn boundary() {
+    #[cfg(debug_assertions)]
+    if SECTIONS.get() == 0 {
+        BOUNDARIES.set(BOUNDARIES.get() + 1);
+    }
+}
+
+/// Boundaries that this thread has passed since the last call; always 0 in release builds.
+pub fn boundaries_since_last_call() -> u32 {
+    #[cfg(debug_assertions)]
+    return BOUNDARIES.replace(0);
+    #[cfg(not(debug_assertions))]
+    return 0;
+}
+
+/// Lives as long as a critical section.
+#[derive(Debug)]
+struct Section;
+
+impl Section {
+    #[inline]
+    fn enter() -> Self {
+        boundary();
+        Self::within()
+    }
+
+    #[inline]
+    fn within() -> Self {
+        #[cfg(debug_assertions)]
+        SECTIONS.set(SECTIONS.get() + 1);
+        Self
+    }
+}
+
+impl Drop for Section {
+    #[inline]
+    fn drop(&mut self) {
+        #[cfg(debug_assertions)]
+        SECTIONS.set(SECTIONS.get() - 1);
     }
 }

@@ -216,7 +216,7 @@ impl WaitCell {
     /// Lets the sleepers look at the line, after it has changed.
     fn notify(&self) {
         // The lock puts us before a sleeper's look at the line or after it went to sleep, never between.
-        let asleep = self.parked.lock().threads > 0;
+        let asleep = self.parked.lock_within().threads > 0;
         if asleep {
             self.wake_up.notify_all();
         }

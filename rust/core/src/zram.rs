@@ -195,11 +195,17 @@ impl Zram {
         self.entries.get(slot as usize).is_some_and(|e| e.flags.load(OWNED) & USED != 0)
     }
 
-    /// Reads a slot into `page`; an empty slot reads as zeros, as on any block device.
+    /// Reads a slot into `page` by way of `block` (two pages); an empty slot reads as zeros, as on any block device.
     ///
     /// # Errors
     /// [`DecodeError`], counted as `failed_reads`.
-    pub fn read(&self, slot: u32, codec: &mut dyn Compressor, page: &mut [u8]) -> Result<(), DecodeError> {
+    pub fn read(
+        &self,
+        slot: u32,
+        codec: &mut dyn Compressor,
+        block: &mut [u8],
+        page: &mut [u8],
+    ) -> Result<(), DecodeError> {
         let entry = &self.entries[slot as usize];
         let (value, flags) = (entry.value.load(OWNED), entry.flags.load(OWNED));
         if flags & (SAME | USED) != USED {
@@ -208,14 +214,12 @@ impl Zram {
             return Ok(());
         }
         let handle = crate::zsmalloc::Handle::from_raw(value).expect("a used slot has a handle");
-        let read = self.pool.with(handle, |block| {
-            let block = &block[..(flags & LEN) as usize];
-            if flags & HUGE != 0 {
-                page.copy_from_slice(block);
-                return Ok(());
-            }
-            codec.decompress(block, page)
-        });
+        let block = &mut block[..(flags & LEN) as usize];
+        self.pool.read(handle, block);
+        let read = match flags & HUGE != 0 {
+            true => Ok(page.copy_from_slice(block)),
+            false => codec.decompress(block, page),
+        };
         read.inspect_err(|_| count(&self.failed_reads))
     }
 
@@ -336,7 +340,7 @@ mod tests {
         assert_eq!((stat.orig_data_size, stat.same_pages, stat.huge_pages), (3 * 4096, 1, 1));
         let mut page = vec![0; 4096];
         for (slot, want) in [(0, noise), (1, text), (2, 7u64.to_ne_bytes().repeat(512)), (3, vec![0; 4096])] {
-            zram.read(slot, codec.as_mut(), &mut page).unwrap();
+            zram.read(slot, codec.as_mut(), &mut block, &mut page).unwrap();
             assert!(page == want, "slot {slot}");
             zram.free(slot, &Unlimited);
         }

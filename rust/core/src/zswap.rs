@@ -49,6 +49,8 @@ struct Entry {
     prev: AtomicU32,
     next: AtomicU32,
     referenced: AtomicBool,
+    /// Queued after the first half of its store: what a worker looks up instead of a tag.
+    expected: AtomicBool,
 }
 
 impl Default for Entry {
@@ -61,6 +63,7 @@ impl Default for Entry {
             prev: nil(),
             next: nil(),
             referenced: AtomicBool::new(false),
+            expected: AtomicBool::new(false),
         }
     }
 }
@@ -144,8 +147,6 @@ pub struct ZswapConfig {
     pub max_pool_pages: u64,
     /// `accept_threshold_percent`: a full pool accepts again at this share of the limit.
     pub accept_threshold_percent: u64,
-    /// Bytes of a page.
-    pub page_size: usize,
 }
 
 /// The store.
@@ -261,7 +262,17 @@ impl Zswap {
         lru.add_head(&self.entries, slot);
     }
 
-    /// Whether the slot's contents are in the pool (the look-up that a bit-0 tag saves).
+    /// Notes in the slot's entry whether a queued folio's first half was done (the alternative to a tag).
+    pub fn expect(&self, slot: u32, begun: bool) {
+        self.entries[slot as usize].expected.store(begun, OWNED);
+    }
+
+    /// What [`Zswap::expect`] noted: the look-up that a bit-0 tag saves.
+    pub fn is_expected(&self, slot: u32) -> bool {
+        self.entries.get(slot as usize).is_some_and(|e| e.expected.load(OWNED))
+    }
+
+    /// Whether the slot's contents are in the pool.
     pub fn holds(&self, slot: u32) -> bool {
         self.entries.get(slot as usize).is_some_and(|e| e.handle().is_some())
     }
@@ -271,24 +282,28 @@ impl Zswap {
         self.entries[slot as usize].len()
     }
 
-    /// `zswap_load`: decompresses into `page`; the entry stays until [`Zswap::unlist`] and [`Zswap::erase`].
+    /// `zswap_load`: decompresses into `page` by way of `block` (two pages); the entry stays until [`Zswap::unlist`] and [`Zswap::erase`].
     ///
     /// # Errors
     /// [`DecodeError`], counted as `decompress_fail`.
     ///
     /// # Panics
     /// If the slot has no entry: the state word said that it has.
-    pub fn load(&self, slot: u32, codec: &mut dyn Compressor, page: &mut [u8]) -> Result<(), DecodeError> {
+    pub fn load(
+        &self,
+        slot: u32,
+        codec: &mut dyn Compressor,
+        block: &mut [u8],
+        page: &mut [u8],
+    ) -> Result<(), DecodeError> {
         let entry = &self.entries[slot as usize];
         let handle = entry.handle().expect("a compressed page has an entry");
-        let raw = entry.is_raw();
-        let loaded = self.pool.with(handle, |block| {
-            if raw {
-                page.copy_from_slice(&block[..page.len()]);
-                return Ok(());
-            }
-            codec.decompress(&block[..entry.len()], page)
-        });
+        let block = &mut block[..entry.len()];
+        self.pool.read(handle, block);
+        let loaded = match entry.is_raw() {
+            true => Ok(page.copy_from_slice(block)),
+            false => codec.decompress(block, page),
+        };
         loaded.inspect_err(|_| count(&self.debugfs.decompress_fail))
     }
 
@@ -349,6 +364,7 @@ impl Snapshot for Zswap {
         out.counters.extend(self.debugfs.all().iter().map(|c| c.load(OWNED)));
         for e in &self.entries {
             out.state.push(e.handle.load(OWNED));
+            out.state.push(u64::from(e.expected.load(OWNED)));
             if e.handle().is_some() {
                 out.state.push(u64::from(e.meta.load(OWNED)) << 32 | u64::from(e.folio.load(OWNED)));
                 out.state.push(u64::from(e.prev()) << 32 | u64::from(e.next()));
@@ -367,6 +383,7 @@ impl Snapshot for Zswap {
         }
         for e in &self.entries {
             e.handle.store(from.state(), OWNED);
+            e.expected.store(from.state() != 0, OWNED);
             if e.handle().is_some() {
                 let (meta, links) = (from.state(), from.state());
                 e.meta.store((meta >> 32) as u32, OWNED);
@@ -386,7 +403,7 @@ mod tests {
 
     fn zswap(max_pool_pages: u64) -> Zswap {
         let pool = Pool::new(PoolConfig { bytes: false, ..PoolConfig::default() }).unwrap();
-        Zswap::new(ZswapConfig { max_pool_pages, accept_threshold_percent: 50, page_size: 4096 }, pool, 16)
+        Zswap::new(ZswapConfig { max_pool_pages, accept_threshold_percent: 50 }, pool, 16)
     }
 
     fn store(zswap: &Zswap, slot: u32, len: usize) {

@@ -139,7 +139,7 @@ pub enum Breach {
     #[error("the lifecycle has no such transition under guards {0:#04x}")]
     NoEdge(u8),
     /// The state it leads to does not permit the flags.
-    #[error("state {} does not permit flags {}", .0.name(), flag_names(*.1))]
+    #[error("state {} does not permit flags {}", .0.name(), .1)]
     Flags(State, FlagSet),
 }
 
@@ -147,10 +147,11 @@ pub enum Breach {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlagSet(pub u16);
 
-fn flag_names(flags: FlagSet) -> String {
-    let held: Vec<_> =
-        flag::NAMES.iter().enumerate().filter(|(bit, _)| flags.0 >> bit & 1 == 1).map(|(_, n)| *n).collect();
-    held.join("|")
+impl std::fmt::Display for FlagSet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let held = flag::NAMES.iter().enumerate().filter(|(bit, _)| self.0 >> bit & 1 == 1).map(|(_, name)| *name);
+        f.write_str(&held.collect::<Vec<_>>().join("|"))
+    }
 }
 
 /// Actor ids: a kind in the high byte, a number in the low byte.

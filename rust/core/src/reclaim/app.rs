@@ -1,0 +1,280 @@
+//! An application thread: faults its pages back in, or exits and gives everything up.
+
+use super::wait_unless;
+use crate::lifecycle::{Change, Event, Fire, State, Word, flag, guard};
+use crate::snapshot::Saved;
+use crate::stats::Vm;
+use crate::system::{Ctx, Outcome, StepError, Store, System, Work};
+use crate::units::NIL;
+use crate::wait::WaitKey;
+use std::sync::Arc;
+
+/// What the thread does with each of its pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Task {
+    /// Reads it (`do_swap_page` where it is not resident).
+    Touch,
+    /// Gives it up (exit).
+    Exit,
+}
+
+/// Where the copy of a page is, which a fault reads and a drop frees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Copy {
+    Pool,
+    Device,
+    Zeromap,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Pc {
+    Look,
+    Read(Copy),
+    ReadFailed(Copy),
+    Drop(Copy, Then),
+    Erase(Then),
+    FreeSlot(Then),
+    Load { exclusive: bool },
+    AddLru,
+    Free,
+    Next,
+}
+
+/// What follows when a copy has been dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Then {
+    Load,
+    Free,
+    Next,
+}
+
+/// One application thread.
+#[derive(Clone, Debug)]
+pub struct App {
+    task: Task,
+    /// The pages, in the order they are touched.
+    order: Arc<[u32]>,
+    at: usize,
+    pc: Pc,
+}
+
+const RAN: Outcome = Outcome::Ran(Work::Commit);
+
+impl App {
+    /// A thread that does `task` to each page of `order`.
+    pub fn new(task: Task, order: Arc<[u32]>) -> Self {
+        Self { task, order, at: 0, pc: Pc::Look }
+    }
+
+    /// Pages it is done with.
+    pub fn done(&self) -> usize {
+        self.at
+    }
+
+    /// One step.
+    ///
+    /// # Errors
+    /// [`StepError::Violation`]. A failed read is no error of the step: the copy stays where it is, and the failure is kept
+    /// in [`Ctx::errors`].
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, StepError> {
+        let Some(&page) = self.order.get(self.at) else { return Ok(Outcome::Done) };
+        match self.pc {
+            Pc::Look => self.look(sys, ctx, page),
+            Pc::Read(copy) => Ok(self.read(sys, ctx, page, copy)),
+            Pc::ReadFailed(copy) => self.read_failed(sys, ctx, page, copy),
+            Pc::Drop(copy, then) => Ok(self.drop_copy(sys, page, copy, then)),
+            Pc::Erase(then) => Ok(self.erase(sys, page, then)),
+            Pc::FreeSlot(then) => Ok(self.free_slot(sys, page, then)),
+            Pc::Load { exclusive } => self.load(sys, ctx, page, exclusive),
+            Pc::AddLru => {
+                sys.add_lru(ctx, page)?;
+                self.pc = Pc::Next;
+                Ok(RAN)
+            }
+            Pc::Free => self.free(sys, ctx, page),
+            Pc::Next => {
+                ctx.pages_done += 1;
+                self.at += 1;
+                self.pc = Pc::Look;
+                Ok(RAN)
+            }
+        }
+    }
+
+    fn look(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> Result<Outcome, StepError> {
+        let word = sys.folio(page).word.load();
+        if word.has(flag::LOCKED) {
+            ctx.stat[Vm::FaultWaits] += 1;
+            let unlocked = || !sys.folio(page).word.load().has(flag::LOCKED);
+            return Ok(wait_unless(sys, WaitKey::Folio(page), unlocked));
+        }
+        match self.task {
+            Task::Touch => self.touch(sys, ctx, page, word),
+            Task::Exit => self.exit(sys, page, word),
+        }
+    }
+
+    fn touch(&mut self, sys: &System, ctx: &mut Ctx, page: u32, word: Word) -> Result<Outcome, StepError> {
+        match word.state() {
+            State::CompressedFreed => self.fault(sys, ctx, page, word, Copy::Pool),
+            State::WrittenBackFreed => self.fault(sys, ctx, page, word, Copy::Device),
+            State::ZeroFilledFreed => self.fault(sys, ctx, page, word, Copy::Zeromap),
+            _ if word.has(flag::MAPPED) || word.state() == State::Freed => {
+                self.pc = Pc::Next;
+                Ok(RAN)
+            }
+            _ => self.swapcache_hit(sys, ctx, page, word),
+        }
+    }
+
+    fn fault(&mut self, sys: &System, ctx: &mut Ctx, page: u32, word: Word, copy: Copy) -> Result<Outcome, StepError> {
+        let change = Change::flags(flag::FRAME | flag::LOCKED | flag::SWAPCACHE, 0).in_state(word.state());
+        if let Fire::Done(_) = sys.fire(ctx, page, Event::Fault, 0, change, 0)? {
+            ctx.stat[Vm::Pgfault] += 1;
+            ctx.stat[Vm::Pgmajfault] += 1;
+            self.pc = Pc::Read(copy);
+        }
+        Ok(RAN) // Refused: the shrink worker was faster; look again.
+    }
+
+    /// The folio is still there: a minor fault. A dirty one gives its slot back.
+    fn swapcache_hit(&mut self, sys: &System, ctx: &mut Ctx, page: u32, word: Word) -> Result<Outcome, StepError> {
+        let dirty = matches!(word.state(), State::Redirtied | State::Activated);
+        let clear = if dirty { flag::SWAPCACHE } else { 0 };
+        let change = Change::flags(flag::MAPPED, clear).unless(flag::LOCKED).in_state(word.state());
+        if let Fire::Done(_) = sys.fire(ctx, page, Event::SwapcacheHit, 0, change, 0)? {
+            ctx.stat[Vm::Pgfault] += 1;
+            self.pc = if dirty { Pc::FreeSlot(Then::Next) } else { Pc::Next };
+        }
+        Ok(RAN)
+    }
+
+    /// Reads the copy into the page's frame, which is locked and so nobody else's.
+    fn read(&mut self, sys: &System, ctx: &mut Ctx, page: u32, copy: Copy) -> Outcome {
+        let slot = sys.folio(page).slot();
+        let frame = sys.contents.page_to_fill(page);
+        let decode = |source| StepError::Decode { page, source };
+        let read = match (copy, &sys.store, frame) {
+            (Copy::Device, _, frame) => sys.device.read(slot, frame).map_err(StepError::from),
+            (Copy::Zeromap, _, Some(frame)) => {
+                frame.fill(0);
+                Ok(())
+            }
+            (Copy::Pool, Store::Zswap(zswap), Some(frame)) => {
+                zswap.load(slot, ctx.codec.as_mut(), &mut ctx.block, frame).map_err(decode)
+            }
+            (Copy::Pool, Store::Zram(zram), Some(frame)) => {
+                zram.read(slot, ctx.codec.as_mut(), &mut ctx.block, frame).map_err(decode)
+            }
+            (_, _, None) => Ok(()),
+        };
+        self.pc = match (read, copy) {
+            (Err(error), _) => {
+                ctx.errors.push(error);
+                Pc::ReadFailed(copy)
+            }
+            (Ok(()), Copy::Pool) => Pc::Drop(copy, Then::Load),
+            (Ok(()), _) => Pc::Load { exclusive: false },
+        };
+        ctx.stat[counter(copy, &sys.store)] += 1;
+        Outcome::Ran(if copy == Copy::Device { Work::DeviceRead(page) } else { Work::Decompress(page) })
+    }
+
+    fn read_failed(&mut self, sys: &System, ctx: &mut Ctx, page: u32, copy: Copy) -> Result<Outcome, StepError> {
+        let guards = if copy == Copy::Pool { guard::IN_POOL } else { 0 };
+        let change = Change::flags(0, flag::FRAME | flag::LOCKED | flag::SWAPCACHE);
+        sys.must(ctx, page, Event::LoadError, guards, change, 0)?;
+        sys.wait.wake_all(WaitKey::Folio(page));
+        self.pc = Pc::Next;
+        Ok(RAN)
+    }
+
+    fn drop_copy(&mut self, sys: &System, page: u32, copy: Copy, then: Then) -> Outcome {
+        self.pc = match (copy, &sys.store) {
+            (Copy::Pool, Store::Zswap(zswap)) => {
+                zswap.unlist(sys.folio(page).slot());
+                Pc::Erase(then)
+            }
+            (Copy::Pool, Store::Zram(_)) => return self.erase(sys, page, then),
+            _ => return self.free_slot(sys, page, then),
+        };
+        RAN
+    }
+
+    fn erase(&mut self, sys: &System, page: u32, then: Then) -> Outcome {
+        let folio = sys.folio(page);
+        match &sys.store {
+            Store::Zswap(zswap) => zswap.erase(folio.slot(), &sys.memcgs, folio.memcg, &sys.zspage_frames()),
+            Store::Zram(zram) => zram.free(folio.slot(), &sys.zspage_frames()),
+        }
+        self.pc = Pc::FreeSlot(then);
+        RAN
+    }
+
+    fn free_slot(&mut self, sys: &System, page: u32, then: Then) -> Outcome {
+        let folio = sys.folio(page);
+        sys.slots.free(folio.slot());
+        folio.set_slot(NIL);
+        self.pc = match then {
+            Then::Load => Pc::Load { exclusive: true },
+            Then::Free => Pc::Free,
+            Then::Next => Pc::Next,
+        };
+        RAN
+    }
+
+    fn load(&mut self, sys: &System, ctx: &mut Ctx, page: u32, exclusive: bool) -> Result<Outcome, StepError> {
+        let change = match exclusive {
+            true => Change::flags(flag::MAPPED | flag::YOUNG | flag::DIRTY, flag::LOCKED | flag::SWAPCACHE),
+            false => Change::flags(flag::MAPPED | flag::YOUNG, flag::LOCKED),
+        };
+        sys.must(ctx, page, Event::Load, if exclusive { guard::EXCLUSIVE } else { 0 }, change, 0)?;
+        sys.wait.wake_all(WaitKey::Folio(page));
+        self.pc = Pc::AddLru;
+        Ok(RAN)
+    }
+
+    /// Before a page is freed its copy is; a page in flight is waited for by the caller (exit comes last).
+    fn exit(&mut self, sys: &System, page: u32, word: Word) -> Result<Outcome, StepError> {
+        let slot = sys.folio(page).slot();
+        let in_pool = match &sys.store {
+            Store::Zswap(zswap) => zswap.holds(slot),
+            Store::Zram(zram) => zram.holds(slot),
+        };
+        self.pc = match (word.state(), slot, in_pool) {
+            (State::Freed, ..) => Pc::Next,
+            (_, NIL, _) => Pc::Free,
+            (_, _, true) => Pc::Drop(Copy::Pool, Then::Free),
+            (_, _, false) => Pc::Drop(Copy::Device, Then::Free),
+        };
+        Ok(RAN)
+    }
+
+    fn free(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> Result<Outcome, StepError> {
+        let mut lru = sys.node(page).lru();
+        let word = sys.folio(page).word.load();
+        if word.has(flag::LRU) {
+            lru.list(word.has(flag::ACTIVE)).del(&sys.folios, page);
+        }
+        sys.must(ctx, page, Event::Free, 0, Change::flags(0, word.flags()), 0)?;
+        self.pc = Pc::Next;
+        Ok(RAN)
+    }
+
+    /// Appends what decides its future to a snapshot.
+    pub fn save(&self, out: &mut Saved) {
+        use std::hash::{Hash, Hasher};
+        let mut hasher = std::hash::DefaultHasher::new();
+        (self.task, self.at, self.pc).hash(&mut hasher);
+        out.state.push(hasher.finish());
+    }
+}
+
+/// The vmstat counter of a read.
+fn counter(copy: Copy, store: &Store) -> Vm {
+    match (copy, store) {
+        (Copy::Zeromap, _) => Vm::SwpinZero,
+        (Copy::Pool, Store::Zswap(_)) => Vm::Zswpin,
+        _ => Vm::Pswpin,
+    }
+}

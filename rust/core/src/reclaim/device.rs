@@ -1,0 +1,121 @@
+//! The swap device: writes what was submitted and ends writeback.
+
+use super::wait_unless;
+use crate::lifecycle::{Change, Event, actor, flag};
+use crate::snapshot::Saved;
+use crate::swap::DeviceError;
+use crate::sync::{AtomicBool, Ordering};
+use crate::system::{Ctx, Outcome, StepError, System, Work};
+use crate::trace::system as events;
+use crate::wait::WaitKey;
+use std::sync::Arc;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pc {
+    Next,
+    Write(u32),
+    End { page: u32, written: bool },
+    Rotate(u32),
+    Arrive(u32),
+    Done,
+}
+
+/// The completion side of the device.
+#[derive(Clone, Debug)]
+pub struct SwapDevice {
+    pc: Pc,
+    /// Set when nobody will submit any more.
+    stop: Arc<AtomicBool>,
+}
+
+impl SwapDevice {
+    /// The device; it ends when `stop` is set and nothing waits.
+    pub fn new(stop: Arc<AtomicBool>) -> Self {
+        Self { pc: Pc::Next, stop }
+    }
+
+    /// One step.
+    ///
+    /// # Errors
+    /// [`StepError::Violation`]. A failed write is no error of the step: the folio is dirty again, and the failure is kept
+    /// in [`Ctx::errors`].
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, StepError> {
+        match self.pc {
+            Pc::Next => Ok(self.next(sys)),
+            Pc::Write(page) => Ok(self.write(sys, ctx, page)),
+            Pc::End { page, written: true } => self.end_writeback(sys, ctx, page),
+            Pc::End { page, written: false } => self.redirty(sys, ctx, page),
+            Pc::Rotate(page) => {
+                sys.rotate(ctx, sys.folio(page).node, &[page])?;
+                self.pc = Pc::Arrive(page);
+                Ok(Outcome::Ran(Work::Scan))
+            }
+            Pc::Arrive(page) => {
+                sys.arrive(sys.node(page), 1);
+                self.pc = Pc::Next;
+                Ok(Outcome::Ran(Work::Commit))
+            }
+            Pc::Done => Ok(Outcome::Done),
+        }
+    }
+
+    fn next(&mut self, sys: &System) -> Outcome {
+        // ORDERING: Acquire pairs with the driver's Release: what was submitted before the stop is seen.
+        let stop = self.stop.load(Ordering::Acquire);
+        if let Some(page) = sys.device.next() {
+            self.pc = Pc::Write(page);
+            return Outcome::Ran(Work::Commit);
+        }
+        if stop {
+            self.pc = Pc::Done;
+            return Outcome::Ran(Work::Commit);
+        }
+        // ORDERING: Acquire: as above.
+        wait_unless(sys, WaitKey::Device, || !sys.device.is_idle() || self.stop.load(Ordering::Acquire))
+    }
+
+    fn write(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> Outcome {
+        let slot = sys.folio(page).slot();
+        let written = sys.device.write(slot, sys.contents.page(page));
+        self.pc = Pc::End { page, written: written.is_ok() };
+        if let Err(error) = written {
+            note(ctx, error, slot);
+        }
+        Outcome::Ran(Work::DeviceWrite(page))
+    }
+
+    fn end_writeback(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> Result<Outcome, StepError> {
+        sys.must(ctx, page, Event::EndWriteback, 0, Change::flags(0, flag::WRITEBACK), 0)?;
+        sys.wait.wake_all(WaitKey::Writeback(page));
+        self.pc = Pc::Rotate(page);
+        Ok(Outcome::Ran(Work::Commit))
+    }
+
+    fn redirty(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> Result<Outcome, StepError> {
+        let change = Change::flags(flag::DIRTY, flag::WRITEBACK | flag::RECLAIM);
+        sys.must(ctx, page, Event::Redirty, 0, change, 0)?;
+        sys.wait.wake_all(WaitKey::Writeback(page));
+        self.pc = Pc::Arrive(page);
+        Ok(Outcome::Ran(Work::Commit))
+    }
+
+    /// Appends what decides its future to a snapshot.
+    pub fn save(&self, out: &mut Saved) {
+        let (at, page) = match self.pc {
+            Pc::Next => (0, 0),
+            Pc::Write(page) => (1, page),
+            Pc::End { page, written } => (2 + u64::from(written), page),
+            Pc::Rotate(page) => (4, page),
+            Pc::Arrive(page) => (5, page),
+            Pc::Done => (6, 0),
+        };
+        // ORDERING: Relaxed: a saving driver is alone.
+        out.state.push(at << 33 | u64::from(page) << 1 | u64::from(self.stop.load(Ordering::Relaxed)));
+    }
+}
+
+/// Keeps a device failure for the driver and the trace.
+fn note(ctx: &mut Ctx, error: DeviceError, slot: u32) {
+    ctx.log.system(actor::DEVICE, events::IO_ERROR, u64::from(slot));
+    ctx.errors.push(error.into());
+}

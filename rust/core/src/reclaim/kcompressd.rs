@@ -1,0 +1,169 @@
+//! A kcompressd thread: empties its queue, a batch at a time, and finishes what it took.
+
+use super::{Cluster, wait_unless};
+use crate::design::OnComplete;
+use crate::queue::{Drained, Then};
+use crate::snapshot::Saved;
+use crate::stats::Vm;
+use crate::swapout::{Progress, Swapout, Written, was_begun};
+use crate::system::{Ctx, Outcome, StepError, System, Work};
+use crate::trace::aux;
+use crate::units::SWAP_CLUSTER_MAX;
+use crate::wait::WaitKey;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pc {
+    Drain,
+    Folio { at: u8 },
+    Settle,
+    Sleep,
+    Done,
+}
+
+/// One kcompressd thread.
+#[derive(Clone, Debug)]
+pub struct Kcompressd {
+    queue: u16,
+    pc: Pc,
+    batch: Cluster,
+    /// The first half of `zswap_store` was done, one bit a folio of the batch.
+    begun: u32,
+    first_position: u64,
+    swapout: Option<Swapout>,
+    /// Finished folios that are still to be rotated and reported.
+    finished: Cluster,
+    then: Then,
+}
+
+impl Kcompressd {
+    /// The thread of queue `queue`.
+    pub fn new(queue: u16) -> Self {
+        Self {
+            queue,
+            pc: Pc::Drain,
+            batch: Cluster::default(),
+            begun: 0,
+            first_position: 0,
+            swapout: None,
+            finished: Cluster::default(),
+            then: Then::Empty,
+        }
+    }
+
+    /// One step.
+    ///
+    /// # Errors
+    /// [`StepError`].
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, StepError> {
+        match self.pc {
+            Pc::Drain => Ok(self.drain(sys)),
+            Pc::Folio { at } => self.folio(sys, ctx, at),
+            Pc::Settle => self.settle(sys, ctx),
+            Pc::Sleep => Ok(self.sleep(sys, ctx)),
+            Pc::Done => Ok(Outcome::Done),
+        }
+    }
+
+    /// Takes up to `batch` folios, holding the consumer's token for just that.
+    fn drain(&mut self, sys: &System) -> Outcome {
+        crate::sync::boundary();
+        let Some(mut consumer) = sys.queues[usize::from(self.queue)].claim() else {
+            return Outcome::Ran(Work::Commit); // A producer takes the head: try again.
+        };
+        let mut taken = [None; SWAP_CLUSTER_MAX];
+        let Drained { n, first, released, then } = consumer.drain(&mut taken[..usize::from(sys.design().batch)]);
+        drop(consumer);
+        (self.first_position, self.then, self.begun) = (first, then, 0);
+        self.batch.clear();
+        for (i, entry) in taken[..n].iter().flatten().enumerate() {
+            self.batch.push(sys.page_of(*entry));
+            self.begun |= u32::from(was_begun(sys, *entry)) << i;
+        }
+        if released > 0 {
+            sys.wait.wake_all(WaitKey::QueueSpace(self.queue));
+        }
+        self.pc = if n > 0 { Pc::Folio { at: 0 } } else { Pc::Settle };
+        Outcome::Ran(Work::Commit)
+    }
+
+    fn folio(&mut self, sys: &System, ctx: &mut Ctx, at: u8) -> Result<Outcome, StepError> {
+        let page = self.batch.as_slice()[usize::from(at)];
+        let ticket = aux::ticket(self.queue, self.first_position + u64::from(at));
+        let begun = self.begun >> at & 1 == 1;
+        let swapout = self.swapout.get_or_insert_with(|| Swapout::from_queue(page, ticket, begun));
+        let outcome = match swapout.step(sys, ctx)? {
+            Progress::Step(outcome) => return Ok(outcome),
+            Progress::Done(written) => self.finish(ctx, page, written),
+        };
+        let next = at + 1;
+        let full = self.finished.len() == SWAP_CLUSTER_MAX;
+        self.pc = match usize::from(next) < self.batch.len() {
+            _ if full => Pc::Settle,
+            true => Pc::Folio { at: next },
+            false => Pc::Drain,
+        };
+        Ok(outcome)
+    }
+
+    fn finish(&mut self, ctx: &mut Ctx, page: u32, _written: Written) -> Outcome {
+        self.swapout = None;
+        ctx.stat[Vm::KcompressdDone] += 1;
+        self.finished.push(page);
+        Outcome::Ran(Work::Commit)
+    }
+
+    /// Rotates what is finished, in one critical section, and tells kswapd: when 32 have gathered (as the per-CPU batch
+    /// of `folio_rotate_reclaimable`), and before sleeping.
+    fn settle(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, StepError> {
+        if sys.design().on_complete == OnComplete::Rotate {
+            for node in 0..sys.config.nodes {
+                let of_node = |page: &&u32| sys.folio(**page).node == node;
+                let pages: Vec<u32> = self.finished.as_slice().iter().filter(of_node).copied().collect();
+                if !pages.is_empty() {
+                    sys.rotate(ctx, node, &pages)?;
+                }
+            }
+        }
+        for node in &sys.nodes {
+            node.made_progress();
+        }
+        if let Some(&page) = self.finished.as_slice().first() {
+            sys.arrive(sys.node(page), self.finished.len() as u32);
+        }
+        self.finished.clear();
+        self.pc = match (self.batch.is_empty(), self.then) {
+            (true, Then::Closed) => Pc::Done,
+            (true, Then::Empty) => Pc::Sleep,
+            _ => Pc::Drain,
+        };
+        Ok(Outcome::Ran(Work::Scan))
+    }
+
+    /// Sleeps until something is queued or the queue is closed.
+    fn sleep(&mut self, sys: &System, ctx: &mut Ctx) -> Outcome {
+        let queue = &sys.queues[usize::from(self.queue)];
+        let outcome = wait_unless(sys, WaitKey::Queue(self.queue), || !queue.is_empty() || queue.is_closed());
+        ctx.stat[Vm::KcompressdWakeups] += u64::from(matches!(outcome, Outcome::Wait(..)));
+        self.pc = Pc::Drain;
+        outcome
+    }
+
+    /// Appends what decides its future to a snapshot.
+    pub fn save(&self, out: &mut Saved) {
+        let at = match self.pc {
+            Pc::Drain => 0,
+            Pc::Settle => 1,
+            Pc::Sleep => 2,
+            Pc::Done => 3,
+            Pc::Folio { at } => 8 + u64::from(at),
+        };
+        out.state.push(at << 32 | u64::from(self.begun));
+        out.state.push(self.then as u64);
+        self.batch.save(out);
+        self.finished.save(out);
+        match &self.swapout {
+            Some(swapout) => swapout.save(out),
+            None => out.state.push(0),
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! kswapd: isolates, looks, puts back; pass after pass.
+
+use super::look::{Exit, Look};
+use super::{Cluster, wait_unless};
+use crate::lifecycle::{Change, Event, flag};
+use crate::node::Node;
+use crate::snapshot::Saved;
+use crate::stats::Vm;
+use crate::system::{Ctx, Outcome, StepError, System, Work};
+use crate::units::SWAP_CLUSTER_MAX;
+use crate::wait::WaitKey;
+
+/// `MAX_RECLAIM_RETRIES`: fruitless passes after which kswapd gives up.
+pub const MAX_RECLAIM_RETRIES: u8 = 16;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pc {
+    PassStart,
+    Isolate,
+    Look { at: u8 },
+    Putback,
+    PassEnd,
+    Sleep,
+    Done,
+}
+
+/// kswapd of one node.
+#[derive(Clone, Debug)]
+pub struct Kswapd {
+    node: u8,
+    pc: Pc,
+    list: Cluster,
+    kept: Cluster,
+    look: Option<Look>,
+    /// Folios left to isolate in this pass.
+    to_scan: u32,
+    /// Whether anything was freed, stored, queued or sent off in this pass.
+    moved: bool,
+    progress_seen: u32,
+    failures: u8,
+    /// Reclaims just these (the script's choice), once.
+    only: Option<u32>,
+}
+
+impl Kswapd {
+    /// kswapd of `node`.
+    pub fn new(node: u8) -> Self {
+        Self {
+            node,
+            pc: Pc::PassStart,
+            list: Cluster::default(),
+            kept: Cluster::default(),
+            look: None,
+            to_scan: 0,
+            moved: false,
+            progress_seen: 0,
+            failures: 0,
+            only: None,
+        }
+    }
+
+    /// kswapd of the page's node, looking at that page once and then done: what a script drives.
+    pub fn only(sys: &System, page: u32) -> Self {
+        Self { only: Some(page), to_scan: 1, pc: Pc::Isolate, ..Self::new(sys.folio(page).node) }
+    }
+
+    /// One step.
+    ///
+    /// # Errors
+    /// [`StepError`].
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, StepError> {
+        let node = &sys.nodes[usize::from(self.node)];
+        match self.pc {
+            Pc::PassStart => Ok(self.pass_start(node, ctx)),
+            Pc::Isolate => self.isolate(sys, ctx, node),
+            Pc::Look { at } => self.look(sys, ctx, at),
+            Pc::Putback => self.putback(sys, ctx, node),
+            Pc::PassEnd => Ok(self.pass_end(sys, node)),
+            Pc::Sleep => Ok(self.sleep(sys, node)),
+            Pc::Done => Ok(Outcome::Done),
+        }
+    }
+
+    fn pass_start(&mut self, node: &Node, ctx: &mut Ctx) -> Outcome {
+        self.progress_seen = node.progress();
+        self.to_scan = node.lru().inactive.len();
+        self.moved = false;
+        ctx.stat[Vm::Pageoutrun] += 1;
+        self.pc = if self.to_scan == 0 { Pc::PassEnd } else { Pc::Isolate };
+        Outcome::Ran(Work::Commit)
+    }
+
+    /// `isolate_lru_folios`: up to 32 from the inactive tail, or the script's one from wherever it is.
+    fn isolate(&mut self, sys: &System, ctx: &mut Ctx, node: &Node) -> Result<Outcome, StepError> {
+        let mut lru = node.lru();
+        self.list.clear();
+        self.kept.clear();
+        while self.list.len() < SWAP_CLUSTER_MAX.min(self.to_scan as usize) {
+            let Some(page) = self.only.or(lru.inactive.tail()) else { break };
+            let word = sys.folio(page).word.load();
+            sys.must(ctx, page, Event::Isolate, 0, Change::flags(0, flag::LRU).only(flag::LRU), 0)?;
+            lru.list(word.has(flag::ACTIVE)).del(&sys.folios, page);
+            self.list.push(page);
+        }
+        drop(lru);
+        let taken = self.list.len() as u64;
+        ctx.stat[Vm::PgscanKswapd] += taken;
+        ctx.stat[Vm::PgscanAnon] += taken;
+        self.to_scan -= taken as u32;
+        self.pc = if taken == 0 { Pc::PassEnd } else { Pc::Look { at: 0 } };
+        Ok(Outcome::Ran(Work::Scan))
+    }
+
+    fn look(&mut self, sys: &System, ctx: &mut Ctx, at: u8) -> Result<Outcome, StepError> {
+        let page = self.list.as_slice()[usize::from(at)];
+        let look = self.look.get_or_insert_with(|| Look::new(page));
+        let (outcome, exit) = look.step(sys, ctx)?;
+        if let Some(exit) = exit {
+            self.look = None;
+            self.moved |= exit.moved();
+            if exit != Exit::Freed {
+                self.kept.push(page);
+            }
+            let next = at + 1;
+            self.pc = if usize::from(next) < self.list.len() { Pc::Look { at: next } } else { Pc::Putback };
+        }
+        Ok(outcome)
+    }
+
+    /// `move_folios_to_lru`: the kept ones go to the head of the list that PG_active asks for, oldest first.
+    fn putback(&mut self, sys: &System, ctx: &mut Ctx, node: &Node) -> Result<Outcome, StepError> {
+        if !self.kept.is_empty() {
+            let mut lru = node.lru();
+            for &page in self.kept.as_slice() {
+                sys.must(ctx, page, Event::Putback, 0, Change::flags(flag::LRU, 0), 0)?;
+                let active = sys.folio(page).word.load().has(flag::ACTIVE);
+                lru.list(active).add_head(&sys.folios, page);
+            }
+        }
+        self.list.clear();
+        self.kept.clear();
+        self.pc = match (self.only, self.to_scan) {
+            (Some(_), _) => Pc::Done,
+            (None, 0) => Pc::PassEnd,
+            _ => Pc::Isolate,
+        };
+        Ok(Outcome::Ran(Work::Scan))
+    }
+
+    fn pass_end(&mut self, sys: &System, node: &Node) -> Outcome {
+        let (in_flight, empty) = (sys.in_flight() > 0, node.lru().inactive.is_empty());
+        let news = node.progress() != self.progress_seen;
+        self.failures = if self.moved || news { 0 } else { self.failures + 1 };
+        self.pc = match (self.moved || news, in_flight, empty) {
+            (false, false, true) => Pc::Done,
+            (false, true, _) => Pc::Sleep,
+            (false, false, false) if self.failures >= MAX_RECLAIM_RETRIES => Pc::Done,
+            _ => Pc::PassStart,
+        };
+        Outcome::Ran(Work::Commit)
+    }
+
+    /// Sleeps until something that was in flight has arrived (the throttle on writeback, without its timeout).
+    fn sleep(&mut self, sys: &System, node: &Node) -> Outcome {
+        self.failures = 0;
+        let seen = self.progress_seen;
+        let outcome = wait_unless(sys, WaitKey::Memory, || node.progress() != seen || sys.in_flight() == 0);
+        self.pc = Pc::PassStart;
+        outcome
+    }
+
+    /// Appends what decides its future to a snapshot.
+    pub fn save(&self, sys: &System, out: &mut Saved) {
+        let at = match self.pc {
+            Pc::PassStart => 0,
+            Pc::Isolate => 1,
+            Pc::Putback => 2,
+            Pc::PassEnd => 3,
+            Pc::Sleep => 4,
+            Pc::Done => 5,
+            Pc::Look { at } => 8 + u64::from(at),
+        };
+        let news = sys.nodes[usize::from(self.node)].progress() != self.progress_seen;
+        out.state.push(at << 32 | u64::from(self.failures) << 8 | u64::from(self.moved) << 1 | u64::from(news));
+        out.state.push(u64::from(self.to_scan) << 32 | u64::from(self.only.unwrap_or(u32::MAX)));
+        self.list.save(out);
+        self.kept.save(out);
+        match &self.look {
+            Some(look) => look.save(out),
+            None => out.state.push(0),
+        }
+    }
+}

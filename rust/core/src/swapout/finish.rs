@@ -1,0 +1,103 @@
+//! How a swap-out ends: stored, sent to the device, activated, or dirty again.
+
+use super::{Pc, Progress, RAN, Swapout, Written};
+use crate::design::{Policy, Refused, StoreKind};
+use crate::lifecycle::{Change, Event, Fire, flag, guard};
+use crate::stats::Vm;
+use crate::system::{Ctx, StepError, System};
+use crate::trace::aux;
+use crate::wait::WaitKey;
+
+impl Swapout {
+    /// The copy is in the store: the folio is unlocked, its writeback ended.
+    pub(super) fn store(&mut self, sys: &System, ctx: &mut Ctx, len: u32) -> Result<Progress, StepError> {
+        self.drop_pool_reference(sys);
+        let keep = self.queued && sys.design().keeps_reclaim();
+        let clear = flag::LOCKED | flag::WRITEBACK | if keep { 0 } else { flag::RECLAIM };
+        sys.must(ctx, self.folio, Event::Store, 0, Change::flags(0, clear), aux::stored(len, sys.config.store as u32))?;
+        self.wake_holders(sys);
+        if sys.config.store == StoreKind::Zswap {
+            ctx.stat[Vm::Zswpout] += 1;
+        }
+        Ok(self.end(sys, ctx, Written::Stored))
+    }
+
+    fn wake_holders(&self, sys: &System) {
+        sys.wait.wake_all(WaitKey::Folio(self.folio));
+    }
+
+    /// The store refused it: what the policy says.
+    pub(super) fn refused(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, StepError> {
+        self.drop_pool_reference(sys);
+        if sys.config.store == StoreKind::Zram {
+            return self.redirty(sys, ctx);
+        }
+        let view = sys.view(self.folio, ctx.actor);
+        match sys.design().refused(self.queued, view) {
+            Refused::Device => {
+                let change = Change::flags(flag::WRITEBACK, flag::LOCKED);
+                sys.must(ctx, self.folio, Event::Reject, guard::WRITEBACK_ENABLED, change, 0)?;
+                self.wake_holders(sys);
+                self.pc = Pc::Submit;
+                Ok(RAN)
+            }
+            Refused::Activate => self.activate(sys, ctx),
+            Refused::Redirty => self.redirty(sys, ctx),
+        }
+    }
+
+    /// AOP_WRITEPAGE_ACTIVATE. A queued folio may be listed by now: then it moves, under the LRU lock.
+    fn activate(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, StepError> {
+        let clear = flag::LOCKED | flag::WRITEBACK | flag::RECLAIM;
+        let change = Change::flags(flag::ACTIVE | flag::DIRTY, clear);
+        let mut lru = sys.node(self.folio).lru();
+        match sys.fire(ctx, self.folio, Event::Reject, 0, change, 0)? {
+            Fire::Done(fired) if fired.from.has(flag::LRU) && !fired.from.has(flag::ACTIVE) => {
+                lru.relocate(&sys.folios, self.folio, false, true, false);
+            }
+            _ => {}
+        }
+        drop(lru);
+        ctx.stat[Vm::Pgactivate] += u64::from(self.queued);
+        self.wake_holders(sys);
+        Ok(self.end(sys, ctx, Written::Activated))
+    }
+
+    fn redirty(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, StepError> {
+        let change = Change::flags(flag::DIRTY, flag::LOCKED | flag::WRITEBACK | flag::RECLAIM);
+        sys.must(ctx, self.folio, Event::Redirty, 0, change, 0)?;
+        self.wake_holders(sys);
+        Ok(self.end(sys, ctx, Written::Redirtied))
+    }
+
+    /// `__swap_writepage` without a store.
+    pub(super) fn write_to_device(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, StepError> {
+        sys.must(ctx, self.folio, Event::Write, 0, Change::flags(flag::WRITEBACK, flag::LOCKED), 0)?;
+        self.wake_holders(sys);
+        self.pc = Pc::Submit;
+        Ok(RAN)
+    }
+
+    pub(super) fn submit(&mut self, sys: &System, ctx: &mut Ctx) -> Progress {
+        ctx.stat[Vm::Pswpout] += 1;
+        sys.depart();
+        sys.device.submit(self.folio);
+        sys.wait.wake_all(WaitKey::Device);
+        self.end(sys, ctx, Written::Submitted)
+    }
+
+    fn end(&mut self, sys: &System, ctx: &mut Ctx, written: Written) -> Progress {
+        ctx.pages_done += 1;
+        if self.queued && sys.design().extra_ref {
+            self.pc = Pc::Put(written);
+            return RAN;
+        }
+        match self.behind {
+            Some(_) => {
+                self.pc = Pc::Next(written);
+                RAN
+            }
+            None => Progress::Done(written),
+        }
+    }
+}

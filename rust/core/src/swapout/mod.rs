@@ -1,0 +1,288 @@
+//! `swap_writeout` as steps: what happens to one unmapped, locked folio until it is stored, queued, submitted, activated
+//! or dirty again. The reclaimer runs it from the zero test on, a worker from the queue on; SyncHead runs both.
+//!
+//! Order (kernel): zero test → the design's enqueue point → zswap's first half → compress → allocate → publish → state; a
+//! refusal goes to the device, or activates where the memcg denies writeback. zram has no first half and cannot refuse but
+//! for want of memory.
+
+mod finish;
+mod queueing;
+
+pub use queueing::was_begun;
+
+use crate::design::{Admission, EnqueueAt, OnReject, Policy, StoreKind};
+use crate::lifecycle::{Change, Event, flag};
+use crate::snapshot::Saved;
+use crate::stats::Vm;
+use crate::system::contents::Compressed;
+use crate::system::{Ctx, Outcome, StepError, Store, System, Work};
+use crate::units::NIL;
+use crate::wait::WaitKey;
+use crate::zram::Data;
+use crate::zswap::{Block, count};
+
+/// What became of the folio.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Written {
+    /// All zero: a zeromap bit.
+    Zero,
+    /// In a queue, held for a worker.
+    Queued,
+    /// In the store, unlocked.
+    Stored,
+    /// On its way to the device.
+    Submitted,
+    /// Marked active; dirty.
+    Activated,
+    /// Dirty again.
+    Redirtied,
+}
+
+/// Where the folio is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Pc {
+    ZeroTest,
+    ZeroCommit { zero: bool },
+    Begin { then_queue: bool },
+    Push { first: u16, tried: u16 },
+    PopHead { queue: u16 },
+    Start,
+    Compress,
+    Allocate { compressed: Compressed },
+    Publish { len: u32 },
+    Store { len: u32 },
+    Refused,
+    ToDevice,
+    Submit,
+    Put(Written),
+    Next(Written),
+}
+
+/// One folio's way through `swap_writeout`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Swapout {
+    folio: u32,
+    pc: Pc,
+    /// The folio came out of a queue.
+    queued: bool,
+    /// `aux` of its `compress` event: queue and ticket.
+    ticket: u64,
+    /// The first half of `zswap_store` has been done.
+    begun: bool,
+    /// SyncHead: the folio that waits for this one, and whether it has been queued meanwhile.
+    behind: Option<(u32, bool)>,
+}
+
+/// What a step of [`Swapout`] was.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// It goes on.
+    Step(Outcome),
+    /// It has ended.
+    Done(Written),
+}
+
+const RAN: Progress = Progress::Step(Outcome::Ran(Work::Commit));
+
+impl Swapout {
+    /// For the reclaimer: `folio` is unmapped and locked.
+    pub fn writeout(folio: u32) -> Self {
+        Self { folio, pc: Pc::ZeroTest, queued: false, ticket: 0, begun: false, behind: None }
+    }
+
+    /// For zswap's shrinker: `folio` is unmapped and locked, its contents are in its frame and nowhere else.
+    pub fn to_device(folio: u32) -> Self {
+        Self { pc: Pc::ToDevice, ..Self::writeout(folio) }
+    }
+
+    /// As [`Swapout::to_device`], when the folio is under writeback already and only its submission is left.
+    pub fn submit_only(folio: u32) -> Self {
+        Self { pc: Pc::Submit, ..Self::writeout(folio) }
+    }
+
+    /// For a worker: `folio` came out of a queue; `begun`: the first half was done before queueing.
+    pub fn from_queue(folio: u32, ticket: u64, begun: bool) -> Self {
+        Self { pc: Pc::Start, queued: true, ticket, begun, ..Self::writeout(folio) }
+    }
+
+    /// The folio it is at.
+    pub fn folio(&self) -> u32 {
+        self.folio
+    }
+
+    /// One step.
+    ///
+    /// # Errors
+    /// [`StepError`]; the folio stays in the state that its word says.
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, StepError> {
+        match self.pc {
+            Pc::ZeroTest => {
+                self.pc = Pc::ZeroCommit { zero: sys.contents.is_zero(self.folio) };
+                Ok(Progress::Step(Outcome::Ran(Work::ZeroTest(self.folio))))
+            }
+            Pc::ZeroCommit { zero: true } => self.mark_zero(sys, ctx),
+            Pc::ZeroCommit { zero: false } => self.route(sys, ctx),
+            Pc::Begin { then_queue } => self.begin(sys, ctx, then_queue),
+            Pc::Push { first, tried } => self.push(sys, ctx, first, tried),
+            Pc::PopHead { queue } => self.pop_head(sys, ctx, queue),
+            Pc::Start => self.start(sys, ctx),
+            Pc::Compress => Ok(self.compress(sys, ctx)),
+            Pc::Allocate { compressed } => self.allocate(sys, ctx, compressed),
+            Pc::Publish { len } => Ok(self.publish(sys, len)),
+            Pc::Store { len } => self.store(sys, ctx, len),
+            Pc::Refused => self.refused(sys, ctx),
+            Pc::ToDevice => self.write_to_device(sys, ctx),
+            Pc::Submit => Ok(self.submit(sys, ctx)),
+            Pc::Put(written) => Ok(self.put(sys, written)),
+            Pc::Next(written) => self.next(sys, ctx, written),
+        }
+    }
+
+    fn mark_zero(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, StepError> {
+        sys.slots.set_zero(sys.folio(self.folio).slot(), true);
+        sys.must(ctx, self.folio, Event::Zero, 0, Change::flags(0, flag::LOCKED | flag::RECLAIM), 0)?;
+        sys.wait.wake_all(WaitKey::Folio(self.folio));
+        ctx.stat[Vm::SwpoutZero] += 1;
+        ctx.pages_done += 1;
+        Ok(Progress::Done(Written::Zero))
+    }
+
+    fn route(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, StepError> {
+        let view = sys.view(self.folio, ctx.actor);
+        let points = match view.store {
+            StoreKind::Zswap => [EnqueueAt::SwapWriteout, EnqueueAt::ZswapStore],
+            StoreKind::Zram => [EnqueueAt::SwapWriteout, EnqueueAt::ZramBio],
+        };
+        let queue = points.into_iter().any(|point| sys.design().admit(point, view) == Admission::Queue);
+        let zswap = view.store == StoreKind::Zswap;
+        match (queue, zswap) {
+            (true, true) if sys.design().checks_before() => self.begin(sys, ctx, true),
+            (true, _) => {
+                self.pc = self.first_queue(sys, ctx);
+                self.step(sys, ctx)
+            }
+            (false, true) => self.begin(sys, ctx, false),
+            (false, false) => self.start(sys, ctx),
+        }
+    }
+
+    /// zswap's first half: limits, pool reference.
+    fn begin(&mut self, sys: &System, ctx: &mut Ctx, then_queue: bool) -> Result<Progress, StepError> {
+        let Store::Zswap(zswap) = &sys.store else { return self.start(sys, ctx) };
+        let folio = sys.folio(self.folio);
+        match zswap.store_begin(&sys.memcgs, folio.memcg) {
+            Ok(pool) => {
+                folio.set_pool(pool);
+                self.begun = true;
+                self.pc = match (then_queue, self.queued) {
+                    (true, _) => self.first_queue(sys, ctx),
+                    (false, true) => Pc::Compress,
+                    (false, false) => Pc::Start,
+                };
+            }
+            Err(_) => {
+                sys.wait.wake_all(WaitKey::Shrink);
+                self.pc = Pc::Refused;
+            }
+        }
+        Ok(RAN)
+    }
+
+    /// Compression begins: in a queued folio's case this is where it leaves the queue's hands.
+    fn start(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, StepError> {
+        let zram = sys.config.store == StoreKind::Zram;
+        let change = match zram {
+            // swap_writepage_bdev_sync: writeback is set, the lock released, then the write.
+            true => Change::flags(flag::WRITEBACK, flag::LOCKED),
+            false => Change::NONE,
+        };
+        sys.must(ctx, self.folio, Event::Compress, 0, change, self.ticket)?;
+        if zram {
+            ctx.stat[Vm::Pswpout] += 1;
+            sys.wait.wake_all(WaitKey::Folio(self.folio));
+        }
+        self.pc = if zram || self.begun { Pc::Compress } else { Pc::Begin { then_queue: false } };
+        Ok(RAN)
+    }
+
+    fn compress(&mut self, sys: &System, ctx: &mut Ctx) -> Progress {
+        let zram = sys.config.store == StoreKind::Zram;
+        let compressed = sys.contents.compress(self.folio, zram, ctx.codec.as_mut(), &mut ctx.block);
+        self.pc = Pc::Allocate { compressed };
+        Progress::Step(Outcome::Ran(Work::Compress(self.folio)))
+    }
+
+    fn allocate(&mut self, sys: &System, ctx: &mut Ctx, compressed: Compressed) -> Result<Progress, StepError> {
+        self.pc = match &sys.store {
+            Store::Zram(_) => self.allocate_zram(sys, ctx, compressed),
+            Store::Zswap(_) => self.allocate_zswap(sys, ctx, compressed),
+        };
+        Ok(RAN)
+    }
+
+    fn allocate_zram(&self, sys: &System, ctx: &Ctx, compressed: Compressed) -> Pc {
+        let Store::Zram(zram) = &sys.store else { return Pc::Refused };
+        let data = match compressed.same {
+            Some(word) => Data::Same(word),
+            None => {
+                let len = compressed.len.map(|len| len as usize);
+                let page = sys.contents.page(self.folio);
+                Data::Block { len, bytes: page.and(len).map(|len| &ctx.block[..len]), page }
+            }
+        };
+        match zram.write(sys.folio(self.folio).slot(), data, &sys.zspage_frames()) {
+            Ok(len) => Pc::Store { len: len as u32 },
+            Err(_) => Pc::Refused,
+        }
+    }
+
+    fn allocate_zswap(&self, sys: &System, ctx: &Ctx, compressed: Compressed) -> Pc {
+        let Store::Zswap(zswap) = &sys.store else { return Pc::Refused };
+        let Some(block) = self.block(sys, ctx, compressed) else {
+            count(&zswap.debugfs.reject_compress_poor);
+            return Pc::Refused;
+        };
+        match zswap.store_page(sys.folio(self.folio).slot(), block, &sys.zspage_frames()) {
+            Ok(()) => Pc::Publish { len: block.len as u32 },
+            Err(_) => Pc::Refused,
+        }
+    }
+
+    /// What goes into zswap's pool: before 6.18 a block of up to a page, since then a shorter one or the page itself.
+    fn block<'a>(&self, sys: &'a System, ctx: &'a Ctx, compressed: Compressed) -> Option<Block<'a>> {
+        let page_size = sys.config.page_size;
+        let keeps_raw = sys.config.kernel >= (6, 18);
+        let longest = if keeps_raw { page_size - 1 } else { page_size };
+        let page = sys.contents.page(self.folio);
+        if let Some(len) = compressed.len.map(|len| len as usize).filter(|&len| len > 0 && len <= longest) {
+            return Some(Block { len, bytes: page.map(|_| &ctx.block[..len]), raw: false });
+        }
+        let view = sys.view(self.folio, ctx.actor);
+        let keep = self.queued && sys.design().on_reject == OnReject::KeepRaw;
+        (keep || keeps_raw && view.writeback_enabled).then_some(Block { len: page_size, bytes: page, raw: true })
+    }
+
+    fn publish(&mut self, sys: &System, len: u32) -> Progress {
+        if let Store::Zswap(zswap) = &sys.store {
+            let folio = sys.folio(self.folio);
+            zswap.store_publish(folio.slot(), self.folio, &sys.memcgs, folio.memcg);
+        }
+        self.pc = Pc::Store { len };
+        RAN
+    }
+
+    /// Appends what decides its future to a snapshot.
+    pub fn save(&self, out: &mut Saved) {
+        use std::hash::{Hash, Hasher};
+        let mut hasher = std::hash::DefaultHasher::new();
+        // The ticket is a position in the queue's history, not a decision.
+        Self { ticket: 0, ..*self }.hash(&mut hasher);
+        out.state.push(hasher.finish());
+    }
+
+    fn drop_pool_reference(&self, sys: &System) {
+        sys.folio(self.folio).set_pool(NIL);
+    }
+}

@@ -1,0 +1,187 @@
+//! The queue's side of `swap_writeout`: choosing a queue, pushing, and what a full one means.
+
+use super::{Pc, Progress, RAN, Swapout, Written};
+use crate::design::{EnqueueAt, Hold, OnComplete, OnFull, Policy, StoreKind, Tag};
+use crate::lifecycle::{Change, Event, flag};
+use crate::queue::{FolioQueue, Pop, ReserveError};
+use crate::stats::Vm;
+use crate::system::{Ctx, Outcome, StepError, System};
+use crate::tagged::TaggedFolio;
+use crate::trace::aux;
+use crate::units::NIL;
+use crate::wait::WaitKey;
+
+/// Whether the first half of `zswap_store` was done for a folio out of a queue: what the tag is for.
+pub fn was_begun(sys: &System, entry: TaggedFolio) -> bool {
+    if sys.config.store == StoreKind::Zram {
+        return false;
+    }
+    match sys.design().tag {
+        Tag::Bit0 => entry.is_zswap() && sys.design().checks_before(),
+        Tag::EntryLookup => {
+            let slot = sys.folio(sys.page_of(entry)).slot();
+            sys.zswap().is_some_and(|zswap| zswap.is_expected(slot))
+        }
+        Tag::None => sys.design().enqueue_at == EnqueueAt::ZswapStore && sys.design().checks_before(),
+    }
+}
+
+impl Swapout {
+    pub(super) fn first_queue(&self, sys: &System, ctx: &Ctx) -> Pc {
+        let mut lens = [0; 64];
+        let lens = &mut lens[..sys.queues.len().min(64)];
+        for (len, queue) in lens.iter_mut().zip(&sys.queues) {
+            *len = queue.len() as u32;
+        }
+        let turn = if sys.queues.len() > 1 { sys.next_turn() } else { 0 };
+        let first = sys.design().place(sys.view(self.folio, ctx.actor), turn, lens) as u16;
+        Pc::Push { first, tried: 0 }
+    }
+
+    /// Queues the folio: the state changes between the reservation and the publication, so that no consumer can see the
+    /// one without the other, and a violation leaves a tombstone.
+    pub(super) fn push(&mut self, sys: &System, ctx: &mut Ctx, first: u16, tried: u16) -> Result<Progress, StepError> {
+        let number = (first + tried) % sys.queues.len() as u16;
+        let queue = &sys.queues[usize::from(number)];
+        let mut reservation = match queue.reserve(1) {
+            Ok(reservation) => reservation,
+            Err(ReserveError::Full) if sys.design().spills() && usize::from(tried) + 1 < sys.queues.len() => {
+                self.pc = Pc::Push { first, tried: tried + 1 };
+                return Ok(RAN);
+            }
+            Err(full) => return self.full(sys, ctx, number, full),
+        };
+        let folio = sys.folio(self.folio);
+        let position = reservation.position();
+        let hold = match sys.design().hold {
+            Hold::Locked => Change::NONE,
+            Hold::Writeback => Change::flags(flag::WRITEBACK, flag::LOCKED),
+        };
+        let clear = if sys.design().keeps_reclaim() { hold.clear } else { hold.clear | flag::RECLAIM };
+        if sys.design().extra_ref {
+            folio.get();
+        }
+        if sys.design().tag == Tag::EntryLookup
+            && let Some(zswap) = sys.zswap()
+        {
+            zswap.expect(folio.slot(), self.begun);
+        }
+        sys.must(ctx, self.folio, Event::Queue, 0, Change { clear, ..hold }, aux::ticket(number, position))?;
+        reservation.write(0, sys.entry(self.folio));
+        sys.depart();
+        let _ = reservation.publish();
+        sys.wait.wake_one(WaitKey::Queue(number));
+        ctx.stat[Vm::KcompressdQueued] += 1;
+        Ok(self.pushed())
+    }
+
+    fn pushed(&mut self) -> Progress {
+        match self.behind.take() {
+            // The popped head is finished now; `behind` turns round.
+            Some((head, begun)) => {
+                self.become_head(head, begun, true);
+                RAN
+            }
+            None => Progress::Done(Written::Queued),
+        }
+    }
+
+    fn full(&mut self, sys: &System, ctx: &mut Ctx, number: u16, why: ReserveError) -> Result<Progress, StepError> {
+        if let Some((head, begun)) = self.behind.take() {
+            // Another producer took the room that the popped head had left: both are finished here, the older first.
+            self.become_head(head, begun, false);
+            return Ok(RAN);
+        }
+        ctx.stat[Vm::KcompressdFull] += 1;
+        let on_full = match why {
+            ReserveError::Closed => OnFull::SyncNew,
+            ReserveError::Full => sys.design().full(sys.view(self.folio, ctx.actor)),
+        };
+        match on_full {
+            OnFull::SyncNew => self.go_sync(sys, ctx),
+            OnFull::SyncHead => {
+                self.pc = Pc::PopHead { queue: number };
+                Ok(RAN)
+            }
+            OnFull::ToDevice => {
+                self.drop_pool_reference(sys);
+                self.pc = Pc::ToDevice;
+                Ok(RAN)
+            }
+            OnFull::Wait => Ok(self.wait_for_room(sys, number)),
+        }
+    }
+
+    fn wait_for_room(&self, sys: &System, number: u16) -> Progress {
+        let key = WaitKey::QueueSpace(number);
+        let ticket = sys.wait.prepare(key);
+        let queue = &sys.queues[usize::from(number)];
+        if has_room(queue) {
+            sys.wait.cancel(key, ticket);
+            return RAN;
+        }
+        Progress::Step(Outcome::Wait(key, ticket))
+    }
+
+    fn sync_start(&self, sys: &System) -> Pc {
+        match (sys.config.store, self.begun) {
+            (StoreKind::Zswap, false) => Pc::Begin { then_queue: false },
+            _ => Pc::Start,
+        }
+    }
+
+    /// The producer goes on itself.
+    fn go_sync(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, StepError> {
+        self.pc = self.sync_start(sys);
+        self.step(sys, ctx)
+    }
+
+    /// SyncHead: the oldest entry is taken out; when somebody else is at it, the new folio is finished instead.
+    pub(super) fn pop_head(&mut self, sys: &System, ctx: &mut Ctx, number: u16) -> Result<Progress, StepError> {
+        crate::sync::boundary();
+        let queue = &sys.queues[usize::from(number)];
+        let popped = queue.claim().map(|mut consumer| consumer.pop());
+        let Some(Pop::Item { value, position }) = popped else {
+            self.pc = self.sync_start(sys);
+            return Ok(RAN);
+        };
+        ctx.stat[Vm::KcompressdHead] += 1;
+        let head = sys.page_of(value);
+        self.behind = Some((head, was_begun(sys, value)));
+        self.ticket = aux::ticket(number, position);
+        self.pc = Pc::Push { first: number, tried: 0 };
+        Ok(RAN)
+    }
+
+    /// Turns to the popped head; the new folio waits behind it, `pushed` or not.
+    fn become_head(&mut self, head: u32, begun: bool, pushed: bool) {
+        let behind = Some((self.folio, pushed));
+        *self = Self { folio: head, pc: Pc::Start, queued: true, begun, behind, ..*self };
+    }
+
+    /// After a folio out of a queue: the reference taken at queueing goes.
+    pub(super) fn put(&mut self, sys: &System, written: Written) -> Progress {
+        sys.folio(self.folio).put();
+        self.pc = Pc::Next(written);
+        RAN
+    }
+
+    /// After a popped head: back to the folio behind it.
+    pub(super) fn next(&mut self, sys: &System, ctx: &mut Ctx, written: Written) -> Result<Progress, StepError> {
+        let Some((new, pushed)) = self.behind.take() else { return Ok(Progress::Done(written)) };
+        if written == Written::Stored && sys.design().on_complete == OnComplete::Rotate {
+            sys.rotate(ctx, sys.folio(self.folio).node, &[self.folio])?;
+        }
+        sys.arrive(sys.node(self.folio), 1);
+        if pushed {
+            return Ok(Progress::Done(Written::Queued));
+        }
+        *self = Self { begun: sys.folio(new).pool() != NIL, ..Self::writeout(new) };
+        self.pc = self.sync_start(sys);
+        Ok(RAN)
+    }
+}
+
+fn has_room(queue: &FolioQueue) -> bool {
+    queue.len() < queue.depth() || queue.is_closed()
+}

@@ -1,0 +1,116 @@
+//! What a page contains: bytes in a frame under the live driver, sizes from a table under the others.
+
+use crate::codec::{Compressor, is_zero, same_filled};
+use crate::frames::{Frames, POISON};
+
+/// Per page, what a codec made of it: the contents of a system without bytes.
+#[derive(Clone, Debug, Default)]
+pub struct Sizes {
+    /// Compressed length in bytes; 0: the page is all zero; `u32::MAX`: the codec gave up.
+    pub len: Vec<u32>,
+    /// Whether the page is one repeated machine word.
+    pub same: Vec<bool>,
+    /// Nanoseconds to compress it on the calibrated host.
+    pub compress_ns: Vec<u32>,
+    /// Nanoseconds to decompress it.
+    pub decompress_ns: Vec<u32>,
+}
+
+impl Sizes {
+    /// `len` pages that all compress to `bytes`, at 2000 ns and 1000 ns: for small explored systems.
+    pub fn uniform(len: usize, bytes: u32) -> Self {
+        Self {
+            len: vec![bytes; len],
+            same: vec![false; len],
+            compress_ns: vec![2000; len],
+            decompress_ns: vec![1000; len],
+        }
+    }
+}
+
+/// The contents of all pages.
+#[derive(Debug)]
+pub enum Contents {
+    /// Real bytes.
+    Frames(Frames),
+    /// Sizes only.
+    Sizes(Sizes),
+}
+
+/// What compressing a page came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Compressed {
+    /// Compressed length in bytes; `None`: the codec gave up.
+    pub len: Option<u32>,
+    /// The repeated word of a same-filled page, where the store looks for one.
+    pub same: Option<u64>,
+}
+
+impl Contents {
+    /// Pages there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Frames(frames) => frames.len(),
+            Self::Sizes(sizes) => sizes.len.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The bytes of a page that the caller holds in a state in which nobody writes its frame.
+    pub(crate) fn page(&self, page: u32) -> Option<&[u8]> {
+        match self {
+            // SAFETY: callers are the actors that compress or write the page; `fault` and `shrink` are not edges of the
+            // states it is in, so nobody can become the frame's writer meanwhile.
+            Self::Frames(frames) => Some(unsafe { frames.page(page) }),
+            Self::Sizes(_) => None,
+        }
+    }
+
+    /// The frame of a page that the caller has fired `fault` or `shrink` for, poisoned.
+    pub(crate) fn page_to_fill(&self, page: u32) -> Option<&mut [u8]> {
+        match self {
+            Self::Frames(frames) => {
+                // SAFETY: the caller won `fault` or `shrink`: the frame is its own until it fires the next event.
+                let frame = unsafe { frames.page_mut(page) };
+                frame.fill(POISON);
+                Some(frame)
+            }
+            Self::Sizes(_) => None,
+        }
+    }
+
+    /// Whether the page, held as for [`Contents::page`], is all zero.
+    pub(crate) fn is_zero(&self, page: u32) -> bool {
+        match self {
+            Self::Frames(_) => self.page(page).is_some_and(is_zero),
+            Self::Sizes(sizes) => sizes.len[page as usize] == 0,
+        }
+    }
+
+    /// Compresses the page, held as for [`Contents::page`], into `block`; looks for a repeated word first if asked to.
+    pub(crate) fn compress(
+        &self,
+        page: u32,
+        find_same: bool,
+        codec: &mut dyn Compressor,
+        block: &mut [u8],
+    ) -> Compressed {
+        match self {
+            Self::Frames(_) => {
+                let bytes = self.page(page).unwrap_or_default();
+                if let Some(word) = find_same.then(|| same_filled(bytes)).flatten() {
+                    return Compressed { len: Some(0), same: Some(word) };
+                }
+                Compressed { len: codec.compress(bytes, block).map(|len| len as u32), same: None }
+            }
+            Self::Sizes(sizes) => {
+                let same = (find_same && sizes.same[page as usize]).then_some(1);
+                Compressed { len: Some(sizes.len[page as usize]).filter(|&len| len != u32::MAX), same }
+            }
+        }
+    }
+}

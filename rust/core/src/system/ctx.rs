@@ -1,0 +1,110 @@
+//! What one actor carries from step to step, and what a step tells its driver.
+
+use crate::codec::{CodecSpec, Compressor, DecodeError};
+use crate::lifecycle::{Event, FlagSet, ProtocolViolation};
+use crate::stats::VmStat;
+use crate::swap::DeviceError;
+use crate::trace::Log;
+use crate::wait::{Ticket, WaitKey};
+
+/// Work that takes time; what it costs is the driver's business.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Work {
+    /// Looking at one folio, or moving it between lists.
+    Scan,
+    /// Testing a page for zero.
+    ZeroTest(u32),
+    /// Compressing a page.
+    Compress(u32),
+    /// Decompressing a page.
+    Decompress(u32),
+    /// Writing a page to the device.
+    DeviceWrite(u32),
+    /// Reading a page from the device.
+    DeviceRead(u32),
+    /// A state change or a short critical section.
+    Commit,
+}
+
+/// What a step was.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It did this work; the actor goes on.
+    Ran(Work),
+    /// The actor waits; the ticket was drawn before its last look at the condition.
+    Wait(WaitKey, Ticket),
+    /// The actor has finished.
+    Done,
+}
+
+/// Why a step failed. The run ends; nothing is lost: the system stays as the step before left it.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// The law forbids it.
+    #[error(transparent)]
+    Violation(#[from] ProtocolViolation),
+    /// A page that the actor owns was held by somebody else.
+    #[error("page {page}: {} refused, flags {}", .event.name(), FlagSet(*.flags))]
+    Held {
+        /// The page.
+        page: u32,
+        /// The event.
+        event: Event,
+        /// Its flags.
+        flags: u16,
+    },
+    /// The device failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// A stored block did not come back.
+    #[error("page {page}: {source}")]
+    Decode {
+        /// The page.
+        page: u32,
+        /// What the decoder said.
+        source: DecodeError,
+    },
+    /// A planted failure of a worker, for tests of how a run ends.
+    #[error("planted failure in {0}")]
+    Planted(String),
+}
+
+/// One actor's belongings.
+pub struct Ctx {
+    /// Who it is ([`crate::lifecycle::actor`]).
+    pub actor: u16,
+    /// Its events.
+    pub log: Log,
+    /// Its counters.
+    pub stat: VmStat,
+    /// Its compressor.
+    pub codec: Box<dyn Compressor>,
+    /// Where it compresses to: two pages, as zswap's per-CPU buffer.
+    pub block: Vec<u8>,
+    /// Device and decode errors that cost no page: each is accounted for by its event.
+    pub errors: Vec<StepError>,
+    /// Pages whose work it has finished, for the driver's clock.
+    pub pages_done: u64,
+}
+
+impl std::fmt::Debug for Ctx {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ctx").field("actor", &self.actor).field("stat", &self.stat).finish_non_exhaustive()
+    }
+}
+
+impl Ctx {
+    /// Belongings of `actor`.
+    pub fn new(actor: u16, codec: &CodecSpec, page_size: usize, log: Log) -> Self {
+        Self {
+            actor,
+            log,
+            stat: VmStat::default(),
+            codec: codec.open(),
+            block: vec![0; 2 * page_size],
+            errors: Vec::new(),
+            pages_done: 0,
+        }
+    }
+}

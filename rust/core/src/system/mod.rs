@@ -1,0 +1,419 @@
+//! The system: everything that actors share, and what one actor carries ([`Ctx`]).
+//!
+//! Actors are small state machines with `step(&System, &mut Ctx) -> Outcome`. A step holds at most one critical section,
+//! one queue operation or one state change; a step that costs time has no visible effect, its effect is the next step.
+//! A step knows no driver: it spawns no thread and reads no clock.
+//!
+//! Lock order: LRU lock of a node, zswap's LRU lock, zsmalloc's class locks, the device's queue and the slots' lock are
+//! never nested in one another.
+
+pub mod contents;
+pub mod ctx;
+
+pub use contents::{Contents, Sizes};
+pub use ctx::{Ctx, Outcome, StepError, Work};
+
+use crate::codec::CodecSpec;
+use crate::design::{Design, StoreKind, View};
+use crate::folio::Folio;
+use crate::lifecycle::{Change, Event, Fire, ProtocolViolation, State, Table, actor, flag};
+use crate::memcg::Memcgs;
+use crate::node::Node;
+use crate::queue::FolioQueue;
+use crate::snapshot::{Reader, Saved, Snapshot};
+use crate::swap::{Device, Slots};
+use crate::sync::{AtomicU32, Ordering};
+use crate::tagged::{Origin, TaggedFolio};
+use crate::wait::{WaitKey, WaitTable};
+use crate::zram::Zram;
+use crate::zsmalloc::{ConfigError, Pool, PoolConfig, Unlimited};
+use crate::zswap::{Zswap, ZswapConfig};
+
+/// How a system is built.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The design; validated by the caller.
+    pub design: Design,
+    /// The store.
+    pub store: StoreKind,
+    /// The kernel modelled (major, minor).
+    pub kernel: (u16, u16),
+    /// The compressor.
+    pub codec: CodecSpec,
+    /// Bytes of a page.
+    pub page_size: usize,
+    /// zsmalloc's longest zspage, pages.
+    pub chain_size: usize,
+    /// zswap's pool limit or zram's `mem_limit`, pages; `None`: no limit.
+    pub pool_limit_pages: Option<u64>,
+    /// zswap's `accept_threshold_percent`.
+    pub accept_threshold_percent: u64,
+    /// Nodes, each with its kswapd; pages are dealt out in equal runs.
+    pub nodes: u8,
+    /// Swap slots.
+    pub slots: u32,
+}
+
+/// Why a system cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// zsmalloc's parameters.
+    #[error(transparent)]
+    Zsmalloc(#[from] ConfigError),
+    /// No nodes.
+    #[error("a system has at least one node")]
+    NoNodes,
+    /// More pages than indices.
+    #[error("{0} pages: at most 2^32 - 2")]
+    TooManyPages(usize),
+}
+
+/// What swaps pages out.
+#[derive(Debug)]
+pub enum Store {
+    /// zswap in front of a swap file.
+    Zswap(Zswap),
+    /// A zram device.
+    Zram(Zram),
+}
+
+/// Everything that actors share.
+#[derive(Debug)]
+pub struct System {
+    /// How it was built.
+    pub config: Config,
+    /// The law.
+    pub table: Table,
+    /// Pages, by index.
+    pub folios: Box<[Folio]>,
+    /// One queue per kcompressd thread.
+    pub queues: Box<[FolioQueue]>,
+    /// What actors wait for.
+    pub wait: WaitTable,
+    /// Nodes.
+    pub nodes: Box<[Node]>,
+    /// Memory cgroups.
+    pub memcgs: Memcgs,
+    /// The store.
+    pub store: Store,
+    /// Swap slots and the zeromap.
+    pub slots: Slots,
+    /// The swap device behind zswap.
+    pub device: Device,
+    /// Pages' contents, or their sizes.
+    pub contents: Contents,
+    /// Folios queued, compressed by a worker or written to the device, not yet back.
+    in_flight: AtomicU32,
+    turn: AtomicU32,
+}
+
+impl System {
+    /// A system of resident pages on the inactive lists; page 0 is at the tail of its node's.
+    ///
+    /// `memcg_of` gives each page's memory cgroup.
+    ///
+    /// # Errors
+    /// [`BuildError`].
+    pub fn new(
+        config: Config,
+        table: Table,
+        memcgs: Memcgs,
+        memcg_of: impl Fn(u32) -> u16,
+        device: Device,
+        contents: Contents,
+    ) -> Result<Self, BuildError> {
+        let pages = u32::try_from(contents.len()).map_err(|_| BuildError::TooManyPages(contents.len()))?;
+        if config.nodes == 0 {
+            return Err(BuildError::NoNodes);
+        }
+        let bytes = matches!(contents, Contents::Frames(_));
+        let pool = Pool::new(PoolConfig { page_size: config.page_size, chain_size: config.chain_size, bytes })?;
+        let queues = queues(&config.design);
+        let folios: Box<[Folio]> =
+            (0..pages).map(|i| Folio::new(memcg_of(i), node_of(i, pages, config.nodes))).collect();
+        let system = Self {
+            table,
+            wait: WaitTable::new(queues.len() as u16, pages.clamp(1, 1024)),
+            nodes: (0..config.nodes).map(|_| Node::default()).collect(),
+            memcgs,
+            store: store(&config, pool),
+            slots: Slots::new(config.slots),
+            device,
+            contents,
+            in_flight: AtomicU32::new(0),
+            turn: AtomicU32::new(0),
+            folios,
+            queues,
+            config,
+        };
+        system.list_everything();
+        Ok(system)
+    }
+
+    fn list_everything(&self) {
+        for (i, folio) in self.folios.iter().enumerate() {
+            self.nodes[usize::from(folio.node)].lru().inactive.add_head(&self.folios, i as u32);
+        }
+    }
+
+    /// The design.
+    #[inline]
+    pub fn design(&self) -> &Design {
+        &self.config.design
+    }
+
+    /// Whether the store is zswap.
+    #[inline]
+    pub fn zswap(&self) -> Option<&Zswap> {
+        match &self.store {
+            Store::Zswap(zswap) => Some(zswap),
+            Store::Zram(_) => None,
+        }
+    }
+
+    /// The store's pool.
+    pub fn pool(&self) -> &Pool {
+        match &self.store {
+            Store::Zswap(zswap) => zswap.pool(),
+            Store::Zram(zram) => zram.pool(),
+        }
+    }
+
+    /// The folio with this index.
+    #[inline]
+    pub fn folio(&self, page: u32) -> &Folio {
+        &self.folios[page as usize]
+    }
+
+    /// The node of a page.
+    #[inline]
+    pub fn node(&self, page: u32) -> &Node {
+        &self.nodes[usize::from(self.folio(page).node)]
+    }
+
+    /// What a decision about `page` may look at.
+    pub fn view(&self, page: u32, by: u16) -> View {
+        let folio = self.folio(page);
+        View {
+            store: self.config.store,
+            is_kswapd: by & 0xff00 == actor::KSWAPD,
+            anon: true,
+            writeback_enabled: self.memcgs.writeback_enabled(folio.memcg),
+            sync_device: self.config.store == StoreKind::Zram,
+            node: folio.node,
+        }
+    }
+
+    /// The queue entry of a page: tagged when the design tags zswap's folios.
+    #[inline]
+    pub fn entry(&self, page: u32) -> TaggedFolio {
+        let bit0 = self.design().tag == crate::design::Tag::Bit0 && self.config.store == StoreKind::Zswap;
+        TaggedFolio::new(self.folio(page), if bit0 { Origin::Zswap } else { Origin::Zram })
+    }
+
+    /// The page of a queue entry.
+    ///
+    /// # Panics
+    /// If the entry is not of this system: nobody else pushes.
+    #[inline]
+    pub fn page_of(&self, entry: TaggedFolio) -> u32 {
+        entry.index_in(&self.folios).expect("a queued folio is of this system") as u32
+    }
+
+    /// Fires `event` for `page`, and logs it.
+    ///
+    /// # Errors
+    /// [`StepError::Violation`] when the law forbids it.
+    #[inline]
+    pub fn fire(
+        &self,
+        ctx: &mut Ctx,
+        page: u32,
+        event: Event,
+        guards: u8,
+        change: Change,
+        aux: u64,
+    ) -> Result<Fire, StepError> {
+        crate::sync::boundary();
+        match self.folio(page).word.fire(&self.table, event, guards, change) {
+            Ok(fire) => {
+                if let Fire::Done(fired) = &fire {
+                    ctx.log.page(page, ctx.actor, event as u8, fired, aux);
+                }
+                Ok(fire)
+            }
+            Err((word, reason)) => {
+                let state = word.state();
+                Err(StepError::Violation(ProtocolViolation { page, state, event, actor: ctx.actor, reason }))
+            }
+        }
+    }
+
+    /// As [`System::fire`] for a page that nobody else can move: being refused is a violation of ours.
+    ///
+    /// # Errors
+    /// [`StepError`].
+    #[inline]
+    pub fn must(
+        &self,
+        ctx: &mut Ctx,
+        page: u32,
+        event: Event,
+        guards: u8,
+        change: Change,
+        aux: u64,
+    ) -> Result<(), StepError> {
+        match self.fire(ctx, page, event, guards, change, aux)? {
+            Fire::Done(_) => Ok(()),
+            Fire::Refused(word) => Err(StepError::Held { page, event, flags: word.flags() }),
+        }
+    }
+
+    /// One more folio is in a queue, a worker's hands or on its way to the device.
+    pub fn depart(&self) {
+        // ORDERING: Relaxed: a count; `arrive` publishes.
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// `pages` folios are back, of which some may now be reclaimed: kswapd is told.
+    pub fn arrive(&self, node: &Node, pages: u32) {
+        node.made_progress();
+        // ORDERING: Release: what was done to them precedes; pairs with `in_flight`.
+        self.in_flight.fetch_sub(pages, Ordering::Release);
+        self.wait.wake_all(WaitKey::Memory);
+    }
+
+    /// Folios that are in a queue, a worker's hands or on their way to the device.
+    pub fn in_flight(&self) -> u32 {
+        // ORDERING: Acquire: pairs with `arrive`.
+        self.in_flight.load(Ordering::Acquire)
+    }
+
+    /// A number that rises by one a call, for round-robin placement.
+    pub fn next_turn(&self) -> u32 {
+        // ORDERING: Relaxed: a counter.
+        self.turn.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// How many pages are in each state.
+    pub fn census(&self) -> [u32; State::ALL.len()] {
+        let mut census = [0; State::ALL.len()];
+        for folio in &self.folios {
+            census[folio.word.load().state() as usize] += 1;
+        }
+        census
+    }
+
+    /// Moves finished folios to the inactive tail (`folio_rotate_reclaimable`): only those still listed, unlocked and
+    /// clean that PG_reclaim marks.
+    ///
+    /// # Errors
+    /// [`StepError::Violation`].
+    pub fn rotate(&self, ctx: &mut Ctx, node: u8, pages: &[u32]) -> Result<(), StepError> {
+        let change = Change::flags(0, flag::RECLAIM | flag::ACTIVE)
+            .only(flag::RECLAIM | flag::LRU)
+            .unless(flag::LOCKED | flag::DIRTY | flag::WRITEBACK);
+        let mut lru = self.nodes[usize::from(node)].lru();
+        for &page in pages {
+            if let Fire::Done(fired) = self.fire(ctx, page, Event::Rotate, 0, change, 0)? {
+                lru.relocate(&self.folios, page, fired.from.has(flag::ACTIVE), false, true);
+                ctx.stat[crate::stats::Vm::Pgrotated] += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a folio that is on no list to the head of the list its PG_active asks for (`folio_add_lru`).
+    ///
+    /// # Errors
+    /// [`StepError::Violation`].
+    pub fn add_lru(&self, ctx: &mut Ctx, page: u32) -> Result<(), StepError> {
+        let mut lru = self.node(page).lru();
+        self.must(ctx, page, Event::Putback, 0, Change::flags(flag::LRU, 0), 0)?;
+        let active = self.folio(page).word.load().has(flag::ACTIVE);
+        lru.list(active).add_head(&self.folios, page);
+        Ok(())
+    }
+
+    /// Checks the accounting of a system at rest.
+    ///
+    /// # Panics
+    /// Where an equation does not hold: lists against PG_lru, entries against states, slots against owners.
+    pub fn invariant(&self) {
+        let listed = self.folios.iter().filter(|f| f.word.load().has(flag::LRU)).count();
+        let on_lists: u32 = self.nodes.iter().map(|n| n.lru()).map(|l| l.inactive.len() + l.active.len()).sum();
+        assert_eq!(listed as u32, on_lists, "PG_lru against the lists");
+        let owners = self.folios.iter().filter(|f| f.slot() != crate::units::NIL).count();
+        assert_eq!(owners as u32, self.slots.used(), "slots against their owners");
+        assert_eq!(self.in_flight(), 0, "nothing is in flight");
+        if let Store::Zswap(zswap) = &self.store {
+            zswap.invariant();
+        }
+    }
+
+    /// What zspages come from.
+    pub fn zspage_frames(&self) -> Unlimited {
+        Unlimited
+    }
+}
+
+fn queues(design: &Design) -> Box<[FolioQueue]> {
+    let capacity = (design.depth.max(1) as usize).next_power_of_two();
+    let queue = |_| FolioQueue::new(capacity, design.depth as usize).expect("a validated depth");
+    (0..design.threads).map(queue).collect()
+}
+
+fn node_of(page: u32, pages: u32, nodes: u8) -> u8 {
+    (u64::from(page) * u64::from(nodes) / u64::from(pages.max(1))) as u8
+}
+
+fn store(config: &Config, pool: Pool) -> Store {
+    let limit = config.pool_limit_pages;
+    match config.store {
+        StoreKind::Zswap => {
+            let max_pool_pages = limit.unwrap_or(u64::MAX / 100);
+            let zswap = ZswapConfig { max_pool_pages, accept_threshold_percent: config.accept_threshold_percent };
+            Store::Zswap(Zswap::new(zswap, pool, config.slots))
+        }
+        StoreKind::Zram => Store::Zram(Zram::new(pool, config.slots, limit.unwrap_or(0))),
+    }
+}
+
+impl Snapshot for System {
+    fn save(&self, out: &mut Saved) {
+        self.folios.iter().for_each(|f| f.save(out));
+        self.queues.iter().for_each(|q| q.save(out, |e| u64::from(self.page_of(e)) << 1 | u64::from(e.is_zswap())));
+        self.wait.save(out);
+        self.nodes.iter().for_each(|n| n.save(out));
+        self.memcgs.save(out);
+        match &self.store {
+            Store::Zswap(zswap) => zswap.save(out),
+            Store::Zram(zram) => zram.save(out),
+        }
+        self.slots.save(out);
+        self.device.save(out);
+        out.state.push(u64::from(self.in_flight()));
+        // ORDERING: Relaxed: a saving driver is alone.
+        out.state.push(u64::from(self.turn.load(Ordering::Relaxed)) % self.queues.len().max(1) as u64);
+    }
+
+    fn restore(&self, from: &mut Reader<'_>) {
+        self.folios.iter().for_each(|f| f.restore(from));
+        let origin = |word| if word & 1 == 1 { Origin::Zswap } else { Origin::Zram };
+        let entry = |word: u64| TaggedFolio::new(self.folio((word >> 1) as u32), origin(word));
+        self.queues.iter().for_each(|q| q.restore(from, entry));
+        self.wait.restore(from);
+        self.nodes.iter().for_each(|n| n.restore(from));
+        self.memcgs.restore(from);
+        match &self.store {
+            Store::Zswap(zswap) => zswap.restore(from),
+            Store::Zram(zram) => zram.restore(from),
+        }
+        self.slots.restore(from);
+        self.device.restore(from);
+        // ORDERING: Relaxed: a restoring driver is alone.
+        self.in_flight.store(from.state() as u32, Ordering::Relaxed);
+        // ORDERING: Relaxed: a restoring driver is alone.
+        self.turn.store(from.state() as u32, Ordering::Relaxed);
+    }
+}
