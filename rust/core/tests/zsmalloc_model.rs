@@ -182,14 +182,16 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(bytes: bool, chain_size: usize, pages: usize) -> Self {
-        let pool = Pool::new(PoolConfig { bytes, chain_size, ..Default::default() }).expect("valid");
+    fn new(config: PoolConfig, pages: usize) -> Self {
+        let (pool, bytes) = (Pool::new(config).expect("valid"), config.bytes);
         let classes = pool.table().classes().iter().map(|shape| Class { shape: *shape, zspages: Vec::new() }).collect();
         let budget = Budget(AtomicUsize::new(pages));
         Self { pool, budget, bytes, classes, pages_left: pages, living: BTreeMap::new(), ids: 0, compacted: 0 }
     }
 
+    /// Stores an object of `size`, given as if pages had 4096 bytes.
     fn store(&mut self, size: usize) -> Result<(), TestCaseError> {
+        let size = size * self.pool.table().page_size() / 4096;
         let id = self.ids;
         self.ids += 1;
         let contents: Vec<u8> = (0..size).map(|i| (i as u32 ^ id.wrapping_mul(167)) as u8).collect();
@@ -274,7 +276,7 @@ impl Pair {
     }
 
     fn contents(&self) -> Result<(), TestCaseError> {
-        let mut page = vec![0; 4096];
+        let mut page = vec![0; 65536];
         for (handle, contents) in self.living.values() {
             let len = self.pool.read(*handle, &mut page);
             prop_assert_eq!(len, contents.len());
@@ -315,9 +317,10 @@ proptest! {
         ops in prop::collection::vec(op(), 1..250),
         bytes: bool,
         chain_size in 4usize..=16,
+        page_size in prop::sample::select(vec![4096usize, 4096, 16384, 65536]),
         pages in prop::sample::select(vec![12usize, 60, 100_000]),
     ) {
-        Pair::new(bytes, chain_size, pages).run(&ops)?;
+        Pair::new(PoolConfig { page_size, chain_size, bytes }, pages).run(&ops)?;
     }
 
     /// Two pools that came to the same objects in the same places by different ways save the same words.
@@ -340,7 +343,7 @@ proptest! {
 #[test]
 fn long_runs_compact() {
     for (bytes, sizes) in [(true, [24, 1400, 2100, 3000]), (false, [40, 700, 1480, 3600])] {
-        let mut pair = Pair::new(bytes, 8, 100_000);
+        let mut pair = Pair::new(PoolConfig { bytes, ..Default::default() }, 100_000);
         for round in 0..6 {
             let ops: Vec<_> = (0..400).map(|i| Op::Store(sizes[(i * i + round) % 4])).collect();
             let frees = (0..320).map(|i| Op::Free(i * 7919 + round * 31));
