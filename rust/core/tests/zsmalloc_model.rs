@@ -146,6 +146,10 @@ enum Op {
     Store(usize),
     /// Free the object at this place among the living (modulo).
     Free(usize),
+    /// Store this many of one size: enough to fill zspages.
+    Burst(usize, usize),
+    /// Free every n-th of the living: leaves zspages of every fill.
+    Thin(usize),
     Compact,
     /// Save, go on without looking, restore.
     Restore,
@@ -164,6 +168,8 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         8 => size().prop_map(Op::Store),
         6 => any::<usize>().prop_map(Op::Free),
+        1 => (size(), 10usize..80).prop_map(|(size, n)| Op::Burst(size, n)),
+        1 => (2usize..5).prop_map(Op::Thin),
         1 => Just(Op::Compact),
         1 => Just(Op::Restore),
     ]
@@ -292,6 +298,11 @@ impl Pair {
                 self.free(nth);
                 Ok(())
             }
+            Op::Burst(size, n) => (0..n).try_for_each(|_| self.store(size)),
+            Op::Thin(n) => {
+                (0..self.living.len() / n).for_each(|i| self.free(i * (n - 1)));
+                Ok(())
+            }
             Op::Compact => self.compact(),
             Op::Restore => self.restore(),
         }
@@ -314,7 +325,7 @@ proptest! {
     /// Accounting and contents follow the model step by step, refusals and compaction included.
     #[test]
     fn follows_the_model(
-        ops in prop::collection::vec(op(), 1..250),
+        ops in prop::collection::vec(op(), 1..120),
         bytes: bool,
         chain_size in 4usize..=16,
         page_size in prop::sample::select(vec![4096usize, 4096, 16384, 65536]),
