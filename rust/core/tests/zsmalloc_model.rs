@@ -146,6 +146,10 @@ enum Op {
     Store(usize),
     /// Free the object at this place among the living (modulo).
     Free(usize),
+    /// Store this many of one size: enough to fill zspages.
+    Burst(usize, usize),
+    /// Free every n-th of the living: leaves zspages of every fill.
+    Thin(usize),
     Compact,
     /// Save, go on without looking, restore.
     Restore,
@@ -164,6 +168,8 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         8 => size().prop_map(Op::Store),
         6 => any::<usize>().prop_map(Op::Free),
+        1 => (size(), 10usize..80).prop_map(|(size, n)| Op::Burst(size, n)),
+        1 => (2usize..5).prop_map(Op::Thin),
         1 => Just(Op::Compact),
         1 => Just(Op::Restore),
     ]
@@ -182,14 +188,16 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(bytes: bool, chain_size: usize, pages: usize) -> Self {
-        let pool = Pool::new(PoolConfig { bytes, chain_size, ..Default::default() }).expect("valid");
+    fn new(config: PoolConfig, pages: usize) -> Self {
+        let (pool, bytes) = (Pool::new(config).expect("valid"), config.bytes);
         let classes = pool.table().classes().iter().map(|shape| Class { shape: *shape, zspages: Vec::new() }).collect();
         let budget = Budget(AtomicUsize::new(pages));
         Self { pool, budget, bytes, classes, pages_left: pages, living: BTreeMap::new(), ids: 0, compacted: 0 }
     }
 
+    /// Stores an object of `size`, given as if pages had 4096 bytes.
     fn store(&mut self, size: usize) -> Result<(), TestCaseError> {
+        let size = size * self.pool.table().page_size() / 4096;
         let id = self.ids;
         self.ids += 1;
         let contents: Vec<u8> = (0..size).map(|i| (i as u32 ^ id.wrapping_mul(167)) as u8).collect();
@@ -274,7 +282,7 @@ impl Pair {
     }
 
     fn contents(&self) -> Result<(), TestCaseError> {
-        let mut page = vec![0; 4096];
+        let mut page = vec![0; 65536];
         for (handle, contents) in self.living.values() {
             let len = self.pool.read(*handle, &mut page);
             prop_assert_eq!(len, contents.len());
@@ -288,6 +296,11 @@ impl Pair {
             Op::Store(size) => self.store(size),
             Op::Free(nth) => {
                 self.free(nth);
+                Ok(())
+            }
+            Op::Burst(size, n) => (0..n).try_for_each(|_| self.store(size)),
+            Op::Thin(n) => {
+                (0..self.living.len() / n).for_each(|i| self.free(i * (n - 1)));
                 Ok(())
             }
             Op::Compact => self.compact(),
@@ -312,12 +325,13 @@ proptest! {
     /// Accounting and contents follow the model step by step, refusals and compaction included.
     #[test]
     fn follows_the_model(
-        ops in prop::collection::vec(op(), 1..250),
+        ops in prop::collection::vec(op(), 1..120),
         bytes: bool,
         chain_size in 4usize..=16,
+        page_size in prop::sample::select(vec![4096usize, 4096, 16384, 65536]),
         pages in prop::sample::select(vec![12usize, 60, 100_000]),
     ) {
-        Pair::new(bytes, chain_size, pages).run(&ops)?;
+        Pair::new(PoolConfig { page_size, chain_size, bytes }, pages).run(&ops)?;
     }
 
     /// Two pools that came to the same objects in the same places by different ways save the same words.
@@ -340,7 +354,7 @@ proptest! {
 #[test]
 fn long_runs_compact() {
     for (bytes, sizes) in [(true, [24, 1400, 2100, 3000]), (false, [40, 700, 1480, 3600])] {
-        let mut pair = Pair::new(bytes, 8, 100_000);
+        let mut pair = Pair::new(PoolConfig { bytes, ..Default::default() }, 100_000);
         for round in 0..6 {
             let ops: Vec<_> = (0..400).map(|i| Op::Store(sizes[(i * i + round) % 4])).collect();
             let frees = (0..320).map(|i| Op::Free(i * 7919 + round * 31));

@@ -25,7 +25,7 @@ fn check_class(class: &Class) -> usize {
     assert_eq!(class.lists[EMPTY].head, NIL, "class {name}: empty zspages are freed at once");
     for group in EMPTY..FULLNESS_GROUPS {
         let members: Vec<u32> = class.list(group).collect();
-        assert_eq!(members.len(), class.lists[group].count, "class {name}: length of list {group}");
+        assert_eq!(members.len(), class.lists[group].count as usize, "class {name}: length of list {group}");
         assert_eq!(class.filled >> group & 1 == 1, !members.is_empty(), "class {name}: bit of list {group}");
         zspages += members.len();
         objects += members.iter().map(|&zspage| check_zspage(class, zspage, group)).sum::<usize>();

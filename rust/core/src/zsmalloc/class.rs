@@ -80,6 +80,8 @@ fn chain_of(size_bytes: usize, page_size: usize, chain_size: usize) -> usize {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClassTable {
     page_size: usize,
+    /// log2 of the step between nominal sizes.
+    step_bits: u32,
     classes: Vec<SizeClass>,
     /// Nominal class to distinct class.
     lookup: Vec<u16>,
@@ -114,7 +116,7 @@ impl ClassTable {
         }
         let shared = nominal.iter().rev().find(|c| c.pages != 1 && c.objects != 1);
         let huge_class_size = shared.expect("some class chains pages").size_bytes as usize - (HANDLE_BYTES - 1);
-        Self { page_size, classes, lookup, huge_class_size }
+        Self { page_size, step_bits: (page_size / 256).ilog2(), classes, lookup, huge_class_size }
     }
 
     /// The smallest request, bytes, that takes a whole page (`zs_huge_class_size`).
@@ -140,7 +142,7 @@ impl ClassTable {
             return None;
         }
         let above = (size_bytes + HANDLE_BYTES).saturating_sub(MIN_ALLOC_BYTES);
-        let nominal = above.div_ceil(self.page_size / 256).min(self.lookup.len() - 1);
+        let nominal = above.div_ceil(1 << self.step_bits).min(self.lookup.len() - 1);
         Some(usize::from(self.lookup[nominal]))
     }
 }

@@ -7,15 +7,20 @@
 const WORD_BITS: usize = 64;
 
 /// Indices in use.
+///
+/// `first` is the lowest word of level 0 with a clear bit, or the length of that level if there is none: most
+/// calls look at that one word.
 #[derive(Debug)]
 pub(super) struct IndexSet {
-    /// Leaves first; the last level is one word.
-    levels: Vec<Vec<u64>>,
+    words: Vec<u64>,
+    first: usize,
+    /// Above level 0, lowest first: a set bit is a full word below. The last level is one word.
+    upper: Vec<Vec<u64>>,
 }
 
 impl Default for IndexSet {
     fn default() -> Self {
-        Self { levels: vec![vec![0]] }
+        Self { words: Vec::new(), first: 0, upper: vec![vec![0]] }
     }
 }
 
@@ -23,82 +28,71 @@ impl IndexSet {
     /// Takes the lowest free index.
     #[inline]
     pub fn take(&mut self) -> u32 {
-        if self.top() == u64::MAX {
-            self.add_level();
+        if self.first == self.words.len() {
+            self.words.push(0);
         }
-        let mut at = 0;
-        for level in self.levels.iter_mut().rev() {
-            if at == level.len() {
-                level.push(0);
-            }
-            at = at * WORD_BITS + level[at].trailing_ones() as usize;
+        let word = &mut self.words[self.first];
+        let index = self.first * WORD_BITS + word.trailing_ones() as usize;
+        *word |= *word + 1;
+        if *word == u64::MAX {
+            self.filled(self.first);
         }
-        self.mark(at);
-        at as u32
+        index as u32
     }
 
     /// Takes `index`, which must be free.
     pub fn insert(&mut self, index: u32) {
         debug_assert!(!self.contains(index));
-        let (at, word) = (index as usize, index as usize / WORD_BITS);
-        while at >> (6 * self.levels.len()) != 0 {
-            self.add_level();
+        let word = index as usize / WORD_BITS;
+        if self.words.len() <= word {
+            self.words.resize(word + 1, 0);
         }
-        if self.levels[0].len() <= word {
-            self.levels[0].resize(word + 1, 0);
+        self.words[word] |= 1 << (index as usize % WORD_BITS);
+        if self.words[word] == u64::MAX {
+            self.filled(word);
         }
-        self.mark(at);
     }
 
     /// Gives `index`, which must be in use, back.
     #[inline]
     pub fn remove(&mut self, index: u32) {
         debug_assert!(self.contains(index));
-        let mut at = index as usize;
-        for level in &mut self.levels {
-            let word = &mut level[at / WORD_BITS];
-            let was_full = *word == u64::MAX;
-            *word &= !(1 << (at % WORD_BITS));
-            if !was_full {
-                break;
-            }
-            at /= WORD_BITS;
+        let at = index as usize / WORD_BITS;
+        let was_full = self.words[at] == u64::MAX;
+        self.words[at] &= !(1 << (index as usize % WORD_BITS));
+        self.first = self.first.min(at);
+        if was_full {
+            self.has_room(at);
         }
     }
 
     /// Whether `index` is in use.
     pub fn contains(&self, index: u32) -> bool {
-        let word = self.levels[0].get(index as usize / WORD_BITS);
+        let word = self.words.get(index as usize / WORD_BITS);
         word.is_some_and(|word| word >> (index as usize % WORD_BITS) & 1 == 1)
     }
 
-    /// Forgets every index and keeps the memory of the leaves.
+    /// Forgets every index and keeps the memory.
     pub fn clear(&mut self) {
-        self.levels.truncate(1);
-        self.levels[0].clear();
-        self.levels[0].push(0);
+        self.words.clear();
+        self.first = 0;
+        self.upper.truncate(1);
+        self.upper[0].clear();
+        self.upper[0].push(0);
     }
 
     /// How many indices are in use.
     pub fn count(&self) -> usize {
-        self.levels[0].iter().map(|word| word.count_ones() as usize).sum()
+        self.words.iter().map(|word| word.count_ones() as usize).sum()
     }
 
-    fn top(&self) -> u64 {
-        self.levels[self.levels.len() - 1][0]
-    }
-
-    #[cold]
-    fn add_level(&mut self) {
-        let level = self.levels.last().expect("never without levels");
-        let full = |child: &u64| u64::from(*child == u64::MAX);
-        self.levels.push(vec![level.first().map_or(0, full)]);
-    }
-
-    /// Sets the bit of `at`, and those of the words that it fills.
-    #[inline]
-    fn mark(&mut self, mut at: usize) {
-        for level in &mut self.levels {
+    /// Word `at` of level 0 is full now: records it above and finds the next one with room.
+    fn filled(&mut self, mut at: usize) {
+        while at >> (6 * self.upper.len()) != 0 {
+            let below = &self.upper[self.upper.len() - 1];
+            self.upper.push(vec![u64::from(below[0] == u64::MAX)]);
+        }
+        for level in &mut self.upper {
             let word = at / WORD_BITS;
             if level.len() <= word {
                 level.resize(word + 1, 0);
@@ -109,6 +103,28 @@ impl IndexSet {
             }
             at = word;
         }
+        self.first = self.lowest_with_room();
+    }
+
+    /// Word `at` of level 0 is no longer full.
+    fn has_room(&mut self, mut at: usize) {
+        for level in &mut self.upper {
+            let word = &mut level[at / WORD_BITS];
+            let was_full = *word == u64::MAX;
+            *word &= !(1 << (at % WORD_BITS));
+            if !was_full {
+                break;
+            }
+            at /= WORD_BITS;
+        }
+    }
+
+    /// Follows the lowest clear bit down. A word that a level does not have yet has no full words below it.
+    fn lowest_with_room(&self) -> usize {
+        let down =
+            |at: usize, level: &Vec<u64>| at * WORD_BITS + level.get(at).map_or(0, |w| w.trailing_ones() as usize);
+        let top_is_full = self.upper[self.upper.len() - 1][0] == u64::MAX;
+        if top_is_full { 1 << (6 * self.upper.len()) } else { self.upper.iter().rev().fold(0, down) }
     }
 }
 

@@ -14,7 +14,7 @@ use super::{Ordering, Pool};
 use crate::snapshot::{Reader, Saved, Snapshot};
 use crate::units::NIL;
 
-/// Accounting only.
+/// Accounting only. [`super::Frames`] is not told of what a restore changes: the budget saves itself.
 ///
 /// # Panics
 /// Both calls panic on a pool with bytes: contents are not in a snapshot.

@@ -28,7 +28,7 @@ impl ClassStats {
     fn of(class: &Class) -> Self {
         Self {
             class: class.shape,
-            zspages: class.lists.map(|list| list.count),
+            zspages: class.lists.map(|list| list.count as usize),
             objects_allocated: class.zspage_count() * class.shape.objects as usize,
             objects_used: class.objects,
             used_bytes: class.used_bytes,

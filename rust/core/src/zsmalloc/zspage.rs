@@ -82,7 +82,7 @@ pub(super) struct Zspage {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct List {
     pub head: u32,
-    pub count: usize,
+    pub count: u32,
 }
 
 const NO_LIST: List = List { head: NIL, count: 0 };
