@@ -12,12 +12,14 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from kcompressd import access, procfs
+from kcompressd import access, demo_process, procfs
 from kcompressd import capture as capturing
 from kcompressd.access import AccessFacts
 from kcompressd.capture import capture, read, scan
@@ -104,8 +106,8 @@ def pages_at(pages: Pages, found: capturing.Scan, start: int, count: int) -> dic
 
 def total(pages: Pages) -> int:
     """Return the pages of the file and every page that was skipped."""
-    skipped = pages.index.skipped
-    return len(pages) + sum(getattr(skipped, name) for name in skipped.__dataclass_fields__)
+    counts: dict[str, int] = asdict(pages.index.skipped)
+    return len(pages) + sum(counts.values())
 
 
 # Every page is accounted for
@@ -361,9 +363,9 @@ SAME = AccessFacts(pid=5, uid=1000, target_uid=1000, has_ptrace=False, yama_scop
         ({"has_ptrace": True}, "despite CAP_SYS_PTRACE", "on the host"),
     ],
 )
-def test_each_refusal_is_explained(changes: dict[str, object], reason: str, fix: str) -> None:
+def test_each_refusal_is_explained(changes: dict[str, Any], reason: str, fix: str) -> None:
     """Every reason that the kernel can have, with the command that helps."""
-    facts = AccessFacts(**{**{name: getattr(SAME, name) for name in SAME.__dataclass_fields__}, **changes})
+    facts = replace(SAME, **changes)
     error = access.explain(facts)
     assert error.subject == "pid 5" and reason in error.reason and fix in error.fix
 
@@ -377,6 +379,23 @@ def test_a_refused_read_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(procfs.ProcessMemory, "read", refuse)
     with child("say()") as running, pytest.raises(CaptureDeniedError, match=f"pid {running.pid}"):
         capture(running.pid)
+
+
+def test_a_read_that_is_refused_half_way_keeps_what_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that becomes another user's (it executes a set-user-id program) is like one that exits."""
+    honest = procfs.ProcessMemory.read
+
+    def refuse_later(self: procfs.ProcessMemory, out: np.ndarray, addresses: np.ndarray) -> int:
+        if addresses[0] != found.addresses[0]:
+            raise PermissionError(1, "Operation not permitted")
+        return honest(self, out, addresses)
+
+    monkeypatch.setattr(procfs.ProcessMemory, "read", refuse_later)
+    with child("say()") as running:
+        found = scan(running.pid)
+        part = read(found, batch_pages=50)
+    assert len(part) == 50 and not part.index.complete
+    assert part.index.reason == f"reading stopped after 50 of {len(found)} pages: Operation not permitted"
 
 
 # Which mappings count
@@ -466,6 +485,19 @@ def test_a_command_that_exits_first_is_an_error(after: float | None) -> None:
         capture_command([], after=after)
 
 
+def test_a_command_that_exits_in_the_last_moment_is_an_error_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a zombie by then: said as its exit, not as a zombie."""
+    honest = capturing.scan
+
+    def late(pid: int) -> capturing.Scan:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        return honest(pid)
+
+    monkeypatch.setattr(capturing, "scan", late)
+    with pytest.raises(CaptureError, match=r"^sleep: exited with status 0 before it was captured"):
+        capture_command(["sleep", "0.3"], after=0.01)
+
+
 def test_steadiness_is_relative_with_a_floor() -> None:
     """One per cent of large memory, 256 KiB of small, and never no memory."""
     assert _is_steady([100 << 20, 101 << 20]) and not _is_steady([100 << 20, 103 << 20])
@@ -481,3 +513,37 @@ def test_the_bar_goes_to_standard_error(capfd: pytest.CaptureFixture[str]) -> No
         capture(running.pid, progress=True)
     captured = capfd.readouterr()
     assert captured.out == "" and f"capturing pid {running.pid}" in captured.err
+
+
+def test_the_demo_process_is_captured_with_its_contents() -> None:
+    """What `make demo` runs: the words of the seed are in its pages."""
+    pages = capture_command([sys.executable, "-m", "kcompressd.demo_process", "--mib", "6", "--seed", "3"])
+    words = demo_process.vocabulary(3)[:20]
+    contents = pages.array.tobytes()
+    assert all(f" {word} ".encode() in contents for word in words)
+    assert len(pages) > 6 << 8
+
+
+def test_the_demo_process_holds_until_told() -> None:
+    """With --hold, the contents are not there before the line."""
+    command = [sys.executable, "-m", "kcompressd.demo_process", "--mib", "4", "--hold"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin is not None and process.stdout is not None
+    with process:
+        try:
+            assert process.stdout.readline() == "loaded\n"
+            before = scan(process.pid)
+            print(file=process.stdin, flush=True)
+            assert process.stdout.readline() == "ready\n"
+            new = scan(process.pid).without(before)
+        finally:
+            process.kill()
+    assert 3 << 8 <= len(new) <= 8 << 8 and not np.isin(new.addresses, before.addresses).any()
+
+
+def test_the_demo_process_builds_the_same_values_for_a_seed() -> None:
+    """Every builder, twice; another seed differs."""
+    one, same, other = (demo_process.build(seed, 0.3) for seed in (1, 1, 2))
+    assert repr(one) == repr(same) != repr(other)
+    with pytest.raises(SystemExit):
+        demo_process.main(["--mib", "0"])

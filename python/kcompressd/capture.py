@@ -160,7 +160,8 @@ def _scan_area(pagemap: Pagemap, area: Area, page_size: int) -> tuple[Addresses,
     addresses = np.concatenate(present)
     if area.perms[0] != "r":
         return addresses[:0], Skipped(swapped=swapped, unreadable=addresses.size)
-    kept = np.setdiff1d(addresses, pagemap.zero_pages(area.start, area.end), assume_unique=True)
+    zero = pagemap.zero_pages(area.start, area.end)
+    kept = np.setdiff1d(addresses, zero, assume_unique=True) if zero.size else addresses
     return kept, Skipped(swapped=swapped, zero=addresses.size - kept.size)
 
 
@@ -217,7 +218,9 @@ def _read_all(
             if error.errno == errno.ESRCH:
                 return kept[:done], f"the process exited after {filled} of {total} pages"
             if error.errno not in (errno.EFAULT, errno.EIO):
-                raise
+                if filled == 0:
+                    raise
+                return kept[:done], f"reading stopped after {filled} of {total} pages: {error.strerror}"
             done, step = (done + 1, batch_pages) if step == 1 else (done, 1)
             continue
         kept[done : done + got] = True

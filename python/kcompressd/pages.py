@@ -191,6 +191,10 @@ class Pages:
         """Hash the contents' digest."""
         return hash((self.page_size, self.digest))
 
+    def __reduce__(self) -> tuple[type[Pages], tuple[Bytes, PageIndex, str]]:
+        """Pickle the contents; the copy is read-only too."""
+        return Pages, (self._array, self._index, self._origin)
+
     def __repr__(self) -> str:
         """Say how many pages of what size from where."""
         return f"<Pages {', '.join(text for _, text in self._facts())}>"

@@ -17,7 +17,7 @@ from typing import Final
 
 from kcompressd import capture as capturing
 from kcompressd import procfs
-from kcompressd.errors import CaptureError
+from kcompressd.errors import CaptureError, NoSuchProcessError, NotCapturableError
 from kcompressd.pages import Pages
 
 STEADY_S: Final = 0.5
@@ -51,7 +51,12 @@ def capture_command(
             _wait_or_exit(child, argv, after)
         elif not _wait_steady(child, argv, max_wait):
             notes = (f"its memory was still changing after {max_wait:g} s; captured as it was",)
-        pages = capturing.capture(child.pid, limit=limit, progress=progress, keep_cmdline=keep_cmdline)
+        try:
+            pages = capturing.capture(child.pid, limit=limit, progress=progress, keep_cmdline=keep_cmdline)
+        except (NoSuchProcessError, NotCapturableError):
+            if child.poll() is not None:
+                raise _exited(child, argv) from None
+            raise
     return pages.with_index(replace(pages.index, notes=notes + pages.index.notes))
 
 
