@@ -195,6 +195,16 @@ def test_the_scan_is_the_same_without_pagemap_scan(monkeypatch: pytest.MonkeyPat
     assert len(old) == len(modern) + modern.skipped.zero
 
 
+def test_the_scan_is_the_same_in_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many small answers of the kernel, small reads and every gap kept: the same pages."""
+    with child("a = anon(5000); fill(a, range(0, 5000, 7), 2); sum(a[:900 * PAGE:PAGE]); say()") as running:
+        whole = scan(running.pid)
+        for name, value in (("_REGIONS", 3), ("_CHUNK_PAGES", 5), ("_GAP_BYTES", 0)):
+            monkeypatch.setattr(procfs.Pagemap, name, value)
+            steps = scan(running.pid)
+            assert np.array_equal(steps.addresses, whole.addresses) and steps.skipped == whole.skipped
+
+
 # Faults while it runs
 
 
