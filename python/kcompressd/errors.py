@@ -1,0 +1,55 @@
+"""Errors about what the user handed in: page files, their index, processes to capture.
+
+One family, rooted at `InputError` (a `ValueError`). Each error names the *subject* (a path, a pid, a
+command), the *reason*, and where there is one the *fix*: what to do, as a command when possible. The command
+line maps the whole family to exit code 2 (bad input).
+"""
+
+from __future__ import annotations
+
+
+class InputError(ValueError):
+    """Something handed in cannot be used.
+
+    Attributes: `subject` (path, pid or command), `reason` (one sentence), `fix` (what to do about it, or "").
+    """
+
+    def __init__(self, subject: object, reason: str, fix: str = "") -> None:
+        """Keep the three parts; they are also `args`, so that the error survives pickling."""
+        super().__init__(str(subject), reason, fix)
+        self.subject = str(subject)
+        self.reason = reason
+        self.fix = fix
+
+    def __str__(self) -> str:
+        """One line: subject, reason, and the fix after a semicolon."""
+        text = f"{self.subject}: {self.reason}"
+        return f"{text}; {self.fix}" if self.fix else text
+
+
+class PageFileError(InputError):
+    """A page file is missing, unreadable, empty, damaged, or cannot be written."""
+
+
+class NotWholePagesError(PageFileError):
+    """The contents are not a whole number of pages."""
+
+
+class IndexFileError(PageFileError):
+    """`FILE.index.json` is malformed or disagrees with the pages that it describes."""
+
+
+class CaptureError(InputError):
+    """A process cannot be captured."""
+
+
+class NoSuchProcessError(CaptureError):
+    """No process has this pid, or it is gone before a page was read."""
+
+
+class NotCapturableError(CaptureError):
+    """The process exists but has no memory of its own to capture: kernel thread, zombie, nothing present."""
+
+
+class CaptureDeniedError(CaptureError):
+    """The kernel refuses access to the process; `fix` says how to get it."""

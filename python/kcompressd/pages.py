@@ -1,0 +1,263 @@
+"""`Pages`: an immutable set of memory pages, the input of everything here.
+
+Contents are a C-contiguous, read-only uint8 array of shape (n, page_size), memory-mapped when they come from
+a raw page file. Beside them go the page size and a `PageIndex` (source process, mappings, completeness).
+Loading compares the index with the contents and refuses a disagreement. The file format is docs/formats.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import os
+from collections.abc import Iterator
+from functools import cache
+from importlib import resources
+from io import BytesIO
+from pathlib import Path
+from typing import Any, TypeAlias, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from kcompressd import page_file
+from kcompressd.errors import IndexFileError, InputError
+from kcompressd.page_file import Bytes
+from kcompressd.page_index import PAGE_SIZES, IndexDocument, PageIndex, check_mappings
+
+PAGE_SIZE = PAGE_SIZES[0]
+"""The default page size in bytes."""
+
+PathLike: TypeAlias = str | os.PathLike[str]
+Positions: TypeAlias = slice | npt.NDArray[np.integer[Any]] | npt.NDArray[np.bool_]
+
+
+class Pages:
+    """An immutable set of pages.
+
+    `len` is the number of pages; `pages[3]` is one page, shape (page_size,); a slice, an integer array or a
+    boolean array of shape (n,) gives another `Pages` whose index follows. Two sets are equal when page size
+    and contents are.
+    """
+
+    __slots__ = ("_array", "_digest", "_index", "_origin")
+
+    def __init__(self, array: Bytes, index: PageIndex | None = None, origin: str = "memory") -> None:
+        """Wrap `array`, shape (n, page_size), without copying; use the `from_…` constructors unless you own
+        it alone.
+        """
+        if array.ndim != 2 or array.dtype != np.uint8 or not array.flags.c_contiguous:
+            raise InputError(
+                origin, f"not a C-contiguous uint8 array of shape (n, page_size): {array.dtype}{array.shape}"
+            )
+        _known_page_size(array.shape[1], origin)
+        self._array = array.view()
+        self._array.flags.writeable = False
+        self._index = index or PageIndex()
+        self._origin = origin
+        self._digest: str | None = None
+        try:
+            check_mappings(self._index.mappings, len(array))
+        except ValueError as error:
+            raise IndexFileError(origin, str(error)) from error
+
+    @classmethod
+    def from_file(cls, path: PathLike, *, page_size: int | None = None, verify: bool = True) -> Pages:
+        """Open a page file: raw pages, or zstd when it is named `.zst`, with its `FILE.index.json` when there
+        is one.
+
+        `page_size` (bytes) defaults to the index's, else 4096. `verify=False` skips comparing the digest,
+        which reads every page; count and page size are always compared. Raises `PageFileError` or a subclass
+        naming the path.
+        """
+        where = Path(path)
+        flat = page_file.read_flat(where)
+        return _assemble(flat, page_file.read_index(where), where, page_size, verify)
+
+    @classmethod
+    def from_bytes(cls, data: bytes | bytearray | memoryview, *, page_size: int = PAGE_SIZE) -> Pages:
+        """Make a set of the bytes of `data`, whole pages; immutable bytes are shared, others copied."""
+        flat = np.frombuffer(data, dtype=np.uint8)
+        _known_page_size(page_size, "bytes")
+        return cls(page_file.whole_pages(flat.copy() if flat.flags.writeable else flat, page_size, "bytes"))
+
+    @classmethod
+    def from_array(
+        cls, array: npt.NDArray[np.uint8], *, page_size: int | None = None, copy: bool = True
+    ) -> Pages:
+        """Make a set of a uint8 array of shape (n, page_size) or flat (default page size: its second axis,
+        else 4096).
+
+        The array is copied, so that later writes to it are not seen. With `copy=False` a C-contiguous array
+        is shared and the caller promises not to write to it.
+        """
+        if array.dtype != np.uint8 or array.ndim not in (1, 2):
+            raise InputError(
+                "array", f"is {array.dtype} of shape {array.shape}, not uint8 of shape (n, page_size) or flat"
+            )
+        size = page_size or (array.shape[1] if array.ndim == 2 else PAGE_SIZE)
+        _known_page_size(size, "array")
+        owned = np.array(array, order="C") if copy else np.ascontiguousarray(array)
+        return cls(page_file.whole_pages(owned.reshape(-1), size, "array"))
+
+    @classmethod
+    def sample(cls) -> Pages:
+        """Return the package's own sample: real pages of a process with contents of our own
+        (tools/make_sample.py).
+        """
+        return _sample()
+
+    @property
+    def array(self) -> Bytes:
+        """The contents: uint8, shape (n, page_size), C-contiguous, read-only."""
+        return self._array
+
+    @property
+    def page_size(self) -> int:
+        """Bytes of one page."""
+        return int(self._array.shape[1])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all pages together."""
+        return int(self._array.nbytes)
+
+    @property
+    def index(self) -> PageIndex:
+        """Where the pages come from; empty when unknown."""
+        return self._index
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the contents, 64 hexadecimal digits; computed once, when first asked for."""
+        if self._digest is None:
+            self._digest = hashlib.sha256(self._array.reshape(-1).data).hexdigest()
+        return self._digest
+
+    def save(self, path: PathLike, *, index: bool = True, level: int = 3) -> Path:
+        """Write the pages (zstd at `level` when named `.zst`) and `FILE.index.json`, owner-readable only;
+        returns the path.
+
+        Each file is replaced by rename. Without `index` an old index is removed; a page size other than 4096
+        must then be given again to `from_file`. Raises `PageFileError` for an empty set or when writing
+        fails.
+        """
+        where = Path(path)
+        document = IndexDocument(self.page_size, len(self), self.digest, self._index) if index else None
+        page_file.whole_pages(self._array.reshape(-1), self.page_size, where)
+        page_file.write_pages(where, self._array.reshape(-1), document, level)
+        return where
+
+    def with_index(self, index: PageIndex) -> Pages:
+        """Return the same contents with another index."""
+        other = Pages(self._array, index, self._origin)
+        other._digest = self._digest
+        return other
+
+    def __len__(self) -> int:
+        """Return the number of pages."""
+        return len(self._array)
+
+    @overload
+    def __getitem__(self, key: int) -> Bytes: ...
+    @overload
+    def __getitem__(self, key: Positions) -> Pages: ...
+    def __getitem__(self, key: int | Positions) -> Bytes | Pages:
+        """Return one page for an integer, a `Pages` for a slice or an array of positions."""
+        if isinstance(key, slice):
+            first, stop, step = key.indices(len(self))
+            if step == 1:
+                return Pages(
+                    self._array[first:stop], self._index.window(first, max(first, stop)), self._origin
+                )
+            key = np.arange(first, stop, step)
+        if isinstance(key, np.ndarray):
+            positions = np.arange(len(self))[key]
+            return Pages(self._array[positions], self._index.take(positions, len(self)), self._origin)
+        page: Bytes = self._array[key]
+        return page
+
+    def __iter__(self) -> Iterator[Bytes]:
+        """Iterate over the pages, each of shape (page_size,)."""
+        return iter(self._array)
+
+    def __eq__(self, other: object) -> bool:
+        """Compare page size and contents; the index does not count."""
+        if not isinstance(other, Pages):
+            return NotImplemented
+        return self._array.shape == other._array.shape and bool(np.array_equal(self._array, other._array))
+
+    def __hash__(self) -> int:
+        """Hash the contents' digest."""
+        return hash((self.page_size, self.digest))
+
+    def __reduce__(self) -> tuple[type[Pages], tuple[Bytes, PageIndex, str]]:
+        """Pickle the contents; the copy is read-only too."""
+        return Pages, (self._array, self._index, self._origin)
+
+    def __repr__(self) -> str:
+        """Say how many pages of what size from where."""
+        return f"<Pages {', '.join(text for _, text in self._facts())}>"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(f"<tr><th>{key}</th><td>{html.escape(text)}</td></tr>" for key, text in self._facts())
+        return f"<table><caption>Pages</caption>{rows}</table>"
+
+    def _facts(self) -> list[tuple[str, str]]:
+        index = self._index
+        facts = [
+            ("pages", f"{len(self)} of {self.page_size} B = {self.nbytes / 2**20:.1f} MiB"),
+            ("from", self._origin),
+        ]
+        if index.command:
+            facts.append(("process", index.command + (f" (pid {index.pid})" if index.pid else "")))
+        if index.kinds:
+            facts.append(("kinds", ", ".join(f"{kind} {pages}" for kind, pages in index.kinds.items())))
+        if not index.complete:
+            facts.append(("incomplete", index.reason or "no reason recorded"))
+        return facts
+
+
+def _known_page_size(page_size: int, subject: object) -> None:
+    if page_size not in PAGE_SIZES:
+        raise InputError(
+            subject, f"page size {page_size} is not one of {', '.join(map(str, PAGE_SIZES))} bytes"
+        )
+
+
+def _assemble(
+    flat: Bytes, document: IndexDocument | None, subject: object, page_size: int | None, verify: bool
+) -> Pages:
+    size = page_size or (document.page_size if document else PAGE_SIZE)
+    _known_page_size(size, subject)
+    pages = Pages(page_file.whole_pages(flat, size, subject), origin=str(subject))
+    if document is None:
+        return pages
+    _compare(pages, document, subject, verify)
+    return pages.with_index(document.index)
+
+
+def _compare(pages: Pages, document: IndexDocument, subject: object, verify: bool) -> None:
+    """Refuse an index that does not describe these pages."""
+    facts: list[tuple[str, object, object]] = [
+        ("page_size", document.page_size, pages.page_size),
+        ("pages", document.pages, len(pages)),
+    ]
+    if verify:
+        facts.append(("digest", document.digest, pages.digest))
+    for name, said, found in facts:
+        if said != found:
+            raise IndexFileError(
+                subject,
+                f"its index says {name} {said}, the contents have {found}",
+                f"if the pages are right, remove {subject}.index.json",
+            )
+
+
+@cache
+def _sample() -> Pages:
+    data = resources.files("kcompressd") / "data"
+    name = "sample.pages.zst"
+    flat = page_file.unpack(BytesIO((data / name).read_bytes()), name)
+    document = page_file.parse_index((data / f"{name}.index.json").read_bytes(), f"{name}.index.json")
+    return _assemble(flat, document, "sample", None, True)
