@@ -1,6 +1,6 @@
 //! The decisions of a design as pure functions over a small [`View`], so that another policy can stand in.
 
-use super::{CheckBefore, Design, EnqueueAt, Gates, Hold, OnFull, OnReject, Placement, StoreKind};
+use super::{CheckBefore, Design, EnqueueAt, Gates, OnComplete, OnFull, OnReject, Placement, StoreKind};
 
 /// What a decision may look at; Copy, no reference into the system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -100,8 +100,9 @@ impl Design {
         self.check_before != CheckBefore::NONE
     }
 
-    /// Whether PG_reclaim survives queueing: `pageout` clears it when the folio is not under writeback afterwards.
+    /// Whether PG_reclaim survives queueing. Completion rotates whatever carries it: the folio itself, if it was kept, or one
+    /// that a later look met under writeback and marked.
     pub fn keeps_reclaim(&self) -> bool {
-        self.hold == Hold::Writeback || self.on_complete == super::OnComplete::Rotate
+        self.on_complete == OnComplete::Rotate
     }
 }

@@ -255,7 +255,7 @@ pub mod guard {
 }
 
 /// The rows of the default table.
-pub const ROWS: [Row; 89] = [
+pub const ROWS: [Row; 84] = [
     Row { event: 0, from: 0, require_mask: 0, require_value: 0, to: 1 },
     Row { event: 0, from: 3, require_mask: 0, require_value: 0, to: 3 },
     Row { event: 0, from: 4, require_mask: 0, require_value: 0, to: 4 },
@@ -305,14 +305,9 @@ pub const ROWS: [Row; 89] = [
     Row { event: 13, from: 3, require_mask: 0, require_value: 0, to: 3 },
     Row { event: 13, from: 4, require_mask: 0, require_value: 0, to: 4 },
     Row { event: 13, from: 7, require_mask: 0, require_value: 0, to: 7 },
-    Row { event: 14, from: 0, require_mask: 0, require_value: 0, to: 0 },
-    Row { event: 14, from: 3, require_mask: 0, require_value: 0, to: 3 },
-    Row { event: 14, from: 4, require_mask: 0, require_value: 0, to: 4 },
     Row { event: 14, from: 5, require_mask: 0, require_value: 0, to: 5 },
-    Row { event: 14, from: 7, require_mask: 0, require_value: 0, to: 7 },
     Row { event: 14, from: 8, require_mask: 0, require_value: 0, to: 8 },
-    Row { event: 14, from: 12, require_mask: 2, require_value: 0, to: 13 },
-    Row { event: 14, from: 12, require_mask: 2, require_value: 2, to: 0 },
+    Row { event: 14, from: 13, require_mask: 0, require_value: 0, to: 13 },
     Row { event: 14, from: 15, require_mask: 0, require_value: 0, to: 15 },
     Row { event: 15, from: 5, require_mask: 0, require_value: 0, to: 6 },
     Row { event: 15, from: 8, require_mask: 0, require_value: 0, to: 9 },

@@ -1,7 +1,7 @@
 //! A kcompressd thread: empties its queue, a batch at a time, and finishes what it took.
 
 use super::{Cluster, wait_unless};
-use crate::design::OnComplete;
+use crate::lifecycle::flag;
 use crate::queue::{Drained, Then};
 use crate::snapshot::Saved;
 use crate::stats::Vm;
@@ -15,7 +15,7 @@ use crate::wait::WaitKey;
 enum Pc {
     Drain,
     Folio { at: u8 },
-    Settle,
+    Settle { next: u8 },
     Sleep,
     Done,
 }
@@ -58,7 +58,7 @@ impl Kcompressd {
         match self.pc {
             Pc::Drain => Ok(self.drain(sys)),
             Pc::Folio { at } => self.folio(sys, ctx, at),
-            Pc::Settle => self.settle(sys, ctx),
+            Pc::Settle { next } => self.settle(sys, ctx, next),
             Pc::Sleep => Ok(self.sleep(sys, ctx)),
             Pc::Done => Ok(Outcome::Done),
         }
@@ -82,7 +82,7 @@ impl Kcompressd {
         if released > 0 {
             sys.wait.wake_all(WaitKey::QueueSpace(self.queue));
         }
-        self.pc = if n > 0 { Pc::Folio { at: 0 } } else { Pc::Settle };
+        self.pc = if n > 0 { Pc::Folio { at: 0 } } else { Pc::Settle { next: 0 } };
         Outcome::Ran(Work::Commit)
     }
 
@@ -98,7 +98,7 @@ impl Kcompressd {
         let next = at + 1;
         let full = self.finished.len() == SWAP_CLUSTER_MAX;
         self.pc = match usize::from(next) < self.batch.len() {
-            _ if full => Pc::Settle,
+            _ if full => Pc::Settle { next },
             true => Pc::Folio { at: next },
             false => Pc::Drain,
         };
@@ -114,14 +114,16 @@ impl Kcompressd {
 
     /// Rotates what is finished, in one critical section, and tells kswapd: when 32 have gathered (as the per-CPU batch
     /// of `folio_rotate_reclaimable`), and before sleeping.
-    fn settle(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, StepError> {
-        if sys.design().on_complete == OnComplete::Rotate {
-            for node in 0..sys.config.nodes {
-                let of_node = |page: &&u32| sys.folio(**page).node == node;
-                let pages: Vec<u32> = self.finished.as_slice().iter().filter(of_node).copied().collect();
-                if !pages.is_empty() {
-                    sys.rotate(ctx, node, &pages)?;
-                }
+    fn settle(&mut self, sys: &System, ctx: &mut Ctx, next: u8) -> Result<Outcome, StepError> {
+        let marked = |page: &u32, node| {
+            let folio = sys.folio(*page);
+            folio.node == node && folio.word.load().has(flag::RECLAIM)
+        };
+        for node in 0..sys.config.nodes {
+            let mut pages = Cluster::default();
+            self.finished.as_slice().iter().filter(|page| marked(page, node)).for_each(|&page| pages.push(page));
+            if !pages.is_empty() {
+                sys.rotate(ctx, node, pages.as_slice())?;
             }
         }
         for node in &sys.nodes {
@@ -131,9 +133,10 @@ impl Kcompressd {
             sys.arrive(sys.node(page), self.finished.len() as u32);
         }
         self.finished.clear();
-        self.pc = match (self.batch.is_empty(), self.then) {
-            (true, Then::Closed) => Pc::Done,
-            (true, Then::Empty) => Pc::Sleep,
+        self.pc = match self.then {
+            _ if usize::from(next) < self.batch.len() => Pc::Folio { at: next },
+            Then::Closed if self.batch.is_empty() => Pc::Done,
+            Then::Empty if self.batch.is_empty() => Pc::Sleep,
             _ => Pc::Drain,
         };
         Ok(Outcome::Ran(Work::Scan))
@@ -152,10 +155,10 @@ impl Kcompressd {
     pub fn save(&self, out: &mut Saved) {
         let at = match self.pc {
             Pc::Drain => 0,
-            Pc::Settle => 1,
             Pc::Sleep => 2,
             Pc::Done => 3,
             Pc::Folio { at } => 8 + u64::from(at),
+            Pc::Settle { next } => 64 + u64::from(next),
         };
         out.state.push(at << 32 | u64::from(self.begun));
         out.state.push(self.then as u64);

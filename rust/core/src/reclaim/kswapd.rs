@@ -2,7 +2,7 @@
 
 use super::look::{Exit, Look};
 use super::{Cluster, wait_unless};
-use crate::lifecycle::{Change, Event, flag};
+use crate::lifecycle::{Change, Event, State, flag};
 use crate::node::Node;
 use crate::snapshot::Saved;
 use crate::stats::Vm;
@@ -16,6 +16,7 @@ pub const MAX_RECLAIM_RETRIES: u8 = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pc {
     PassStart,
+    Age,
     Isolate,
     Look { at: u8 },
     Putback,
@@ -72,6 +73,7 @@ impl Kswapd {
         let node = &sys.nodes[usize::from(self.node)];
         match self.pc {
             Pc::PassStart => Ok(self.pass_start(node, ctx)),
+            Pc::Age => self.age(sys, ctx, node),
             Pc::Isolate => self.isolate(sys, ctx, node),
             Pc::Look { at } => self.look(sys, ctx, at),
             Pc::Putback => self.putback(sys, ctx, node),
@@ -86,8 +88,32 @@ impl Kswapd {
         self.to_scan = node.lru().inactive.len();
         self.moved = false;
         ctx.stat[Vm::Pageoutrun] += 1;
-        self.pc = if self.to_scan == 0 { Pc::PassEnd } else { Pc::Isolate };
+        self.pc = if self.to_scan == 0 { Pc::Age } else { Pc::Isolate };
         Outcome::Ran(Work::Commit)
+    }
+
+    /// `shrink_active_list`, when the inactive list is empty: folios that were activated under writeback and have finished.
+    /// Those in state `activated` could not go and are left where they are.
+    fn age(&mut self, sys: &System, ctx: &mut Ctx, node: &Node) -> Result<Outcome, StepError> {
+        let mut lru = node.lru();
+        for page in lru.active.from_tail(&sys.folios).take(SWAP_CLUSTER_MAX * SWAP_CLUSTER_MAX) {
+            let word = sys.folio(page).word.load();
+            let busy = word.has(flag::LOCKED) || word.has(flag::WRITEBACK);
+            if !busy && word.state() != State::Activated && self.list.len() < SWAP_CLUSTER_MAX {
+                self.list.push(page);
+            }
+        }
+        for &page in self.list.as_slice() {
+            sys.must(ctx, page, Event::Deactivate, 0, Change::flags(0, flag::ACTIVE), 0)?;
+            lru.relocate(&sys.folios, page, true, false, false);
+        }
+        let aged = self.list.len() as u64;
+        ctx.stat[Vm::Pgrefill] += aged;
+        ctx.stat[Vm::Pgdeactivate] += aged;
+        self.to_scan = aged as u32;
+        self.list.clear();
+        self.pc = if aged == 0 { Pc::PassEnd } else { Pc::Isolate };
+        Ok(Outcome::Ran(Work::Scan))
     }
 
     /// `isolate_lru_folios`: up to 32 from the inactive tail, or the script's one from wherever it is.
@@ -178,6 +204,7 @@ impl Kswapd {
             Pc::PassEnd => 3,
             Pc::Sleep => 4,
             Pc::Done => 5,
+            Pc::Age => 6,
             Pc::Look { at } => 8 + u64::from(at),
         };
         let news = sys.nodes[usize::from(self.node)].progress() != self.progress_seen;

@@ -12,8 +12,7 @@ impl Swapout {
     /// The copy is in the store: the folio is unlocked, its writeback ended.
     pub(super) fn store(&mut self, sys: &System, ctx: &mut Ctx, len: u32) -> Result<Progress, StepError> {
         self.drop_pool_reference(sys);
-        let keep = self.queued && sys.design().keeps_reclaim();
-        let clear = flag::LOCKED | flag::WRITEBACK | if keep { 0 } else { flag::RECLAIM };
+        let clear = flag::LOCKED | flag::WRITEBACK | if self.queued { 0 } else { flag::RECLAIM };
         sys.must(ctx, self.folio, Event::Store, 0, Change::flags(0, clear), aux::stored(len, sys.config.store as u32))?;
         self.wake_holders(sys);
         if sys.config.store == StoreKind::Zswap {

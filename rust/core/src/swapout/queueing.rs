@@ -1,7 +1,7 @@
 //! The queue's side of `swap_writeout`: choosing a queue, pushing, and what a full one means.
 
 use super::{Pc, Progress, RAN, Swapout, Written};
-use crate::design::{EnqueueAt, Hold, OnComplete, OnFull, Policy, StoreKind, Tag};
+use crate::design::{EnqueueAt, Hold, OnFull, Policy, StoreKind, Tag};
 use crate::lifecycle::{Change, Event, flag};
 use crate::queue::{FolioQueue, Pop, ReserveError};
 use crate::stats::Vm;
@@ -169,7 +169,7 @@ impl Swapout {
     /// After a popped head: back to the folio behind it.
     pub(super) fn next(&mut self, sys: &System, ctx: &mut Ctx, written: Written) -> Result<Progress, StepError> {
         let Some((new, pushed)) = self.behind.take() else { return Ok(Progress::Done(written)) };
-        if written == Written::Stored && sys.design().on_complete == OnComplete::Rotate {
+        if written == Written::Stored {
             sys.rotate(ctx, sys.folio(self.folio).node, &[self.folio])?;
         }
         sys.arrive(sys.node(self.folio), 1);

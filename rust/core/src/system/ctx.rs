@@ -65,9 +65,6 @@ pub enum StepError {
         /// What the decoder said.
         source: DecodeError,
     },
-    /// A planted failure of a worker, for tests of how a run ends.
-    #[error("planted failure in {0}")]
-    Planted(String),
 }
 
 /// One actor's belongings.
@@ -78,6 +75,8 @@ pub struct Ctx {
     pub log: Log,
     /// Its counters.
     pub stat: VmStat,
+    /// Events it fired, by kind.
+    pub by_event: [u64; Event::ALL.len()],
     /// Its compressor.
     pub codec: Box<dyn Compressor>,
     /// Where it compresses to: two pages, as zswap's per-CPU buffer.
@@ -101,6 +100,7 @@ impl Ctx {
             actor,
             log,
             stat: VmStat::default(),
+            by_event: [0; Event::ALL.len()],
             codec: codec.open(),
             block: vec![0; 2 * page_size],
             errors: Vec::new(),

@@ -238,6 +238,7 @@ impl System {
         match self.folio(page).word.fire(&self.table, event, guards, change) {
             Ok(fire) => {
                 if let Fire::Done(fired) = &fire {
+                    ctx.by_event[event as usize] += 1;
                     ctx.log.page(page, ctx.actor, event as u8, fired, aux);
                 }
                 Ok(fire)

@@ -1,0 +1,97 @@
+//! Starting together, taking turns, and a thread's CPU time.
+
+use crate::sync::{Condvar, Mutex};
+
+/// Threads gather at the gate; it opens when all are there, so that no thread's creation is timed.
+#[derive(Debug, Default)]
+pub struct Gate {
+    waiting: Mutex<(usize, bool)>,
+    changed: Condvar,
+}
+
+impl Gate {
+    /// A closed gate.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Waits for the gate to open.
+    pub fn pass(&self) {
+        let mut waiting = self.waiting.lock();
+        waiting.0 += 1;
+        self.changed.notify_all();
+        while !waiting.1 {
+            waiting = self.changed.wait(waiting);
+        }
+    }
+
+    /// Waits for `threads` threads to gather, then lets them through.
+    pub fn open(&self, threads: usize) {
+        let mut waiting = self.waiting.lock();
+        while waiting.0 < threads {
+            waiting = self.changed.wait(waiting);
+        }
+        waiting.1 = true;
+        self.changed.notify_all();
+    }
+}
+
+/// One thread runs at a time; turns go round in order, over those that have not ended.
+#[derive(Debug)]
+pub struct Turns {
+    state: Mutex<(usize, Vec<bool>)>,
+    changed: Condvar,
+}
+
+impl Turns {
+    /// Turns for `actors` threads; the first begins.
+    pub fn new(actors: usize) -> Self {
+        Self { state: Mutex::new((0, vec![true; actors])), changed: Condvar::new() }
+    }
+
+    /// Waits for the turn of thread `me`.
+    pub fn take(&self, me: usize) {
+        let mut state = self.state.lock();
+        while state.0 != me {
+            state = self.changed.wait(state);
+        }
+    }
+
+    /// Gives the turn to the next thread; `ended`: this one wants no more.
+    pub fn pass(&self, me: usize, ended: bool) {
+        let mut state = self.state.lock();
+        state.1[me] = !ended;
+        let threads = state.1.len();
+        let next = (1..=threads).map(|i| (me + i) % threads).find(|&i| state.1[i]);
+        state.0 = next.unwrap_or(me);
+        self.changed.notify_all();
+    }
+}
+
+/// CPU time of the calling thread, nanoseconds (`CLOCK_THREAD_CPUTIME_ID`).
+pub fn cpu_ns() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel writes one timespec into `time`.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// Pins the calling thread to the `n`-th CPU that it may run on, counted round.
+pub fn pin(n: usize) {
+    // SAFETY: an all-zero cpu_set_t is the empty set.
+    let mut allowed: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes at most the given size into `allowed`.
+    unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut allowed) };
+    // SAFETY: CPU_SETSIZE is the set's size in bits.
+    let is_allowed = |cpu: &usize| unsafe { libc::CPU_ISSET(*cpu, &allowed) };
+    let cpus: Vec<usize> = (0..libc::CPU_SETSIZE as usize).filter(is_allowed).collect();
+    if cpus.is_empty() {
+        return;
+    }
+    // SAFETY: as above.
+    let mut one: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the CPU number came out of a set of the same size.
+    unsafe { libc::CPU_SET(cpus[n % cpus.len()], &mut one) };
+    // SAFETY: the kernel reads the set; a refusal leaves the thread unpinned.
+    unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const one) };
+}

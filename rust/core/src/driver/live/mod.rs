@@ -1,0 +1,383 @@
+//! The live driver: one OS thread an actor, the wall clock.
+//!
+//! A run has three phases: *reclaim* (every page is wanted gone), *fault* (application threads read every page back) and
+//! *exit* (every page is given up). The reclaim phase is over when every kswapd is done; then the queues are closed and
+//! drained, never stopped in the middle. Whatever ends a run early (a panic, a violation, a device error, a cancelled
+//! run) shuts the wait table down, so that no thread is left hanging, and keeps what was counted.
+
+mod clock;
+mod report;
+mod threads;
+
+pub use clock::{Gate, Turns, cpu_ns};
+pub use report::{Report, RunError, Series, ThreadReport, Timing};
+
+use crate::lifecycle::{State, actor};
+use crate::reclaim::{Actor, App, Task};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, thread};
+use crate::system::{Contents, Store, System};
+use crate::units::SWAP_CLUSTER_MAX;
+use crate::wait::WaitKey;
+use std::sync::Arc;
+use std::time::Instant;
+use threads::{Group, spawn};
+
+/// In which order the fault phase reads the pages back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultOrder {
+    /// Not at all: the run ends with the reclaim phase.
+    None,
+    /// By index.
+    InOrder,
+    /// Shuffled by the seed.
+    Shuffled,
+}
+
+/// A planted failure, for tests of how a run ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plant {
+    /// This actor panics once it has finished this many pages.
+    Panic {
+        /// The actor.
+        actor: u16,
+        /// Pages it finishes first.
+        after_pages: u64,
+    },
+    /// The queues are closed once this many pages are finished by whoever notices.
+    CloseQueues {
+        /// Pages that some actor finishes first.
+        after_pages: u64,
+    },
+}
+
+/// How a live run goes.
+#[derive(Clone, Debug)]
+pub struct LiveConfig {
+    /// Whether threads are pinned to CPUs, in turn.
+    pub pin: bool,
+    /// Whether events are logged.
+    pub trace: bool,
+    /// The fault phase.
+    pub fault: FaultOrder,
+    /// Seed of the shuffle.
+    pub seed: u64,
+    /// Whether contents are compared at the end of the fault phase.
+    pub verify: bool,
+    /// Whether pool memory is touched before the clock starts.
+    pub warm: bool,
+    /// Threads of the fault phase.
+    pub app_threads: u16,
+    /// Whether an injected device error lets the run go on; a real one ends it always.
+    pub go_on: bool,
+    /// Actors run one at a time, each until it waits: the schedule of one CPU without time slices.
+    pub turns: bool,
+    /// A planted failure.
+    pub plant: Option<Plant>,
+}
+
+impl Default for LiveConfig {
+    fn default() -> Self {
+        Self {
+            pin: false,
+            trace: false,
+            fault: FaultOrder::InOrder,
+            seed: 0,
+            verify: true,
+            warm: false,
+            app_threads: 1,
+            go_on: false,
+            turns: false,
+            plant: None,
+        }
+    }
+}
+
+/// What all threads of a run share.
+pub(crate) struct Shared {
+    pub(crate) sys: System,
+    pub(crate) config: LiveConfig,
+    pub(crate) started: Instant,
+    cancelled: AtomicBool,
+    error: Mutex<Option<RunError>>,
+    phase: AtomicU32,
+    pages_done: AtomicU64,
+    series: Mutex<Series>,
+}
+
+impl Shared {
+    /// Ends the run with `error`, the first of which counts.
+    pub(crate) fn fail(&self, error: RunError) {
+        self.error.lock().get_or_insert(error);
+        // ORDERING: Release pairs with `is_cancelled`.
+        self.cancelled.store(true, Ordering::Release);
+        self.sys.wait.shutdown();
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        // ORDERING: Acquire pairs with `fail`.
+        self.cancelled.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn count_pages(&self, pages: u64) {
+        // ORDERING: Relaxed: a progress figure.
+        self.pages_done.fetch_add(pages, Ordering::Relaxed);
+    }
+
+    pub(crate) fn now_ns(&self) -> u64 {
+        self.started.elapsed().as_nanos() as u64
+    }
+}
+
+/// How far a run is.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    /// "reclaim", "fault", "exit" or "ended".
+    pub phase: &'static str,
+    /// Pages finished in all phases so far.
+    pub pages_done: u64,
+    /// Lengths of the queues.
+    pub queue_len: Vec<usize>,
+    /// Pages of the pool.
+    pub pool_pages: usize,
+    /// Folios in flight.
+    pub in_flight: u32,
+}
+
+const PHASES: [&str; 4] = ["reclaim", "fault", "exit", "ended"];
+
+/// A run under way.
+pub struct Live {
+    shared: Arc<Shared>,
+    controller: Option<thread::JoinHandle<Report>>,
+}
+
+impl Live {
+    /// Starts a run of `sys`; `original` is what the frames held, for the comparison.
+    ///
+    /// # Errors
+    /// [`RunError`] when the controlling thread cannot be made.
+    pub fn start(sys: System, config: LiveConfig, original: Vec<u8>) -> Result<Self, RunError> {
+        let shared = Arc::new(Shared {
+            sys,
+            config,
+            started: Instant::now(),
+            cancelled: AtomicBool::new(false),
+            error: Mutex::new(None),
+            phase: AtomicU32::new(0),
+            pages_done: AtomicU64::new(0),
+            series: Mutex::new(Series::default()),
+        });
+        let run = shared.clone();
+        let control = move || Controller { shared: run, report: Report::default() }.run(&original);
+        let controller =
+            thread::Builder::new().name("kcompressd-run".into()).spawn(control).map_err(RunError::thread)?;
+        Ok(Self { shared, controller: Some(controller) })
+    }
+
+    /// The system it runs.
+    pub fn system(&self) -> &System {
+        &self.shared.sys
+    }
+
+    /// Whether it has ended; [`Live::finish`] does not block then.
+    pub fn has_ended(&self) -> bool {
+        self.controller.as_ref().is_none_or(thread::JoinHandle::is_finished)
+    }
+
+    /// Ends it early; what was counted is kept.
+    pub fn cancel(&self) {
+        self.shared.fail(RunError::cancelled());
+    }
+
+    /// Notes queue lengths, pool and flight now.
+    pub fn sample(&self) -> Progress {
+        let sys = &self.shared.sys;
+        // ORDERING: Relaxed: progress figures.
+        let phase = PHASES[self.shared.phase.load(Ordering::Relaxed) as usize];
+        let progress = Progress {
+            phase,
+            // ORDERING: Relaxed: as above.
+            pages_done: self.shared.pages_done.load(Ordering::Relaxed),
+            queue_len: sys.queues.iter().map(crate::queue::FolioQueue::len).collect(),
+            pool_pages: sys.pool().total_pages(),
+            in_flight: sys.in_flight(),
+        };
+        if phase == "reclaim" {
+            self.shared.series.lock().push(self.shared.now_ns(), &progress);
+        }
+        progress
+    }
+
+    /// Waits for the end and returns the report.
+    pub fn finish(mut self) -> Report {
+        let controller = self.controller.take().expect("finish takes self");
+        let mut report = controller.join().unwrap_or_else(|panic| Report {
+            error: Some(RunError::panic("controller", panic.as_ref())),
+            ..Report::default()
+        });
+        report.series = std::mem::take(&mut *self.shared.series.lock());
+        report
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        if let Some(controller) = self.controller.take() {
+            self.cancel();
+            let _ = controller.join();
+        }
+    }
+}
+
+/// The controlling thread: one phase after the other.
+struct Controller {
+    shared: Arc<Shared>,
+    report: Report,
+}
+
+impl Controller {
+    fn run(mut self, original: &[u8]) -> Report {
+        self.reclaim();
+        if !self.shared.is_cancelled() && self.shared.config.fault != FaultOrder::None {
+            self.enter(1);
+            self.report.timing.fault_ns = self.apps(Task::Touch);
+            self.report.census_fault = self.shared.sys.census();
+            self.verify(original);
+        }
+        if !self.shared.is_cancelled() {
+            self.enter(2);
+            self.apps(Task::Exit);
+        }
+        self.enter(3);
+        self.report.error = self.shared.error.lock().take();
+        self.report.pool_pages_at_exit = self.shared.sys.pool().total_pages();
+        self.report
+    }
+
+    fn enter(&self, phase: u32) {
+        // ORDERING: Relaxed: a progress figure.
+        self.shared.phase.store(phase, Ordering::Relaxed);
+    }
+
+    fn reclaim(&mut self) {
+        let sys = &self.shared.sys;
+        if self.shared.config.warm {
+            // A pool never exceeds its pages; what cannot be touched ahead is touched by the run.
+            let _ = sys.pool().prefault(sys.folios.len() * sys.config.page_size * 3 / 4);
+        }
+        let stop = Arc::new(AtomicBool::new(false));
+        let actors = super::actors(sys, &stop);
+        let of_kind = |kind: u16| actors.iter().filter(move |(id, _)| id & 0xff00 == kind).cloned();
+        let kinds = [actor::KSWAPD, actor::KCOMPRESSD, actor::DEVICE, actor::SHRINK];
+        let gate = Arc::new(Gate::new());
+        let turns = self.shared.config.turns.then(|| Arc::new(Turns::new(actors.len())));
+        let [kswapd, kcompressd, device, shrink] =
+            kinds.map(|kind| spawn(&self.shared, of_kind(kind).collect(), &gate, turns.as_ref()));
+        gate.open(kswapd.len() + kcompressd.len() + device.len() + shrink.len());
+        let start = Instant::now();
+        self.join(kswapd);
+        self.report.timing.reclaim_ns = start.elapsed().as_nanos() as u64;
+        self.end_workers(&stop, kcompressd, shrink, device);
+        self.report.note_stores(&self.shared.sys);
+        self.report.census_reclaim = self.shared.sys.census();
+    }
+
+    /// Close and drain; what the shrink worker wrote last is still reclaimed.
+    fn end_workers(&mut self, stop: &Arc<AtomicBool>, kcompressd: Group, shrink: Group, device: Group) {
+        let shared = self.shared.clone();
+        for (number, queue) in shared.sys.queues.iter().enumerate() {
+            queue.close();
+            shared.sys.wait.wake_all(WaitKey::Queue(number as u16));
+        }
+        self.join(kcompressd);
+        // ORDERING: Release pairs with the Acquire in the actors: what was submitted precedes.
+        stop.store(true, Ordering::Release);
+        shared.sys.wait.wake_all(WaitKey::Shrink);
+        self.join(shrink);
+        shared.sys.wait.wake_all(WaitKey::Device);
+        self.join(device);
+        let written_back = shared.sys.census()[State::WrittenBack as usize];
+        if written_back > 0 && !shared.is_cancelled() {
+            let kswapds = (0..shared.sys.config.nodes)
+                .map(|n| (actor::KSWAPD + u16::from(n), Actor::Kswapd(crate::reclaim::Kswapd::new(n))))
+                .collect();
+            let gate = Arc::new(Gate::new());
+            let group = spawn(&shared, kswapds, &gate, None);
+            gate.open(group.len());
+            self.join(group);
+        }
+    }
+
+    fn join(&mut self, group: Group) {
+        for handle in group {
+            let (id, handle) = handle;
+            match handle.join() {
+                Ok(report) => self.report.add(report),
+                Err(panic) => self.shared.fail(RunError::panic(&crate::lifecycle::actor_name(id), panic.as_ref())),
+            }
+        }
+    }
+
+    /// Application threads, each with a share of the pages; returns the nanoseconds they took.
+    fn apps(&mut self, task: Task) -> u64 {
+        let sys = &self.shared.sys;
+        let order = order(sys.folios.len() as u32, &self.shared.config);
+        let threads = if task == Task::Exit { 1 } else { usize::from(self.shared.config.app_threads.max(1)) };
+        let share = order.len().div_ceil(threads).max(SWAP_CLUSTER_MAX);
+        let actors = order.chunks(share).enumerate();
+        let actors = actors.map(|(i, pages)| (actor::APP + i as u16, Actor::App(App::new(task, pages.into()))));
+        let gate = Arc::new(Gate::new());
+        let group = spawn(&self.shared, actors.collect(), &gate, None);
+        gate.open(group.len());
+        let start = Instant::now();
+        self.join(group);
+        start.elapsed().as_nanos() as u64
+    }
+
+    fn verify(&mut self, original: &[u8]) {
+        let sys = &self.shared.sys;
+        let Contents::Frames(frames) = &sys.contents else { return };
+        if !self.shared.config.verify || self.shared.is_cancelled() {
+            return;
+        }
+        for (page, want) in original.chunks_exact(sys.config.page_size).enumerate() {
+            // SAFETY: every actor has been joined: nobody writes frames.
+            let got = unsafe { frames.page(page as u32) };
+            if got != want {
+                self.report.mismatched.push(page as u32);
+            }
+        }
+    }
+}
+
+fn order(pages: u32, config: &LiveConfig) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..pages).collect();
+    if config.fault == FaultOrder::Shuffled {
+        // Fisher-Yates with splitmix64 (Steele, Lea, Flood 2014).
+        let mut state = config.seed;
+        for i in (1..order.len()).rev() {
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+            order.swap(i, ((z ^ z >> 31) % (i as u64 + 1)) as usize);
+        }
+    }
+    order
+}
+
+impl Report {
+    fn note_stores(&mut self, sys: &System) {
+        self.pool_pages = sys.pool().total_pages();
+        match &sys.store {
+            Store::Zswap(zswap) => {
+                self.zswap = zswap.debugfs.read();
+                self.zswap.push(("pool_total_size", (self.pool_pages * sys.config.page_size) as u64));
+                self.zswap.push(("stored_pages", zswap.stored_pages()));
+            }
+            Store::Zram(zram) => {
+                self.mm_stat = zram.mm_stat().fields().to_vec();
+                self.io_stat = zram.io_stat().to_vec();
+            }
+        }
+    }
+}

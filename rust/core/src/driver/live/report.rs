@@ -1,0 +1,207 @@
+//! What a live run reports, complete or not.
+
+use super::Progress;
+use crate::lifecycle::{Event, State, actor_name};
+use crate::stats::VmStat;
+use crate::system::StepError;
+use crate::trace::Record;
+use hdrhistogram::Histogram;
+use std::any::Any;
+
+/// Why a run ended early.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunError {
+    /// "panic", "violation", "device", "decode", "cancelled", "closed" or "thread".
+    pub kind: &'static str,
+    /// What happened.
+    pub message: String,
+    /// Which actor met it ("" where none did).
+    pub actor: String,
+}
+
+impl RunError {
+    pub(super) fn panic(actor: &str, payload: &(dyn Any + Send)) -> Self {
+        let text = payload.downcast_ref::<&str>().map(|s| (*s).to_owned());
+        let text = text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".into());
+        Self { kind: "panic", message: format!("{actor} panicked: {text}"), actor: actor.into() }
+    }
+
+    pub(super) fn step(actor: &str, error: &StepError) -> Self {
+        let kind = match error {
+            StepError::Violation(_) | StepError::Held { .. } => "violation",
+            StepError::Device(_) => "device",
+            StepError::Decode { .. } => "decode",
+        };
+        Self { kind, message: error.to_string(), actor: actor.into() }
+    }
+
+    pub(super) fn cancelled() -> Self {
+        Self { kind: "cancelled", message: "cancelled before its end".into(), actor: String::new() }
+    }
+
+    pub(super) fn closed() -> Self {
+        Self { kind: "closed", message: "the queues were closed in the middle of the run".into(), actor: String::new() }
+    }
+
+    pub(super) fn thread(error: std::io::Error) -> Self {
+        Self { kind: "thread", message: format!("no thread could be made: {error}"), actor: String::new() }
+    }
+}
+
+/// Nanoseconds per page: percentiles within 1 %.
+#[derive(Clone, Debug)]
+pub struct PageNs(Histogram<u32>);
+
+impl Default for PageNs {
+    fn default() -> Self {
+        Self(Histogram::new(2).expect("2 significant digits are allowed"))
+    }
+}
+
+impl PageNs {
+    /// Notes `pages` pages of `ns` each.
+    pub fn record_many(&mut self, ns: u64, pages: u64) {
+        self.0.saturating_record_n(ns, u32::try_from(pages).unwrap_or(u32::MAX));
+    }
+
+    fn add(&mut self, other: &Self) {
+        // Both have the same precision and resize themselves: adding cannot fail.
+        let _ = self.0.add(&other.0);
+    }
+
+    /// `p50`, `p90`, `p99`, `p999`, `max`, `mean` (nanoseconds, whole) and `count`.
+    pub fn summary(&self) -> [(&'static str, u64); 7] {
+        let at = |quantile| self.0.value_at_quantile(quantile);
+        [
+            ("p50", at(0.5)),
+            ("p90", at(0.9)),
+            ("p99", at(0.99)),
+            ("p999", at(0.999)),
+            ("max", self.0.max()),
+            ("mean", self.0.mean() as u64),
+            ("count", self.0.len()),
+        ]
+    }
+}
+
+/// One thread in one phase.
+#[derive(Clone, Debug)]
+pub struct ThreadReport {
+    /// Its actor.
+    pub actor: u16,
+    /// CPU time, nanoseconds.
+    pub cpu_ns: u64,
+    /// Pages it finished.
+    pub pages_done: u64,
+    /// Time per page.
+    pub page_ns: PageNs,
+    /// Its counters.
+    pub vmstat: VmStat,
+    /// Events it fired, by kind.
+    pub by_event: [u64; Event::ALL.len()],
+    /// Errors that cost no page.
+    pub errors: Vec<String>,
+    /// Its events.
+    pub records: Vec<Record>,
+}
+
+impl ThreadReport {
+    pub(super) fn new(actor: u16) -> Self {
+        let (page_ns, vmstat) = (PageNs::default(), VmStat::default());
+        let by_event = [0; Event::ALL.len()];
+        Self { actor, cpu_ns: 0, pages_done: 0, page_ns, vmstat, by_event, errors: Vec::new(), records: Vec::new() }
+    }
+
+    /// Its actor's name.
+    pub fn name(&self) -> String {
+        actor_name(self.actor)
+    }
+}
+
+/// How long the phases took.
+#[derive(Clone, Debug, Default)]
+pub struct Timing {
+    /// The reclaim phase, until every kswapd was done.
+    pub reclaim_ns: u64,
+    /// The fault phase.
+    pub fault_ns: u64,
+    /// Time per page of the reclaim phase's threads.
+    pub reclaim_page_ns: PageNs,
+    /// Time per page of the fault phase's threads.
+    pub fault_page_ns: PageNs,
+}
+
+/// Samples over time.
+#[derive(Clone, Debug, Default)]
+pub struct Series {
+    /// Nanoseconds since the start.
+    pub t_ns: Vec<u64>,
+    /// Folios in all queues.
+    pub queue_len: Vec<usize>,
+    /// Pages of the pool.
+    pub pool_pages: Vec<usize>,
+    /// Folios in flight.
+    pub in_flight: Vec<u32>,
+}
+
+impl Series {
+    pub(super) fn push(&mut self, t_ns: u64, progress: &Progress) {
+        self.t_ns.push(t_ns);
+        self.queue_len.push(progress.queue_len.iter().sum());
+        self.pool_pages.push(progress.pool_pages);
+        self.in_flight.push(progress.in_flight);
+    }
+}
+
+/// A run's report; `error` says why it is partial.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Why it ended early.
+    pub error: Option<RunError>,
+    /// Each thread of each phase.
+    pub threads: Vec<ThreadReport>,
+    /// All counters added up.
+    pub vmstat: VmStat,
+    /// Events fired, by kind.
+    pub by_event: [u64; Event::ALL.len()],
+    /// Times.
+    pub timing: Timing,
+    /// States after the reclaim phase.
+    pub census_reclaim: [u32; State::ALL.len()],
+    /// States after the fault phase.
+    pub census_fault: [u32; State::ALL.len()],
+    /// zswap's debugfs after the reclaim phase; empty for zram.
+    pub zswap: Vec<(&'static str, u64)>,
+    /// zram's mm_stat after the reclaim phase; empty for zswap.
+    pub mm_stat: Vec<(&'static str, u64)>,
+    /// zram's io_stat after the reclaim phase.
+    pub io_stat: Vec<(&'static str, u64)>,
+    /// Pages of the pool after the reclaim phase.
+    pub pool_pages: usize,
+    /// Pages of the pool at the end: 0 when nothing is left behind.
+    pub pool_pages_at_exit: usize,
+    /// Pages that came back different.
+    pub mismatched: Vec<u32>,
+    /// Samples over time.
+    pub series: Series,
+}
+
+impl Report {
+    pub(super) fn add(&mut self, thread: ThreadReport) {
+        self.vmstat.add(&thread.vmstat);
+        for (sum, events) in self.by_event.iter_mut().zip(thread.by_event) {
+            *sum += events;
+        }
+        let times = &mut self.timing;
+        let fault = thread.actor & 0xff00 == crate::lifecycle::actor::APP;
+        let page_ns = if fault { &mut times.fault_page_ns } else { &mut times.reclaim_page_ns };
+        page_ns.add(&thread.page_ns);
+        self.threads.push(thread);
+    }
+
+    /// All records in one order ([`crate::trace::merge`]); the threads' logs are emptied.
+    pub fn take_trace(&mut self, pages: usize) -> Vec<Record> {
+        let logs = self.threads.iter_mut().map(|thread| std::mem::take(&mut thread.records)).collect();
+        crate::trace::merge(logs, pages)
+    }
+}

@@ -1,0 +1,191 @@
+//! One OS thread an actor: the loop that steps it, parks it, and reads the clock once a batch of steps.
+
+use super::clock::{Gate, Turns, cpu_ns, pin};
+use super::report::{RunError, ThreadReport};
+use super::{Plant, Shared};
+use crate::lifecycle::{actor, actor_name};
+use crate::reclaim::Actor;
+use crate::sync::thread::{self, JoinHandle};
+use crate::system::{Ctx, Outcome};
+use crate::trace::Log;
+use crate::wait::Woken;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+/// Steps between two readings of the clock.
+const BATCH: usize = 64;
+/// Records for which a traced run has room ahead, per page: what the reclaim and fault phases of one page usually take.
+const RECORDS_PER_PAGE: usize = 12;
+
+/// Threads with their actors' ids.
+pub(super) type Group = Vec<(u16, JoinHandle<ThreadReport>)>;
+
+/// Starts a thread for each actor; they wait at `gate`.
+pub(super) fn spawn(
+    shared: &Arc<Shared>,
+    actors: Vec<(u16, Actor)>,
+    gate: &Arc<Gate>,
+    turns: Option<&Arc<Turns>>,
+) -> Group {
+    let mut group = Group::new();
+    for (id, actor) in actors {
+        let turn = turns.map(|turns| (turns.clone(), place(shared, id)));
+        let (shared_, gate) = (shared.clone(), gate.clone());
+        let body = move || Thread::new(shared_, id, turn).run(actor, &gate);
+        match thread::Builder::new().name(actor_name(id)).spawn(body) {
+            Ok(handle) => group.push((id, handle)),
+            Err(error) => shared.fail(RunError::thread(error)),
+        }
+    }
+    group
+}
+
+/// An actor's place in the order of [`crate::driver::actors`].
+fn place(shared: &Shared, id: u16) -> usize {
+    let (nodes, queues) = (usize::from(shared.sys.config.nodes), shared.sys.queues.len());
+    let number = usize::from(id & 0xff);
+    match id & 0xff00 {
+        actor::KSWAPD => number,
+        actor::KCOMPRESSD => nodes + number,
+        actor::DEVICE => nodes + queues,
+        _ => nodes + queues + 1,
+    }
+}
+
+struct Thread {
+    shared: Arc<Shared>,
+    ctx: Ctx,
+    turn: Option<(Arc<Turns>, usize)>,
+    report: ThreadReport,
+    /// Pages counted and the time of the last reading.
+    counted: u64,
+    read_ns: u64,
+}
+
+impl Thread {
+    fn new(shared: Arc<Shared>, id: u16, turn: Option<(Arc<Turns>, usize)>) -> Self {
+        let sys = &shared.sys;
+        let share = match id & 0xff00 {
+            actor::KSWAPD => sys.folios.len() / usize::from(sys.config.nodes),
+            actor::KCOMPRESSD => sys.folios.len() / sys.queues.len().max(1),
+            actor::APP => sys.folios.len(),
+            _ => 64,
+        };
+        let log = Log::new(shared.config.trace, share * RECORDS_PER_PAGE);
+        let ctx = Ctx::new(id, &sys.config.codec, sys.config.page_size, log);
+        Self { shared, ctx, turn, report: ThreadReport::new(id), counted: 0, read_ns: 0 }
+    }
+
+    fn run(mut self, actor: Actor, gate: &Gate) -> ThreadReport {
+        if self.shared.config.pin {
+            pin(usize::from(self.ctx.actor & 0xff) + usize::from(self.ctx.actor >> 8));
+        }
+        gate.pass();
+        let cpu = cpu_ns();
+        self.read_clock();
+        let ended = catch_unwind(AssertUnwindSafe(|| self.steps(actor)));
+        let name = actor_name(self.ctx.actor);
+        match ended {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => self.shared.fail(error),
+            Err(panic) => self.shared.fail(RunError::panic(&name, panic.as_ref())),
+        }
+        if let Some((turns, me)) = &self.turn {
+            turns.pass(*me, true);
+        }
+        self.report.cpu_ns = cpu_ns() - cpu;
+        self.report.pages_done = self.ctx.pages_done;
+        self.report.vmstat = self.ctx.stat;
+        self.report.by_event = self.ctx.by_event;
+        self.report.errors = self.ctx.errors.iter().map(ToString::to_string).collect();
+        self.report.records = self.ctx.log.take();
+        self.report
+    }
+
+    fn steps(&mut self, mut actor: Actor) -> Result<(), RunError> {
+        if let Some((turns, me)) = &self.turn {
+            turns.take(*me);
+        }
+        let fine = matches!(actor, Actor::App(_));
+        loop {
+            for _ in 0..BATCH {
+                match actor.step(&self.shared.sys, &mut self.ctx) {
+                    Ok(Outcome::Ran(_)) => {}
+                    Ok(Outcome::Wait(key, ticket)) => {
+                        if !self.wait(key, ticket) {
+                            return Ok(());
+                        }
+                        break;
+                    }
+                    Ok(Outcome::Done) => {
+                        self.read_clock();
+                        return Ok(());
+                    }
+                    Err(error) => return Err(RunError::step(&actor_name(self.ctx.actor), &error)),
+                }
+                if fine && self.ctx.pages_done != self.counted {
+                    self.read_clock();
+                }
+            }
+            self.read_clock();
+            self.check()?;
+            if self.shared.is_cancelled() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Parks; false: the run is over.
+    fn wait(&mut self, key: crate::wait::WaitKey, ticket: crate::wait::Ticket) -> bool {
+        self.read_clock();
+        let Some((turns, me)) = &self.turn else {
+            let woken = self.shared.sys.wait.park(key, ticket);
+            self.read_ns = self.shared.now_ns();
+            return woken != Woken::Shutdown;
+        };
+        while !self.shared.sys.wait.is_woken(key, &ticket) {
+            if self.shared.is_cancelled() {
+                return false;
+            }
+            turns.pass(*me, false);
+            turns.take(*me);
+        }
+        true
+    }
+
+    /// One reading of the clock: the time of the next records, and the mean time of the pages since the last one.
+    fn read_clock(&mut self) {
+        let now = self.shared.now_ns();
+        let pages = self.ctx.pages_done - self.counted;
+        if pages > 0 {
+            self.report.page_ns.record_many(now.saturating_sub(self.read_ns) / pages, pages);
+            self.shared.count_pages(pages);
+            self.counted = self.ctx.pages_done;
+        }
+        self.read_ns = now;
+        self.ctx.log.now_ns = now;
+    }
+
+    /// Device errors end the run unless they were injected; planted failures happen.
+    fn check(&mut self) -> Result<(), RunError> {
+        if let Some(error) = self.ctx.errors.first()
+            && !self.shared.config.go_on
+        {
+            return Err(RunError::step(&actor_name(self.ctx.actor), error));
+        }
+        match self.shared.config.plant {
+            Some(Plant::Panic { actor, after_pages })
+                if actor == self.ctx.actor && self.ctx.pages_done >= after_pages =>
+            {
+                panic!("planted failure after {after_pages} pages");
+            }
+            Some(Plant::CloseQueues { after_pages }) if self.ctx.pages_done >= after_pages => {
+                self.shared.sys.queues.iter().for_each(|queue| {
+                    queue.close();
+                });
+                Err(RunError::closed())
+            }
+            _ => Ok(()),
+        }
+    }
+}

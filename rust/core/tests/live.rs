@@ -1,0 +1,163 @@
+//! Whole runs under the live driver: every preset on both stores, and runs that end early.
+
+#![cfg(not(any(kcompressd_loom, kcompressd_shuttle)))]
+
+use kcompressd_core::codec::CodecSpec;
+use kcompressd_core::design::{Design, Preset, StoreKind};
+use kcompressd_core::driver::live::{FaultOrder, Live, LiveConfig, Plant, Report};
+use kcompressd_core::frames::Frames;
+use kcompressd_core::lifecycle::{State, Table, actor};
+use kcompressd_core::memcg::Memcgs;
+use kcompressd_core::stats::Vm;
+use kcompressd_core::swap::{Backing, Device, IoFaults};
+use kcompressd_core::system::{Config, Contents, System};
+
+const PAGE: usize = 4096;
+
+/// Zero, same-filled, compressible and incompressible pages in turn.
+fn pages(n: usize) -> Vec<u8> {
+    let mut state = 1u64;
+    let mut noise = || {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 56) as u8
+    };
+    let mut out = Vec::with_capacity(n * PAGE);
+    for page in 0..n {
+        match page % 8 {
+            0 => out.extend_from_slice(&[0; PAGE]),
+            1 => out.extend_from_slice(&[page as u8 | 1; PAGE]),
+            2 => out.extend(std::iter::repeat_with(&mut noise).take(PAGE)),
+            kind => out.extend((0..PAGE).map(|i| if i % (kind * 3) == 0 { noise() } else { (i / 64) as u8 })),
+        }
+    }
+    out
+}
+
+fn config(design: Design, store: StoreKind) -> Config {
+    Config {
+        design,
+        store,
+        kernel: (6, 12),
+        codec: "lz4".parse::<CodecSpec>().unwrap(),
+        page_size: PAGE,
+        chain_size: 8,
+        pool_limit_pages: None,
+        accept_threshold_percent: 90,
+        nodes: 1,
+        slots: 1024,
+    }
+}
+
+fn swap_file(name: &str) -> Backing {
+    let path = std::env::temp_dir().join(format!("kcompressd-live-{}-{name}", std::process::id()));
+    let backing = Backing::create(&path, 1024, PAGE).unwrap();
+    std::fs::remove_file(path).unwrap();
+    backing
+}
+
+fn run(config: Config, live: LiveConfig, faults: IoFaults, memcgs: Memcgs, name: &str) -> Report {
+    let contents = pages(512);
+    let device = Device::new(swap_file(name), PAGE, faults);
+    let frames = Contents::Frames(Frames::from_bytes(&contents, PAGE).unwrap());
+    let sys = System::new(config, Table::default(), memcgs, |_| 0, device, frames).unwrap();
+    Live::start(sys, live, contents).unwrap().finish()
+}
+
+fn at(report: &Report, state: State) -> u32 {
+    report.census_reclaim[state as usize]
+}
+
+#[test]
+fn every_preset_on_both_stores_brings_every_page_back() {
+    for &preset in Preset::ALL {
+        for store in [StoreKind::Zswap, StoreKind::Zram] {
+            for threads in [1, 2] {
+                let design = preset.design(store);
+                let design = if design.threads > 0 { design.with_threads(threads) } else { design };
+                let live = LiveConfig { fault: FaultOrder::Shuffled, trace: true, ..LiveConfig::default() };
+                let name = format!("{}-{store:?}-{threads}", preset.name());
+                let report = run(config(design, store), live, IoFaults::default(), Memcgs::default(), &name);
+                assert_eq!(report.error, None, "{name}");
+                assert!(report.mismatched.is_empty(), "{name}: {:?}", report.mismatched);
+                let gone = [State::CompressedFreed, State::WrittenBackFreed, State::ZeroFilledFreed];
+                assert_eq!(
+                    gone.map(|s| at(&report, s)).iter().sum::<u32>(),
+                    512,
+                    "{name}: {:?}",
+                    report.census_reclaim
+                );
+                assert_eq!(report.pool_pages_at_exit, 0, "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_pool_limit_sends_the_rest_to_the_device_and_shrinks() {
+    for preset in [Preset::Sync, Preset::April, Preset::Split, Preset::Unofficial] {
+        let mut config = config(preset.design(StoreKind::Zswap), StoreKind::Zswap);
+        config.pool_limit_pages = Some(40);
+        let report = run(config, LiveConfig::default(), IoFaults::default(), Memcgs::default(), preset.name());
+        assert_eq!(report.error, None, "{}", preset.name());
+        assert!(report.mismatched.is_empty());
+        assert!(at(&report, State::WrittenBackFreed) > 100, "{}: {:?}", preset.name(), report.census_reclaim);
+        assert!(report.zswap.iter().any(|&(n, v)| n == "pool_limit_hit" && v > 0));
+        assert!(report.vmstat[Vm::Zswpwb] > 0, "{}: the shrink worker wrote nothing", preset.name());
+    }
+}
+
+#[test]
+fn without_writeback_refused_pages_are_activated() {
+    for preset in [Preset::Sync, Preset::Split] {
+        let memcgs = Memcgs::default();
+        memcgs.get(0).unwrap().set_writeback(false);
+        let config = config(preset.design(StoreKind::Zswap), StoreKind::Zswap);
+        let report = run(config, LiveConfig::default(), IoFaults::default(), memcgs, preset.name());
+        assert_eq!(report.error, None, "{}", preset.name());
+        assert_eq!(
+            (at(&report, State::Activated), report.vmstat[Vm::Pgactivate] >= 64),
+            (64, true),
+            "{}",
+            preset.name()
+        );
+        assert!(report.mismatched.is_empty());
+    }
+}
+
+#[test]
+fn failed_writes_leave_pages_dirty_and_are_tried_again() {
+    let config = config(Preset::Split.design(StoreKind::Zswap), StoreKind::Zswap);
+    let live = LiveConfig { go_on: true, ..LiveConfig::default() };
+    let faults = IoFaults { writes: vec![0, 3, 5], reads: vec![] };
+    let report = run(config, live, faults, Memcgs::default(), "faults");
+    assert_eq!(report.error, None);
+    assert_eq!(report.threads.iter().map(|t| t.errors.len()).sum::<usize>(), 3);
+    assert_eq!(at(&report, State::WrittenBackFreed), 64);
+    assert!(report.mismatched.is_empty());
+}
+
+#[test]
+fn a_panic_a_device_error_and_closed_queues_end_the_run_with_what_was_counted() {
+    let split = || config(Preset::Split.design(StoreKind::Zswap).with_depth(32), StoreKind::Zswap);
+    let panic = Some(Plant::Panic { actor: actor::KCOMPRESSD, after_pages: 5 });
+    let closed = Some(Plant::CloseQueues { after_pages: 5 });
+    let fault = IoFaults { writes: vec![2], reads: vec![] };
+    let none = IoFaults::default();
+    for (plant, faults, kind) in [(panic, none.clone(), "panic"), (closed, none, "closed"), (None, fault, "device")] {
+        let live = LiveConfig { plant, ..LiveConfig::default() };
+        let report = run(split(), live, faults, Memcgs::default(), kind);
+        let error = report.error.as_ref().expect(kind);
+        assert_eq!(error.kind, kind, "{error:?}");
+        assert!(report.vmstat[Vm::PgscanKswapd] > 0, "{kind}: counters are kept");
+    }
+}
+
+#[test]
+fn one_actor_at_a_time_gives_the_same_counters_every_time() {
+    let once = |name: &str| {
+        let config = config(Preset::Split.design(StoreKind::Zswap), StoreKind::Zswap);
+        let live = LiveConfig { turns: true, ..LiveConfig::default() };
+        run(config, live, IoFaults::default(), Memcgs::default(), name).vmstat
+    };
+    assert_eq!(once("turns-a"), once("turns-b"));
+}
