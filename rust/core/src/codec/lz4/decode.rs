@@ -12,10 +12,10 @@ use super::mem::{load, load64, store};
 const RUN_MASK: usize = 15;
 /// The shortest match.
 const MIN_MATCH: usize = 4;
-/// Input bytes the short path may touch: token, 16 literals (14 used) and the offset.
-const SHORT_IN: usize = 17;
-/// Output bytes the short path may touch: 14 literals and a match copied as 18, or 16 literals.
-const SHORT_OUT: usize = 32;
+/// Input bytes that a wide sequence may touch beyond its literals: token or offset, and the last copy's overrun.
+const IN_ROOM: usize = 20;
+/// Output bytes that a wide sequence may touch beyond its lengths: a copy of 18 after 14 literals, or overruns of 16.
+const OUT_ROOM: usize = 32;
 
 /// The block's reader and the page's writer.
 struct Decoder<'a> {
@@ -32,7 +32,7 @@ struct Decoder<'a> {
 pub(in super::super) fn decode(codec: &'static str, src: &[u8], dst: &mut [u8]) -> Result<(), DecodeError> {
     let mut d = Decoder { codec, src, ip: 0, dst, op: 0 };
     loop {
-        d.short_sequences();
+        d.wide_sequences();
         if d.sequence()? {
             return match d.op == d.dst.len() {
                 true => Ok(()),
@@ -43,35 +43,96 @@ pub(in super::super) fn decode(codec: &'static str, src: &[u8], dst: &mut [u8]) 
 }
 
 impl Decoder<'_> {
-    /// Decodes sequences whose lengths sit in the token, while both buffers have room; stops before any other.
+    /// Decodes sequences with wide copies while both buffers have the room; stops before the first that it leaves.
     #[inline(always)]
-    fn short_sequences(&mut self) {
+    fn wide_sequences(&mut self) {
         let (Some(last_in), Some(last_out)) =
-            (self.src.len().checked_sub(SHORT_IN), self.dst.len().checked_sub(SHORT_OUT))
+            (self.src.len().checked_sub(IN_ROOM), self.dst.len().checked_sub(OUT_ROOM))
         else {
             return;
         };
-        while self.ip <= last_in && self.op <= last_out {
-            // SAFETY: `ip <= last_in`, 17 bytes before the end.
-            let [token] = unsafe { load(self.src, self.ip) };
-            let (literals, extra) = (usize::from(token >> 4), usize::from(token) & RUN_MASK);
-            if literals == RUN_MASK || extra == RUN_MASK {
-                return;
+        let (mut ip, mut op) = (self.ip, self.op);
+        while ip <= last_in && op <= last_out {
+            // SAFETY: the loop's condition.
+            let Some(next) = (unsafe { self.wide_sequence(ip, op) }) else { break };
+            (ip, op) = next;
+        }
+        (self.ip, self.op) = (ip, op);
+    }
+
+    /// Decodes the sequence at `ip` to `op` and returns where the next ones lie, or `None` to leave it to [`Decoder::sequence`].
+    ///
+    /// # Safety
+    /// `ip + IN_ROOM <= src.len()` and `op + OUT_ROOM <= dst.len()`.
+    #[inline(always)]
+    unsafe fn wide_sequence(&mut self, ip: usize, op: usize) -> Option<(usize, usize)> {
+        // SAFETY: the caller's bound.
+        let [token] = unsafe { load(self.src, ip) };
+        let (mut from, mut literals) = (ip + 1, usize::from(token >> 4));
+        if literals == RUN_MASK {
+            (from, literals) = self.long_length(from)?;
+            if from + literals + 16 > self.src.len() || op + literals + OUT_ROOM > self.dst.len() {
+                return None;
             }
-            // SAFETY: as above.
-            let copied = unsafe { load::<16>(self.src, self.ip + 1) };
-            // SAFETY: `op <= last_out`, 32 bytes before the end.
-            unsafe { store(self.dst, self.op, copied) };
-            let at = self.op + literals;
-            // SAFETY: at most 14 literals follow the token: the offset ends at most at `ip + 17`.
-            let offset = usize::from(u16::from_le_bytes(unsafe { load(self.src, self.ip + 1 + literals) }));
-            if offset < 8 || offset > at {
-                return;
-            }
-            // SAFETY: `8 <= offset <= at` and `at + 18 <= op + 14 + 18 <= dst.len()`.
+            // SAFETY: just tested.
+            unsafe { self.wide_literals(from, op, literals) };
+        } else {
+            // SAFETY: the caller's bounds.
+            unsafe { self.wide_literals(from, op, 0) };
+        }
+        let (at, ip) = (op + literals, from + literals);
+        // SAFETY: 14 literals after the token, or the test above, leave two bytes for the offset.
+        let offset = usize::from(u16::from_le_bytes(unsafe { load(self.src, ip) }));
+        let (ip, extra) = (ip + 2, usize::from(token) & RUN_MASK);
+        if extra != RUN_MASK && offset >= 8 && offset <= at {
+            // SAFETY: `8 <= offset <= at` and `at + 18 <= dst.len()`: the caller's bound for 14 literals, or the test above.
             unsafe { self.copy18(at, at - offset) };
-            self.ip += 3 + literals;
-            self.op = at + MIN_MATCH + extra;
+            return Some((ip, at + MIN_MATCH + extra));
+        }
+        if offset == 0 || offset > at {
+            return None;
+        }
+        let (ip, extra) = if extra == RUN_MASK { self.long_length(ip)? } else { (ip, extra) };
+        let end = at + MIN_MATCH + extra;
+        if end + OUT_ROOM > self.dst.len() {
+            return None;
+        }
+        // SAFETY: `1 <= offset <= at` and `end + OUT_ROOM <= dst.len()`.
+        unsafe { self.wide_repeat(offset, at, end) };
+        Some((ip, end))
+    }
+
+    /// The length at `ip` whose token bits are all set, and where it ends; `None` at the end of the input.
+    #[inline(always)]
+    fn long_length(&self, mut ip: usize) -> Option<(usize, usize)> {
+        let mut length = RUN_MASK;
+        loop {
+            let more = *self.src.get(ip)?;
+            // At most 255 for each input byte: no overflow.
+            length += usize::from(more);
+            ip += 1;
+            if more != 255 {
+                return Some((ip, length));
+            }
+        }
+    }
+
+    /// Copies `literals` bytes, at least 16, in copies of 16 that may run over.
+    ///
+    /// # Safety
+    /// `from + literals + 16 <= src.len()` and `op + literals + 16 <= dst.len()`.
+    #[inline(always)]
+    unsafe fn wide_literals(&mut self, from: usize, op: usize, literals: usize) {
+        let mut done = 0;
+        loop {
+            // SAFETY: `done` is 0 or below `literals`.
+            let bytes = unsafe { load::<16>(self.src, from + done) };
+            // SAFETY: as above.
+            unsafe { store(self.dst, op + done, bytes) };
+            done += 16;
+            if done >= literals {
+                return;
+            }
         }
     }
 
@@ -128,17 +189,13 @@ impl Decoder<'_> {
     }
 
     /// A length that starts with the token's four bits `short`.
-    #[inline(always)]
     fn length(&mut self, short: usize) -> Result<usize, DecodeError> {
-        let mut length = short;
-        if short == RUN_MASK {
-            // At most 255 for each input byte: no overflow.
-            while {
-                let more = self.byte()?;
-                length += usize::from(more);
-                more == 255
-            } {}
+        if short != RUN_MASK {
+            return Ok(short);
         }
+        let malformed = DecodeError::Malformed { codec: self.codec, at: self.src.len() };
+        let (ip, length) = self.long_length(self.ip).ok_or(malformed)?;
+        self.ip = ip;
         Ok(length)
     }
 
@@ -165,45 +222,56 @@ impl Decoder<'_> {
     }
 
     /// Repeats the `offset` bytes before `op` for `length` bytes, which fit in the page.
-    #[inline(always)]
     fn repeat(&mut self, offset: usize, length: usize) {
-        let end = self.op + length;
-        if end + 16 > self.dst.len() {
-            for to in self.op..end {
-                self.dst[to] = self.dst[to - offset];
-            }
-        } else if offset >= 16 {
-            while self.op < end {
-                // SAFETY: `op < end`, so `op + 16 <= dst.len()`; `offset <= op` was checked and `op` only grows.
-                unsafe { self.copy::<16>(self.op, self.op - offset) };
-                self.op += 16;
-            }
-        } else if offset >= 8 {
-            while self.op < end {
-                // SAFETY: as above.
-                unsafe { self.copy::<8>(self.op, self.op - offset) };
-                self.op += 8;
-            }
-        } else {
-            self.pattern(offset, end);
+        for to in self.op..self.op + length {
+            self.dst[to] = self.dst[to - offset];
         }
-        self.op = end;
+        self.op += length;
     }
 
-    /// [`Decoder::repeat`] for offsets 1 to 7, with 16 bytes of room after `end`.
+    /// Repeats the `offset` bytes before `at` up to `end`, in copies that may run over.
+    ///
+    /// # Safety
+    /// `1 <= offset <= at < end` and `end + OUT_ROOM <= dst.len()`.
     #[inline(always)]
-    fn pattern(&mut self, offset: usize, end: usize) {
+    unsafe fn wide_repeat(&mut self, offset: usize, mut at: usize, end: usize) {
+        if offset >= 16 {
+            while at < end {
+                // SAFETY: `at < end`, so `at + 32 <= dst.len()`; `offset <= at`.
+                unsafe { self.copy::<16>(at, at - offset) };
+                // SAFETY: as above.
+                unsafe { self.copy::<16>(at + 16, at + 16 - offset) };
+                at += 32;
+            }
+        } else if offset >= 8 {
+            while at < end {
+                // SAFETY: as above.
+                unsafe { self.copy::<8>(at, at - offset) };
+                at += 8;
+            }
+        } else {
+            // SAFETY: the caller's bounds.
+            unsafe { self.wide_pattern(offset, at, end) };
+        }
+    }
+
+    /// [`Decoder::wide_repeat`] for offsets 1 to 7.
+    ///
+    /// # Safety
+    /// `1 <= offset <= 7`, `offset <= at < end` and `end + 16 <= dst.len()`.
+    #[inline(always)]
+    unsafe fn wide_pattern(&mut self, offset: usize, mut at: usize, end: usize) {
         let bits = 8 * offset as u32;
-        // SAFETY: `op - offset + 8 <= end + 8 <= dst.len()`.
-        let mut word = unsafe { load64(self.dst, self.op - offset) } & ((1 << bits) - 1);
+        // SAFETY: `at - offset + 8 <= end + 8 <= dst.len()`.
+        let mut word = unsafe { load64(self.dst, at - offset) } & ((1 << bits) - 1);
         for shift in [bits, 2 * bits, 4 * bits] {
             word |= word.checked_shl(shift).unwrap_or(0);
         }
         let step = 8 - 8 % offset;
-        while self.op < end {
-            // SAFETY: `op < end`, so `op + 8 <= dst.len()`.
-            unsafe { store(self.dst, self.op, word.to_le_bytes()) };
-            self.op += step;
+        while at < end {
+            // SAFETY: `at < end`, so `at + 8 <= dst.len()`.
+            unsafe { store(self.dst, at, word.to_le_bytes()) };
+            at += step;
         }
     }
 }
