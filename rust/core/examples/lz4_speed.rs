@@ -1,7 +1,7 @@
 //! Our LZ4 beside liblz4 on real pages: `cargo run --release --example lz4_speed -- PAGES[.zst] [ROUNDS]`.
 //!
-//! Both run on the same pages in turn, run by run of 256 pages, first one then the other; a round gives one ratio of times, and the
-//! medians over the rounds are printed. Absolute figures of a shared machine mean little; the ratios hold better.
+//! All lanes run on the same pages in turn, run by run of 256 pages; each run's time is its median over the rounds, so that
+//! what a busy machine takes away counts little. The ratios hold better than the absolute figures.
 //! liblz4 runs twice: with a state cleared for each page (as the kernel does) and with its quick reset.
 
 use kcompressd_core::codec::lz4::Lz4;
@@ -69,14 +69,12 @@ impl Compressor for LibLz4 {
     }
 }
 
-/// One codec's own blocks, and the times of its last round.
+/// One codec's own blocks, and the times it took for each run, by direction.
 struct Lane {
     name: &'static str,
     codec: Box<dyn Compressor>,
     blocks: Vec<Vec<u8>>,
-    spent: [Duration; 2],
-    ratios: [Vec<f64>; 2],
-    rates: [Vec<f64>; 2],
+    times: [Vec<Vec<Duration>>; 2],
 }
 
 impl Lane {
@@ -87,26 +85,27 @@ impl Lane {
             block[..bytes].to_vec()
         };
         let blocks = pages.iter().map(&mut pack).collect();
-        Self { name, codec, blocks, spent: Default::default(), ratios: Default::default(), rates: Default::default() }
+        let runs = vec![Vec::new(); pages.len().div_ceil(RUN_PAGES)];
+        Self { name, codec, blocks, times: [runs.clone(), runs] }
     }
 
-    fn encode(&mut self, pages: &[&[u8]]) {
+    fn encode(&mut self, run: usize, pages: &[&[u8]]) {
         let mut block = [0; BLOCK_BYTES];
         let start = Instant::now();
         for page in pages {
             black_box(self.codec.compress(page, &mut block));
         }
-        self.spent[0] += start.elapsed();
+        self.times[0][run].push(start.elapsed());
     }
 
-    fn decode(&mut self, first: usize, count: usize) {
+    fn decode(&mut self, run: usize, count: usize) {
         let mut page = [0; PAGE_SIZE];
         let start = Instant::now();
-        for block in &self.blocks[first..first + count] {
+        for block in &self.blocks[run * RUN_PAGES..][..count] {
             self.codec.decompress(block, &mut page).expect("its own block");
             black_box(&page);
         }
-        self.spent[1] += start.elapsed();
+        self.times[1][run].push(start.elapsed());
     }
 }
 
@@ -120,29 +119,23 @@ fn read(path: &str) -> Vec<u8> {
     raw
 }
 
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-fn round(lanes: &mut [Lane], pages: &[&[u8]], turn: usize) {
-    for lane in lanes.iter_mut() {
-        lane.spent = Default::default();
-    }
+fn round(lanes: &mut [Lane; 3], pages: &[&[u8]], turn: usize) {
     for (run, run_pages) in pages.chunks(RUN_PAGES).enumerate() {
         for i in 0..lanes.len() {
             let lane = &mut lanes[(i + run + turn) % 3];
-            lane.encode(run_pages);
-            lane.decode(run * RUN_PAGES, run_pages.len());
+            lane.encode(run, run_pages);
+            lane.decode(run, run_pages.len());
         }
     }
-    let ours = lanes[0].spent;
-    for lane in lanes {
-        for way in [0, 1] {
-            lane.ratios[way].push(lane.spent[way].as_secs_f64() / ours[way].as_secs_f64());
-            lane.rates[way].push((pages.len() * PAGE_SIZE) as f64 / lane.spent[way].as_secs_f64() / 1e6);
-        }
-    }
+}
+
+/// Seconds for all pages: the sum of the runs' medians.
+fn seconds(runs: &mut [Vec<Duration>]) -> f64 {
+    let median = |times: &mut Vec<Duration>| {
+        times.sort();
+        times[times.len() / 2].as_secs_f64()
+    };
+    runs.iter_mut().map(median).sum()
 }
 
 fn main() {
@@ -158,11 +151,14 @@ fn main() {
     ];
     (0..rounds).for_each(|turn| round(&mut lanes, &pages, turn));
     println!("{} pages, not same-filled; ours is so many times as fast:", pages.len());
-    for Lane { name, ratios, rates, .. } in &mut lanes {
-        let [encode, decode] = rates.each_mut().map(|rates| median(rates));
-        let [faster, faster_back] = ratios.each_mut().map(|ratios| median(ratios));
+    let bytes = (pages.len() * PAGE_SIZE) as f64;
+    let all = lanes.each_mut().map(|lane| lane.times.each_mut().map(|runs| seconds(runs)));
+    for (lane, [encode, decode]) in lanes.iter().zip(all) {
+        let (rate, rate_back) = (bytes / encode / 1e6, bytes / decode / 1e6);
+        let (faster, faster_back) = (encode / all[0][0], decode / all[0][1]);
         println!(
-            "{name:20} compress {encode:6.0} MB/s ({faster:.2} x)  decompress {decode:6.0} MB/s ({faster_back:.2} x)"
+            "{:20} compress {rate:6.0} MB/s ({faster:.2} x)  decompress {rate_back:6.0} MB/s ({faster_back:.2} x)",
+            lane.name
         );
     }
 }
