@@ -7,6 +7,7 @@
 mod decode;
 mod encode;
 mod mem;
+mod wide;
 
 pub(super) use decode::decode;
 
