@@ -47,6 +47,7 @@ unsafe fn sequence(src: &[u8], dst: &mut [u8], ip: usize, op: usize) -> Option<(
     let [token] = unsafe { load(src, ip) };
     let (mut from, mut literals) = (ip + 1, usize::from(token >> 4));
     if literals == RUN_MASK {
+        rarely();
         (from, literals) = long_length(src, from)?;
         if from + literals + 16 > src.len() || op + literals + OUT_ROOM > dst.len() {
             return None;
@@ -70,13 +71,18 @@ unsafe fn sequence(src: &[u8], dst: &mut [u8], ip: usize, op: usize) -> Option<(
     }
     let (ip, extra) = if extra == RUN_MASK { long_length(src, ip)? } else { (ip, extra) };
     let end = at + MIN_MATCH + extra;
-    if offset == 0 || offset > at || end + OUT_ROOM > dst.len() {
+    if offset.wrapping_sub(1) >= at || end + OUT_ROOM > dst.len() {
         return None;
     }
     // SAFETY: just tested.
     unsafe { repeat(dst, offset, at, end) };
     Some((ip, end))
 }
+
+/// Marks the branch that calls it as the one to lay out of the way.
+#[cold]
+#[inline(always)]
+fn rarely() {}
 
 /// The length at `ip` whose token bits are all set, and where it ends; `None` at the end of the input.
 #[inline(always)]
@@ -101,12 +107,15 @@ fn longer_length(src: &[u8], ip: usize) -> Option<(usize, usize)> {
 #[inline(always)]
 unsafe fn long_literals(src: &[u8], from: usize, dst: &mut [u8], op: usize, literals: usize) {
     let mut done = 0;
-    while done < literals {
-        // SAFETY: `done < literals`.
+    loop {
+        // SAFETY: `done` is 0 or below `literals`.
         let bytes = unsafe { load::<16>(src, from + done) };
         // SAFETY: as above.
         unsafe { store(dst, op + done, bytes) };
         done += 16;
+        if done >= literals {
+            return;
+        }
     }
 }
 
@@ -143,20 +152,26 @@ unsafe fn copy<const N: usize>(dst: &mut [u8], to: usize, from: usize) {
 #[inline(always)]
 pub(super) unsafe fn repeat(dst: &mut [u8], offset: usize, mut at: usize, end: usize) {
     if offset >= 16 {
-        while at < end {
+        loop {
             // SAFETY: `at < end`, so `at + 32 <= dst.len()`; `offset <= at`.
             unsafe { copy::<16>(dst, at, at - offset) };
             // SAFETY: as above.
             unsafe { copy::<16>(dst, at + 16, at + 16 - offset) };
             at += 32;
+            if at >= end {
+                return;
+            }
         }
     } else if offset >= 8 {
-        while at < end {
+        loop {
             // SAFETY: as above.
             unsafe { copy::<8>(dst, at, at - offset) };
             // SAFETY: as above.
             unsafe { copy::<8>(dst, at + 8, at + 8 - offset) };
             at += 16;
+            if at >= end {
+                return;
+            }
         }
     } else {
         // SAFETY: the caller's bounds.
