@@ -1,8 +1,8 @@
 //! Our LZ4 beside liblz4 on real pages: `cargo run --release --example lz4_speed -- PAGES[.zst] [ROUNDS]`.
 //!
-//! All lanes run on the same pages in turn, run by run of 256 pages; each run's time is its median over the rounds, so that
-//! what a busy machine takes away counts little. The ratios hold better than the absolute figures.
-//! liblz4 runs twice: with a state cleared for each page (as the kernel does) and with its quick reset.
+//! All lanes run on the same pages in turn, run by run of 256 pages; each run's time is its median over the rounds,
+//! so that what a busy machine takes away counts little. The ratios hold better than the absolute figures. liblz4
+//! runs twice: with a state cleared for each page (as the kernel does) and with its quick reset.
 
 use kcompressd_core::codec::lz4::Lz4;
 use kcompressd_core::codec::{Compressor, same_filled};

@@ -140,7 +140,10 @@ proptest! {
 
     /// Where liblz4 accepts a block, ours gives the same page; ours never writes beyond the page.
     #[test]
-    fn lz4_decodes_mutated_blocks_as_liblz4_does(seed: u64, edits in prop::collection::vec((any::<u16>(), any::<u8>()), 1..6)) {
+    fn lz4_decodes_mutated_blocks_as_liblz4_does(
+        seed: u64,
+        edits in prop::collection::vec((any::<u16>(), any::<u8>()), 1..6),
+    ) {
         let page = page_like(seed, 1024);
         let mut block = round_trip(&mut Lz4::new(1), &page);
         for (at, byte) in edits {

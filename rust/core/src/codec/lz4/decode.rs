@@ -1,9 +1,10 @@
 //! The block decoder: safe on any bytes, and strict about the page's length.
 //!
 //! Contract: `Ok` means that the block's sequences produced exactly `dst.len()` bytes and that the input ended with a
-//! literal run, as the format asks. Nothing outside `src` and `dst` is read or written for any input: wide copies are made only where
-//! both buffers have the room, and the ends go byte by byte. It accepts every block a standard decoder accepts; of the format's two
-//! rules on the last bytes (5 literals, no match starting in the last 12) none is needed here, so none is enforced.
+//! literal run, as the format asks. Nothing outside `src` and `dst` is read or written for any input: wide copies are
+//! made only where both buffers have the room, and the ends go byte by byte. It accepts every block a standard
+//! decoder accepts; of the format's two rules on the last bytes (5 literals, no match starting in the last 12) none
+//! is needed here, so none is enforced.
 
 use super::super::DecodeError;
 use super::wide;

@@ -1,19 +1,22 @@
 //! The block encoder: the decisions of the encoder in Linux's `lib/lz4`, so that every size is the kernel's.
 //!
 //! Contract: one hash slot per 13-bit hash of four bytes remembers the last position that was *probed*; a search
-//! probes positions one, then ever more bytes apart (one more for each 64 probes; the first distance is the acceleration),
-//! and gives up when its next probe would lie beyond `len - 12`. A found match is extended backwards to the last
-//! sequence, forwards to `len - 5`. After a match the position two before its end is remembered and its end tried at once.
+//! probes positions one, then ever more bytes apart (one more for each 64 probes; the first distance is the
+//! acceleration), and gives up when its next probe would lie beyond `len - 12`. A found match is extended backwards
+//! to the last sequence, forwards to `len - 5`. After a match the position two before its end is remembered and its
+//! end tried at once.
 //!
-//! The table is cleared for every page. Slots that keep `base + position` with a base that moves on, so that old ones read
-//! as 0, were tried and are slower: clearing 16 KiB costs less than two more instructions at each probe.
+//! The table is cleared for every page. Slots that keep `base + position` with a base that moves on, so that old ones
+//! read as 0, were tried and are slower: clearing 16 KiB costs less than two more instructions at each probe.
 //!
 //! Sources: the block format (lz4_Block_format.md, lz4/lz4) and the constants in Linux's include/linux/lz4.h and
 //! lib/lz4/lz4defs.h (`LZ4_MEMORY_USAGE` 14, `MINMATCH` 4, `MFLIMIT` 12, `LASTLITERALS` 5, skip trigger 6).
 
 use super::bound_bytes;
-use super::mem::{load, load32, load64, store};
+use super::mem::{load, load32, load64};
+use super::sequence::{ROOM, Run, literals, sequence};
 use crate::units::PAGE_SIZE;
+use std::num::NonZero;
 
 /// Hash slots: 13 bits, what `LZ4_MEMORY_USAGE` 14 gives for positions of 16 bits.
 const SLOTS: usize = 1 << 13;
@@ -25,11 +28,6 @@ const MATCH_FREE: usize = 12;
 const LAST_LITERALS: usize = 5;
 /// Probes at one distance: two to the power of the skip trigger.
 const STRETCH: usize = 1 << 6;
-/// Literal or match lengths from this on continue after the token.
-const RUN_MASK: usize = 15;
-/// What a sequence may store beside its literals and one byte for each 255 of its lengths: token, two last length bytes,
-/// offset, and the overrun of the literals' last copy.
-const ROOM: usize = 1 + 2 + 2 + 16;
 /// Positions that the 16-bit slots can tell apart.
 const POSITIONS: usize = 1 << 16;
 
@@ -88,17 +86,17 @@ impl Window<'_> {
         (unsafe { self.word(found) } == word).then_some(found)
     }
 
-    /// The next match at or after `at`, as (its position, where its copy lies), or `None` at the end of the page.
+    /// The next match at or after `at`, or `None` at the end of the page.
     ///
     /// # Safety
     /// `at <= src.len() - MATCH_FREE + 1`, and `at` is above every position remembered so far.
     #[inline(always)]
-    unsafe fn search(&mut self, mut at: usize, pace: Pace) -> Option<(usize, usize)> {
+    unsafe fn search(&mut self, mut at: usize, pace: Pace) -> Option<Hit> {
         let last = (at + pace.near).min(self.src.len() - MATCH_FREE);
         while at < last {
             // SAFETY: `at < last`, at least 12 bytes before the end; it only grows.
             if let Some(found) = unsafe { self.probe(at) } {
-                return Some((at, found));
+                return Hit::new(at, found);
             }
             at += 1;
         }
@@ -164,6 +162,20 @@ impl Window<'_> {
     }
 }
 
+/// A match: at a position, which is never 0, and where its copy lies. (So that an `Option` of it travels in registers.)
+#[derive(Clone, Copy)]
+struct Hit {
+    at: NonZero<usize>,
+    found: usize,
+}
+
+impl Hit {
+    #[inline(always)]
+    fn new(at: usize, found: usize) -> Option<Self> {
+        Some(Self { at: NonZero::new(at)?, found })
+    }
+}
+
 /// How far apart a search probes: see [`Pace::new`].
 #[derive(Clone, Copy)]
 struct Pace {
@@ -188,14 +200,14 @@ impl Pace {
 /// # Safety
 /// As [`Window::search`].
 #[inline(never)]
-unsafe fn search_far(mut page: Window<'_>, mut at: usize, mut step: usize) -> Option<(usize, usize)> {
+unsafe fn search_far(mut page: Window<'_>, mut at: usize, mut step: usize) -> Option<Hit> {
     let limit = page.src.len() - MATCH_FREE;
     while at + step <= limit {
         let last = (at + STRETCH * step).min(limit);
         while at + step <= last {
             // SAFETY: `at < limit`, 12 bytes before the end; it only grows.
             if let Some(found) = unsafe { page.probe(at) } {
-                return Some((at, found));
+                return Hit::new(at, found);
             }
             at += step;
         }
@@ -214,116 +226,6 @@ fn equal_far_before(a: &[u8], b: &[u8]) -> usize {
 #[cold]
 fn equal_at_end(a: &[u8], b: &[u8]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
-}
-
-/// Writes the sequence of `literals` bytes at `from`, then a copy of `4 + extra` bytes from `offset` back, at `op`.
-///
-/// Returns where the block ends now, or `None` when the sequence does not fit.
-///
-/// # Safety
-/// `from + literals + 12 <= src.len()`, and with `ROOMY` the whole block fits and [`ROOM`] bytes more.
-#[inline(always)]
-unsafe fn sequence<const ROOMY: bool>(src: &[u8], dst: &mut [u8], op: usize, run: Run) -> Option<usize> {
-    let Run { from, literals, offset, extra } = run;
-    // More than `/ 255` asks for, and a shift.
-    if !ROOMY && op + literals + (literals + extra) / 128 + ROOM > dst.len() {
-        return tight_sequence(&src[from..from + literals], dst, op, offset, extra);
-    }
-    // SAFETY: the test, or ROOMY, bounds every store from here on: token, lengths, literals rounded up to 8, offset.
-    unsafe { store(dst, op, [(literals.min(RUN_MASK) << 4 | extra.min(RUN_MASK)) as u8]) };
-    // SAFETY: as above.
-    let op = unsafe { wide_length(dst, op + 1, literals) };
-    // SAFETY: as above; `from + literals + 8 <= src.len()`.
-    unsafe { wide_literals(src, from, literals, dst, op) };
-    // SAFETY: as above.
-    unsafe { store(dst, op + literals, (offset as u16).to_le_bytes()) };
-    // SAFETY: as above.
-    Some(unsafe { wide_length(dst, op + literals + 2, extra) })
-}
-
-/// One sequence, see [`sequence`].
-#[derive(Clone, Copy)]
-struct Run {
-    from: usize,
-    literals: usize,
-    offset: usize,
-    extra: usize,
-}
-
-/// [`length`] without its test.
-///
-/// # Safety
-/// `op + length / 255 + 1 <= dst.len()`.
-#[inline(always)]
-unsafe fn wide_length(dst: &mut [u8], mut op: usize, length: usize) -> usize {
-    if length < RUN_MASK {
-        return op;
-    }
-    let mut rest = length - RUN_MASK;
-    if rest >= 255 {
-        op = fill_255(dst, op, rest / 255);
-        rest %= 255;
-    }
-    // SAFETY: the caller's bound.
-    unsafe { store(dst, op, [rest as u8]) };
-    op + 1
-}
-
-/// Writes `count` bytes of 255, which fit.
-#[cold]
-fn fill_255(dst: &mut [u8], op: usize, count: usize) -> usize {
-    dst[op..op + count].fill(255);
-    op + count
-}
-
-/// Copies `literals` bytes, at least 8, in copies of 8 that may run over.
-///
-/// # Safety
-/// `from + literals + 8 <= src.len()` and `op + literals + 8 <= dst.len()`.
-#[inline(always)]
-unsafe fn wide_literals(src: &[u8], from: usize, literals: usize, dst: &mut [u8], op: usize) {
-    let mut done = 0;
-    loop {
-        // SAFETY: `done` is 0 or below `literals`.
-        let bytes = unsafe { load::<8>(src, from + done) };
-        // SAFETY: as above.
-        unsafe { store(dst, op + done, bytes) };
-        done += 8;
-        if done >= literals {
-            return;
-        }
-    }
-}
-
-/// [`sequence`] near the end of `dst`.
-#[cold]
-fn tight_sequence(run: &[u8], dst: &mut [u8], op: usize, offset: usize, extra: usize) -> Option<usize> {
-    let end = literals(run, dst, op)?;
-    dst[op] |= extra.min(RUN_MASK) as u8;
-    let end = bytes(&(offset as u16).to_le_bytes(), dst, end)?;
-    length(extra, dst, end)
-}
-
-/// Writes a token with a literal run only, and the run.
-fn literals(run: &[u8], dst: &mut [u8], op: usize) -> Option<usize> {
-    let op = bytes(&[(run.len().min(RUN_MASK) << 4) as u8], dst, op)?;
-    let op = length(run.len(), dst, op)?;
-    bytes(run, dst, op)
-}
-
-/// Writes what the token's four bits leave of `length`: bytes of 255, then one below.
-fn length(length: usize, dst: &mut [u8], op: usize) -> Option<usize> {
-    let Some(rest) = length.checked_sub(RUN_MASK) else { return Some(op) };
-    let (full, end) = (rest / 255, op + rest / 255 + 1);
-    let to = dst.get_mut(op..end)?;
-    to[..full].fill(255);
-    to[full] = (rest % 255) as u8;
-    Some(end)
-}
-
-fn bytes(bytes: &[u8], dst: &mut [u8], op: usize) -> Option<usize> {
-    dst.get_mut(op..op + bytes.len())?.copy_from_slice(bytes);
-    Some(op + bytes.len())
 }
 
 /// Encodes `src` into `dst` and returns the block's length, or `None` if it does not fit (or `src` is over 64 KiB).
@@ -351,7 +253,8 @@ fn matches<const ROOMY: bool>(page: &mut Window<'_>, dst: &mut [u8], acceleratio
     // SAFETY: the page has more than 12 bytes.
     page.swap(unsafe { page.word(0) }, 0);
     // SAFETY: `ip` is 1, or 1 past a position at most `len - 12`, the last one remembered.
-    while let Some((at, found)) = unsafe { page.search(ip, pace) } {
+    while let Some(Hit { at, found }) = unsafe { page.search(ip, pace) } {
+        let at = at.get();
         // SAFETY: `found < at <= len - 12` and `anchor <= at`.
         let back = unsafe { page.equal_before(at, found, anchor) };
         // The match's end does not wait for its start, so neither does the next search.

@@ -1,12 +1,13 @@
 //! LZ4 as Linux's `lz4` compressor makes it: our own encoder and decoder of the block format.
 //!
 //! The kernel's encoder is the block encoder of 2016; today's library takes one decision differently and gives other
-//! sizes on about one page in a hundred. [`Lz4`] takes the kernel's decisions, so its sizes are the kernel's on every page; any LZ4
-//! library decodes its blocks.
+//! sizes on about one page in a hundred. [`Lz4`] takes the kernel's decisions, so its sizes are the kernel's on every
+//! page; any LZ4 library decodes its blocks.
 
 mod decode;
 mod encode;
 mod mem;
+mod sequence;
 mod wide;
 
 pub(super) use decode::decode;

@@ -1,7 +1,8 @@
 //! The decoder's fast part: sequences far enough from both buffers' ends to be copied in wide steps that run over.
 //!
-//! Contract: it decodes what it can prove to have room for and stops at the first sequence that it cannot, malformed ones
-//! included; [`super::decode`] goes on from there with every test made. State travels in arguments, so that it stays in registers.
+//! Contract: it decodes what it can prove to have room for and stops at the first sequence that it cannot, malformed
+//! ones included; [`super::decode`] goes on from there with every test made. State travels in arguments, so that it
+//! stays in registers.
 
 use super::decode::{MIN_MATCH, RUN_MASK};
 use super::mem::{load, load64, store};
@@ -65,7 +66,8 @@ unsafe fn sequence(src: &[u8], dst: &mut [u8], ip: usize, op: usize) -> Option<(
     let offset = usize::from(u16::from_le_bytes(unsafe { load(src, ip) }));
     let (ip, extra) = (ip + 2, usize::from(token) & RUN_MASK);
     if extra != RUN_MASK && offset >= 8 && offset <= at {
-        // SAFETY: `8 <= offset <= at` and `at + 18 <= dst.len()`: the caller's bound for 14 literals, or the test above.
+        // SAFETY: `8 <= offset <= at` and `at + 18 <= dst.len()`: the caller's bound for 14 literals, or the test
+        // above.
         unsafe { copy18(dst, at, at - offset) };
         return Some((ip, at + MIN_MATCH + extra));
     }
