@@ -26,7 +26,7 @@ pub struct Lz4 {
 }
 
 impl Lz4 {
-    /// The highest acceleration, as the kernel clamps it.
+    /// The highest acceleration: steps longer than any page, beyond which nothing changes (liblz4's limit, too).
     pub const MAX_ACCELERATION: u32 = 65537;
 
     /// A compressor with the kernel's `acceleration` (1 = the default; higher searches less), clamped to
