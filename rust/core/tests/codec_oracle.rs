@@ -1,7 +1,8 @@
 //! Sizes beside a real kernel's: what zram charged for each page of two real processes, compressor by compressor.
 //!
-//! The pages and the kernel's figures lie outside the repository, in the folder that `KCOMPRESSD_SHARED` names or in `../shared`
-//! beside it; without either the tests say that they skipped. Figures: Linux 6.12.117, `compr_data_size` by page.
+//! The pages and the kernel's figures lie outside the repository, in the folder that `KCOMPRESSD_SHARED` names or in
+//! `../shared` beside it; without either the tests say that they skipped. Figures: Linux 6.12.117, `compr_data_size`
+//! by page.
 
 use kcompressd_core::codec::{CodecSpec, Compressor, same_filled};
 use std::collections::HashMap;

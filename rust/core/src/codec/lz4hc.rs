@@ -1,6 +1,7 @@
 //! LZ4 HC as Linux's `lz4hc` compressor makes it: the library's thorough encoder, level 9 by default.
 //!
-//! The kernel's is older than the library's: sizes differ by a few bytes on some pages. The blocks are plain LZ4 blocks, so our decoder reads them.
+//! The kernel's is older than the library's: sizes differ by a few bytes on some pages. The blocks are plain LZ4
+//! blocks, so our decoder reads them.
 
 use super::lz4;
 use super::{Compressor, DecodeError};
@@ -50,7 +51,8 @@ impl Compressor for Lz4Hc {
         let state = self.state.as_mut_ptr().cast();
         let (from, to) = (src.as_ptr().cast(), dst.as_mut_ptr().cast());
         // SAFETY: `state` is as large and as aligned as the library asks, and exclusively borrowed; it initialises it
-        // itself. It reads `src_bytes` at `from` and writes at most `dst_bytes` at `to`, the slices' own lengths or less.
+        // itself. It reads `src_bytes` at `from` and writes at most `dst_bytes` at `to`, the slices' own lengths or
+        // less.
         let written = unsafe { LZ4_compress_HC_extStateHC(state, from, to, src_bytes, dst_bytes, self.level) };
         usize::try_from(written).ok().filter(|&bytes| bytes > 0)
     }

@@ -1,7 +1,7 @@
 //! How a user names a compressor: `lz4`, `zstd:3`, and lists of them, `lz4,zstd:1`.
 //!
-//! A level means what the kernel's `level` parameter means for that compressor: the acceleration for `lz4`, the level of zstd,
-//! deflate and lz4hc; lzo, lzo-rle and 842 have none.
+//! A level means what the kernel's `level` parameter means for that compressor: the acceleration for `lz4`, the level
+//! of zstd, deflate and lz4hc; lzo, lzo-rle and 842 have none.
 
 use super::Compressor;
 use super::deflate::Deflate;

@@ -1,8 +1,8 @@
 //! Zstandard as Linux's `zstd` compressor makes it: level 3 by default, one context reused from page to page.
 //!
 //! The kernel asks the library for the parameters of (`level`, page size, no dictionary) and writes a frame without
-//! checksum and dictionary id (drivers/block/zram/backend_zstd.c). The library here is newer than the kernel's, so sizes differ by a few
-//! bytes on some pages, about 0.01 % in sum.
+//! checksum and dictionary id (drivers/block/zram/backend_zstd.c). The library here is newer than the kernel's, so
+//! sizes differ by a few bytes on some pages, about 0.01 % in sum.
 
 use super::{Compressor, DecodeError};
 use zstd_safe::{CCtx, CParameter, DCtx};

@@ -1,12 +1,14 @@
 //! LZ4 as Linux's `lz4` compressor makes it: our own encoder and decoder of the block format.
 //!
 //! The kernel's encoder is the block encoder of 2016; today's library takes one decision differently and gives other
-//! sizes on about one page in a hundred. [`Lz4`] takes the kernel's decisions, so its sizes are the kernel's on every page; any LZ4
-//! library decodes its blocks.
+//! sizes on about one page in a hundred. [`Lz4`] takes the kernel's decisions, so its sizes are the kernel's on every
+//! page; any LZ4 library decodes its blocks.
 
 mod decode;
 mod encode;
 mod mem;
+mod sequence;
+mod wide;
 
 pub(super) use decode::decode;
 
@@ -24,7 +26,7 @@ pub struct Lz4 {
 }
 
 impl Lz4 {
-    /// The highest acceleration, as the kernel clamps it.
+    /// The highest acceleration: steps longer than any page, beyond which nothing changes (liblz4's limit, too).
     pub const MAX_ACCELERATION: u32 = 65537;
 
     /// A compressor with the kernel's `acceleration` (1 = the default; higher searches less), clamped to
