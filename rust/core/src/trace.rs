@@ -148,3 +148,9 @@ pub fn merge(logs: Vec<Vec<Record>>, pages: usize) -> Vec<Record> {
     }
     out
 }
+
+/// The records as the bytes of a trace file.
+pub fn as_bytes(records: &[Record]) -> &[u8] {
+    // SAFETY: `Record` is `repr(C)`, 32 bytes without padding (asserted above), and any of its bytes may be read.
+    unsafe { std::slice::from_raw_parts(records.as_ptr().cast(), size_of_val(records)) }
+}

@@ -1,10 +1,33 @@
 //! The extension module `kcompressd._core`: converts, releases the GIL, maps errors; decides nothing.
 
+mod codec;
+mod config;
+mod design;
+mod error;
+mod report;
+mod run;
+
 use pyo3::prelude::*;
 
 /// The Rust core of kcompressd.
 #[pymodule(gil_used = false)]
 mod _core {
+    use super::PyModule;
+    use pyo3::prelude::*;
+
     #[pymodule_export]
     const VERSION: &str = env!("CARGO_PKG_VERSION");
+    #[pymodule_export]
+    use super::codec::{check_codec, codecs, compress, decompress};
+    #[pymodule_export]
+    use super::design::{design_notes, preset, presets, validate_design, with_depth, with_threads};
+    #[pymodule_export]
+    use super::error::{CodecError, DesignError, DeviceError, ProtocolViolation, TableError};
+    #[pymodule_export]
+    use super::run::Run;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__all__", module.dict().keys())
+    }
 }

@@ -7,6 +7,8 @@ use super::Compressor;
 use super::deflate::Deflate;
 use super::lz4::Lz4;
 use super::lz4hc::Lz4Hc;
+use super::lzo::Lzo;
+use super::p842::P842;
 use super::zstd::Zstd;
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -69,11 +71,6 @@ impl CodecName {
             Self::Lzo | Self::LzoRle | Self::P842 => None,
         }
     }
-
-    /// Whether this build can open it.
-    const fn built_in(self) -> bool {
-        !matches!(self, Self::Lzo | Self::LzoRle | Self::P842)
-    }
 }
 
 impl fmt::Display for CodecName {
@@ -96,12 +93,6 @@ pub enum SpecError {
     Unknown {
         /// The name as given.
         name: String,
-    },
-    /// A compressor of the kernel's that this build lacks.
-    #[error("compressor {name} is not built in")]
-    NotBuiltIn {
-        /// The compressor.
-        name: CodecName,
     },
     /// A level for a compressor that has none.
     #[error("compressor {name} has no levels, {level:?} was given")]
@@ -139,11 +130,8 @@ impl CodecSpec {
     /// `name` at `level`, or at its default level.
     ///
     /// # Errors
-    /// [`SpecError`] when the compressor is not built in, or does not take the level.
+    /// [`SpecError`] when the compressor does not take the level.
     pub fn new(name: CodecName, level: Option<i32>) -> Result<Self, SpecError> {
-        if !name.built_in() {
-            return Err(SpecError::NotBuiltIn { name });
-        }
         let Some(level) = level else { return Ok(Self { name, level: name.default_level() }) };
         match name.levels() {
             None => Err(SpecError::NoLevels { name, level: level.to_string() }),
@@ -182,7 +170,9 @@ impl CodecSpec {
             CodecName::Lz4Hc => Box::new(Lz4Hc::new(positive)),
             CodecName::Zstd => Box::new(Zstd::new(level)),
             CodecName::Deflate => Box::new(Deflate::new(positive)),
-            CodecName::Lzo | CodecName::LzoRle | CodecName::P842 => unreachable!("`new` refuses what is not built in"),
+            CodecName::Lzo => Box::new(Lzo::new(false)),
+            CodecName::LzoRle => Box::new(Lzo::new(true)),
+            CodecName::P842 => Box::new(P842::new()),
         }
     }
 }

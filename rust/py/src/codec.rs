@@ -1,0 +1,39 @@
+//! One block at a time, for tests against other libraries.
+
+use crate::error::CodecError;
+use kcompressd_core::codec::{CodecName, CodecSpec, SpecError};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+pub fn parse(text: &str) -> PyResult<CodecSpec> {
+    text.parse().map_err(|error: SpecError| CodecError::new_err(error.to_string()))
+}
+
+/// The compressors' names.
+#[pyfunction]
+pub fn codecs() -> Vec<&'static str> {
+    CodecName::ALL.iter().map(|name| name.as_str()).collect()
+}
+
+/// The canonical form of a compressor such as "zstd:3".
+#[pyfunction]
+pub fn check_codec(text: &str) -> PyResult<String> {
+    parse(text).map(|spec| spec.to_string())
+}
+
+/// Compresses one page; None when the result is longer than two pages.
+#[pyfunction]
+pub fn compress<'py>(py: Python<'py>, codec: &str, page: &[u8]) -> PyResult<Option<Bound<'py, PyBytes>>> {
+    let mut block = vec![0; 2 * page.len().max(64)];
+    let len = parse(codec)?.open().compress(page, &mut block);
+    Ok(len.map(|len| PyBytes::new(py, &block[..len])))
+}
+
+/// Decompresses one block to exactly `page_size` bytes.
+#[pyfunction]
+pub fn decompress<'py>(py: Python<'py>, codec: &str, block: &[u8], page_size: usize) -> PyResult<Bound<'py, PyBytes>> {
+    let mut page = vec![0; page_size];
+    let decoded = parse(codec)?.open().decompress(block, &mut page);
+    decoded.map_err(|error| CodecError::new_err(error.to_string()))?;
+    Ok(PyBytes::new(py, &page))
+}

@@ -1,0 +1,155 @@
+//! Configurations and tables from dictionaries; every error names its key.
+
+use crate::codec;
+use crate::design::{from_dict, store_kind};
+use crate::error::{DesignError, TableError};
+use kcompressd_core::driver::live::{FaultOrder, LiveConfig, Plant};
+use kcompressd_core::lifecycle::{Row, Table, actor};
+use kcompressd_core::memcg::Memcgs;
+use kcompressd_core::swap::IoFaults;
+use kcompressd_core::system::Config;
+use kcompressd_core::units::PAGE_SIZES;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use std::path::PathBuf;
+
+/// The value of `key`, or `default` where it is missing or None.
+pub fn get<'py, T>(dict: &Bound<'py, PyDict>, key: &str, default: T) -> PyResult<T>
+where
+    T: for<'a> FromPyObject<'a, 'py>,
+{
+    match dict.get_item(key)? {
+        None => Ok(default),
+        Some(value) if value.is_none() => Ok(default),
+        Some(value) => {
+            let text = value.repr()?.to_string();
+            value.extract().map_err(|_| PyValueError::new_err(format!("{key}: {text} is not a value it can take")))
+        }
+    }
+}
+
+pub struct RunConfig {
+    pub system: Config,
+    pub live: LiveConfig,
+    pub memcgs: Memcgs,
+    pub memcg_of: Vec<u16>,
+    pub swap_file: Option<PathBuf>,
+    pub faults: IoFaults,
+}
+
+pub fn run_config(config: &Bound<'_, PyDict>, pages: usize) -> PyResult<RunConfig> {
+    let store = store_kind(&get(config, "store", "zswap".to_owned())?)?;
+    let design = config.get_item("design")?.ok_or_else(|| PyValueError::new_err("design: missing"))?;
+    let design = from_dict(design.cast::<PyDict>()?)?;
+    let kernel = get(config, "kernel", (6, 12))?;
+    design.validate(store, kernel).map_err(|error| DesignError::new_err(error.to_string()))?;
+    let page_size = page_size(config)?;
+    let slots = u32::try_from(pages).map_err(|_| PyValueError::new_err(format!("{pages} pages are too many")))?;
+    let system = Config {
+        design,
+        store,
+        kernel,
+        codec: codec::parse(&get(config, "compressor", "lz4".to_owned())?)?,
+        page_size,
+        chain_size: get(config, "chain_size", 8)?,
+        pool_limit_pages: get(config, "pool_limit_pages", None)?,
+        accept_threshold_percent: get(config, "accept_threshold_percent", 90)?,
+        nodes: get(config, "kswapd", 1)?,
+        slots,
+    };
+    let (memcgs, memcg_of) = memcgs(config, pages)?;
+    let (faults, plant) = (faults(config)?, plant(config)?);
+    let live = live(config, faults != IoFaults::default(), plant)?;
+    Ok(RunConfig { system, live, memcgs, memcg_of, swap_file: get(config, "swap_file", None)?, faults })
+}
+
+pub fn page_size(config: &Bound<'_, PyDict>) -> PyResult<usize> {
+    let page_size = get(config, "page_size", 4096)?;
+    match PAGE_SIZES.contains(&page_size) {
+        true => Ok(page_size),
+        false => Err(PyValueError::new_err(format!("page_size: {page_size} is none of {PAGE_SIZES:?}"))),
+    }
+}
+
+fn live(config: &Bound<'_, PyDict>, go_on: bool, plant: Option<Plant>) -> PyResult<LiveConfig> {
+    let fault: String = get(config, "fault", "in-order".to_owned())?;
+    let fault = match fault.as_str() {
+        "none" => FaultOrder::None,
+        "in-order" => FaultOrder::InOrder,
+        "shuffled" => FaultOrder::Shuffled,
+        other => return Err(PyValueError::new_err(format!("fault: {other:?} is none of none, in-order, shuffled"))),
+    };
+    Ok(LiveConfig {
+        pin: get(config, "pin", false)?,
+        trace: get(config, "trace", false)?,
+        fault,
+        seed: get(config, "seed", 0)?,
+        verify: get(config, "verify", true)?,
+        warm: get(config, "warm", false)?,
+        app_threads: get(config, "app_threads", 1)?,
+        go_on,
+        turns: get(config, "turns", false)?,
+        plant,
+    })
+}
+
+fn memcgs(config: &Bound<'_, PyDict>, pages: usize) -> PyResult<(Memcgs, Vec<u16>)> {
+    let mut memcgs = Memcgs::default();
+    for (number, group) in get(config, "memcgs", Vec::<Bound<'_, PyDict>>::new())?.iter().enumerate() {
+        let name: String = get(group, "name", format!("group{number}"))?;
+        let parent = get(group, "parent", "/".to_owned())?;
+        let index = memcgs.iter().position(|g| g.name() == parent);
+        let index =
+            index.ok_or_else(|| PyValueError::new_err(format!("memcg {name:?}: no parent {parent:?} before it")))?;
+        let id = if name == "/" {
+            0
+        } else {
+            memcgs.add(&name, index as u16).map_err(|error| PyValueError::new_err(error.to_string()))?
+        };
+        let group_ = memcgs.get(id).expect("just added");
+        group_.set_zswap_max(get(group, "zswap_max", None)?.unwrap_or(kcompressd_core::memcg::MAX));
+        group_.set_writeback(get(group, "writeback", true)?);
+    }
+    let memcg_of: Vec<u16> = get(config, "memcg_of", Vec::new())?;
+    let groups = memcgs.iter().count();
+    if !memcg_of.is_empty() && memcg_of.len() != pages {
+        return Err(PyValueError::new_err(format!("memcg_of: {} entries for {pages} pages", memcg_of.len())));
+    }
+    if let Some(id) = memcg_of.iter().find(|&&id| usize::from(id) >= groups) {
+        return Err(PyValueError::new_err(format!("memcg_of: group {id} of {groups}")));
+    }
+    Ok((memcgs, memcg_of))
+}
+
+fn faults(config: &Bound<'_, PyDict>) -> PyResult<IoFaults> {
+    let Some(faults) = get::<Option<Bound<'_, PyDict>>>(config, "io_faults", None)? else {
+        return Ok(IoFaults::default());
+    };
+    Ok(IoFaults { writes: get(&faults, "writes", Vec::new())?, reads: get(&faults, "reads", Vec::new())? })
+}
+
+fn plant(config: &Bound<'_, PyDict>) -> PyResult<Option<Plant>> {
+    let Some(plant) = get::<Option<Bound<'_, PyDict>>>(config, "plant", None)? else { return Ok(None) };
+    if let Some(after_pages) = get(&plant, "close_queues_after", None)? {
+        return Ok(Some(Plant::CloseQueues { after_pages }));
+    }
+    let name: String = get(&plant, "panic_in", "kcompressd0".to_owned())?;
+    let kinds = [("kcompressd", actor::KCOMPRESSD), ("kswapd", actor::KSWAPD), ("app", actor::APP)];
+    let found = kinds.iter().find_map(|(prefix, kind)| Some(kind + name.strip_prefix(prefix)?.parse::<u16>().ok()?));
+    let actor = found.ok_or_else(|| PyValueError::new_err(format!("plant: no actor is named {name:?}")))?;
+    Ok(Some(Plant::Panic { actor, after_pages: get(&plant, "after_pages", 0)? }))
+}
+
+/// A compiled lifecycle (`kcompressd.table.Table.as_dict()`).
+pub fn table(dict: &Bound<'_, PyDict>) -> PyResult<Table> {
+    let names = |key: &str| get(dict, key, Vec::<String>::new());
+    let error = |error: kcompressd_core::lifecycle::TableError| TableError::new_err(error.to_string());
+    Table::check_names(&names("states")?, &names("events")?).map_err(error)?;
+    let rows: Vec<[u8; 5]> = get(dict, "rows", Vec::new())?;
+    let row =
+        |[event, from, require_mask, require_value, to]: [u8; 5]| Row { event, from, require_mask, require_value, to };
+    let flags: Vec<Vec<[u16; 2]>> = get(dict, "flags", Vec::new())?;
+    let pairs = |state: Vec<[u16; 2]>| state.into_iter().map(|[mask, value]| (mask, value)).collect();
+    Table::new(rows.into_iter().map(row).collect(), flags.into_iter().map(pairs).collect()).map_err(error)
+}

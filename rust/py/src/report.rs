@@ -1,0 +1,113 @@
+//! A live report as a dictionary.
+
+use kcompressd_core::driver::live::{Report, ThreadReport};
+use kcompressd_core::lifecycle::{Event, State, actor};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+pub fn to_dict<'py>(
+    py: Python<'py>,
+    report: &Report,
+    pages: usize,
+    page_size: usize,
+    notes: &[&'static str],
+) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("complete", report.error.is_none())?;
+    dict.set_item("error", error(py, report)?)?;
+    let errors: Vec<&String> = report.threads.iter().flat_map(|thread| &thread.errors).collect();
+    dict.set_item("errors", errors)?;
+    dict.set_item("pages", pages)?;
+    dict.set_item("page_size", page_size)?;
+    dict.set_item("census", census(py, report)?)?;
+    dict.set_item("vmstat", map(py, report.vmstat.iter())?)?;
+    dict.set_item("zswap", optional(py, &report.zswap)?)?;
+    dict.set_item("zram", zram(py, report)?)?;
+    dict.set_item("threads", threads(py, report)?)?;
+    dict.set_item("timing", timing(py, report, pages * page_size)?)?;
+    dict.set_item("lifecycle", lifecycle(py, report)?)?;
+    dict.set_item("series", series(py, report)?)?;
+    dict.set_item("mismatched", &report.mismatched)?;
+    dict.set_item("pool_pages", report.pool_pages)?;
+    dict.set_item("pool_pages_at_exit", report.pool_pages_at_exit)?;
+    dict.set_item("notes", notes)?;
+    Ok(dict)
+}
+
+fn map<'py>(py: Python<'py>, entries: impl IntoIterator<Item = (&'static str, u64)>) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    entries.into_iter().try_for_each(|(name, value)| dict.set_item(name, value))?;
+    Ok(dict)
+}
+
+fn optional<'py>(py: Python<'py>, entries: &[(&'static str, u64)]) -> PyResult<Option<Bound<'py, PyDict>>> {
+    (!entries.is_empty()).then(|| map(py, entries.iter().copied())).transpose()
+}
+
+fn error<'py>(py: Python<'py>, report: &Report) -> PyResult<Option<Bound<'py, PyDict>>> {
+    let Some(error) = &report.error else { return Ok(None) };
+    let dict = PyDict::new(py);
+    dict.set_item("kind", error.kind)?;
+    dict.set_item("message", &error.message)?;
+    dict.set_item("actor", &error.actor)?;
+    Ok(Some(dict))
+}
+
+fn census<'py>(py: Python<'py>, report: &Report) -> PyResult<Bound<'py, PyDict>> {
+    let phase = |census: &[u32]| map(py, State::ALL.iter().zip(census).map(|(state, &n)| (state.name(), u64::from(n))));
+    let dict = PyDict::new(py);
+    dict.set_item("reclaim", phase(&report.census_reclaim)?)?;
+    dict.set_item("fault", phase(&report.census_fault)?)?;
+    Ok(dict)
+}
+
+fn zram<'py>(py: Python<'py>, report: &Report) -> PyResult<Option<Bound<'py, PyDict>>> {
+    let Some(mm_stat) = optional(py, &report.mm_stat)? else { return Ok(None) };
+    let dict = PyDict::new(py);
+    dict.set_item("mm_stat", mm_stat)?;
+    dict.set_item("io_stat", map(py, report.io_stat.iter().copied())?)?;
+    Ok(Some(dict))
+}
+
+fn threads<'py>(py: Python<'py>, report: &Report) -> PyResult<Vec<Bound<'py, PyDict>>> {
+    let thread = |thread: &ThreadReport| {
+        let dict = PyDict::new(py);
+        dict.set_item("actor", thread.name())?;
+        dict.set_item("phase", if thread.actor & 0xff00 == actor::APP { "fault" } else { "reclaim" })?;
+        dict.set_item("cpu_ns", thread.cpu_ns)?;
+        dict.set_item("pages_done", thread.pages_done)?;
+        Ok(dict)
+    };
+    report.threads.iter().map(thread).collect()
+}
+
+fn timing<'py>(py: Python<'py>, report: &Report, bytes: usize) -> PyResult<Bound<'py, PyDict>> {
+    let timing = &report.timing;
+    let rate = |ns: u64| if ns == 0 { 0.0 } else { bytes as f64 * 1e9 / ns as f64 };
+    let dict = PyDict::new(py);
+    dict.set_item("bytes_per_s", rate(timing.reclaim_ns))?;
+    dict.set_item("fault_bytes_per_s", rate(timing.fault_ns))?;
+    dict.set_item("reclaim_ns", timing.reclaim_ns)?;
+    dict.set_item("fault_ns", timing.fault_ns)?;
+    dict.set_item("reclaim_page_ns", map(py, timing.reclaim_page_ns.summary())?)?;
+    dict.set_item("fault_page_ns", map(py, timing.fault_page_ns.summary())?)?;
+    Ok(dict)
+}
+
+fn lifecycle<'py>(py: Python<'py>, report: &Report) -> PyResult<Bound<'py, PyDict>> {
+    let violations = report.error.as_ref().is_some_and(|error| error.kind == "violation");
+    let dict = PyDict::new(py);
+    dict.set_item("events", report.by_event.iter().sum::<u64>())?;
+    dict.set_item("violations", u64::from(violations))?;
+    dict.set_item("by_event", map(py, Event::ALL.iter().map(|event| event.name()).zip(report.by_event))?)?;
+    Ok(dict)
+}
+
+fn series<'py>(py: Python<'py>, report: &Report) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("t_ns", &report.series.t_ns)?;
+    dict.set_item("queue_len", &report.series.queue_len)?;
+    dict.set_item("pool_pages", &report.series.pool_pages)?;
+    dict.set_item("in_flight", &report.series.in_flight)?;
+    Ok(dict)
+}

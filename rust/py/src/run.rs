@@ -1,0 +1,218 @@
+//! One live run: made, started, waited for, read.
+
+use crate::config::{self, RunConfig};
+use crate::error::DeviceError;
+use crate::report::to_dict;
+use kcompressd_core::driver::live::{Live, LiveConfig, Report};
+use kcompressd_core::frames::Frames;
+use kcompressd_core::swap::{Backing, Device, DeviceError as CoreDeviceError};
+use kcompressd_core::system::{Contents, System};
+use kcompressd_core::trace::Record;
+use pyo3::buffer::PyBuffer;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+enum State {
+    Made(Box<(System, LiveConfig, Vec<u8>)>),
+    Running(Live),
+    Ended(Box<(Report, Vec<Record>)>),
+    Spent,
+}
+
+/// A run over pages: `start`, `wait` until it has ended, then `result` and `trace`.
+#[pyclass(frozen, module = "kcompressd._core")]
+pub struct Run {
+    state: Mutex<State>,
+    pages: usize,
+    page_size: usize,
+    notes: Vec<&'static str>,
+    direct: Option<bool>,
+}
+
+const POLL: Duration = Duration::from_millis(5);
+
+#[pymethods]
+impl Run {
+    #[new]
+    fn new(pages: PyBuffer<u8>, config: &Bound<'_, PyDict>, table: &Bound<'_, PyDict>) -> PyResult<Self> {
+        let py = config.py();
+        let contents = pages.to_vec(py)?;
+        let page_size = config::page_size(config)?;
+        if contents.is_empty() || !contents.len().is_multiple_of(page_size) {
+            let len = contents.len();
+            return Err(PyValueError::new_err(format!(
+                "{len} bytes are not one or more whole pages of {page_size} bytes"
+            )));
+        }
+        let pages = contents.len() / page_size;
+        let run = config::run_config(config, pages)?;
+        let table = config::table(table)?;
+        let notes = run.system.design.notes(run.system.store);
+        let (backing, direct) = backing(&run)?;
+        let live = run.live.clone();
+        let system = py.detach(|| system(run, table, backing, &contents))?;
+        let state = Mutex::new(State::Made(Box::new((system, live, contents))));
+        Ok(Self { state, pages, page_size, notes, direct })
+    }
+
+    /// Starts the threads and returns.
+    fn start(&self) -> PyResult<()> {
+        let mut state = self.lock();
+        match std::mem::replace(&mut *state, State::Spent) {
+            State::Made(made) => {
+                let (system, live, contents) = *made;
+                let started = Live::start(system, live, contents);
+                *state = State::Running(started.map_err(|error| PyRuntimeError::new_err(error.message))?);
+                Ok(())
+            }
+            other => {
+                *state = other;
+                Err(PyRuntimeError::new_err("a run is started once"))
+            }
+        }
+    }
+
+    /// Waits up to `seconds`; True when the run has ended.
+    fn wait(&self, py: Python<'_>, seconds: f64) -> bool {
+        let until = Instant::now() + Duration::try_from_secs_f64(seconds.clamp(0.0, 3600.0)).unwrap_or_default();
+        py.detach(|| {
+            loop {
+                match &*self.lock() {
+                    State::Running(live) if live.has_ended() => return true,
+                    State::Running(live) => drop(live.sample()),
+                    _ => return true,
+                }
+                if Instant::now() >= until {
+                    return false;
+                }
+                std::thread::sleep(POLL.min(until.saturating_duration_since(Instant::now())));
+            }
+        })
+    }
+
+    /// How far it is.
+    fn progress<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let dict = PyDict::new(py);
+        let progress = match &*self.lock() {
+            State::Running(live) => live.sample(),
+            _ => kcompressd_core::driver::live::Progress { phase: "ended", ..Default::default() },
+        };
+        dict.set_item("phase", progress.phase)?;
+        dict.set_item("pages_done", progress.pages_done)?;
+        dict.set_item("pages", self.pages)?;
+        dict.set_item("queue_len", progress.queue_len)?;
+        dict.set_item("pool_pages", progress.pool_pages)?;
+        dict.set_item("in_flight", progress.in_flight)?;
+        Ok(dict)
+    }
+
+    /// Ends the run early; its partial result is kept.
+    fn cancel(&self) {
+        if let State::Running(live) = &*self.lock() {
+            live.cancel();
+        }
+    }
+
+    /// Sets memory.zswap.writeback of a group while the run goes on.
+    fn set_writeback(&self, memcg: u16, enabled: bool) -> PyResult<()> {
+        self.with_system(|sys| match sys.memcgs.get(memcg) {
+            Some(group) => {
+                group.set_writeback(enabled);
+                Ok(())
+            }
+            None => Err(PyValueError::new_err(format!("no memcg {memcg}"))),
+        })
+    }
+
+    /// Sets the depth of a queue while the run goes on.
+    fn set_depth(&self, queue: usize, depth: usize) -> PyResult<()> {
+        self.with_system(|sys| {
+            let found = sys.queues.get(queue).ok_or_else(|| PyValueError::new_err(format!("no queue {queue}")))?;
+            found.set_depth(depth).map(drop).map_err(|error| PyValueError::new_err(error.to_string()))
+        })
+    }
+
+    /// The result, when the run has ended (waits for that).
+    fn result<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        self.end(py)?;
+        match &*self.lock() {
+            State::Ended(ended) => {
+                let dict = to_dict(py, &ended.0, self.pages, self.page_size, &self.notes)?;
+                let device = PyDict::new(py);
+                device.set_item("kind", if self.direct.is_some() { "file" } else { "none" })?;
+                device.set_item("direct", self.direct.unwrap_or(false))?;
+                dict.set_item("device", device)?;
+                Ok(dict)
+            }
+            _ => Err(PyRuntimeError::new_err("the run was not started")),
+        }
+    }
+
+    /// The trace: records of 32 bytes in one order; empty when tracing was off.
+    fn trace<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        self.end(py)?;
+        match &*self.lock() {
+            State::Ended(ended) => Ok(PyBytes::new(py, kcompressd_core::trace::as_bytes(&ended.1))),
+            _ => Err(PyRuntimeError::new_err("the run was not started")),
+        }
+    }
+}
+
+impl Run {
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn with_system<R>(&self, f: impl FnOnce(&System) -> PyResult<R>) -> PyResult<R> {
+        match &*self.lock() {
+            State::Made(made) => f(&made.0),
+            State::Running(live) => f(live.system()),
+            _ => Err(PyRuntimeError::new_err("the run has ended")),
+        }
+    }
+
+    fn end(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| {
+            let mut state = self.lock();
+            match std::mem::replace(&mut *state, State::Spent) {
+                State::Running(live) => {
+                    let mut report = live.finish();
+                    let records = report.take_trace(self.pages);
+                    *state = State::Ended(Box::new((report, records)));
+                }
+                other => *state = other,
+            }
+        });
+        Ok(())
+    }
+}
+
+fn backing(run: &RunConfig) -> PyResult<(Backing, Option<bool>)> {
+    let Some(path) = &run.swap_file else { return Ok((Backing::Modelled, None)) };
+    let made = Backing::create(path, run.system.slots, run.system.page_size);
+    let backing = made.map_err(|error| match error {
+        CoreDeviceError::Create { .. } | CoreDeviceError::NoSpace { .. } | CoreDeviceError::Io { .. } => {
+            DeviceError::new_err(error.to_string())
+        }
+    })?;
+    let direct = backing.is_direct();
+    Ok((backing, Some(direct)))
+}
+
+fn system(
+    run: RunConfig,
+    table: kcompressd_core::lifecycle::Table,
+    backing: Backing,
+    contents: &[u8],
+) -> PyResult<System> {
+    let page_size = run.system.page_size;
+    let frames = Frames::from_bytes(contents, page_size)?;
+    let device = Device::new(backing, page_size, run.faults);
+    let memcg_of = run.memcg_of;
+    let memcg = |page: u32| memcg_of.get(page as usize).copied().unwrap_or(0);
+    let built = System::new(run.system, table, run.memcgs, memcg, device, Contents::Frames(frames));
+    built.map_err(|error| PyValueError::new_err(error.to_string()))
+}
