@@ -145,6 +145,17 @@ fn short_sources_and_small_outputs() {
 }
 
 #[test]
+fn the_worst_case_is_within_the_bound() {
+    // Four literals and the shortest zero run, nine bytes for eight, while no literals repeat, the last one included.
+    let page: Vec<u8> =
+        (1..=255).flat_map(|i: u8| [[i ^ 0x5a | 1, i.wrapping_mul(181), !i | 1, i], [0; 4]]).flatten().collect();
+    let block = encode(true, &page);
+    assert!(block.len() > page.len() * 11 / 10, "{}", block.len());
+    assert!(block.len() + 16 <= Lzo::bound(page.len()));
+    assert!(decode(&block, page.len()).as_ref() == Ok(&page));
+}
+
+#[test]
 fn copies_that_read_like_zero_runs_are_shortened() {
     // Over distance 0x80bf, a copy whose extension byte is 0xfc to 0xff and that three literals follow.
     for length in 258..270 {

@@ -17,7 +17,7 @@
 //! 2048. After the end comes the output's CRC, then zeros up to a multiple of eight bytes.
 //!
 //! Sources: the description of the format at the head of Linux's lib/842/842.h; the encoder's preferences are
-//! confirmed against the page sizes that a real kernel's zram reported (`rust/core/tests/p842_oracle.rs`).
+//! confirmed against the page sizes that a real kernel's zram reported (`rust/core/tests/lzo_p842_oracle.rs`).
 
 mod decode;
 mod encode;
