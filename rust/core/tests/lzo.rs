@@ -145,6 +145,44 @@ fn short_sources_and_small_outputs() {
 }
 
 #[test]
+fn the_first_probe_is_at_byte_5() {
+    // A probe at byte 4 would see the first four bytes again; the next that does is at byte 8. The match is counted in
+    // steps of eight up to byte 44, where the tail begins: 36 bytes, three more than M3 holds, from 8 back.
+    let page = b"ABCD".repeat(16);
+    assert_eq!(encode(false, &page), stream(&[&[5], b"ABCDABCD", &[32, 3, 7 << 2, 0], &[0, 2], &page[..20]]));
+}
+
+#[test]
+fn probes_are_two_apart_after_32_literals() {
+    // Bytes 10 to 25 repeat at byte 41, which no probe meets: the match is found at 42, 15 bytes from 31 back.
+    let page = [&text(41)[..], &text(26)[10..], &text(140)[100..]].concat();
+    let match_at_42 = [&[0, 42 - 18], &page[..42], &[32 + 13, 30 << 2, 0]].concat();
+    assert_eq!(encode(false, &page), stream(&[&match_at_42, &[0, 40 - 18], &page[57..]]));
+}
+
+#[test]
+fn zero_runs_end_where_probes_do_but_have_four_bytes() {
+    let page = [&[1, 2, 3, 4, 5][..], &[0; 100]].concat();
+    let run = [0x18 | 76 & 7, 0xfc, 0xff, 76 >> 3];
+    assert_eq!(encode(true, &page), stream(&[&[17, 1, 2], &page[..5], &run, &[0, 2], &[0; 20]]));
+    // Two bytes before the tail.
+    let page = [&[1, 2, 3, 4, 5, 6, 7, 8][..], &[0; 22]].concat();
+    let run = [0x18, 0xfc, 0xff, 0];
+    assert_eq!(encode(true, &page), stream(&[&[17, 1, 5], &page[..8], &run, &[15], &[0; 18]]));
+}
+
+#[test]
+fn the_worst_case_is_within_the_bound() {
+    // Four literals and the shortest zero run, nine bytes for eight, while no literals repeat, the last one included.
+    let page: Vec<u8> =
+        (1..=255).flat_map(|i: u8| [[i ^ 0x5a | 1, i.wrapping_mul(181), !i | 1, i], [0; 4]]).flatten().collect();
+    let block = encode(true, &page);
+    assert!(block.len() > page.len() * 11 / 10, "{}", block.len());
+    assert!(block.len() + 16 <= Lzo::bound(page.len()));
+    assert!(decode(&block, page.len()).as_ref() == Ok(&page));
+}
+
+#[test]
 fn copies_that_read_like_zero_runs_are_shortened() {
     // Over distance 0x80bf, a copy whose extension byte is 0xfc to 0xff and that three literals follow.
     for length in 258..270 {

@@ -95,6 +95,18 @@ fn an_index_points_into_a_ring() {
 }
 
 #[test]
+fn the_encoder_uses_a_ring_to_its_oldest_entry() {
+    // Blocks without a two-byte value in common; the first one again after 256 blocks, and after 257.
+    let block = |i: u16| (0..4).flat_map(|k| (4 * i + k).wrapping_mul(40503).to_be_bytes()).collect::<Vec<u8>>();
+    for (blocks, last) in [(256, [(0x19, 5), (0, 8), (0, 0)]), (257, data(&block(0)))] {
+        let page: Vec<u8> = (0..blocks).chain([0]).flat_map(block).collect();
+        let fields: Vec<Field> = (0..blocks).flat_map(|i| data(&block(i))).chain(last).collect();
+        assert!(encode(&page) == stream(&fields, &page), "{blocks} blocks");
+        assert!(decode(&encode(&page), page.len()).as_ref() == Ok(&page));
+    }
+}
+
+#[test]
 fn damaged_streams_are_refused_by_name() {
     let malformed = |at| Err(DecodeError::Malformed { codec: "842", at });
     let length = |got, want| Err(DecodeError::Length { codec: "842", got, want });

@@ -5,16 +5,14 @@ use super::{
 };
 use crate::codec::DecodeError;
 
-/// What the last instruction left behind: how many literals it copied, which decides what bytes 0 to 15 mean.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// No literals: a byte below 16 is a literal run.
-    None,
-    /// 1 to 3 literals: a byte below 16 is a 2-byte copy.
-    Few,
-    /// 4 or more literals: a byte below 16 is a 3-byte copy.
-    Many,
-}
+/// Bytes of a wide copy.
+const WIDE: usize = 16;
+
+/// The literals that the last instruction copied, 4 standing for more too: it decides what a byte below 16 means.
+type State = usize;
+
+/// The state after 4 or more literals.
+const MANY: State = 4;
 
 /// Whether the stream goes on.
 #[must_use]
@@ -59,9 +57,9 @@ impl Decoder<'_> {
                 self.at += 1;
                 let count = usize::from(first - VERSION_MARK);
                 self.literals(count)?;
-                Ok(if count < 4 { State::Few } else { State::Many })
+                Ok(count.min(MANY))
             }
-            _ => Ok(State::None),
+            _ => Ok(0),
         }
     }
 
@@ -70,9 +68,9 @@ impl Decoder<'_> {
         let op = usize::from(self.byte()?);
         match op {
             0..16 => match state {
-                State::None => self.long_literals(op),
-                State::Few => self.near_copy(op, 2, 1),
-                State::Many => self.near_copy(op, 3, 2049),
+                0 => self.long_literals(op),
+                1..MANY => self.near_copy(op, 2, 1),
+                _ => self.near_copy(op, 3, 2049),
             },
             16..32 => self.far_copy(op),
             32..64 => self.mid_copy(op),
@@ -84,7 +82,7 @@ impl Decoder<'_> {
     fn long_literals(&mut self, op: usize) -> Result<Flow, DecodeError> {
         let count = 3 + if op == 0 { self.extended(15)? } else { op };
         self.literals(count)?;
-        Ok(Flow::Next(State::Many))
+        Ok(Flow::Next(MANY))
     }
 
     /// M1: what a byte below 16 means after literals.
@@ -146,9 +144,6 @@ impl Decoder<'_> {
     #[inline(always)]
     fn short_literals(&mut self, bits: usize) -> Result<Flow, DecodeError> {
         let count = bits & 3;
-        if count == 0 {
-            return Ok(Flow::Next(State::None));
-        }
         match (self.src.get(self.at..self.at + 4), self.dst.get_mut(self.len..self.len + 4)) {
             // Four bytes in one move, of which `count` are kept: what follows overwrites the rest.
             (Some(from), Some(to)) => {
@@ -158,7 +153,7 @@ impl Decoder<'_> {
             }
             _ => self.literals(count)?,
         }
-        Ok(Flow::Next(State::Few))
+        Ok(Flow::Next(count))
     }
 
     #[inline(always)]
@@ -175,22 +170,42 @@ impl Decoder<'_> {
     #[inline(always)]
     fn copy(&mut self, distance: usize, count: usize) -> Result<(), DecodeError> {
         let end = self.room(count)?;
-        let mut from = self.len.checked_sub(distance).ok_or_else(|| malformed(self.at))?;
-        if distance >= 8 && end + 8 <= self.dst.len() {
-            // Eight bytes at a time, up to seven beyond the end: what follows overwrites them.
-            while self.len < end {
-                self.dst.copy_within(from..from + 8, self.len);
-                from += 8;
-                self.len += 8;
-            }
+        if distance > self.len {
+            return Err(malformed(self.at));
+        }
+        if end + WIDE > self.dst.len() {
+            self.copy_bytes(distance, end);
+        } else if distance >= 8 {
+            self.copy_wide::<8>(distance, end);
         } else {
-            for to in self.len..end {
-                self.dst[to] = self.dst[from];
-                from += 1;
-            }
+            self.copy_near(distance, end);
         }
         self.len = end;
         Ok(())
+    }
+
+    /// Copies up to `end` in steps of `STEP`, the last of which may go beyond: what follows overwrites that.
+    #[inline(always)]
+    fn copy_wide<const STEP: usize>(&mut self, distance: usize, end: usize) {
+        while self.len < end {
+            let from = self.len - distance;
+            self.dst.copy_within(from..from + STEP, self.len);
+            self.len += STEP;
+        }
+    }
+
+    /// Copies from less than [`WIDE`] back: what repeats after 3 bytes repeats after 9, so a step of eight is enough.
+    fn copy_near(&mut self, distance: usize, end: usize) {
+        let far = distance * 8usize.div_ceil(distance);
+        self.copy_bytes(distance, self.len + far - distance);
+        self.copy_wide::<8>(far, end);
+    }
+
+    fn copy_bytes(&mut self, distance: usize, end: usize) {
+        for to in self.len..end {
+            self.dst[to] = self.dst[to - distance];
+        }
+        self.len = end;
     }
 
     /// Where the output ends after `count` more bytes.

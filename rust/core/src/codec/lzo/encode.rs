@@ -24,6 +24,8 @@ const TAIL_BYTES: usize = 20;
 const FIRST_LITERALS: usize = 4;
 /// Longest run of literals in the stream's first byte.
 const FIRST_BYTE_LITERALS: usize = 238;
+/// The distance from the last match after which the step between probes grows by one, and again.
+const STRIDE: usize = 32;
 /// Literals are copied this many bytes at a time.
 const WIDE: usize = 16;
 
@@ -65,64 +67,120 @@ pub(super) fn encode(src: &[u8], dst: &mut [u8], dict: &mut Dict, rle: bool) -> 
 }
 
 /// Encodes `src[start..]` after `pending` literals that precede it; returns the literals left pending at its end.
+#[inline(never)] // Each form on its own leaves the probe loop enough registers.
 fn encode_chunk<const RLE: bool>(src: &[u8], start: usize, pending: usize, out: &mut Out, dict: &mut Dict) -> usize {
     dict.fill(0);
-    let probe_end = src.len() - TAIL_BYTES;
+    let chunk = &src[start..];
     let mut literals_at = start - pending;
-    let mut matched_at = start;
-    let mut at = start + FIRST_LITERALS.saturating_sub(pending) + 1;
-    while at < probe_end {
-        let word = word_at(src, at);
-        if RLE && word == 0 {
-            let run = zero_run(&src[at..probe_end.min(at + MAX_ZERO_RUN).max(at + MIN_ZERO_RUN)]);
-            out.literals_wide(src, literals_at, at);
-            out.zero_run(run);
-            at += run;
-        } else {
-            let slot = &mut dict[(word.wrapping_mul(0x1824_429d) >> (32 - DICT_BITS)) as usize];
-            let candidate = start + usize::from(*slot);
-            *slot = (at - start) as u16;
-            if word_at(src, candidate) != word {
-                at += 1 + (at - matched_at) / 32;
-                continue;
+    let mut matched_at = 0;
+    let mut probe_at = FIRST_LITERALS.saturating_sub(pending) + 1;
+    while let Some((at, found)) = search::<RLE>(chunk, dict, matched_at, probe_at) {
+        out.literals_wide(src, literals_at, start + at);
+        let length = match found {
+            Found::Zeros => out.zero_run(zero_run(chunk, at)),
+            Found::Match(candidate) => {
+                let distance = at - candidate;
+                let length = match_length(chunk, at, candidate);
+                out.copy(distance, if RLE { unambiguous(length, distance) } else { length })
             }
-            let length = match_length(src, at, candidate, probe_end);
-            let length = if RLE { unambiguous(length, at - candidate) } else { length };
-            out.literals_wide(src, literals_at, at);
-            out.copy(at - candidate, length);
-            at += length;
-        }
-        literals_at = at;
-        matched_at = at;
+        };
+        matched_at = at + length;
+        probe_at = matched_at;
+        literals_at = start + matched_at;
     }
     src.len() - literals_at
 }
 
-#[inline(always)]
-fn word_at(src: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes(src[at..at + 4].try_into().expect("four bytes"))
+/// What a probe met.
+enum Found {
+    /// Four zero bytes, where zero runs are instructions.
+    Zeros,
+    /// A candidate with the same four bytes.
+    Match(usize),
 }
 
+/// Probes from `at` on, in steps that grow with the distance from `matched_at`; `None` at the chunk's tail.
 #[inline(always)]
-fn double_at(src: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(src[at..at + 8].try_into().expect("eight bytes"))
+fn search<const RLE: bool>(chunk: &[u8], dict: &mut Dict, matched_at: usize, mut at: usize) -> Option<(usize, Found)> {
+    let probe_end = chunk.len() - TAIL_BYTES;
+    let (mut step, mut stride_end) = (1, matched_at + STRIDE);
+    while at < probe_end {
+        let end = stride_end.min(probe_end);
+        while at < end {
+            // SAFETY: `at < probe_end`, which is TAIL_BYTES before the end.
+            let word = unsafe { word_at(chunk, at) };
+            if RLE && word == 0 {
+                return Some((at, Found::Zeros));
+            }
+            let slot = &mut dict[(word.wrapping_mul(0x1824_429d) >> (32 - DICT_BITS)) as usize];
+            let candidate = usize::from(std::mem::replace(slot, at as u16));
+            // SAFETY: `candidate < at < probe_end`, which is TAIL_BYTES before the end.
+            if candidate < at && unsafe { word_at(chunk, candidate) } == word {
+                return Some((at, Found::Match(candidate)));
+            }
+            at += step;
+        }
+        step += 1;
+        stride_end += STRIDE;
+    }
+    None
 }
 
-/// Zero bytes at the start of `bytes`.
-fn zero_run(bytes: &[u8]) -> usize {
-    bytes.iter().position(|&b| b != 0).unwrap_or(bytes.len())
+/// The four bytes at `at`.
+///
+/// # Safety
+/// `chunk` has four bytes at `at`.
+#[inline(always)]
+unsafe fn word_at(chunk: &[u8], at: usize) -> u32 {
+    // SAFETY: in bounds by contract.
+    let bytes = unsafe { chunk.get_unchecked(at..at + 4) };
+    u32::from_le_bytes(bytes.try_into().expect("four bytes"))
+}
+
+/// The eight bytes at `at`.
+///
+/// # Safety
+/// `chunk` has eight bytes at `at`.
+#[inline(always)]
+unsafe fn double_at(chunk: &[u8], at: usize) -> u64 {
+    // SAFETY: in bounds by contract.
+    let bytes = unsafe { chunk.get_unchecked(at..at + 8) };
+    u64::from_le_bytes(bytes.try_into().expect("eight bytes"))
+}
+
+/// The zero bytes at `at`, whose first four are known: as far as probes go, and as one instruction can say.
+fn zero_run(chunk: &[u8], at: usize) -> usize {
+    let probe_end = chunk.len() - TAIL_BYTES;
+    assert!(at < probe_end, "a probe precedes the tail");
+    let end = probe_end.clamp(at + MIN_ZERO_RUN, at + MAX_ZERO_RUN);
+    let mut run = MIN_ZERO_RUN;
+    while at + run < end {
+        // SAFETY: `at + run < end`, which is below `probe_end + MIN_ZERO_RUN`, and TAIL_BYTES is more than both.
+        let word = unsafe { double_at(chunk, at + run) };
+        if word != 0 {
+            run += word.trailing_zeros() as usize / 8;
+            break;
+        }
+        run += 8;
+    }
+    run.min(end - at)
 }
 
 /// Equal bytes at `at` and `candidate`, whose first four are known to be equal.
 ///
-/// Counted eight at a time, and not looked at more closely once a step of eight ends at or beyond `probe_end`.
+/// Counted eight at a time, and not looked at more closely once a step of eight ends where no probe may be.
 #[inline(always)]
-fn match_length(src: &[u8], at: usize, candidate: usize, probe_end: usize) -> usize {
+fn match_length(chunk: &[u8], at: usize, candidate: usize) -> usize {
+    let probe_end = chunk.len() - TAIL_BYTES;
+    assert!(candidate < at && at < probe_end, "a candidate precedes its probe, a probe the tail");
     let mut length = 4;
     loop {
-        let differ = double_at(src, at + length) ^ double_at(src, candidate + length);
-        if differ != 0 {
-            return length + differ.trailing_zeros() as usize / 8;
+        // SAFETY: `at + length < probe_end + 4`, and TAIL_BYTES is more than 4 + 8.
+        let here = unsafe { double_at(chunk, at + length) };
+        // SAFETY: as above, and `candidate < at`.
+        let there = unsafe { double_at(chunk, candidate + length) };
+        if here != there {
+            return length + (here ^ there).trailing_zeros() as usize / 8;
         }
         length += 8;
         if at + length >= probe_end {
@@ -202,9 +260,9 @@ impl Out<'_> {
         self.at = end;
     }
 
-    /// A copy of `length` bytes from `distance` back, in the shortest form.
+    /// A copy of `length` bytes from `distance` back, in the shortest form; returns `length`.
     #[inline(always)]
-    fn copy(&mut self, distance: usize, length: usize) {
+    fn copy(&mut self, distance: usize, length: usize) -> usize {
         if length <= M2_MAX_LEN && distance <= M2_MAX_OFFSET {
             let d = distance - 1;
             self.put([((length - 1) << 5 | (d & 7) << 2) as u8, (d >> 3) as u8]);
@@ -215,6 +273,7 @@ impl Out<'_> {
             self.copy_far(16 | d >> 11 & 8, length, M4_MAX_LEN, d & 0x3fff);
         }
         self.count_at = self.at - 2;
+        length
     }
 
     /// M3 and M4: `op` with the length, then the 14 bits of `d`.
@@ -229,9 +288,11 @@ impl Out<'_> {
         self.put([(d << 2) as u8, (d >> 6) as u8]);
     }
 
-    fn zero_run(&mut self, run: usize) {
+    /// A run of `run` zero bytes; returns `run`.
+    fn zero_run(&mut self, run: usize) -> usize {
         let excess = run - MIN_ZERO_RUN;
         self.put([0x18 | (excess & 7) as u8, 0xfc, 0xff, (excess >> 3) as u8]);
         self.count_at = self.at - 3;
+        run
     }
 }

@@ -17,7 +17,7 @@
 //! version, so each [`Lzo`] decodes both.
 //!
 //! Sources: Documentation/staging/lzo.rst of Linux (the format); the order of the encoder's decisions is confirmed
-//! against the page sizes that a real kernel's zram reported (`rust/core/tests/lzo_oracle.rs`).
+//! against the page sizes that a real kernel's zram reported (`rust/core/tests/lzo_p842_oracle.rs`).
 
 mod decode;
 mod encode;
