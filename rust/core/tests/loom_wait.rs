@@ -87,23 +87,46 @@ fn wake_one_twice_reaches_two_sleepers() {
     });
 }
 
+/// Enrols, changes its mind, and passes on a wake-up that it got meanwhile.
+fn enrol_and_cancel(event: &Event) {
+    let ticket = event.cell.prepare();
+    if event.cell.cancel(ticket) {
+        event.cell.wake_one();
+    }
+}
+
 #[test]
 fn wake_one_taken_by_a_cancelled_ticket() {
     loom::model(|| {
         let event = Event::new();
         let canceller = thread::spawn({
             let event = Arc::clone(&event);
-            move || {
-                let ticket = event.cell.prepare();
-                if event.cell.cancel(ticket) {
-                    event.cell.wake_one();
-                }
-            }
+            move || enrol_and_cancel(&event)
         });
         let waiter = thread::spawn({
             let event = Arc::clone(&event);
             move || event.wait()
         });
+        event.happen();
+        event.cell.wake_one();
+        assert_eq!(waiter.join().unwrap(), Woken::Woken);
+        canceller.join().unwrap();
+    });
+}
+
+#[test]
+fn cancel_in_the_middle_of_the_line() {
+    loom::model(|| {
+        let event = Event::new();
+        let waiter = thread::spawn({
+            let event = Arc::clone(&event);
+            move || event.wait()
+        });
+        let canceller = thread::spawn({
+            let event = Arc::clone(&event);
+            move || enrol_and_cancel(&event)
+        });
+        enrol_and_cancel(&event);
         event.happen();
         event.cell.wake_one();
         assert_eq!(waiter.join().unwrap(), Woken::Woken);
