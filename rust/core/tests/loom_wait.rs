@@ -5,7 +5,7 @@
 #![cfg(kcompressd_loom)]
 
 use kcompressd_core::sync::{Arc, AtomicBool, Ordering, thread};
-use kcompressd_core::wait::{WaitCell, WaitKey, WaitTable, Woken};
+use kcompressd_core::wait::{Ticket, WaitCell, WaitKey, WaitTable, Woken};
 
 /// A condition and the cell to wait for it on; the condition orders nothing by itself.
 struct Event {
@@ -87,11 +87,12 @@ fn wake_one_twice_reaches_two_sleepers() {
     });
 }
 
-/// Enrols, changes its mind, and passes on a wake-up that it got meanwhile.
-fn enrol_and_cancel(event: &Event) {
-    let ticket = event.cell.prepare();
-    if event.cell.cancel(ticket) {
-        event.cell.wake_one();
+/// Takes tickets back, and passes on the wake-ups that they got meanwhile.
+fn cancel(event: &Event, tickets: impl IntoIterator<Item = Ticket>) {
+    for ticket in tickets {
+        if event.cell.cancel(ticket) {
+            event.cell.wake_one();
+        }
     }
 }
 
@@ -101,7 +102,7 @@ fn wake_one_taken_by_a_cancelled_ticket() {
         let event = Event::new();
         let canceller = thread::spawn({
             let event = Arc::clone(&event);
-            move || enrol_and_cancel(&event)
+            move || cancel(&event, [event.cell.prepare()])
         });
         let waiter = thread::spawn({
             let event = Arc::clone(&event);
@@ -122,15 +123,11 @@ fn cancel_in_the_middle_of_the_line() {
             let event = Arc::clone(&event);
             move || event.wait()
         });
-        let canceller = thread::spawn({
-            let event = Arc::clone(&event);
-            move || enrol_and_cancel(&event)
-        });
-        enrol_and_cancel(&event);
+        // The first takes those ahead along, which must be told; the second leaves nobody to wake.
+        cancel(&event, [event.cell.prepare(), event.cell.prepare()]);
         event.happen();
         event.cell.wake_one();
         assert_eq!(waiter.join().unwrap(), Woken::Woken);
-        canceller.join().unwrap();
     });
 }
 
