@@ -29,9 +29,16 @@ pub use table::{WaitKey, WaitTable};
 use std::time::{Duration, Instant};
 
 use crate::snapshot::{Reader, Saved, Snapshot};
-use crate::sync::{AtomicU64, Condvar, Mutex, Ordering, fence};
+use crate::sync::{AtomicU64, Condvar, Mutex, Ordering, fence, spin_loop, thread};
 
 const ENROLLED_SHIFT: u32 = 32;
+/// Rounds of spinning, 8 x 2^round spins each, before a waiter yields: long enough for entries to gather, so that a
+/// fast consumer does not fight its producers for one cache line an entry.
+const SPINS: u32 = 4;
+
+/// Rounds, spins included, before a waiter sleeps.
+const SNOOZES: u32 = 8;
+
 const ONE_ENROLLED: u64 = 1 << ENROLLED_SHIFT;
 
 /// A place in the line of the [`WaitCell`] that gave it.
@@ -89,6 +96,36 @@ impl Line {
             last if last == self.waiting() && last > 0 => Self::new(self.enrolled().wrapping_sub(1), self.woken()),
             place => self.after_waking(place),
         }
+    }
+}
+
+/// How long to stay awake before sleeping: a few spins, then a few turns given to other threads.
+///
+/// Going to sleep and being woken costs two system calls and a reschedule, many times a push; the other side is
+/// usually about to run. Under loom and shuttle nobody stays awake, which keeps models small.
+#[derive(Debug, Default)]
+pub struct Backoff {
+    step: u32,
+}
+
+impl Backoff {
+    /// Not waited yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Waits a little, longer each time; `false` when it is time to sleep.
+    #[inline]
+    pub fn snooze(&mut self) -> bool {
+        let step = self.step;
+        self.step += 1;
+        match step {
+            _ if cfg!(any(kcompressd_loom, kcompressd_shuttle)) => return false,
+            0..SPINS => (0..8 << step).for_each(|_| spin_loop()),
+            SPINS..SNOOZES => thread::yield_now(),
+            _ => return false,
+        }
+        true
     }
 }
 
@@ -158,6 +195,22 @@ impl WaitCell {
         self.park_until(ticket, Instant::now().checked_add(timeout))
     }
 
+    /// Tries until `attempt` gives something, asleep in between; `None` when the cell was shut down.
+    ///
+    /// This is the one composition of prepare, look and park. Whoever makes an attempt succeed wakes the cell.
+    #[inline]
+    pub fn wait_for<T>(&self, mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
+        let mut backoff = Backoff::new();
+        loop {
+            if let Some(done) = attempt() {
+                return Some(done);
+            }
+            if !backoff.snooze() {
+                return self.wait_asleep(&mut attempt);
+            }
+        }
+    }
+
     /// Whether the ticket's turn has come.
     pub fn is_woken(&self, ticket: &Ticket) -> bool {
         self.place(*ticket) == 0
@@ -185,17 +238,52 @@ impl WaitCell {
         self.wake(u32::MAX)
     }
 
+    /// As [`WaitCell::wake_all`], if somebody waits and `worth_it` says so.
+    ///
+    /// For wakers that let work gather: one that is told "not yet" must come back, with the same condition,
+    /// before it sleeps itself. `worth_it` runs only when somebody waits.
+    #[inline]
+    pub fn wake_all_if(&self, worth_it: impl FnOnce() -> bool) -> bool {
+        self.has_waiters() && worth_it() && self.wake_waiting(u32::MAX)
+    }
+
     /// Wakes everybody, and whoever parks from now on, for good.
     pub fn shutdown(&self) {
         self.parked.lock().shutdown = true;
         self.wake_up.notify_all();
     }
 
+    #[cold]
+    fn wait_asleep<T>(&self, attempt: &mut impl FnMut() -> Option<T>) -> Option<T> {
+        loop {
+            let ticket = self.prepare();
+            if let Some(done) = attempt() {
+                if self.cancel(ticket) {
+                    // A wake-up meant for one waiter reached us, who did not need it.
+                    self.wake_one();
+                }
+                return Some(done);
+            }
+            if self.park(ticket) == Woken::Shutdown {
+                return None;
+            }
+            if let Some(done) = attempt() {
+                return Some(done);
+            }
+        }
+    }
+
     #[inline]
     fn wake(&self, count: u32) -> bool {
+        self.has_waiters() && self.wake_waiting(count)
+    }
+
+    /// Whether anybody is in line, after all that this thread has done so far.
+    #[inline]
+    fn has_waiters(&self) -> bool {
         // ORDERING: SeqCst pairs with the fence in `prepare`.
         fence(Ordering::SeqCst);
-        self.line().waiting() > 0 && self.wake_waiting(count)
+        self.line().waiting() > 0
     }
 
     #[cold]

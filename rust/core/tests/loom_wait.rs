@@ -5,7 +5,7 @@
 #![cfg(kcompressd_loom)]
 
 use kcompressd_core::sync::{Arc, AtomicBool, Ordering, thread};
-use kcompressd_core::wait::{WaitCell, WaitKey, WaitTable, Woken};
+use kcompressd_core::wait::{Ticket, WaitCell, WaitKey, WaitTable, Woken};
 
 /// A condition and the cell to wait for it on; the condition orders nothing by itself.
 struct Event {
@@ -87,18 +87,22 @@ fn wake_one_twice_reaches_two_sleepers() {
     });
 }
 
+/// Takes tickets back, and passes on the wake-ups that they got meanwhile.
+fn cancel(event: &Event, tickets: impl IntoIterator<Item = Ticket>) {
+    for ticket in tickets {
+        if event.cell.cancel(ticket) {
+            event.cell.wake_one();
+        }
+    }
+}
+
 #[test]
 fn wake_one_taken_by_a_cancelled_ticket() {
     loom::model(|| {
         let event = Event::new();
         let canceller = thread::spawn({
             let event = Arc::clone(&event);
-            move || {
-                let ticket = event.cell.prepare();
-                if event.cell.cancel(ticket) {
-                    event.cell.wake_one();
-                }
-            }
+            move || cancel(&event, [event.cell.prepare()])
         });
         let waiter = thread::spawn({
             let event = Arc::clone(&event);
@@ -108,6 +112,22 @@ fn wake_one_taken_by_a_cancelled_ticket() {
         event.cell.wake_one();
         assert_eq!(waiter.join().unwrap(), Woken::Woken);
         canceller.join().unwrap();
+    });
+}
+
+#[test]
+fn cancel_in_the_middle_of_the_line() {
+    loom::model(|| {
+        let event = Event::new();
+        let waiter = thread::spawn({
+            let event = Arc::clone(&event);
+            move || event.wait()
+        });
+        // The first takes those ahead along, which must be told; the second leaves nobody to wake.
+        cancel(&event, [event.cell.prepare(), event.cell.prepare()]);
+        event.happen();
+        event.cell.wake_one();
+        assert_eq!(waiter.join().unwrap(), Woken::Woken);
     });
 }
 

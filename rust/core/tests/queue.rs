@@ -86,10 +86,10 @@ impl Model {
         let run = self.entries.iter().take(max).map_while(|entry| entry.1).collect::<Vec<_>>();
         self.entries.drain(..run.len());
         self.skip();
-        let then = match (self.entries.is_empty(), self.closed) {
-            (false, _) => Then::More,
-            (true, false) => Then::Empty,
-            (true, true) => Then::Closed,
+        let then = match (run.len(), self.entries.is_empty(), self.closed) {
+            (1.., _, _) | (_, false, _) => Then::More,
+            (0, true, false) => Then::Empty,
+            (0, true, true) => Then::Closed,
         };
         let drained = Drained { n: run.len(), first, released: before - self.entries.len(), then };
         (run, drained)
@@ -233,7 +233,8 @@ fn half_published_slot_is_busy_and_hides_what_follows() {
     assert_eq!(reservation.publish().len, 2, "slot 0 was never written: a tombstone");
     let (run, drained) = drain(&queue, 4);
     assert_eq!(run, [tag(&folios, 1), tag(&folios, 2)]);
-    assert_eq!(drained, Drained { n: 2, first: 1, released: 3, then: Then::Closed });
+    assert_eq!(drained, Drained { n: 2, first: 1, released: 3, then: Then::More });
+    assert_eq!(drain(&queue, 4).1, Drained { n: 0, first: 3, released: 0, then: Then::Closed });
 }
 
 #[test]
@@ -290,5 +291,5 @@ fn positions_wrap_at_their_width() {
     assert!(matches!(queue.push(tag(&folios, 4)), Err(PushError::Full(_))));
     let (run, drained) = drain(&queue, 9);
     assert_eq!(run, (0..4).map(|i| tag(&folios, i)).collect::<Vec<_>>());
-    assert_eq!(drained, Drained { n: 4, first: (1 << 46) - 2, released: 4, then: Then::Empty });
+    assert_eq!(drained, Drained { n: 4, first: (1 << 46) - 2, released: 4, then: Then::More });
 }

@@ -32,7 +32,8 @@ pub enum Then {
     Empty,
     /// A slot reserved and not yet published.
     Busy,
-    /// A folio: the buffer was full, or a tombstone ended the run of positions.
+    /// More, perhaps: drain again to know. A drain that took folios looks no further, because the line it would
+    /// look at is the one that producers write.
     More,
     /// Nothing, ever.
     Closed,
@@ -89,13 +90,14 @@ impl<'q> Consumer<'q> {
 
     /// Moves published folios into `out`, as many as fit, and releases their slots at once.
     ///
-    /// Positions in `out` have no gap: a tombstone between two folios ends the drain with [`Then::More`].
+    /// Positions in `out` have no gap: a tombstone between two folios ends the drain.
     /// Elements of `out` from [`Drained::n`] on are left as they were.
     #[inline]
     pub fn drain(&mut self, out: &mut [Option<TaggedFolio>]) -> Drained {
         let before = self.head;
         let (first, n) = self.take_run(out);
-        Drained { n, first, released: distance(before, self.head) as usize, then: self.at_end() }
+        let then = if n > 0 { Then::More } else { self.at_end() };
+        Drained { n, first, released: distance(before, self.head) as usize, then }
     }
 
     /// Takes a run of folios without a gap; returns its first position and its length.

@@ -191,6 +191,16 @@ impl FolioQueue {
         self.len() == 0
     }
 
+    /// Whether at most half of the depth is taken: worth waking producers for, who then push more than one
+    /// entry before they sleep again. An empty queue always has slack, so that a consumer that asks after every
+    /// drain leaves nobody asleep.
+    #[inline]
+    pub fn has_slack(&self) -> bool {
+        let head = self.head();
+        let tail = self.tail();
+        distance(head, tail.position()) as usize <= tail.depth() / 2
+    }
+
     /// Takes up to `want` positions; returns the first and how many.
     #[inline]
     fn take_slots(&self, want: usize) -> Result<(u64, usize), ReserveError> {

@@ -1,0 +1,248 @@
+//! One run of each queue: producers push every word, the consumer takes and sums them.
+
+use std::hint::black_box;
+use std::sync::{Barrier, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_queue::ArrayQueue;
+use kcompressd_core::folio::Folio;
+use kcompressd_core::queue::{FolioQueue, Then};
+use kcompressd_core::tagged::{Origin, TaggedFolio};
+use kcompressd_core::units::SWAP_CLUSTER_MAX;
+use kcompressd_core::wait::WaitCell;
+use thingbuf::ThingBuf;
+
+const CAPACITY: usize = 256;
+
+/// What one run does.
+pub struct Run {
+    /// Producer threads, each with its share of the words; 0: one thread fills 32 and drains 32 in turn.
+    pub producers: usize,
+    /// Whether words are handed over by 32.
+    pub batch: bool,
+    /// Words in all; a multiple of 32 for each producer.
+    pub words: usize,
+}
+
+/// A queue's name, and what makes one run with it.
+pub type Subject = (&'static str, fn(&Run) -> Duration);
+
+/// Every subject, ours first.
+pub const SUBJECTS: &[Subject] = &[
+    ("FolioQueue", folio_queue),
+    ("sync_channel", sync_channel),
+    ("ArrayQueue", |run| with_cells(run, &ArrayQueue::new(CAPACITY))),
+    ("thingbuf blocking", thingbuf_blocking),
+    ("ThingBuf", |run| with_cells(run, &ThingBuf::new(CAPACITY))),
+];
+
+impl Run {
+    fn share(&self) -> usize {
+        self.words / self.producers / SWAP_CLUSTER_MAX * SWAP_CLUSTER_MAX
+    }
+
+    /// Starts the producers, lets everybody go at once, and times until the consumer has all words.
+    fn time<P: FnOnce() + Send>(&self, producer: impl Fn() -> P, consumer: impl FnOnce(usize)) -> Duration {
+        let start = Barrier::new(self.producers + 1);
+        thread::scope(|scope| {
+            for _ in 0..self.producers {
+                let (run, start) = (producer(), &start);
+                scope.spawn(move || {
+                    start.wait();
+                    run();
+                });
+            }
+            start.wait();
+            let begin = Instant::now();
+            consumer(self.share() * self.producers);
+            begin.elapsed()
+        })
+    }
+}
+
+/// Times `round`, which passes 32 words through, without a second thread.
+fn alone(run: &Run, mut round: impl FnMut()) -> Duration {
+    let begin = Instant::now();
+    (0..run.words / SWAP_CLUSTER_MAX).for_each(|_| round());
+    begin.elapsed()
+}
+
+fn folio_queue(run: &Run) -> Duration {
+    let folios: Vec<Folio> = (0..SWAP_CLUSTER_MAX).map(|_| Folio::default()).collect();
+    let tagged: Vec<_> = folios.iter().map(|folio| TaggedFolio::new(folio, Origin::Zswap)).collect();
+    let queue = FolioQueue::new(CAPACITY, CAPACITY).expect("valid sizes");
+    let (items, space) = (WaitCell::new(), WaitCell::new());
+    let single = || {
+        for i in 0..run.share() {
+            let folio = tagged[i % SWAP_CLUSTER_MAX];
+            space.wait_for(|| queue.push(folio).ok());
+            items.wake_one();
+        }
+    };
+    let batch = || {
+        let mut left = run.share();
+        while left > 0 {
+            let folios = &tagged[..left.min(SWAP_CLUSTER_MAX)];
+            left -= space.wait_for(|| queue.push_batch(folios).ok()).map_or(0, |pushed| pushed.len);
+            items.wake_one();
+        }
+    };
+    if run.producers == 0 {
+        return alone(run, || {
+            if run.batch {
+                assert!(black_box(queue.push_batch(&tagged)).is_ok());
+                items.wake_one();
+            } else {
+                tagged.iter().for_each(|folio| {
+                    assert!(black_box(queue.push(*folio)).is_ok());
+                    items.wake_one();
+                });
+            }
+            let mut buffer = [None; SWAP_CLUSTER_MAX];
+            black_box(queue.claim().map(|mut consumer| consumer.drain(black_box(&mut buffer)).n));
+            space.wake_all();
+        });
+    }
+    run.time(
+        || move || if run.batch { batch() } else { single() },
+        |mut left| {
+            let mut consumer = queue.claim().expect("only consumer");
+            let mut buffer = [None::<TaggedFolio>; SWAP_CLUSTER_MAX];
+            while left > 0 {
+                let drained = items.wait_for(|| {
+                    let drained = consumer.drain(&mut buffer);
+                    (drained.n > 0 || drained.then == Then::Closed).then_some(drained)
+                });
+                let n = drained.map_or(0, |drained| drained.n);
+                space.wake_all_if(|| queue.has_slack());
+                black_box(&buffer[..n]);
+                left -= n;
+            }
+        },
+    )
+}
+
+fn sync_channel(run: &Run) -> Duration {
+    let (sender, receiver) = mpsc::sync_channel::<usize>(CAPACITY);
+    if run.producers == 0 {
+        return alone(run, || {
+            (0..SWAP_CLUSTER_MAX).for_each(|i| sender.send(i).expect("open"));
+            (0..SWAP_CLUSTER_MAX).for_each(|_| assert!(black_box(receiver.recv()).is_ok()));
+        });
+    }
+    run.time(
+        || {
+            let sender = sender.clone();
+            move || (0..run.share()).for_each(|i| sender.send(i).expect("open"))
+        },
+        |left| (0..left).for_each(|_| assert!(black_box(receiver.recv()).is_ok())),
+    )
+}
+
+fn thingbuf_blocking(run: &Run) -> Duration {
+    let (sender, receiver) = thingbuf::mpsc::blocking::channel::<usize>(CAPACITY);
+    if run.producers == 0 {
+        return alone(run, || {
+            (0..SWAP_CLUSTER_MAX).for_each(|i| sender.send(i).expect("open"));
+            (0..SWAP_CLUSTER_MAX).for_each(|_| assert!(black_box(receiver.recv()).is_some()));
+        });
+    }
+    run.time(
+        || {
+            let sender = sender.clone();
+            move || (0..run.share()).for_each(|i| sender.send(i).expect("open"))
+        },
+        |left| (0..left).for_each(|_| assert!(black_box(receiver.recv()).is_some())),
+    )
+}
+
+/// A bounded queue that cannot sleep.
+trait Fifo: Sync {
+    fn push(&self, word: usize) -> Result<(), usize>;
+    fn pop(&self) -> Option<usize>;
+    fn len(&self) -> usize;
+}
+
+impl Fifo for ArrayQueue<usize> {
+    fn push(&self, word: usize) -> Result<(), usize> {
+        ArrayQueue::push(self, word)
+    }
+
+    fn pop(&self) -> Option<usize> {
+        ArrayQueue::pop(self)
+    }
+
+    fn len(&self) -> usize {
+        ArrayQueue::len(self)
+    }
+}
+
+impl Fifo for ThingBuf<usize> {
+    fn push(&self, word: usize) -> Result<(), usize> {
+        ThingBuf::push(self, word).map_err(|full| full.into_inner())
+    }
+
+    fn pop(&self) -> Option<usize> {
+        ThingBuf::pop(self)
+    }
+
+    fn len(&self) -> usize {
+        ThingBuf::len(self)
+    }
+}
+
+/// A queue that cannot sleep, with our wait cells beside it.
+fn with_cells(run: &Run, queue: &impl Fifo) -> Duration {
+    let (items, space) = (WaitCell::new(), WaitCell::new());
+    let wake_every = if run.batch { SWAP_CLUSTER_MAX } else { 1 };
+    let produce = || {
+        for i in 0..run.share() {
+            if queue.push(i).is_err() {
+                // Those before us in the batch are in the queue, and the consumer must not sleep on them.
+                items.wake_one();
+                space.wait_for(|| queue.push(i).ok());
+            }
+            if i % wake_every == wake_every - 1 {
+                items.wake_one();
+            }
+        }
+        items.wake_one();
+    };
+    if run.producers == 0 {
+        return alone(run, || {
+            for i in 0..SWAP_CLUSTER_MAX {
+                assert!(queue.push(i).is_ok());
+                if i % wake_every == wake_every - 1 {
+                    items.wake_one();
+                }
+            }
+            fill(queue, &mut [0; SWAP_CLUSTER_MAX]);
+            space.wake_all();
+        });
+    }
+    run.time(
+        || produce,
+        |mut left| {
+            let mut buffer = [0; SWAP_CLUSTER_MAX];
+            while left > 0 {
+                let n = items.wait_for(|| match fill(queue, &mut buffer) {
+                    0 => None,
+                    n => Some(n),
+                });
+                space.wake_all_if(|| queue.len() <= CAPACITY / 2);
+                left -= n.unwrap_or(0);
+            }
+        },
+    )
+}
+
+fn fill(queue: &impl Fifo, buffer: &mut [usize]) -> usize {
+    let mut n = 0;
+    for (slot, word) in buffer.iter_mut().zip(std::iter::from_fn(|| queue.pop())) {
+        *slot = word;
+        n += 1;
+    }
+    black_box(&buffer[..n]);
+    n
+}

@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Style, types, and the stubs against the extension.
+source "$(dirname "$0")/common.sh"
+"$VENV/bin/pip" install --quiet 'ruff>=0.9' 'mypy>=1.11'
+"$VENV/bin/ruff" check python tests tools
+"$VENV/bin/ruff" format --check python tests tools
+"$VENV/bin/mypy"
+"$PY" -c 'import kcompressd._core'
+(cd "$(mktemp -d)" && "$VENV/bin/stubtest" kcompressd --ignore-missing-stub)

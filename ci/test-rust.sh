@@ -1,0 +1,4 @@
+#!/usr/bin/env bash
+# The core's unit, property and whole-run tests.
+source "$(dirname "$0")/common.sh"
+cargo test --quiet -p kcompressd-core

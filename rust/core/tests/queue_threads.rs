@@ -1,0 +1,91 @@
+//! The queue under real threads: every folio arrives once, each producer's in its order, nobody stays asleep.
+#![cfg(not(any(kcompressd_loom, kcompressd_shuttle)))]
+
+use std::thread;
+
+use kcompressd_core::folio::Folio;
+use kcompressd_core::queue::{FolioQueue, Pop, Then};
+use kcompressd_core::tagged::{Origin, TaggedFolio};
+use kcompressd_core::wait::{WaitKey, WaitTable};
+
+const PRODUCERS: usize = 4;
+const EACH: usize = 3000;
+const CAPACITY: usize = 16;
+const ITEMS: WaitKey = WaitKey::Queue(0);
+const SPACE: WaitKey = WaitKey::QueueSpace(0);
+
+struct Rig {
+    folios: Vec<Folio>,
+    queue: FolioQueue,
+    waits: WaitTable,
+}
+
+/// Pushes this producer's folios: singly, in batches, and with reservations given up in between.
+fn produce(rig: &Rig, producer: usize) {
+    let own = &rig.folios[producer * EACH..][..EACH];
+    let tagged: Vec<_> = own.iter().map(|folio| TaggedFolio::new(folio, Origin::Zswap)).collect();
+    let (mut sent, mut turn) = (0, producer);
+    while sent < EACH {
+        turn += 1;
+        let want = (turn % 5).clamp(1, EACH - sent);
+        let pushed = rig.waits.cell(SPACE).wait_for(|| match turn % 3 {
+            0 => rig.queue.push(tagged[sent]).ok().map(|_| 1),
+            1 => rig.queue.push_batch(&tagged[sent..sent + want]).ok().map(|pushed| pushed.len),
+            _ => rig.queue.reserve(want).ok().map(drop).map(|()| 0),
+        });
+        sent += pushed.expect("no shutdown");
+        rig.waits.wake_one(ITEMS);
+    }
+}
+
+/// Takes folios until the queue is closed; returns their indices in order.
+fn consume(rig: &Rig) -> Vec<usize> {
+    let mut got = Vec::new();
+    let mut buffer = [None; 7];
+    loop {
+        let drained = rig.waits.cell(ITEMS).wait_for(|| {
+            let drained = rig.queue.claim()?.drain(&mut buffer);
+            if drained.released > 0 {
+                rig.waits.cell(SPACE).wake_all_if(|| rig.queue.has_slack());
+            }
+            (drained.n > 0 || drained.then == Then::Closed).then_some(drained)
+        });
+        let drained = drained.expect("no shutdown");
+        got.extend(buffer[..drained.n].iter().flatten().filter_map(|folio| folio.index_in(&rig.folios)));
+        if drained.n == 0 {
+            return got;
+        }
+        // The depth changes under the producers; more room is a reason to wake them.
+        if rig.queue.set_depth(1 + got.len() % CAPACITY).is_ok() {
+            rig.waits.wake_all(SPACE);
+        }
+    }
+}
+
+#[test]
+fn every_folio_arrives_once_and_in_order() {
+    let rig = Rig {
+        folios: (0..PRODUCERS * EACH).map(|_| Folio::default()).collect(),
+        queue: FolioQueue::new(CAPACITY, CAPACITY).expect("valid sizes"),
+        waits: WaitTable::new(1, 1),
+    };
+    let got = thread::scope(|scope| {
+        let consumer = scope.spawn(|| consume(&rig));
+        let producers = [0, 1, 2, 3].map(|producer| {
+            scope.spawn({
+                let rig = &rig;
+                move || produce(rig, producer)
+            })
+        });
+        producers.into_iter().for_each(|producer| producer.join().expect("no panic"));
+        assert!(rig.queue.close());
+        rig.waits.wake_all(ITEMS);
+        consumer.join().expect("no panic")
+    });
+    for producer in 0..PRODUCERS {
+        let own: Vec<_> = got.iter().copied().filter(|i| i / EACH == producer).collect();
+        assert_eq!(own, (producer * EACH..(producer + 1) * EACH).collect::<Vec<_>>());
+    }
+    assert_eq!(got.len(), PRODUCERS * EACH);
+    assert_eq!(rig.queue.claim().expect("free").pop(), Pop::Closed);
+}
