@@ -69,7 +69,7 @@ fn alone(run: &Run, mut round: impl FnMut()) -> Duration {
 }
 
 fn folio_queue(run: &Run) -> Duration {
-    let folios: Vec<Folio> = (0..SWAP_CLUSTER_MAX).map(|_| Folio::default()).collect();
+    let folios: Vec<Folio> = (0..SWAP_CLUSTER_MAX).map(|_| Folio::new(0, 0)).collect();
     let tagged: Vec<_> = folios.iter().map(|folio| TaggedFolio::new(folio, Origin::Zswap)).collect();
     let queue = FolioQueue::new(CAPACITY, CAPACITY).expect("valid sizes");
     let (items, space) = (WaitCell::new(), WaitCell::new());

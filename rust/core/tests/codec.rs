@@ -175,7 +175,10 @@ proptest! {
             let mut block = round_trip(codec.as_mut(), &page);
             let (cut, at) = (usize::from(cut) % block.len(), usize::from(at) % block.len());
             let mut back = vec![0; PAGE_SIZE];
-            prop_assert!(codec.decompress(&block[..cut], &mut back).is_err(), "{} accepts a cut block", spec);
+            // 842 pads its stream to whole words: what is cut may be padding, and then the page is whole.
+            let padding = spec == "842" && block.len() - cut < 8;
+            let accepted = codec.decompress(&block[..cut], &mut back).is_ok();
+            prop_assert!(!accepted || padding && back == page, "{} accepts a cut block", spec);
             block[at] ^= byte;
             let _ = codec.decompress(&block, &mut back);
             // An error leaves no trace in the contexts.

@@ -28,7 +28,7 @@ impl<const CAP: usize> Rig<CAP> {
     fn new(depth: usize) -> Arc<Self> {
         Arc::new(Self {
             queue: FolioQueue::new(CAP, depth).expect("valid sizes"),
-            folios: (0..4).map(|_| Folio::default()).collect(),
+            folios: (0..4).map(|_| Folio::new(0, 0)).collect(),
             items: WaitCell::new(),
             space: WaitCell::new(),
             payload: AtomicU64::new(0),

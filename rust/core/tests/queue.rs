@@ -13,7 +13,7 @@ use proptest::prelude::*;
 const FOLIOS: usize = 64;
 
 fn folios() -> Vec<Folio> {
-    (0..FOLIOS).map(|_| Folio::default()).collect()
+    (0..FOLIOS).map(|_| Folio::new(0, 0)).collect()
 }
 
 fn tag(folios: &[Folio], i: usize) -> TaggedFolio {

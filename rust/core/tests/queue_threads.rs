@@ -65,7 +65,7 @@ fn consume(rig: &Rig) -> Vec<usize> {
 #[test]
 fn every_folio_arrives_once_and_in_order() {
     let rig = Rig {
-        folios: (0..PRODUCERS * EACH).map(|_| Folio::default()).collect(),
+        folios: (0..PRODUCERS * EACH).map(|_| Folio::new(0, 0)).collect(),
         queue: FolioQueue::new(CAPACITY, CAPACITY).expect("valid sizes"),
         waits: WaitTable::new(1, 1),
     };

@@ -5,7 +5,7 @@ use kcompressd_core::folio::Folio;
 use kcompressd_core::tagged::{Origin, TaggedFolio};
 
 fn folios(n: usize) -> Vec<Folio> {
-    (0..n).map(|_| Folio::default()).collect()
+    (0..n).map(|_| Folio::new(0, 0)).collect()
 }
 
 #[test]
@@ -22,7 +22,7 @@ fn origin_and_pointer_round_trip() {
 
 #[test]
 fn untagged_is_the_plain_pointer() {
-    let folio = Folio::default();
+    let folio = Folio::new(0, 0);
     let plain = TaggedFolio::new(&folio, Origin::Zram);
     let tagged = TaggedFolio::new(&folio, Origin::Zswap);
     assert_ne!(plain, tagged);
@@ -50,7 +50,7 @@ fn index_is_found_only_in_its_own_table() {
 
 #[test]
 fn debug_says_who_queued_it() {
-    let folio = Folio::default();
+    let folio = Folio::new(0, 0);
     assert!(format!("{:?}", TaggedFolio::new(&folio, Origin::Zswap)).ends_with("queued by zswap"));
     assert!(format!("{:?}", TaggedFolio::new(&folio, Origin::Zram)).ends_with("queued by zram"));
 }
