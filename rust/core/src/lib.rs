@@ -6,6 +6,7 @@
 
 pub mod codec;
 pub mod design;
+pub mod driver;
 pub mod folio;
 pub mod frames;
 pub mod lifecycle;
