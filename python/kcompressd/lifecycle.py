@@ -179,7 +179,11 @@ EDGES: tuple[Edge, ...] = (
     *_same("rotate", ("compressed", "written_back", "resident_swapcache"), "PG_reclaim was kept: reclaim it next"),
     Edge("activate", "isolated", "activated", "", "no swap slot or no memory for the swap cache"),
     *_same("activate", ("queued", "compressing", "writing_back"), "a scan met it under writeback"),
-    *_same("deactivate", ("compressed", "written_back", "redirtied", "resident_swapcache"), "aged: activated under writeback"),
+    *_same(
+        "deactivate",
+        ("resident", "compressed", "written_back", "redirtied", "resident_swapcache"),
+        "aged: it was activated under writeback, or faulted back while active",
+    ),
     Edge("reclaim", "compressed", "compressed_freed", "", "the frame is free"),
     Edge("reclaim", "written_back", "written_back_freed", "", "the frame is free"),
     Edge("reclaim", "zero_filled", "zero_filled_freed", "", "the frame is free"),

@@ -9,7 +9,7 @@
 use crate::codec::{Compressor, DecodeError};
 use crate::snapshot::{Reader, Saved, Snapshot};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
-use crate::zsmalloc::{Frames, Pool};
+use crate::zsmalloc::{Frames, Handle, Pool};
 use crate::zswap::count;
 
 /// Contents on their way into the device.
@@ -30,8 +30,14 @@ pub enum Data<'a> {
 
 /// A write that failed for want of memory (-ENOMEM): `mem_limit`, or zsmalloc found none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("zram: no memory for slot {0}")]
-pub struct NoMemory(pub u32);
+#[error("zram: no memory for slot {slot}")]
+pub struct NoMemory {
+    /// The slot, which is empty.
+    pub slot: u32,
+    /// What was allocated beyond `mem_limit`: the caller gives it back with [`Zram::undo`], in a step of its own since
+    /// others see the pool in between.
+    pub beyond: Option<Handle>,
+}
 
 const SAME: u32 = 1 << 31;
 const HUGE: u32 = 1 << 30;
@@ -165,13 +171,14 @@ impl Zram {
             Some(contents) => self.pool.store(contents, frames),
             None => self.pool.malloc(stored, frames),
         };
-        let failed = || count(&self.failed_writes);
-        let handle = allocated.map_err(|_| NoMemory(slot)).inspect_err(|_| failed())?;
+        let no_memory = |beyond| {
+            count(&self.failed_writes);
+            NoMemory { slot, beyond }
+        };
+        let handle = allocated.map_err(|_| no_memory(None))?;
         let used = self.pool.total_pages() as u64;
         if self.limit_pages != 0 && used > self.limit_pages {
-            self.pool.free(handle, frames);
-            failed();
-            return Err(NoMemory(slot));
+            return Err(no_memory(Some(handle)));
         }
         self.max_used_pages.fetch_max(used, OWNED);
         self.set(slot, handle.to_raw(), stored as u32 | if huge { HUGE } else { 0 });
@@ -182,6 +189,11 @@ impl Zram {
             count(&self.huge_pages_since);
         }
         Ok(stored)
+    }
+
+    /// Gives back what a refused write had allocated.
+    pub fn undo(&self, beyond: Handle, frames: &impl Frames) {
+        self.pool.free(beyond, frames);
     }
 
     fn set(&self, slot: u32, value: u64, flags: u32) {
@@ -213,7 +225,7 @@ impl Zram {
             page.chunks_exact_mut(8).for_each(|chunk| chunk.copy_from_slice(&word.to_ne_bytes()));
             return Ok(());
         }
-        let handle = crate::zsmalloc::Handle::from_raw(value).expect("a used slot has a handle");
+        let handle = Handle::from_raw(value).expect("a used slot has a handle");
         let block = &mut block[..(flags & LEN) as usize];
         self.pool.read(handle, block);
         let read = match flags & HUGE != 0 {
@@ -240,7 +252,7 @@ impl Zram {
             self.huge_pages.fetch_sub(1, OWNED);
         }
         self.compr_data_size.fetch_sub(u64::from(flags & LEN), OWNED);
-        if let Some(handle) = crate::zsmalloc::Handle::from_raw(entry.value.load(OWNED)) {
+        if let Some(handle) = Handle::from_raw(entry.value.load(OWNED)) {
             self.pool.free(handle, frames);
         }
     }
@@ -355,7 +367,9 @@ mod tests {
         let page = vec![1; 4096];
         let huge = Data::Block { len: None, bytes: None, page: Some(&page) };
         zram.write(0, huge, &Unlimited).unwrap();
-        assert_eq!(zram.write(1, huge, &Unlimited), Err(NoMemory(1)));
+        let refused = zram.write(1, huge, &Unlimited).unwrap_err();
+        zram.undo(refused.beyond.unwrap(), &Unlimited);
+        assert!(!zram.holds(1));
         assert_eq!(zram.mm_stat().mem_used_total, 4096);
         assert_eq!(zram.io_stat()[1], ("failed_writes", 1));
     }

@@ -1,21 +1,277 @@
-//! The three clocks: drivers that run the same actors.
+//! The three clocks: drivers that decide which actor steps next and what time it is.
+//!
+//! A driver never knows what a step means. What all of them share is here: which actors a system has ([`actors`]), and for
+//! the single-threaded drivers the [`Crew`]: actors with their belongings, which of them can run, and how those that wait
+//! for ever are sent home when nobody can give them work any more.
+//!
+//! Order of going home (a worker must not end before those who hand it work): kswapds and applications end by themselves →
+//! the queues are closed → kcompressd threads end → the shrink worker is stopped → the device is stopped.
 
+pub mod explore;
 #[cfg(not(any(kcompressd_loom, kcompressd_shuttle)))]
 pub mod live;
+pub mod virtual_time;
 
+use crate::design::StoreKind;
 use crate::lifecycle::actor;
-use crate::reclaim::{Actor, Kcompressd, Kswapd, ShrinkWorker, SwapDevice};
-use crate::sync::AtomicBool;
-use crate::system::System;
+use crate::reclaim::{Actor, App, Kcompressd, Kswapd, ShrinkWorker, SwapDevice, Task};
+use crate::snapshot::{Saved, Snapshot};
+use crate::stats::VmStat;
+use crate::sync::{AtomicBool, Ordering};
+use crate::system::{Ctx, Outcome, StepError, System};
+use crate::trace::{Log, Record};
+use crate::wait::{Ticket, WaitKey};
 use std::sync::Arc;
 
-/// The actors of the reclaim phase, each with its id: a kswapd per node, a kcompressd per queue, the device, and the shrink
-/// worker where there is zswap. The last two end when `stop` is set.
-pub fn actors(sys: &System, stop: &Arc<AtomicBool>) -> Vec<(u16, Actor)> {
+/// The flags that end the actors which never end by themselves.
+#[derive(Clone, Debug, Default)]
+pub struct Stops {
+    /// Nobody stores into zswap any more.
+    pub shrink: Arc<AtomicBool>,
+    /// Nobody submits writes any more.
+    pub device: Arc<AtomicBool>,
+}
+
+impl Stops {
+    fn both(&self) -> [&AtomicBool; 2] {
+        [&self.shrink, &self.device]
+    }
+}
+
+/// The actors that swap `sys` out, with their ids: a kswapd per node, a kcompressd per queue, and behind zswap the shrink
+/// worker and the swap device.
+pub fn actors(sys: &System, stops: &Stops) -> Vec<(u16, Actor)> {
     let kswapds = (0..sys.config.nodes).map(|n| (actor::KSWAPD + u16::from(n), Actor::Kswapd(Kswapd::new(n))));
-    let kcompressds =
-        (0..sys.queues.len() as u16).map(|q| (actor::KCOMPRESSD + q, Actor::Kcompressd(Kcompressd::new(q))));
-    let device = [(actor::DEVICE, Actor::Device(SwapDevice::new(stop.clone())))];
-    let shrink = sys.zswap().map(|_| (actor::SHRINK, Actor::Shrink(ShrinkWorker::new(stop.clone()))));
-    kswapds.chain(kcompressds).chain(device).chain(shrink).collect()
+    let workers = (0..sys.queues.len() as u16).map(|q| (actor::KCOMPRESSD + q, Actor::Kcompressd(Kcompressd::new(q))));
+    let mut all: Vec<_> = kswapds.chain(workers).collect();
+    if sys.config.store == StoreKind::Zswap {
+        all.push((actor::SHRINK, Actor::Shrink(ShrinkWorker::new(stops.shrink.clone()))));
+        all.push((actor::DEVICE, Actor::Device(SwapDevice::new(stops.device.clone()))));
+    }
+    all
+}
+
+/// Whether an actor can run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It can.
+    Ready,
+    /// Not before its ticket is woken.
+    Waiting(WaitKey, Ticket),
+    /// It has finished.
+    Done,
+}
+
+/// One actor of a crew, with its belongings.
+#[derive(Debug)]
+pub struct Seat {
+    /// The actor.
+    pub actor: Actor,
+    /// What it carries.
+    pub ctx: Ctx,
+    /// Whether it can run.
+    pub status: Status,
+}
+
+impl Seat {
+    /// A seat for `actor`, which logs if `log`.
+    pub fn new(sys: &System, id: u16, actor: Actor, log: bool) -> Self {
+        let ctx = Ctx::new(id, &sys.config.codec, sys.config.page_size, Log::new(log, 0));
+        Self { actor, ctx, status: Status::Ready }
+    }
+
+    /// Whether it can step now.
+    pub fn is_runnable(&self, sys: &System) -> bool {
+        match self.status {
+            Status::Ready => true,
+            Status::Waiting(key, ticket) => sys.wait.is_woken(key, &ticket),
+            Status::Done => false,
+        }
+    }
+
+    /// One step.
+    ///
+    /// # Errors
+    /// [`StepError`].
+    pub fn step(&mut self, sys: &System) -> Result<Outcome, StepError> {
+        let outcome = self.actor.step(sys, &mut self.ctx)?;
+        self.status = match outcome {
+            Outcome::Ran(_) => Status::Ready,
+            Outcome::Wait(key, ticket) => Status::Waiting(key, ticket),
+            Outcome::Done => Status::Done,
+        };
+        Ok(outcome)
+    }
+
+    /// What of its status decides the future: woken is as good as ready, and a place in line is a place.
+    fn status_word(&self, sys: &System) -> u64 {
+        match self.status {
+            Status::Done => 1,
+            Status::Waiting(key, ticket) if !self.is_runnable(sys) => {
+                2 + (u64::from(sys.wait.cell(key).place(ticket)) << 40 | key_word(key) << 1)
+            }
+            Status::Ready | Status::Waiting(..) => 0,
+        }
+    }
+}
+
+fn key_word(key: WaitKey) -> u64 {
+    let (kind, index) = match key {
+        WaitKey::Queue(queue) => (0, u32::from(queue)),
+        WaitKey::QueueSpace(queue) => (1, u32::from(queue)),
+        WaitKey::Folio(page) => (2, page),
+        WaitKey::Writeback(page) => (3, page),
+        WaitKey::Memory => (4, 0),
+        WaitKey::Device => (5, 0),
+        WaitKey::Shrink => (6, 0),
+    };
+    u64::from(index) << 3 | kind
+}
+
+/// The actors of a single-threaded driver.
+#[derive(Debug)]
+pub struct Crew {
+    /// In the order of [`actors`], applications last: an index here is what a schedule names.
+    pub seats: Vec<Seat>,
+    stops: Stops,
+    log: bool,
+}
+
+/// A point of a run to go back to: the system's words, the actors' clones.
+#[derive(Clone, Debug)]
+pub struct Mark {
+    saved: Saved,
+    seats: Vec<(Actor, Status)>,
+    stopped: [bool; 2],
+}
+
+impl Mark {
+    /// The words: two marks with equal state words behave alike from there on.
+    pub fn saved(&self) -> &Saved {
+        &self.saved
+    }
+}
+
+impl Crew {
+    /// Those who swap `sys` out, logging if `log`.
+    pub fn reclaim(sys: &System, log: bool) -> Self {
+        let stops = Stops::default();
+        let seats = actors(sys, &stops).into_iter().map(|(id, actor)| Seat::new(sys, id, actor, log)).collect();
+        Self { seats, stops, log }
+    }
+
+    /// One application thread alone.
+    pub fn app(sys: &System, task: Task, order: &[u32], log: bool) -> Self {
+        Self { seats: Vec::new(), stops: Stops::default(), log }.with_app(sys, task, order)
+    }
+
+    /// The same crew with one more application thread.
+    #[must_use]
+    pub fn with_app(mut self, sys: &System, task: Task, order: &[u32]) -> Self {
+        let number = self.seats.iter().filter(|seat| matches!(seat.actor, Actor::App(_))).count() as u16;
+        let app = Actor::App(App::new(task, order.into()));
+        self.seats.push(Seat::new(sys, actor::APP + number, app, self.log));
+        self
+    }
+
+    /// One step of seat `i`; a seat that ends may let others go home.
+    ///
+    /// # Errors
+    /// [`StepError`].
+    pub fn step(&mut self, sys: &System, i: usize) -> Result<Outcome, StepError> {
+        let outcome = self.seats[i].step(sys)?;
+        if outcome == Outcome::Done {
+            self.send_home(sys);
+        }
+        Ok(outcome)
+    }
+
+    /// The seats that can step now.
+    pub fn runnable(&self, sys: &System) -> impl Iterator<Item = usize> {
+        (0..self.seats.len()).filter(|&i| self.seats[i].is_runnable(sys))
+    }
+
+    /// The first seat after `last` that can step, in a circle; `last` itself comes last.
+    pub fn next_after(&self, sys: &System, last: usize) -> Option<usize> {
+        let n = self.seats.len();
+        (1..=n).map(|i| (last + i) % n).find(|&i| self.seats[i].is_runnable(sys))
+    }
+
+    /// Whether every actor has finished.
+    pub fn is_done(&self) -> bool {
+        self.seats.iter().all(|seat| seat.status == Status::Done)
+    }
+
+    /// Everybody's counters.
+    pub fn stat(&self) -> VmStat {
+        let mut sum = VmStat::default();
+        self.seats.iter().for_each(|seat| sum.add(&seat.ctx.stat));
+        sum
+    }
+
+    /// Moves what seat `i` has logged to the end of `records`: called after each step, this keeps a total order.
+    pub fn collect(&mut self, i: usize, records: &mut Vec<Record>) {
+        if self.log {
+            records.append(&mut self.seats[i].ctx.log.take());
+        }
+    }
+
+    fn ended(&self, kind: impl Fn(&Actor) -> bool) -> bool {
+        self.seats.iter().filter(|seat| kind(&seat.actor)).all(|seat| seat.status == Status::Done)
+    }
+
+    fn send_home(&self, sys: &System) {
+        if !self.ended(|a| matches!(a, Actor::Kswapd(_) | Actor::App(_))) {
+            return;
+        }
+        for (number, queue) in (0..).zip(&sys.queues) {
+            if queue.close() {
+                sys.wait.wake_all(WaitKey::Queue(number));
+                sys.wait.wake_all(WaitKey::QueueSpace(number));
+            }
+        }
+        if self.ended(|a| matches!(a, Actor::Kcompressd(_))) {
+            stop(sys, &self.stops.shrink, WaitKey::Shrink);
+            if self.ended(|a| matches!(a, Actor::Shrink(_))) {
+                stop(sys, &self.stops.device, WaitKey::Device);
+            }
+        }
+    }
+
+    /// Notes where everything is. Logs are not part of it: a crew that goes back does not log.
+    pub fn mark(&self, sys: &System) -> Mark {
+        let mut saved = Saved::default();
+        sys.save(&mut saved);
+        for seat in &self.seats {
+            seat.actor.save(sys, &mut saved);
+            saved.state.push(seat.status_word(sys));
+            seat.ctx.stat.save(&mut saved);
+        }
+        let seats = self.seats.iter().map(|seat| (seat.actor.clone(), seat.status)).collect();
+        // ORDERING: Relaxed: this driver is alone.
+        let stopped = self.stops.both().map(|flag| flag.load(Ordering::Relaxed));
+        Mark { saved, seats, stopped }
+    }
+
+    /// Goes back to `mark`, in place.
+    pub fn back_to(&mut self, sys: &System, mark: &Mark) {
+        let mut reader = mark.saved.reader();
+        sys.restore(&mut reader);
+        for (seat, (actor, status)) in self.seats.iter_mut().zip(&mark.seats) {
+            seat.actor.clone_from(actor);
+            seat.status = *status;
+            seat.ctx.stat.restore(&mut reader);
+            seat.ctx.errors.clear();
+        }
+        for (flag, stopped) in self.stops.both().into_iter().zip(mark.stopped) {
+            // ORDERING: Relaxed: this driver is alone.
+            flag.store(stopped, Ordering::Relaxed);
+        }
+    }
+}
+
+fn stop(sys: &System, flag: &AtomicBool, key: WaitKey) {
+    // ORDERING: Release pairs with the Acquire of the actor that ends by it.
+    flag.store(true, Ordering::Release);
+    sys.wait.wake_all(key);
 }

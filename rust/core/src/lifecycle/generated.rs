@@ -255,7 +255,7 @@ pub mod guard {
 }
 
 /// The rows of the default table.
-pub const ROWS: [Row; 84] = [
+pub const ROWS: [Row; 85] = [
     Row { event: 0, from: 0, require_mask: 0, require_value: 0, to: 1 },
     Row { event: 0, from: 3, require_mask: 0, require_value: 0, to: 3 },
     Row { event: 0, from: 4, require_mask: 0, require_value: 0, to: 4 },
@@ -305,6 +305,7 @@ pub const ROWS: [Row; 84] = [
     Row { event: 13, from: 3, require_mask: 0, require_value: 0, to: 3 },
     Row { event: 13, from: 4, require_mask: 0, require_value: 0, to: 4 },
     Row { event: 13, from: 7, require_mask: 0, require_value: 0, to: 7 },
+    Row { event: 14, from: 0, require_mask: 0, require_value: 0, to: 0 },
     Row { event: 14, from: 5, require_mask: 0, require_value: 0, to: 5 },
     Row { event: 14, from: 8, require_mask: 0, require_value: 0, to: 8 },
     Row { event: 14, from: 13, require_mask: 0, require_value: 0, to: 13 },

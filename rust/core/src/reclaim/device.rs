@@ -13,6 +13,7 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pc {
     Next,
+    Sleep,
     Write(u32),
     End { page: u32, written: bool },
     Rotate(u32),
@@ -42,6 +43,7 @@ impl SwapDevice {
     pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, StepError> {
         match self.pc {
             Pc::Next => Ok(self.next(sys)),
+            Pc::Sleep => Ok(self.sleep(sys)),
             Pc::Write(page) => Ok(self.write(sys, ctx, page)),
             Pc::End { page, written: true } => self.end_writeback(sys, ctx, page),
             Pc::End { page, written: false } => self.redirty(sys, ctx, page),
@@ -66,11 +68,14 @@ impl SwapDevice {
             self.pc = Pc::Write(page);
             return Outcome::Ran(Work::Commit);
         }
-        if stop {
-            self.pc = Pc::Done;
-            return Outcome::Ran(Work::Commit);
-        }
-        // ORDERING: Acquire: as above.
+        self.pc = if stop { Pc::Done } else { Pc::Sleep };
+        Outcome::Ran(Work::Commit)
+    }
+
+    /// Sleeps until something is submitted or nothing ever will be.
+    fn sleep(&mut self, sys: &System) -> Outcome {
+        self.pc = Pc::Next;
+        // ORDERING: Acquire: as in `next`.
         wait_unless(sys, WaitKey::Device, || !sys.device.is_idle() || self.stop.load(Ordering::Acquire))
     }
 
@@ -108,6 +113,7 @@ impl SwapDevice {
             Pc::Rotate(page) => (4, page),
             Pc::Arrive(page) => (5, page),
             Pc::Done => (6, 0),
+            Pc::Sleep => (7, 0),
         };
         // ORDERING: Relaxed: a saving driver is alone.
         out.state.push(at << 33 | u64::from(page) << 1 | u64::from(self.stop.load(Ordering::Relaxed)));

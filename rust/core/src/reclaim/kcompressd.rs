@@ -14,8 +14,14 @@ use crate::wait::WaitKey;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pc {
     Drain,
-    Folio { at: u8 },
-    Settle { next: u8 },
+    Folio {
+        at: u8,
+    },
+    /// Rotates the finished folios of `node` on; then the batch goes on at `next`.
+    Settle {
+        node: u8,
+        next: u8,
+    },
     Sleep,
     Done,
 }
@@ -58,7 +64,7 @@ impl Kcompressd {
         match self.pc {
             Pc::Drain => Ok(self.drain(sys)),
             Pc::Folio { at } => self.folio(sys, ctx, at),
-            Pc::Settle { next } => self.settle(sys, ctx, next),
+            Pc::Settle { node, next } => self.settle(sys, ctx, node, next),
             Pc::Sleep => Ok(self.sleep(sys, ctx)),
             Pc::Done => Ok(Outcome::Done),
         }
@@ -82,7 +88,7 @@ impl Kcompressd {
         if released > 0 {
             sys.wait.wake_all(WaitKey::QueueSpace(self.queue));
         }
-        self.pc = if n > 0 { Pc::Folio { at: 0 } } else { Pc::Settle { next: 0 } };
+        self.pc = if n > 0 { Pc::Folio { at: 0 } } else { Pc::Settle { node: 0, next: 0 } };
         Outcome::Ran(Work::Commit)
     }
 
@@ -96,11 +102,15 @@ impl Kcompressd {
             Progress::Done(written) => self.finish(ctx, page, written),
         };
         let next = at + 1;
-        let full = self.finished.len() == SWAP_CLUSTER_MAX;
-        self.pc = match usize::from(next) < self.batch.len() {
-            _ if full => Pc::Settle { next },
-            true => Pc::Folio { at: next },
-            false => Pc::Drain,
+        let last = usize::from(next) == self.batch.len();
+        if last {
+            self.batch.clear();
+            self.begun = 0;
+        }
+        self.pc = match self.finished.len() == SWAP_CLUSTER_MAX {
+            true => Pc::Settle { node: 0, next },
+            false if last => Pc::Drain,
+            false => Pc::Folio { at: next },
         };
         Ok(outcome)
     }
@@ -112,20 +122,33 @@ impl Kcompressd {
         Outcome::Ran(Work::Commit)
     }
 
-    /// Rotates what is finished, in one critical section, and tells kswapd: when 32 have gathered (as the per-CPU batch
-    /// of `folio_rotate_reclaimable`), and before sleeping.
-    fn settle(&mut self, sys: &System, ctx: &mut Ctx, next: u8) -> Result<Outcome, StepError> {
-        let marked = |page: &u32, node| {
-            let folio = sys.folio(*page);
+    /// Rotates what is finished, in one critical section a node, and tells kswapd: when 32 have gathered (as the per-CPU
+    /// batch of `folio_rotate_reclaimable`), and before sleeping.
+    fn settle(&mut self, sys: &System, ctx: &mut Ctx, node: u8, next: u8) -> Result<Outcome, StepError> {
+        let marked = |page: &&u32| {
+            let folio = sys.folio(**page);
             folio.node == node && folio.word.load().has(flag::RECLAIM)
         };
-        for node in 0..sys.config.nodes {
-            let mut pages = Cluster::default();
-            self.finished.as_slice().iter().filter(|page| marked(page, node)).for_each(|&page| pages.push(page));
-            if !pages.is_empty() {
-                sys.rotate(ctx, node, pages.as_slice())?;
-            }
+        let mut pages = Cluster::default();
+        self.finished.as_slice().iter().filter(marked).for_each(|&page| pages.push(page));
+        if !pages.is_empty() {
+            sys.rotate(ctx, node, pages.as_slice())?;
         }
+        if node + 1 < sys.config.nodes {
+            self.pc = Pc::Settle { node: node + 1, next };
+            return Ok(Outcome::Ran(Work::Scan));
+        }
+        self.report(sys);
+        self.pc = match (usize::from(next) < self.batch.len(), self.then) {
+            (true, _) => Pc::Folio { at: next },
+            (false, Then::Closed) => Pc::Done,
+            (false, Then::Empty) => Pc::Sleep,
+            (false, Then::More | Then::Busy) => Pc::Drain,
+        };
+        Ok(Outcome::Ran(Work::Scan))
+    }
+
+    fn report(&mut self, sys: &System) {
         for node in &sys.nodes {
             node.made_progress();
         }
@@ -133,13 +156,6 @@ impl Kcompressd {
             sys.arrive(sys.node(page), self.finished.len() as u32);
         }
         self.finished.clear();
-        self.pc = match self.then {
-            _ if usize::from(next) < self.batch.len() => Pc::Folio { at: next },
-            Then::Closed if self.batch.is_empty() => Pc::Done,
-            Then::Empty if self.batch.is_empty() => Pc::Sleep,
-            _ => Pc::Drain,
-        };
-        Ok(Outcome::Ran(Work::Scan))
     }
 
     /// Sleeps until something is queued or the queue is closed.
@@ -155,10 +171,10 @@ impl Kcompressd {
     pub fn save(&self, out: &mut Saved) {
         let at = match self.pc {
             Pc::Drain => 0,
+            Pc::Settle { node, next } => 1 << 16 | u64::from(node) << 8 | u64::from(next),
             Pc::Sleep => 2,
             Pc::Done => 3,
             Pc::Folio { at } => 8 + u64::from(at),
-            Pc::Settle { next } => 64 + u64::from(next),
         };
         out.state.push(at << 32 | u64::from(self.begun));
         out.state.push(self.then as u64);

@@ -18,7 +18,8 @@ use crate::system::contents::Compressed;
 use crate::system::{Ctx, Outcome, StepError, Store, System, Work};
 use crate::units::NIL;
 use crate::wait::WaitKey;
-use crate::zram::Data;
+use crate::zram::{Data, NoMemory};
+use crate::zsmalloc::Handle;
 use crate::zswap::{Block, count};
 
 /// What became of the folio.
@@ -50,6 +51,7 @@ enum Pc {
     Start,
     Compress,
     Allocate { compressed: Compressed },
+    Undo { beyond: Handle },
     Publish { len: u32 },
     Store { len: u32 },
     Refused,
@@ -130,6 +132,7 @@ impl Swapout {
             Pc::Start => self.start(sys, ctx),
             Pc::Compress => Ok(self.compress(sys, ctx)),
             Pc::Allocate { compressed } => self.allocate(sys, ctx, compressed),
+            Pc::Undo { beyond } => Ok(self.undo(sys, beyond)),
             Pc::Publish { len } => Ok(self.publish(sys, len)),
             Pc::Store { len } => self.store(sys, ctx, len),
             Pc::Refused => self.refused(sys, ctx),
@@ -234,8 +237,17 @@ impl Swapout {
         };
         match zram.write(sys.folio(self.folio).slot(), data, &sys.zspage_frames()) {
             Ok(len) => Pc::Store { len: len as u32 },
+            Err(NoMemory { beyond: Some(beyond), .. }) => Pc::Undo { beyond },
             Err(_) => Pc::Refused,
         }
+    }
+
+    fn undo(&mut self, sys: &System, beyond: Handle) -> Progress {
+        if let Store::Zram(zram) = &sys.store {
+            zram.undo(beyond, &sys.zspage_frames());
+        }
+        self.pc = Pc::Refused;
+        RAN
     }
 
     fn allocate_zswap(&self, sys: &System, ctx: &Ctx, compressed: Compressed) -> Pc {

@@ -12,6 +12,7 @@ mod threads;
 pub use clock::{Gate, Turns, cpu_ns};
 pub use report::{Report, RunError, Series, ThreadReport, Timing};
 
+use super::Stops;
 use crate::lifecycle::{State, actor};
 use crate::reclaim::{Actor, App, Task};
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, thread};
@@ -265,8 +266,8 @@ impl Controller {
             // A pool never exceeds its pages; what cannot be touched ahead is touched by the run.
             let _ = sys.pool().prefault(sys.folios.len() * sys.config.page_size * 3 / 4);
         }
-        let stop = Arc::new(AtomicBool::new(false));
-        let actors = super::actors(sys, &stop);
+        let stops = Stops::default();
+        let actors = super::actors(sys, &stops);
         let of_kind = |kind: u16| actors.iter().filter(move |(id, _)| id & 0xff00 == kind).cloned();
         let kinds = [actor::KSWAPD, actor::KCOMPRESSD, actor::DEVICE, actor::SHRINK];
         let gate = Arc::new(Gate::new());
@@ -277,23 +278,25 @@ impl Controller {
         let start = Instant::now();
         self.join(kswapd);
         self.report.timing.reclaim_ns = start.elapsed().as_nanos() as u64;
-        self.end_workers(&stop, kcompressd, shrink, device);
+        self.end_workers(&stops, kcompressd, shrink, device);
         self.report.note_stores(&self.shared.sys);
         self.report.census_reclaim = self.shared.sys.census();
     }
 
     /// Close and drain; what the shrink worker wrote last is still reclaimed.
-    fn end_workers(&mut self, stop: &Arc<AtomicBool>, kcompressd: Group, shrink: Group, device: Group) {
+    fn end_workers(&mut self, stops: &Stops, kcompressd: Group, shrink: Group, device: Group) {
         let shared = self.shared.clone();
         for (number, queue) in shared.sys.queues.iter().enumerate() {
             queue.close();
             shared.sys.wait.wake_all(WaitKey::Queue(number as u16));
         }
         self.join(kcompressd);
-        // ORDERING: Release pairs with the Acquire in the actors: what was submitted precedes.
-        stop.store(true, Ordering::Release);
+        // ORDERING: Release pairs with the Acquire in the worker: what was stored precedes.
+        stops.shrink.store(true, Ordering::Release);
         shared.sys.wait.wake_all(WaitKey::Shrink);
         self.join(shrink);
+        // ORDERING: Release pairs with the Acquire in the device: what was submitted precedes.
+        stops.device.store(true, Ordering::Release);
         shared.sys.wait.wake_all(WaitKey::Device);
         self.join(device);
         let written_back = shared.sys.census()[State::WrittenBack as usize];

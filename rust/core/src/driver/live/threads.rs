@@ -47,7 +47,7 @@ fn place(shared: &Shared, id: u16) -> usize {
     match id & 0xff00 {
         actor::KSWAPD => number,
         actor::KCOMPRESSD => nodes + number,
-        actor::DEVICE => nodes + queues,
+        actor::SHRINK => nodes + queues,
         _ => nodes + queues + 1,
     }
 }

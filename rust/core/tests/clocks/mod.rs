@@ -1,0 +1,79 @@
+//! Small systems without bytes, for the tests of the drivers.
+#![allow(dead_code)] // each test crate uses its part
+
+use kcompressd_core::codec::{CodecName, CodecSpec};
+use kcompressd_core::design::{Design, Preset, StoreKind};
+use kcompressd_core::lifecycle::Table;
+use kcompressd_core::memcg::Memcgs;
+use kcompressd_core::swap::{Backing, Device, IoFaults};
+use kcompressd_core::system::{Config, Contents, Sizes, Store, System};
+
+pub const STORES: [StoreKind; 2] = [StoreKind::Zswap, StoreKind::Zram];
+
+/// The codec gave up on the page.
+pub const INCOMPRESSIBLE: u32 = u32::MAX;
+
+/// How to build a system; everything else is fixed.
+#[derive(Clone)]
+pub struct Plan {
+    pub design: Design,
+    pub store: StoreKind,
+    pub kernel: (u16, u16),
+    pub nodes: u8,
+    pub slots: u32,
+    pub pool_limit_pages: Option<u64>,
+    pub writeback: bool,
+    pub faults: IoFaults,
+    pub sizes: Sizes,
+}
+
+impl Plan {
+    /// `preset` over pages that compress to these lengths; twice as many slots as pages.
+    pub fn new(preset: Preset, store: StoreKind, lens: &[u32]) -> Self {
+        Self::of(preset.design(store), store, lens)
+    }
+
+    pub fn of(design: Design, store: StoreKind, lens: &[u32]) -> Self {
+        Self {
+            design,
+            store,
+            kernel: (6, 12),
+            nodes: 1,
+            slots: 2 * lens.len() as u32,
+            pool_limit_pages: None,
+            writeback: true,
+            faults: IoFaults::default(),
+            sizes: Sizes { len: lens.to_vec(), ..Sizes::uniform(lens.len(), 0) },
+        }
+    }
+
+    pub fn build(&self) -> System {
+        let config = Config {
+            design: self.design,
+            store: self.store,
+            kernel: self.kernel,
+            codec: CodecSpec::new(CodecName::Lz4, None).unwrap(),
+            page_size: 4096,
+            chain_size: 8,
+            pool_limit_pages: self.pool_limit_pages,
+            accept_threshold_percent: 90,
+            nodes: self.nodes,
+            slots: self.slots,
+        };
+        let device = Device::new(Backing::Modelled, 4096, self.faults.clone());
+        let memcgs = Memcgs::default();
+        memcgs.get(0).unwrap().set_writeback(self.writeback);
+        System::new(config, Table::default(), memcgs, |_| 0, device, Contents::Sizes(self.sizes.clone())).unwrap()
+    }
+}
+
+/// The store's own counters, by name.
+pub fn store_counters(sys: &System) -> Vec<(&'static str, u64)> {
+    match &sys.store {
+        Store::Zswap(zswap) => {
+            let own = [("stored_pages", zswap.stored_pages()), ("pool_pages", sys.pool().total_pages() as u64)];
+            zswap.debugfs.read().into_iter().chain(own).collect()
+        }
+        Store::Zram(zram) => zram.mm_stat().fields().into_iter().chain(zram.io_stat()).collect(),
+    }
+}

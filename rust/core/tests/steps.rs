@@ -1,0 +1,99 @@
+//! What every driver relies on: a snapshot comes back word for word, equal states are recognised as equal, and no step
+//! passes more than one boundary. On random walks of every preset over both stores.
+
+mod clocks;
+
+use clocks::{INCOMPRESSIBLE, Plan, STORES};
+use kcompressd_core::design::{Preset, StoreKind};
+use kcompressd_core::driver::Crew;
+use kcompressd_core::driver::explore::fingerprint;
+use kcompressd_core::reclaim::Task;
+use kcompressd_core::sync::boundaries_since_last_call;
+use kcompressd_core::system::System;
+use proptest::prelude::*;
+
+/// Pages of every kind.
+const LENS: [u32; 5] = [1000, 0, INCOMPRESSIBLE, 60, 3500];
+
+/// A preset over a small system with shallow queues, two nodes and an application that touches every page.
+fn start(preset: Preset, store: StoreKind, depth: u32) -> (System, Crew) {
+    let plan = Plan { nodes: 2, pool_limit_pages: Some(2), ..Plan::of(shallow(preset, store, depth), store, &LENS) };
+    let sys = plan.build();
+    let crew = Crew::reclaim(&sys, false).with_app(&sys, Task::Touch, &[3, 0, 2, 1, 4]);
+    (sys, crew)
+}
+
+fn shallow(preset: Preset, store: StoreKind, depth: u32) -> kcompressd_core::design::Design {
+    let design = preset.design(store);
+    if preset == Preset::Sync { design } else { design.with_depth(depth) }
+}
+
+fn every_case() -> impl Iterator<Item = (Preset, StoreKind)> {
+    Preset::ALL.iter().flat_map(|&preset| STORES.map(|store| (preset, store)))
+}
+
+/// One step of the actor that `choice` falls on; false when nobody can.
+fn walk(sys: &System, crew: &mut Crew, choice: u8) -> bool {
+    let runnable: Vec<usize> = crew.runnable(sys).collect();
+    let Some(&seat) = runnable.get(usize::from(choice) % runnable.len().max(1)) else { return false };
+    let _ = crew.step(sys, seat).unwrap();
+    true
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(24) })]
+
+    #[test]
+    fn a_mark_comes_back_and_the_same_choices_lead_to_the_same_words(
+        before in prop::collection::vec(any::<u8>(), 0..250),
+        after in prop::collection::vec(any::<u8>(), 0..60),
+        depth in 1u32..4,
+    ) {
+        for (preset, store) in every_case() {
+            let (sys, mut crew) = start(preset, store, depth);
+            before.iter().for_each(|&choice| { walk(&sys, &mut crew, choice); });
+            let mark = crew.mark(&sys);
+            after.iter().for_each(|&choice| { walk(&sys, &mut crew, choice); });
+            let there = crew.mark(&sys);
+            crew.back_to(&sys, &mark);
+            let back = crew.mark(&sys);
+            prop_assert_eq!(back.saved(), mark.saved(), "{} on {:?}", preset.name(), store);
+            after.iter().for_each(|&choice| { walk(&sys, &mut crew, choice); });
+            let again = crew.mark(&sys);
+            prop_assert_eq!(again.saved(), there.saved(), "{} on {:?}, second way", preset.name(), store);
+        }
+    }
+
+    #[cfg(debug_assertions)]
+    #[test]
+    fn no_step_passes_two_boundaries(choices in prop::collection::vec(any::<u8>(), 400), depth in 1u32..4) {
+        for (preset, store) in every_case() {
+            let (sys, mut crew) = start(preset, store, depth);
+            for &choice in &choices {
+                let before: Vec<_> = crew.seats.iter().map(|seat| format!("{:?}", seat.actor)).collect();
+                boundaries_since_last_call();
+                walk(&sys, &mut crew, choice);
+                let passed = boundaries_since_last_call();
+                prop_assert!(passed <= 1, "{} on {store:?}: {passed} boundaries by one of {before:?}", preset.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn schedules_that_commute_meet_in_one_state() {
+    let (sys, mut crew) = start(Preset::Split, StoreKind::Zswap, 2);
+    let start = crew.mark(&sys);
+    let mut end_of = |schedule: &[usize]| {
+        crew.back_to(&sys, &start);
+        schedule.iter().for_each(|&seat| {
+            let _ = crew.step(&sys, seat).unwrap();
+        });
+        crew.mark(&sys)
+    };
+    // Two kswapds on nodes of their own; the shrink worker (3) and the device (4) go to sleep before, between or after.
+    let (a, b) = (end_of(&[0, 0, 1, 1, 3, 4, 4]), end_of(&[4, 0, 3, 1, 4, 1, 0]));
+    assert_eq!(fingerprint(&a.saved().state), fingerprint(&b.saved().state));
+    let other = end_of(&[0, 0, 1, 1, 3, 4]);
+    assert_ne!(fingerprint(&a.saved().state), fingerprint(&other.saved().state), "the device is still awake");
+}
