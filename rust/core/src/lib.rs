@@ -6,6 +6,7 @@
 
 pub mod codec;
 pub mod folio;
+pub mod judge;
 pub mod lifecycle;
 pub mod snapshot;
 pub mod sync;
