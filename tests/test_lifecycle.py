@@ -73,7 +73,7 @@ def test_compile_takes_eight_guards_and_disjoint_rows() -> None:
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, len(LAW.events) - 1), st.integers(0, 31)), max_size=60))
 def test_the_reference_model_agrees_with_the_table(walk: list[tuple[int, int]]) -> None:
-    """`transitions` and the compiled rows lead every event under every guard the same way, refusals included."""
+    """`transitions` and the compiled rows lead every event under every guard alike, refusals included."""
     page = lifecycle.Page(REFERENCE)
     for event, guards in walk:
         source = LAW.states.index(page.state)

@@ -115,9 +115,11 @@ def test_a_page_s_life_reads_as_a_timeline() -> None:
     assert timeline(Trace(np.array(rows, RECORD)), 7).replace("\N{MINUS SIGN}", "-").splitlines() == [
         "page 7: 5 records, 850 ns from the first to the last",
         "  100 ns    +0  kswapd0      isolate   resident → isolated       -lru  · isolate_lru_folios()",
-        "  250 ns  +150  kswapd0      pageout   isolated → unmapped       +locked +reclaim +swapcache -dirty -mapped"
+        "  250 ns  +150  kswapd0      pageout   isolated → unmapped       "
+        "+locked +reclaim +swapcache -dirty -mapped"
         "  · add_to_swap(), try_to_unmap(), folio_clear_dirty_for_io()",
-        "  250 ns    +0  kswapd0      queue     unmapped → queued         queue 0, ticket 9  · handed to a kcompressd thread",
+        "  250 ns    +0  kswapd0      queue     unmapped → queued         "
+        "queue 0, ticket 9  · handed to a kcompressd thread",
         "  900 ns  +650  kcompressd1  compress  queued → compressing      queue 0, ticket 9"
         "  · zswap_compress() or zram_write_page() begins",
         "  950 ns   +50  kcompressd1  store     compressing → compressed  -locked -reclaim  1234 bytes"

@@ -11,15 +11,17 @@ from kcompressd.table import of_definition
 
 _INTRO = """# The life of a page
 
-Generated from `python/kcompressd/lifecycle.py` by `python -m kcompressd.lifecycle_docs`; a test fails when it drifts.
+Generated from `python/kcompressd/lifecycle.py` by `python -m kcompressd.lifecycle_docs`; a test fails when
+it drifts.
 
-A page is an identity kept for life. Its *state* says where its contents are; whether its frame is still allocated is the
-flag `frame`, because a page can be compressed and hold its frame until a later scan. A transition belongs to the contents; a
-state demands something of the flags, and a step chooses the rest. From the same definition come the table that the core
-obeys, the reference model of the tests and the table by which `kcompressd validate` judges a trace.
+A page is an identity kept for life. Its *state* says where its contents are; whether its frame is still
+allocated is the flag `frame`, because a page can be compressed and hold its frame until a later scan. A
+transition belongs to the contents; a state demands something of the flags, and a step chooses the rest.
+From the same definition come the table that the core obeys, the reference model of the tests and the table
+by which `kcompressd validate` judges a trace.
 
-A guard chooses between the transitions of one event from one state; `!` means that it must not hold. A record in a trace
-holds exactly the guards that its transition reads."""
+A guard chooses between the transitions of one event from one state; `!` means that it must not hold. A
+record in a trace holds exactly the guards that its transition reads."""
 
 
 def document(edges: Sequence[lifecycle.Edge] = lifecycle.EDGES) -> str:

@@ -9,8 +9,8 @@ from kcompressd.trace import SYSTEM, Step, Trace
 
 
 def timeline(trace: Trace, folio: int) -> str:
-    """A page's life, one line a record: time, time since its last record, actor, event and what the kernel calls it,
-    states, flags that changed, guards, and what ``aux`` says.
+    """A page's life, one line a record: time, time since its last record, actor, event and what the kernel
+    calls it, states, flags that changed, guards, and what ``aux`` says.
 
     Raises :class:`LookupError` for a page that the trace does not mention.
     """

@@ -1,7 +1,7 @@
 """Traces: one 32-byte record an event, in a NumPy file with a JSON sidecar (docs/formats.md).
 
-``t.npy`` holds the records, ``t.npy.json`` what they cannot say themselves: the law they obey, names, design, config,
-and a seal (count, SHA-256, locator, final states) by which any later change shows.
+``t.npy`` holds the records, ``t.npy.json`` what they cannot say themselves: the law they obey, names,
+design, config, and a seal (count, SHA-256, locator, final states) by which any later change shows.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ SYSTEM_EVENTS = ("writeback_knob", "zswap_max_knob", "resize", "io_error", "phas
 PHASES = ("reclaim", "fault", "exit")
 _ACTORS = {1: "kswapd", 2: "kcompressd", 3: "app", 4: "swapdev", 5: "shrink_worker"}
 _SCRIPT = 6
-_BLOCK = 1 << 16
+_BLOCK = 1 << 18
 
 
 class TraceError(ValueError):
@@ -62,7 +62,8 @@ class TraceError(ValueError):
 
 @dataclass(frozen=True)
 class Step:
-    """One record of a page, in words. ``index`` is its position in the trace, ``delta_ns`` the time since the page's last."""
+    """One record of a page, in words. ``index`` is its position in the trace, ``delta_ns`` the time since
+    the page's last."""
 
     index: int
     seq: int
@@ -81,8 +82,9 @@ class Step:
 class Trace:
     """Records and what is known of them.
 
-    ``records`` has dtype :data:`RECORD`; ``meta`` is the sidecar as a dict, or ``None`` where there is none. A writer
-    gives the keys that only it knows (see :func:`sidecar`); :meth:`save` seals what has no seal yet.
+    ``records`` has dtype :data:`RECORD`; ``meta`` is the sidecar as a dict, or ``None`` where there is
+    none. A writer gives the keys that only it knows (see :func:`sidecar`); :meth:`save` seals what has no
+    seal yet.
     """
 
     def __init__(self, records: Records, meta: Mapping[str, Any] | None = None) -> None:
@@ -100,8 +102,8 @@ class Trace:
     def load(cls, path: str | os.PathLike[str]) -> Trace:
         """Maps ``path`` and reads its sidecar, which may be missing.
 
-        Raises :class:`TraceError` for a file that is no trace, is shorter than it says, or has a broken sidecar, and
-        :class:`OSError` for one that cannot be read.
+        Raises :class:`TraceError` for a file that is no trace, is shorter than it says, or has a broken
+        sidecar, and :class:`OSError` for one that cannot be read.
         """
         file = Path(path)
         try:
@@ -115,7 +117,8 @@ class Trace:
         return trace
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes ``path`` and its sidecar, the sidecar last; a seal that the meta already has is kept as it is."""
+        """Writes ``path`` and its sidecar, the sidecar last; a seal that the meta already has is kept as it
+        is."""
         file = Path(path)
         meta = (
             self.meta
@@ -146,9 +149,10 @@ class Trace:
         return steps
 
     def blocks(self) -> Iterator[bytes]:
-        """The raw records, 2 MiB at a time."""
-        for first in range(0, len(self.records), _BLOCK):
-            yield self.records[first : first + _BLOCK].tobytes()
+        """The raw records, 256 KiB at a time: a copy that stays in the cache until it has been read."""
+        raw = np.ascontiguousarray(self.records).view(np.uint8)
+        for first in range(0, len(raw), _BLOCK):
+            yield raw[first : first + _BLOCK].tobytes()
 
 
 def sidecar_path(path: str | os.PathLike[str]) -> Path:
@@ -169,9 +173,10 @@ def sidecar(
 ) -> dict[str, Any]:
     """The part of a sidecar that only the writer of a trace knows.
 
-    ``ordering`` is ``"total"`` or ``"per-folio"``. ``depths`` are the queues' depths in folios at the start, ``in_hand``
-    how many folios of one queue consumers may have taken but not begun. ``memcgs`` has ``parents`` (a root is its own),
-    ``writeback`` (0 or 1 each) and ``of_page``; with it the guard ``writeback_enabled`` is checked.
+    ``ordering`` is ``"total"`` or ``"per-folio"``. ``depths`` are the queues' depths in folios at the
+    start, ``in_hand`` how many folios of one queue consumers may have taken but not begun. ``memcgs`` has
+    ``parents`` (a root is its own), ``writeback`` (0 or 1 each) and ``of_page``; with it the guard
+    ``writeback_enabled`` is checked.
     """
     law: dict[str, Any] = {"pages": pages, "ordering": ordering, "complete": complete}
     law |= {"design": design, "config": dict(config or {})}
@@ -185,15 +190,15 @@ def sidecar(
 def seal(records: Records, meta: Mapping[str, Any]) -> dict[str, Any]:
     """``meta`` with format, names, table digest, count, SHA-256, locator and final states of ``records``.
 
-    Keys that ``meta`` has are kept: a writer that knows the pages' final states itself says so in ``final_states``
-    (see :func:`encode_states`), and the validator holds the records against it.
+    Keys that ``meta`` has are kept: a writer that knows the pages' final states itself says so in
+    ``final_states`` (see :func:`encode_states`), and the validator holds the records against it.
     """
     digest, locator = hashlib.sha256(), Locator()
     for block in Trace(records).blocks():
         digest.update(block)
         locator.feed(block)
-    paged = records[records["folio"] != SYSTEM]
-    pages = int(meta.get("pages") or (int(paged["folio"].max()) + 1 if len(paged) else 0))
+    folios = records["folio"][records["folio"] != SYSTEM]
+    pages = int(meta.get("pages") or (int(folios.max()) + 1 if len(folios) else 0))
     sealed: dict[str, Any] = sidecar(pages=pages, ordering="per-folio", complete=False)
     sealed |= {
         "format": FORMAT,
@@ -203,7 +208,7 @@ def seal(records: Records, meta: Mapping[str, Any]) -> dict[str, Any]:
         "records": len(records),
         "sha256": digest.hexdigest(),
         "locator": [f"{number:016x}" for number in locator.sums()],
-        "final_states": encode_states(_last_states(paged, pages)),
+        "final_states": encode_states(_last_states(records, pages)),
     }
     return sealed | dict(meta)
 
@@ -230,10 +235,10 @@ def decode_states(text: str) -> npt.NDArray[np.uint8]:
     return np.frombuffer(base64.b64decode(text, validate=True), np.uint8)
 
 
-def _last_states(paged: Records, pages: int) -> npt.NDArray[np.uint8]:
+def _last_states(records: Records, pages: int) -> npt.NDArray[np.uint8]:
     states = np.zeros(pages, np.uint8)
-    inside = paged[paged["folio"] < pages]
-    states[inside["folio"]] = inside["to"]  # the last of several assignments to one page stays
+    inside = records["folio"] < pages
+    states[records["folio"][inside]] = records["to"][inside]  # the last assignment to a page stays
     return states
 
 

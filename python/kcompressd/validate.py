@@ -1,8 +1,8 @@
 """Validating a trace: the core's judge replays it, and what it finds is said in the kernel's words.
 
-With a sidecar nothing escapes: what breaks the law is explained by the law, and what keeps it (an altered time, actor or
-size, two lawful records swapped) shows in the digest. Without one, only the law is left; :attr:`Validation.unchecked`
-says what that cannot see.
+With a sidecar nothing escapes: what breaks the law is explained by the law, and what keeps it (an altered
+time, actor or size, two lawful records swapped) shows in the digest. Without one, only the law is left;
+:attr:`Validation.unchecked` says what that cannot see.
 """
 
 from __future__ import annotations
@@ -60,10 +60,11 @@ class Finding:
 class Validation:
     """What :func:`validate` found.
 
-    ``events`` counts records; ``by_event`` maps event names (system events included) to counts, without the refused
-    records; ``violations`` counts broken laws and mismatches with the sidecar. ``findings`` are in order of use: the
-    first breach of the law, then what the sidecar shows. ``complete`` is the sidecar's word, ``None`` without one;
-    ``in_flight`` counts pages left half way. ``unchecked`` maps what could not be checked to the reason.
+    ``events`` counts records; ``by_event`` maps event names (system events included) to counts, without the
+    refused records; ``violations`` counts broken laws and mismatches with the sidecar. ``findings`` are in
+    order of use: the first breach of the law, then what the sidecar shows. ``complete`` is the sidecar's
+    word, ``None`` without one; ``in_flight`` counts pages left half way. ``unchecked`` maps what could not
+    be checked to the reason.
     """
 
     events: int
@@ -108,7 +109,7 @@ class Validation:
 
 
 def validate(trace: Trace, law: Table | None = None) -> Validation:
-    """Judges ``trace`` by ``law`` (default: today's), reading it once in blocks of 2 MiB."""
+    """Judges ``trace`` by ``law`` (default: today's), reading it once in blocks."""
     law = law or default_table()
     meta = trace.meta or {}
     rows = [(r.event, r.source, r.require_mask, r.require_value, r.to) for r in law.rows]
@@ -116,7 +117,8 @@ def validate(trace: Trace, law: Table | None = None) -> Validation:
     digest = hashlib.sha256()
     for block in trace.blocks():
         judge.feed(block)
-        digest.update(block)
+        if "sha256" in meta:
+            digest.update(block)
     events, by_event, by_system, violations, breach, in_flight = judge.finish()
     findings = [_explain(trace, law, *breach)] if breach else []
     beside = list(_against_sidecar(trace, law, digest.hexdigest(), judge)) if "sha256" in meta else []
@@ -135,7 +137,8 @@ def validate(trace: Trace, law: Table | None = None) -> Validation:
 
 
 def main_validate(path: str | PathLike[str], console: Console) -> int:
-    """The command: validates the trace at ``path``, prints the result, returns the exit code (2: bad input)."""
+    """The command: validates the trace at ``path``, prints the result, returns the exit code (2: bad
+    input)."""
     try:
         result = Trace.load(path).validate()
     except (TraceError, OSError) as error:
@@ -199,7 +202,8 @@ def _against_sidecar(trace: Trace, law: Table, digest: str, judge: Judge) -> Ite
 
 
 def _altered(trace: Trace) -> Finding:
-    """The digest does not match although the count does: one record altered (which one, the locator knows), or more."""
+    """The digest does not match although the count does: one record altered (which one, the locator knows),
+    or more."""
     locator = Locator()
     for block in trace.blocks():
         locator.feed(block)
@@ -221,12 +225,14 @@ def _final_states(said: States, found: States) -> Iterator[Finding]:
         yield Finding("final states", None, None, text)
         return
     for page in np.flatnonzero(said != found).tolist()[:8]:
-        text = f"final states: page {page} ended {state_name(said[page])}, the trace leaves it {state_name(found[page])}"
+        ended, left = state_name(said[page]), state_name(found[page])
+        text = f"final states: page {page} ended {ended}, the trace leaves it {left}"
         yield Finding("final states", None, page, text)
 
 
 def _explain(trace: Trace, law: Table, index: int, page: int, check: str, reason: str) -> Finding:
-    """A breach as text: what the record says, what the law or the past says, the page's timeline around it."""
+    """A breach as text: what the record says, what the law or the past says, the page's timeline around
+    it."""
     out = [f"{check}: {reason}"]
     if index >= len(trace):
         where = "at the end of the trace"
@@ -251,8 +257,8 @@ def _says(trace: Trace, index: int) -> str:
     guards = ", ".join(guard_names(int(r["guards"]))) or "none"
     flags = " ".join(flag_names(int(r["flags"]))) or "none"
     moved = f"{state_name(int(r['from']))} → {state_name(int(r['to']))}"
-    says = f"  record {index} says: {r['t_ns']} ns, {actor}, page {r['folio']} event number {r['seq']}, {event}, {moved}"
-    return f"{says}, guards {guards}, flags {flags}" + (f", {aux}" if aux else "")
+    says = f"  record {index} says: {r['t_ns']} ns, {actor}, page {r['folio']} event number {r['seq']}"
+    return f"{says}, {event}, {moved}, guards {guards}, flags {flags}" + (f", {aux}" if aux else "")
 
 
 def _law_says(trace: Trace, law: Table, index: int, check: str) -> list[str]:
@@ -267,9 +273,8 @@ def _law_says(trace: Trace, law: Table, index: int, check: str) -> list[str]:
     cell = [row for row in law.rows if (row.event, row.source) == (event, source)]
     if not cell:
         others = sorted({law.events[row.event] for row in law.rows if row.source == source})
-        return [
-            f"  the law: {law.states[source]} knows no {law.events[event]}, only {', '.join(others) or 'its end'}"
-        ]
+        only = ", ".join(others) or "its end"
+        return [f"  the law: {law.states[source]} knows no {law.events[event]}, only {only}"]
     ends = [f"{law.states[row.to]} {_when(law, row.require_mask, row.require_value)}".strip() for row in cell]
     return [f"  the law: {law.events[event]} leads from {law.states[source]} to {', or to '.join(ends)}"]
 
@@ -285,7 +290,8 @@ def _gap(trace: Trace, index: int) -> str:
     seen = np.flatnonzero((before["folio"] == folio) & (before["seq"] == seq))
     if len(seen):
         return f"  the past: record {seen[-1]} was already event number {seq} of page {folio}"
-    return f"  the past: no record before it brings page {folio} to event number {seq}: one is missing or altered"
+    past = f"no record before it brings page {folio} to event number {seq}"
+    return f"  the past: {past}: one is missing or altered"
 
 
 def _around(trace: Trace, index: int, page: int) -> list[str]:

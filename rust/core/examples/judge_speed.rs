@@ -48,7 +48,7 @@ fn trace(queues: bool) -> Vec<Record> {
         random ^= random << 17;
         let at = random as usize % live.len();
         let mut folio = live[at];
-        let queued = |f: u32| queues && f % 2 == 0;
+        let queued = |f: u32| queues && f.is_multiple_of(2);
         if queued(folio) && steps[folio as usize] == 3 {
             folio = open.pop_front().expect("it waits itself");
         }
