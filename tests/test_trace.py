@@ -88,6 +88,8 @@ def test_a_seal_is_kept_when_an_altered_trace_is_saved_again(tmp_path: Path) -> 
         (lambda p: _edit(p, sha256=None), "'sha256' is missing or of the wrong type"),
         (lambda p: _edit(p, final_states="?"), "t.npy.json"),
         (lambda p: _edit(p, queues={"depths": ["x"], "in_hand": 0}), "t.npy.json"),
+        (lambda p: _edit(p, memcgs={"parents": [0], "writeback": [1], "of_page": [1] * 5}), "does not fit"),
+        (lambda p: _edit(p, memcgs={"parents": [], "writeback": [], "of_page": []}), "t.npy.json"),
         (lambda p: _edit(p, ordering="sorted"), "neither 'total' nor 'per-folio'"),
     ],
 )

@@ -88,6 +88,8 @@ def test_any_altered_field_is_named_with_the_sidecar(trace: Trace, data: st.Data
     assert not result.ok and result.exit_code == 1
     assert _names(result, altered, sealed, index), result.explain()
     assert any(f.check == "digest" and f.record == index for f in result.findings), result.explain()
+    by_law = Trace(altered.records, trace.meta).validate().violations
+    assert by_law <= 6, "the judge believes a refused record and goes on"
 
 
 @settings(max_examples=400, deadline=None)
@@ -136,6 +138,13 @@ def test_a_doubled_step_is_caught_by_the_law_alone(trace: Trace, data: st.DataOb
     result = Trace(np.insert(trace.records, index, trace.records[index])).validate()
     assert result.first is not None
     assert (result.first.check, result.first.record) == ("sequence", index + 1)
+
+
+def test_the_document_s_table_of_effects_is_the_one_the_walks_use() -> None:
+    text = (Path(__file__).parent.parent / "docs/formats.md").read_text()
+    for event, (before, after, same) in walks.EFFECTS.items():
+        kept = " ".join(f"`{flag}`" for flag in same.split() if flag not in (before, after))
+        assert f"| `{event}` | `{before}` | `{after}` | {kept} |" in text
 
 
 LIFE = [

@@ -366,6 +366,11 @@ def _check_numbers(path: Path, meta: dict[str, Any]) -> None:
         judged(meta)
     except (ValueError, TypeError, KeyError) as error:
         raise TraceError(f"{path}: {error}") from error
+    if memcgs := meta.get("memcgs"):
+        count = len(memcgs["parents"])
+        used = [*memcgs["parents"], *memcgs["of_page"]]
+        if len(memcgs["writeback"]) != count or len(memcgs["of_page"]) != meta["pages"] or max(used, default=-1) >= count:
+            raise TraceError(f"{path}: 'memcgs' does not fit: {count} memcgs, {meta['pages']} pages")
     if len(meta["locator"]) != 2 or not 0 <= meta["pages"] < SYSTEM:
         raise TraceError(f"{path}: 'locator' or 'pages' is out of range")
 

@@ -14,7 +14,6 @@ fn copy(event: Event, to: State, before: u8) -> u8 {
     match (event, to) {
         (_, State::Compressed | State::CompressedFreed) | (Event::Store, State::ResidentSwapcache) => guard::IN_POOL,
         (_, State::ZeroFilled | State::ZeroFilledFreed) => guard::ZERO,
-        (Event::EndWriteback, _) => 0,
         (_, State::ResidentSwapcache | State::FaultingIn) => before,
         _ => 0,
     }
@@ -108,6 +107,13 @@ fn slow(records: &[Record]) -> Option<u64> {
     None
 }
 
+/// The same step by another row of the table that leaves the same state: lawful, were it not for the page's past.
+fn become_another_row(r: &mut Record, pick: usize) {
+    let rows: Vec<_> = ROWS.iter().filter(|row| row.from == r.from).collect();
+    let row = rows[pick % rows.len()];
+    (r.event, r.to, r.guards) = (row.event, row.to, row.require_value);
+}
+
 fn picks() -> impl Strategy<Value = Vec<(u16, u8, u8)>> {
     proptest::collection::vec((0..PAGES as u16, any::<u8>(), any::<u8>()), 1..200)
 }
@@ -123,7 +129,7 @@ proptest! {
 
     #[test]
     fn the_first_breach_is_where_a_slow_judge_finds_it(
-        picks in picks(), at in any::<prop::sample::Index>(), field in 0usize..8, value in any::<u64>(), near in any::<bool>(),
+        picks in picks(), at in any::<prop::sample::Index>(), field in 0usize..10, value in any::<u64>(), near in any::<bool>(),
     ) {
         let mut records = walk(&picks);
         prop_assume!(!records.is_empty());
@@ -138,6 +144,7 @@ proptest! {
             4 => r.to = value as u8,
             5 => r.guards = value as u8,
             6 => r.flags = value as u16,
+            7 | 8 => become_another_row(r, value as usize),
             _ => r.t_ns = value,
         }
         // Tickets are judged after the edge: a breach of theirs is not the slow judge's business.

@@ -125,7 +125,6 @@ pub(super) fn copy_in(event: u8, to: u8) -> u8 {
         Compressed | CompressedFreed => guard::IN_POOL,
         ZeroFilled | ZeroFilledFreed => guard::ZERO,
         ResidentSwapcache if event == Event::Store as u8 => guard::IN_POOL,
-        ResidentSwapcache if event == Event::EndWriteback as u8 => 0,
         ResidentSwapcache | FaultingIn => KEEP,
         _ => 0,
     }

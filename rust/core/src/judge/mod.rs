@@ -315,9 +315,16 @@ impl Judge {
         let breach = Breach { index, record, reason };
         self.violations += 1;
         self.first.get_or_insert(breach);
+        if matches!(reason, Reason::Time { .. }) {
+            self.clock[usize::from(record.actor) & (self.clock.len() - 1)] = record.t_ns;
+        }
         let believable = usize::from(record.to) < State::ALL.len();
         if let Some(page) = self.pages.get(record.folio).filter(|_| believable) {
+            let waited = page.state == State::Queued as u8 && record.to != page.state;
             *page = page.after(&record, law::copy_in(record.event, record.to));
+            if waited {
+                self.queues.forget(record.folio);
+            }
         }
         breach
     }

@@ -65,12 +65,14 @@ impl Queues {
         let next = queue.base + queue.slots.len() as u64;
         let far = position >= queue.base + WINDOW;
         if far || (total && position != next) {
+            // Believed as far as it goes: a gap was given and taken, anything else is the next one.
+            queue.put(if far || position < next { next } else { position }, r.folio, TAKEN);
             return Err(Reason::Ticket { queue: number, expected: next, got: position });
         }
-        if queue.at(position).is_none_or(|folio| folio != UNSEEN) && position < next {
+        if position < next && queue.at(position) != Some(UNSEEN) {
             return Err(Reason::TicketTwice { queue: number, position });
         }
-        queue.put(position, r.folio);
+        queue.put(position, r.folio, UNSEEN);
         let depth = queue.depth.filter(|&d| total && queue.waiting > u64::from(d) + in_hand);
         depth.map_or(Ok(()), |depth| Err(Reason::Depth { queue: number, depth, waiting: queue.waiting }))
     }
@@ -79,6 +81,7 @@ impl Queues {
         let (total, in_hand) = (self.total, self.in_hand);
         let (queue, number, position) = self.of(r)?;
         if queue.at(position) != Some(r.folio) {
+            self.forget(r.folio);
             return Err(Reason::TicketPage { queue: number, position });
         }
         let older = queue.older(position);
@@ -89,6 +92,15 @@ impl Queues {
         match older.filter(|_| total) {
             Some((first, count)) if count > in_hand => Err(Reason::Fifo { queue: number, position, older: first }),
             _ => Ok(()),
+        }
+    }
+
+    /// Takes `folio` out of whatever queue it waits in: a breach has moved it on.
+    pub(super) fn forget(&mut self, folio: u32) {
+        for queue in &mut self.queues {
+            while let Some(offset) = queue.slots.iter().position(|&s| s == folio) {
+                queue.take(queue.base + offset as u64);
+            }
         }
     }
 
@@ -114,10 +126,10 @@ impl Queue {
         self.slots.get(usize::try_from(offset).ok()?).copied()
     }
 
-    fn put(&mut self, position: u64, folio: u32) {
+    fn put(&mut self, position: u64, folio: u32, between: u32) {
         let offset = (position - self.base) as usize;
         if self.slots.len() <= offset {
-            self.slots.resize(offset + 1, UNSEEN);
+            self.slots.resize(offset + 1, between);
         }
         self.slots[offset] = folio;
         self.waiting += 1;
@@ -135,7 +147,7 @@ impl Queue {
     /// The oldest open position before `position`, and how many there are.
     fn older(&self, position: u64) -> Option<(u64, u64)> {
         let before = self.slots.iter().take((position - self.base) as usize).enumerate();
-        let mut open = before.filter(|(_, folio)| **folio != TAKEN);
+        let mut open = before.filter(|(_, folio)| **folio < TAKEN);
         let (first, _) = open.next()?;
         Some((self.base + first as u64, 1 + open.count() as u64))
     }
