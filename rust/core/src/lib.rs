@@ -9,6 +9,7 @@ pub mod design;
 pub mod driver;
 pub mod folio;
 pub mod frames;
+pub mod judge;
 pub mod lifecycle;
 pub mod list;
 pub mod memcg;

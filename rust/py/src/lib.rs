@@ -4,6 +4,7 @@ mod codec;
 mod config;
 mod design;
 mod error;
+mod judge;
 mod report;
 mod run;
 
@@ -15,6 +16,8 @@ mod _core {
     use super::PyModule;
     use pyo3::prelude::*;
 
+    #[pymodule_export]
+    use crate::judge::{Judge, Locator};
     #[pymodule_export]
     const VERSION: &str = env!("CARGO_PKG_VERSION");
     #[pymodule_export]

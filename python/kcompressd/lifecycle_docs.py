@@ -1,0 +1,106 @@
+"""Writes docs/lifecycle.md from the definition: ``python -m kcompressd.lifecycle_docs [--check] [FILE]``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from kcompressd import lifecycle
+from kcompressd.table import of_definition
+
+_INTRO = """# The life of a page
+
+Generated from `python/kcompressd/lifecycle.py` by `python -m kcompressd.lifecycle_docs`; a test fails when
+it drifts.
+
+A page is an identity kept for life. Its *state* says where its contents are; whether its frame is still
+allocated is the flag `frame`, because a page can be compressed and hold its frame until a later scan. A
+transition belongs to the contents; a state demands something of the flags, and a step chooses the rest.
+From the same definition come the table that the core obeys, the reference model of the tests and the table
+by which `kcompressd validate` judges a trace.
+
+A guard chooses between the transitions of one event from one state; `!` means that it must not hold. A
+record in a trace holds exactly the guards that its transition reads."""
+
+
+def document(edges: Sequence[lifecycle.Edge] = lifecycle.EDGES) -> str:
+    """The whole document for a law."""
+    digest = of_definition(edges).digest
+    parts = [
+        _INTRO,
+        f"{len(lifecycle.STATES)} states, {len(lifecycle.EVENTS)} events, {len(edges)} transitions; "
+        f"table digest `{digest[:16]}…`.",
+        "## Diagram\n\nTransitions that leave the state as it is are in the table only.",
+        "```mermaid\n" + "\n".join(_diagram(edges)) + "\n```",
+        "## States\n\nThe flags must satisfy one of the alternatives whenever a page is in the state.",
+        _table(("id", "state", "meaning", "flags"), _states()),
+        "## Events",
+        _table(
+            ("id", "event", "in the kernel"),
+            [(str(i), f"`{n}`", m) for i, (n, m) in _numbered(lifecycle.EVENTS)],
+        ),
+        "## Guards",
+        _table(
+            ("bit", "guard", "meaning"), [(str(i), f"`{n}`", m) for i, (n, m) in _numbered(lifecycle.GUARDS)]
+        ),
+        "## Flags",
+        _table(
+            ("bit", "flag", "in the kernel"),
+            [(str(i), f"`{n}`", m) for i, (n, m) in _numbered(lifecycle.FLAGS)],
+        ),
+        "## Transitions",
+        _table(("from", "event", "guards", "to", "why"), _edges(edges)),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _numbered(names: dict[str, str]) -> Iterable[tuple[int, tuple[str, str]]]:
+    return enumerate(names.items())
+
+
+def _diagram(edges: Sequence[lifecycle.Edge]) -> list[str]:
+    arrows: dict[tuple[str, str], list[str]] = {}
+    for edge in edges:
+        if edge.source != edge.to:
+            label = f"{edge.event} [{edge.when}]" if edge.when else edge.event
+            arrows.setdefault((edge.source, edge.to), []).append(label)
+    out = ["stateDiagram-v2", "    [*] --> resident"]
+    out += [f"    {source} --> {to}: {' / '.join(labels)}" for (source, to), labels in arrows.items()]
+    return [*out, "    freed --> [*]"]
+
+
+def _states() -> list[tuple[str, ...]]:
+    rows = enumerate(lifecycle.STATES)
+    return [(str(i), f"`{s.name}`", s.meaning, " or ".join(f"`{f}`" for f in s.flags)) for i, s in rows]
+
+
+def _edges(edges: Sequence[lifecycle.Edge]) -> list[tuple[str, ...]]:
+    order = [s.name for s in lifecycle.STATES]
+    ordered = sorted(edges, key=lambda e: order.index(e.source))
+    return [
+        (f"`{e.source}`", f"`{e.event}`", f"`{e.when}`" if e.when else "", f"`{e.to}`", e.why)
+        for e in ordered
+    ]
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Writes the document, or with ``--check`` says whether it is up to date (1: it is not)."""
+    files = [a for a in arguments if a != "--check"]
+    path = Path(files[0] if files else "docs/lifecycle.md")
+    if "--check" not in arguments:
+        path.write_text(document(), encoding="utf-8")
+        return 0
+    if path.exists() and path.read_text(encoding="utf-8") == document():
+        return 0
+    print(f"{path} is not what the definition says: run python -m kcompressd.lifecycle_docs", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,391 @@
+"""Traces: one 32-byte record an event, in a NumPy file with a JSON sidecar (docs/formats.md).
+
+``t.npy`` holds the records, ``t.npy.json`` what they cannot say themselves: the law they obey, names,
+design, config, and a seal (count, SHA-256, locator, final states) by which any later change shows.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kcompressd import lifecycle
+from kcompressd._core import Locator
+from kcompressd.table import table
+
+if TYPE_CHECKING:
+    from kcompressd.validate import Validation
+
+Records = npt.NDArray[np.void]
+"""A one-dimensional array of dtype :data:`RECORD`."""
+
+RECORD = np.dtype(
+    [
+        ("t_ns", "<u8"),
+        ("aux", "<u8"),
+        ("folio", "<u4"),
+        ("seq", "<u4"),
+        ("actor", "<u2"),
+        ("flags", "<u2"),
+        ("event", "u1"),
+        ("from", "u1"),
+        ("to", "u1"),
+        ("guards", "u1"),
+    ]
+)
+"""One record, 32 bytes, little-endian."""
+
+FORMAT = "kcompressd-trace"
+VERSION = 1
+SYSTEM = 0xFFFFFFFF
+"""The folio number of a system event."""
+SYSTEM_EVENTS = ("writeback_knob", "zswap_max_knob", "resize", "io_error", "phase")
+"""Names of the events from 0x80."""
+PHASES = ("reclaim", "fault", "exit")
+_ACTORS = {1: "kswapd", 2: "kcompressd", 3: "app", 4: "swapdev", 5: "shrink_worker"}
+_SCRIPT = 6
+_BLOCK = 1 << 18
+
+
+class TraceError(ValueError):
+    """A file that is not a trace; the message names the file and what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One record of a page, in words. ``index`` is its position in the trace, ``delta_ns`` the time since
+    the page's last."""
+
+    index: int
+    seq: int
+    t_ns: int
+    delta_ns: int
+    actor: str
+    event: str
+    source: str
+    to: str
+    guards: tuple[str, ...]
+    flags: tuple[str, ...]
+    changed: tuple[str, ...]
+    aux: str
+
+
+class Trace:
+    """Records and what is known of them.
+
+    ``records`` has dtype :data:`RECORD`; ``meta`` is the sidecar as a dict, or ``None`` where there is
+    none. A writer gives the keys that only it knows (see :func:`sidecar`); :meth:`save` seals what has no
+    seal yet.
+    """
+
+    def __init__(self, records: Records, meta: Mapping[str, Any] | None = None) -> None:
+        """Raises :class:`TraceError` for an array of another dtype or shape."""
+        if records.dtype != RECORD or records.ndim != 1:
+            raise TraceError(f"{records.dtype} of shape {records.shape} is not a 1-d array of trace records")
+        self.records = records
+        self.meta = None if meta is None else dict(meta)
+
+    def __len__(self) -> int:
+        """Records, system events included."""
+        return len(self.records)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Trace:
+        """Maps ``path`` and reads its sidecar, which may be missing.
+
+        Raises :class:`TraceError` for a file that is no trace, is shorter than it says, or has a broken
+        sidecar, and :class:`OSError` for one that cannot be read.
+        """
+        file = Path(path)
+        try:
+            records = np.load(file, mmap_mode="r", allow_pickle=False)
+            trace = cls(records)
+        except (ValueError, EOFError) as error:
+            raise TraceError(f"{file}: not a trace: {error}") from error
+        beside = sidecar_path(file)
+        if beside.exists():
+            trace.meta = _read_sidecar(beside)
+        return trace
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes ``path`` and its sidecar, the sidecar last; a seal that the meta already has is kept as it
+        is."""
+        file = Path(path)
+        meta = (
+            self.meta
+            if self.meta is not None and "sha256" in self.meta
+            else seal(self.records, self.meta or {})
+        )
+        part = file.with_name(file.name + ".part")
+        with part.open("wb") as out:
+            np.lib.format.write_array(out, self.records, version=(1, 0), allow_pickle=False)
+        part.replace(file)
+        sidecar_path(file).write_text(json.dumps(meta, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+    def validate(self) -> Validation:
+        """Judges the trace by today's law; see :func:`kcompressd.validate.validate`."""
+        from kcompressd.validate import validate
+
+        return validate(self)
+
+    def of_page(self, folio: int) -> npt.NDArray[np.intp]:
+        """Positions of a page's records, in order."""
+        return np.flatnonzero(self.records["folio"] == folio)
+
+    def timeline(self, folio: int) -> list[Step]:
+        """A page's life, one step a record."""
+        steps: list[Step] = []
+        for index in self.of_page(folio).tolist():
+            steps.append(step(self.records[index], index, steps[-1] if steps else None))
+        return steps
+
+    def blocks(self) -> Iterator[bytes]:
+        """The raw records, 256 KiB at a time: a copy that stays in the cache until it has been read."""
+        raw = np.ascontiguousarray(self.records).view(np.uint8)
+        for first in range(0, len(raw), _BLOCK):
+            yield raw[first : first + _BLOCK].tobytes()
+
+
+def sidecar_path(path: str | os.PathLike[str]) -> Path:
+    """Where the sidecar of the trace at ``path`` is."""
+    return Path(f"{os.fspath(path)}.json")
+
+
+def sidecar(
+    *,
+    pages: int,
+    ordering: str,
+    complete: bool,
+    design: str | None = None,
+    config: Mapping[str, Any] | None = None,
+    depths: list[int] | None = None,
+    in_hand: int = 32,
+    memcgs: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The part of a sidecar that only the writer of a trace knows.
+
+    ``ordering`` is ``"total"`` or ``"per-folio"``. ``depths`` are the queues' depths in folios at the
+    start, ``in_hand`` how many folios of one queue consumers may have taken but not begun. ``memcgs`` has
+    ``parents`` (a root is its own), ``writeback`` (0 or 1 each) and ``of_page``; with it the guard
+    ``writeback_enabled`` is checked.
+    """
+    law: dict[str, Any] = {"pages": pages, "ordering": ordering, "complete": complete}
+    law |= {"design": design, "config": dict(config or {})}
+    if depths is not None:
+        law["queues"] = {"depths": depths, "in_hand": in_hand}
+    if memcgs is not None:
+        law["memcgs"] = dict(memcgs)
+    return law
+
+
+def seal(records: Records, meta: Mapping[str, Any]) -> dict[str, Any]:
+    """``meta`` with format, names, table digest, count, SHA-256, locator and final states of ``records``.
+
+    Keys that ``meta`` has are kept: a writer that knows the pages' final states itself says so in
+    ``final_states`` (see :func:`encode_states`), and the validator holds the records against it.
+    """
+    digest, locator = hashlib.sha256(), Locator()
+    for block in Trace(records).blocks():
+        digest.update(block)
+        locator.feed(block)
+    folios = records["folio"][records["folio"] != SYSTEM]
+    pages = int(meta.get("pages") or (int(folios.max()) + 1 if len(folios) else 0))
+    sealed: dict[str, Any] = sidecar(pages=pages, ordering="per-folio", complete=False)
+    sealed |= {
+        "format": FORMAT,
+        "version": VERSION,
+        "table": table().digest,
+        "names": names(records),
+        "records": len(records),
+        "sha256": digest.hexdigest(),
+        "locator": [f"{number:016x}" for number in locator.sums()],
+        "final_states": encode_states(_last_states(records, pages)),
+    }
+    return sealed | dict(meta)
+
+
+def names(records: Records) -> dict[str, Any]:
+    """What the ids of a trace mean: lists in id order, and the actors that appear."""
+    return {
+        "states": [s.name for s in lifecycle.STATES],
+        "events": list(lifecycle.EVENTS),
+        "system_events": list(SYSTEM_EVENTS),
+        "guards": list(lifecycle.GUARDS),
+        "flags": list(lifecycle.FLAGS),
+        "actors": {str(a): actor_name(a) for a in np.unique(records["actor"]).tolist()},
+    }
+
+
+def encode_states(states: npt.NDArray[np.uint8]) -> str:
+    """State ids, one byte a page, in base64."""
+    return base64.b64encode(states.tobytes()).decode()
+
+
+def decode_states(text: str) -> npt.NDArray[np.uint8]:
+    """The inverse of :func:`encode_states`; raises :class:`ValueError` for what is not base64."""
+    return np.frombuffer(base64.b64decode(text, validate=True), np.uint8)
+
+
+def _last_states(records: Records, pages: int) -> npt.NDArray[np.uint8]:
+    states = np.zeros(pages, np.uint8)
+    inside = records["folio"] < pages
+    states[records["folio"][inside]] = records["to"][inside]  # the last assignment to a page stays
+    return states
+
+
+def actor_name(actor: int) -> str:
+    """The kernel thread, or what else an actor id stands for: ``kswapd0``, ``kcompressd1``, ``app3``."""
+    kind, number = actor >> 8, actor & 0xFF
+    if kind == _SCRIPT:
+        return "script"
+    return f"{_ACTORS[kind]}{number}" if kind in _ACTORS else f"actor{actor}"
+
+
+def _bits(value: int, words: Mapping[str, str]) -> tuple[str, ...]:
+    known = tuple(word for bit, word in enumerate(words) if value >> bit & 1)
+    unknown = value >> len(words) << len(words)
+    return (*known, f"{unknown:#x}") if unknown else known
+
+
+def flag_names(value: int) -> tuple[str, ...]:
+    """The flags that are set, unknown bits as a number."""
+    return _bits(value, lifecycle.FLAGS)
+
+
+def guard_names(value: int) -> tuple[str, ...]:
+    """The guards that are set, unknown bits as a number."""
+    return _bits(value, lifecycle.GUARDS)
+
+
+def state_name(state: int) -> str:
+    """A state's name, or ``state 200`` for an id that does not exist."""
+    return lifecycle.STATES[state].name if state < len(lifecycle.STATES) else f"state {state}"
+
+
+def event_name(event: int) -> str:
+    """An event's name, a system event's included, or ``event 200`` for an id that does not exist."""
+    if 0x80 <= event < 0x80 + len(SYSTEM_EVENTS):
+        return SYSTEM_EVENTS[event - 0x80]
+    every = list(lifecycle.EVENTS)
+    return every[event] if event < len(every) else f"event {event}"
+
+
+def aux_text(event: str, aux: int) -> str:
+    """What ``aux`` says, by event; empty where it says nothing."""
+    high, low = aux >> 32, aux & 0xFFFFFFFF
+    match event:
+        case "queue" | "compress" if aux >> 48:
+            return f"queue {(aux >> 48) - 1}, ticket {aux & 0xFFFFFFFFFFFF}"
+        case "store":
+            return f"{low} bytes" + (f", kind {high}" if high else "")
+        case "writeback_knob":
+            return f"memcg {high}: memory.zswap.writeback = {low & 1}"
+        case "zswap_max_knob":
+            return f"memcg {aux >> 48}: memory.zswap.max = {aux & 0xFFFFFFFFFFFF}"
+        case "resize":
+            return f"queue {high}: depth {low}"
+        case "io_error":
+            return f"slot {aux}"
+        case "phase":
+            return PHASES[aux] if aux < len(PHASES) else f"phase {aux}"
+    return f"aux {aux:#x}" if aux else ""
+
+
+_START = ("dirty", "lru", "frame", "mapped")
+
+
+def step(record: np.void, index: int, last: Step | None) -> Step:
+    """A record in words; ``last`` is the step before it in the same page's life."""
+    event = event_name(int(record["event"]))
+    flags = flag_names(int(record["flags"]))
+    before = set(_START if last is None else last.flags)
+    changed = [f"+{f}" for f in flags if f not in before]
+    changed += [f"\N{MINUS SIGN}{f}" for f in lifecycle.FLAGS if f in before and f not in flags]
+    t_ns = int(record["t_ns"])
+    return Step(
+        index=index,
+        seq=int(record["seq"]),
+        t_ns=t_ns,
+        delta_ns=0 if last is None else t_ns - last.t_ns,
+        actor=actor_name(int(record["actor"])),
+        event=event,
+        source=state_name(int(record["from"])),
+        to=state_name(int(record["to"])),
+        guards=guard_names(int(record["guards"])),
+        flags=flags,
+        changed=tuple(changed),
+        aux=aux_text(event, int(record["aux"])),
+    )
+
+
+_KEYS: dict[str, type | tuple[type, ...]] = {
+    "format": str,
+    "version": int,
+    "table": str,
+    "pages": int,
+    "records": int,
+    "sha256": str,
+    "locator": list,
+    "final_states": str,
+    "ordering": str,
+    "complete": bool,
+}
+
+
+def _read_sidecar(path: Path) -> dict[str, Any]:
+    try:
+        meta = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise TraceError(f"{path}: not JSON: {error}") from error
+    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
+        raise TraceError(f"{path}: not the sidecar of a trace: format is not {FORMAT!r}")
+    for key, kind in _KEYS.items():
+        if not isinstance(meta.get(key), kind):
+            raise TraceError(f"{path}: {key!r} is missing or of the wrong type")
+    if meta["version"] != VERSION:
+        raise TraceError(f"{path}: version {meta['version']}; this kcompressd reads {VERSION}")
+    if meta["ordering"] not in ("total", "per-folio"):
+        raise TraceError(f"{path}: ordering {meta['ordering']!r} is neither 'total' nor 'per-folio'")
+    _check_numbers(path, meta)
+    return meta
+
+
+def _check_numbers(path: Path, meta: dict[str, Any]) -> None:
+    try:
+        decode_states(meta["final_states"])
+        _ = [int(text, 16) for text in meta["locator"]]
+        judged(meta)
+    except (ValueError, TypeError, KeyError) as error:
+        raise TraceError(f"{path}: {error}") from error
+    if memcgs := meta.get("memcgs"):
+        count = len(memcgs["parents"])
+        used = [*memcgs["parents"], *memcgs["of_page"]]
+        if len(memcgs["writeback"]) != count or len(memcgs["of_page"]) != meta["pages"] or max(used, default=-1) >= count:
+            raise TraceError(f"{path}: 'memcgs' does not fit: {count} memcgs, {meta['pages']} pages")
+    if len(meta["locator"]) != 2 or not 0 <= meta["pages"] < SYSTEM:
+        raise TraceError(f"{path}: 'locator' or 'pages' is out of range")
+
+
+def judged(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """The keyword arguments of :class:`kcompressd._core.Judge` that a sidecar implies."""
+    arguments: dict[str, Any] = {
+        "total": meta.get("ordering") == "total",
+        "complete": bool(meta.get("complete")),
+    }
+    if queues := meta.get("queues"):
+        arguments["depths"] = [int(d) for d in queues["depths"]]
+        arguments["in_hand"] = int(queues["in_hand"])
+    if memcgs := meta.get("memcgs"):
+        parents = [int(m) for m in memcgs["parents"]]
+        writeback = [bool(on) for on in memcgs["writeback"]]
+        arguments["memcgs"] = (parents, writeback, [int(m) for m in memcgs["of_page"]])
+    return arguments

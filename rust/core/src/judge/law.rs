@@ -1,0 +1,138 @@
+//! The table unrolled for the judge: one load answers "where does this event lead under these guards".
+
+use super::breach::Reason;
+use super::effects::{EFFECTS, Effect};
+use crate::lifecycle::{Event, State, Table, flag, guard};
+
+const STATES: usize = State::ALL.len();
+const EVENTS: usize = Event::ALL.len();
+/// Guard bits that exist.
+pub(super) const GUARD_BITS: u32 = guard::NAMES.len() as u32;
+/// Flag bits that exist.
+pub(super) const FLAG_BITS: u32 = flag::NAMES.len() as u32;
+
+const _: () = assert!(STATES < 31 && EVENTS < 0x80, "state 31 stands for none in `permits`; 0x80 begins system events");
+
+/// Checks beyond the edge.
+pub(super) mod special {
+    /// Puts a ticket into a queue.
+    pub const QUEUE: u8 = 1;
+    /// Takes a ticket out of a queue.
+    pub const DEQUEUE: u8 = 2;
+    /// Must carry no ticket.
+    pub const DIRECT: u8 = 3;
+    /// The part that says what becomes of a ticket.
+    pub const TICKET: u8 = 3;
+    /// The row reads `writeback_enabled`.
+    pub const WRITEBACK: u8 = 4;
+}
+
+/// The copy stays where it is ([`Step::copy`]).
+pub(super) const KEEP: u8 = u8::MAX;
+
+/// Where one (event, state, guards) leads.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step {
+    /// The state it enters; 0xff: no such edge.
+    pub to: u8,
+    /// Guards that the row reads and the page's past decides.
+    pub derived: u8,
+    /// Where the copy is afterwards, as guard bits, or [`KEEP`].
+    pub copy: u8,
+    /// [`special`] checks.
+    pub special: u8,
+}
+
+const NONE: Step = Step { to: u8::MAX, derived: 0, copy: KEEP, special: 0 };
+
+#[derive(Debug)]
+pub(super) struct Law {
+    table: Table,
+    steps: Box<[Step]>,
+    permits: Box<[u32]>,
+    effects: [Effect; 256],
+}
+
+impl Law {
+    pub(super) fn new(table: &Table) -> Self {
+        let mut steps = vec![NONE; (EVENTS * STATES) << GUARD_BITS].into_boxed_slice();
+        for row in table.rows() {
+            steps[index(row.event, row.from, row.require_value)] = Step {
+                to: row.to,
+                derived: row.require_mask & (guard::MAPPED | guard::IN_POOL | guard::ZERO),
+                copy: copy_in(row.event, row.to),
+                special: special_of(row.event, row.from) | writeback_of(row.require_mask),
+            };
+        }
+        let permitted = |flags: u16| State::ALL.iter().filter(move |&&s| table.permits(s, flags));
+        let permits = (0..1 << FLAG_BITS).map(|flags| permitted(flags).map(|&s| 1 << s as u32).sum()).collect();
+        Self { table: table.clone(), steps, permits, effects: std::array::from_fn(effect_of) }
+    }
+
+    /// The row for exactly these guards (a record holds no bit that its row does not read).
+    #[inline(always)]
+    pub(super) fn step(&self, event: u8, from: u8, guards: u8) -> Step {
+        self.steps.get(index(event, from, guards)).copied().unwrap_or(NONE)
+    }
+
+    #[inline(always)]
+    pub(super) fn permits(&self, state: u8, flags: u16) -> bool {
+        let states = self.permits.get(usize::from(flags)).copied().unwrap_or(0);
+        states >> (state & 31) & 1 == 1
+    }
+
+    #[inline(always)]
+    pub(super) fn effect(&self, event: u8) -> &Effect {
+        &self.effects[usize::from(event)]
+    }
+
+    /// Why no row has exactly these guards: the cell is empty, or a bit is set that the row does not read.
+    pub(super) fn why_not(&self, event: u8, from: u8, guards: u8) -> Reason {
+        let (event, from) = (Event::ALL[usize::from(event)], State::ALL[usize::from(from)]);
+        match self.table.next(event, from, guards) {
+            Some((_, read)) => Reason::Unread { bits: guards & !read },
+            None => Reason::NoEdge,
+        }
+    }
+}
+
+#[inline(always)]
+fn index(event: u8, from: u8, guards: u8) -> usize {
+    ((usize::from(event) * STATES + usize::from(from)) << GUARD_BITS) + usize::from(guards)
+}
+
+fn effect_of(event: usize) -> Effect {
+    EFFECTS.iter().find(|(e, _)| *e as usize == event).map_or(Effect::ANY, |(_, effect)| *effect)
+}
+
+fn special_of(event: u8, from: u8) -> u8 {
+    match Event::ALL[usize::from(event)] {
+        Event::Queue => special::QUEUE,
+        Event::Compress if from == State::Queued as u8 => special::DEQUEUE,
+        Event::Compress => special::DIRECT,
+        _ => 0,
+    }
+}
+
+fn writeback_of(reads: u8) -> u8 {
+    if reads & guard::WRITEBACK_ENABLED != 0 { special::WRITEBACK } else { 0 }
+}
+
+/// Where the copy is once `event` has led to state `to`: guard bits (0: on the device, or nowhere), or [`KEEP`].
+pub(super) fn copy_in(event: u8, to: u8) -> u8 {
+    use State::{Compressed, CompressedFreed, FaultingIn, ResidentSwapcache, ZeroFilled, ZeroFilledFreed};
+    match State::ALL[usize::from(to)] {
+        Compressed | CompressedFreed => guard::IN_POOL,
+        ZeroFilled | ZeroFilledFreed => guard::ZERO,
+        ResidentSwapcache if event == Event::Store as u8 => guard::IN_POOL,
+        ResidentSwapcache | FaultingIn => KEEP,
+        _ => 0,
+    }
+}
+
+/// Whether a complete run may leave a page in `state`.
+pub(super) fn rests(state: u8) -> bool {
+    use State::{Compressing, FaultingIn, Isolated, Queued, Unmapped, WritingBack};
+    let state = State::ALL[usize::from(state)];
+    !matches!(state, Isolated | Unmapped | Queued | Compressing | WritingBack | FaultingIn)
+}

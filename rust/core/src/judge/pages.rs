@@ -1,0 +1,128 @@
+//! What the judge remembers of each page: 8 bytes, in chunks made as folio numbers are met.
+
+use super::breach::Reason;
+use super::law::KEEP;
+use crate::lifecycle::{State, flag, guard};
+use crate::trace::Record;
+
+/// A page's past: what the next record must continue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C, align(8))]
+pub(super) struct Page {
+    /// Its next sequence number.
+    pub seq: u32,
+    /// Its flags.
+    pub flags: u16,
+    /// Its state's id.
+    pub state: u8,
+    /// Where its copy is, as guard bits.
+    pub copy: u8,
+}
+
+const _: () = assert!(size_of::<Page>() == 8);
+const _: () = assert!(flag::MAPPED >> 8 == guard::MAPPED as u16, "`Page::guards` moves one to the other by a shift");
+
+/// Every page's beginning: resident, on a list, mapped and dirty.
+pub(super) const START: Page =
+    Page { seq: 0, flags: flag::FRAME | flag::LRU | flag::MAPPED | flag::DIRTY, state: State::Resident as u8, copy: 0 };
+
+impl Page {
+    /// The guards that its past decides.
+    #[inline(always)]
+    pub(super) const fn guards(self) -> u8 {
+        self.copy | ((self.flags & flag::MAPPED) >> 8) as u8
+    }
+
+    /// The page after `r`.
+    #[inline(always)]
+    pub(super) const fn after(self, r: &Record, copy: u8) -> Self {
+        let copy = if copy == KEEP { self.copy } else { copy };
+        Self { seq: r.seq.wrapping_add(1), flags: r.flags, state: r.to, copy }
+    }
+}
+
+const CHUNK_BITS: u32 = 14;
+const CHUNK: usize = 1 << CHUNK_BITS;
+/// Chunks made for a trace of unknown size: 2^28 pages, 2 GiB of memory here, 1 TiB of memory traced.
+const MOST_CHUNKS: usize = 1 << (28 - CHUNK_BITS);
+
+type Chunk = Box<[Page; CHUNK]>;
+
+#[derive(Debug)]
+pub(super) struct Pages {
+    chunks: Vec<Option<Chunk>>,
+    made: usize,
+    known: Option<usize>,
+    named: usize,
+}
+
+impl Pages {
+    pub(super) fn new(known: Option<usize>) -> Self {
+        Self { chunks: Vec::new(), made: 0, known, named: 0 }
+    }
+
+    /// The page, if its chunk exists.
+    #[inline(always)]
+    pub(super) fn get(&mut self, folio: u32) -> Option<&mut Page> {
+        let chunk = self.chunks.get_mut((folio >> CHUNK_BITS) as usize)?.as_mut()?;
+        let page = &mut chunk[folio as usize & (CHUNK - 1)];
+        // The last chunk may reach beyond the pages that exist; those are never handed out.
+        if (folio as usize) < self.named { Some(page) } else { None }
+    }
+
+    /// Asks for the page's cache line, if its chunk exists.
+    #[inline(always)]
+    pub(super) fn prefetch(&self, folio: u32) {
+        if let Some(Some(chunk)) = self.chunks.get((folio >> CHUNK_BITS) as usize) {
+            prefetch(&chunk[folio as usize & (CHUNK - 1)]);
+        }
+    }
+
+    /// Makes `folio` known.
+    ///
+    /// # Errors
+    /// [`Reason::Folio`] when the trace has no such page, or more than memory should be spent on.
+    pub(super) fn make(&mut self, folio: u32) -> Result<(), Reason> {
+        let beyond = self.known.is_some_and(|known| folio as usize >= known);
+        let chunk = (folio >> CHUNK_BITS) as usize;
+        let absent = self.chunks.get(chunk).is_none_or(Option::is_none);
+        if beyond || folio >= u32::MAX - 1 || (absent && self.made == MOST_CHUNKS) {
+            return Err(Reason::Folio { pages: self.known });
+        }
+        if self.chunks.len() <= chunk {
+            self.chunks.resize_with(chunk + 1, || None);
+        }
+        self.chunks[chunk].get_or_insert_with(new_chunk);
+        self.made += usize::from(absent);
+        // Once the size is known, every page of a chunk that exists is: the next one takes the fast way.
+        self.named = self.named.max(self.known.unwrap_or(folio as usize + 1));
+        Ok(())
+    }
+
+    /// Pages that the trace has, or one more than the highest named.
+    pub(super) fn count(&self) -> usize {
+        self.known.unwrap_or(self.named)
+    }
+
+    /// Every page of the chunks that exist, with its number.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Page)> {
+        let made = self.chunks.iter().enumerate().filter_map(|(i, c)| c.as_ref().map(|c| (i, c)));
+        made.flat_map(|(i, chunk)| chunk.iter().enumerate().map(move |(k, p)| ((i << CHUNK_BITS | k) as u32, p)))
+    }
+}
+
+#[inline(always)]
+fn prefetch(page: &Page) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch reads nothing and cannot fault, and the pointer comes from a reference.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(page).cast()) }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = page;
+}
+
+fn new_chunk() -> Chunk {
+    vec![START; CHUNK].try_into().expect("made with this length")
+}

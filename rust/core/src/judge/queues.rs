@@ -1,0 +1,168 @@
+//! Tickets: the order of the queues, as the records tell it.
+//!
+//! `queue` carries the queue's number and the position that the push was given, `compress` out of a queue the same pair.
+//! Always checked: a position is given once, it comes back with the page that it was given to, and one actor takes
+//! positions in rising order. With a total order also: positions are given in sequence, a position is taken while at most
+//! [`in_hand`](super::Config::in_hand) older ones are still to be begun, and a push finds room (the folios that wait are
+//! never more than the depth of that moment plus those in hand). At a complete end no position is missing.
+
+use super::breach::Reason;
+use super::{Config, Ordering};
+use crate::trace::Record;
+use std::collections::VecDeque;
+
+/// A position that no record has given yet.
+const UNSEEN: u32 = u32::MAX;
+/// A position that was taken.
+const TAKEN: u32 = u32::MAX - 1;
+/// How far a position may run ahead of the oldest open one: more than any queue's capacity.
+const WINDOW: u64 = 1 << 22;
+
+#[derive(Debug, Default)]
+struct Queue {
+    depth: Option<u32>,
+    /// The position of `slots[0]`.
+    base: u64,
+    /// The page at each position: a folio, [`UNSEEN`] or [`TAKEN`].
+    slots: VecDeque<u32>,
+    waiting: u64,
+    /// The last position that each actor took.
+    takers: Vec<(u16, u64)>,
+}
+
+/// All queues of a trace.
+#[derive(Debug)]
+pub(super) struct Queues {
+    queues: Vec<Queue>,
+    fixed: bool,
+    total: bool,
+    in_hand: u64,
+}
+
+impl Queues {
+    pub(super) fn new(config: &Config) -> Self {
+        let depths = config.depths.as_deref().unwrap_or_default();
+        let queues = depths.iter().map(|&d| Queue { depth: Some(d), ..Queue::default() }).collect();
+        let total = config.ordering == Ordering::Total;
+        Self { queues, fixed: config.depths.is_some(), total, in_hand: u64::from(config.in_hand) }
+    }
+
+    fn queue(&mut self, number: usize) -> Result<&mut Queue, Reason> {
+        if number >= self.queues.len() && !self.fixed && number < usize::from(u16::MAX) {
+            self.queues.resize_with(number + 1, Queue::default);
+        }
+        self.queues.get_mut(number).ok_or(Reason::NoQueue)
+    }
+
+    fn of(&mut self, r: &Record) -> Result<(&mut Queue, u16, u64), Reason> {
+        let number = (r.aux >> 48).checked_sub(1).ok_or(Reason::NoTicket)? as u16;
+        Ok((self.queue(usize::from(number))?, number, r.aux & 0xffff_ffff_ffff))
+    }
+
+    pub(super) fn push(&mut self, r: &Record) -> Result<(), Reason> {
+        let (total, in_hand) = (self.total, self.in_hand);
+        let (queue, number, position) = self.of(r)?;
+        let next = queue.base + queue.slots.len() as u64;
+        let far = position >= queue.base + WINDOW;
+        if far || (total && position != next) {
+            // Believed as far as it goes: a gap was given and taken, anything else is the next one.
+            queue.put(if far || position < next { next } else { position }, r.folio, TAKEN);
+            return Err(Reason::Ticket { queue: number, expected: next, got: position });
+        }
+        if position < next && queue.at(position) != Some(UNSEEN) {
+            return Err(Reason::TicketTwice { queue: number, position });
+        }
+        queue.put(position, r.folio, UNSEEN);
+        let depth = queue.depth.filter(|&d| total && queue.waiting > u64::from(d) + in_hand);
+        depth.map_or(Ok(()), |depth| Err(Reason::Depth { queue: number, depth, waiting: queue.waiting }))
+    }
+
+    pub(super) fn pop(&mut self, r: &Record) -> Result<(), Reason> {
+        let (total, in_hand) = (self.total, self.in_hand);
+        let (queue, number, position) = self.of(r)?;
+        if queue.at(position) != Some(r.folio) {
+            self.forget(r.folio);
+            return Err(Reason::TicketPage { queue: number, position });
+        }
+        let older = queue.older(position);
+        queue.take(position);
+        if let Some(last) = queue.taken_by(r.actor, position) {
+            return Err(Reason::Order { queue: number, position, after: last });
+        }
+        match older.filter(|_| total) {
+            Some((first, count)) if count > in_hand => Err(Reason::Fifo { queue: number, position, older: first }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes `folio` out of whatever queue it waits in: a breach has moved it on.
+    pub(super) fn forget(&mut self, folio: u32) {
+        for queue in &mut self.queues {
+            while let Some(offset) = queue.slots.iter().position(|&s| s == folio) {
+                queue.take(queue.base + offset as u64);
+            }
+        }
+    }
+
+    pub(super) fn resize(&mut self, number: u32, depth: u32) -> Result<(), Reason> {
+        let total = self.total;
+        let queue = self.queue(number as usize)?;
+        queue.depth = total.then_some(depth);
+        Ok(())
+    }
+
+    /// A position that was never given although a later one was.
+    pub(super) fn gap(&self) -> Option<Reason> {
+        self.queues.iter().enumerate().find_map(|(number, queue)| {
+            let hole = queue.slots.iter().position(|&s| s == UNSEEN)?;
+            Some(Reason::TicketGap { queue: number as u16, position: queue.base + hole as u64 })
+        })
+    }
+}
+
+impl Queue {
+    fn at(&self, position: u64) -> Option<u32> {
+        let offset = position.checked_sub(self.base)?;
+        self.slots.get(usize::try_from(offset).ok()?).copied()
+    }
+
+    fn put(&mut self, position: u64, folio: u32, between: u32) {
+        let offset = (position - self.base) as usize;
+        if self.slots.len() <= offset {
+            self.slots.resize(offset + 1, between);
+        }
+        self.slots[offset] = folio;
+        self.waiting += 1;
+    }
+
+    fn take(&mut self, position: u64) {
+        self.slots[(position - self.base) as usize] = TAKEN;
+        self.waiting -= 1;
+        while self.slots.front() == Some(&TAKEN) {
+            self.slots.pop_front();
+            self.base += 1;
+        }
+    }
+
+    /// The oldest open position before `position`, and how many there are.
+    fn older(&self, position: u64) -> Option<(u64, u64)> {
+        let before = self.slots.iter().take((position - self.base) as usize).enumerate();
+        let mut open = before.filter(|(_, folio)| **folio < TAKEN);
+        let (first, _) = open.next()?;
+        Some((self.base + first as u64, 1 + open.count() as u64))
+    }
+
+    /// Notes that `actor` took `position`; the position it took before, if that is not older.
+    fn taken_by(&mut self, actor: u16, position: u64) -> Option<u64> {
+        match self.takers.iter_mut().find(|(a, _)| *a == actor) {
+            Some((_, last)) => {
+                let before = std::mem::replace(last, position);
+                (before >= position).then_some(before)
+            }
+            None => {
+                self.takers.push((actor, position));
+                None
+            }
+        }
+    }
+}

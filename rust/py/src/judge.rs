@@ -1,0 +1,98 @@
+//! `Judge` and `Locator`: `kcompressd_core::judge` over the bytes of a trace file.
+
+use kcompressd_core::judge::{self as core, Breach, Config, Memcgs, Ordering, decode};
+use kcompressd_core::lifecycle::{Row, Table};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+/// `(record, page, check, reason)` of a breach.
+type Found = (u64, u32, &'static str, String);
+/// `(events, by_event, by_system, violations, first, in_flight)`.
+type Verdict = (u64, Vec<u64>, Vec<u64>, u64, Option<Found>, u64);
+
+/// Replays the records of a trace against a compiled table.
+#[pyclass(module = "kcompressd._core")]
+pub struct Judge(core::Judge);
+
+#[pymethods]
+impl Judge {
+    #[new]
+    #[pyo3(signature = (rows, flags, pages=None, *, total=false, complete=false, depths=None, in_hand=0, memcgs=None))]
+    #[allow(clippy::too_many_arguments)] // they are the Python signature
+    fn new(
+        rows: Vec<(u8, u8, u8, u8, u8)>,
+        flags: Vec<Vec<(u16, u16)>>,
+        pages: Option<usize>,
+        total: bool,
+        complete: bool,
+        depths: Option<Vec<u32>>,
+        in_hand: u32,
+        memcgs: Option<(Vec<u16>, Vec<bool>, Vec<u16>)>,
+    ) -> PyResult<Self> {
+        let row = |(event, from, require_mask, require_value, to)| Row { event, from, require_mask, require_value, to };
+        let table = Table::new(rows.into_iter().map(row).collect(), flags);
+        let table = table.map_err(|e| PyValueError::new_err(e.to_string()))?;
+        let ordering = if total { Ordering::Total } else { Ordering::PerFolio };
+        let memcgs = memcgs.map(|(parents, writeback, of_page)| Memcgs { parents, writeback, of_page });
+        Ok(Self(core::Judge::new(&table, pages, Config { ordering, complete, depths, in_hand, memcgs })))
+    }
+
+    /// Judges whole records; the first breach among them.
+    fn feed(&mut self, py: Python<'_>, records: &[u8]) -> PyResult<Option<Found>> {
+        let records = whole(records)?;
+        Ok(py.detach(|| self.0.feed_bytes(records)).err().map(found))
+    }
+
+    /// Ends the trace.
+    fn finish(&mut self, py: Python<'_>) -> Verdict {
+        let v = py.detach(|| self.0.finish());
+        (v.events, v.by_event.into(), v.by_system.into(), v.violations, v.first.map(found), v.in_flight)
+    }
+
+    /// The state id of each page, one byte each.
+    fn states<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.0.states())
+    }
+}
+
+/// Two sums over the records that name the one altered record.
+#[pyclass(module = "kcompressd._core")]
+#[derive(Default)]
+pub struct Locator(core::Locator);
+
+#[pymethods]
+impl Locator {
+    #[new]
+    fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds whole records.
+    fn feed(&mut self, py: Python<'_>, records: &[u8]) -> PyResult<()> {
+        let records = whole(records)?;
+        py.detach(|| records.iter().for_each(|r| self.0.add(&decode(r))));
+        Ok(())
+    }
+
+    /// `(sum, weighted)`.
+    fn sums(&self) -> (u64, u64) {
+        (self.0.sum, self.0.weighted)
+    }
+
+    /// The record by which these records differ from those with the given sums, when it is one.
+    fn altered(&self, sum: u64, weighted: u64) -> Option<u64> {
+        self.0.altered(&core::Locator { sum, weighted, records: self.0.records })
+    }
+}
+
+fn whole(bytes: &[u8]) -> PyResult<&[[u8; 32]]> {
+    match bytes.as_chunks() {
+        (records, []) => Ok(records),
+        _ => Err(PyValueError::new_err(format!("{} bytes are not whole records of 32", bytes.len()))),
+    }
+}
+
+fn found(breach: Breach) -> Found {
+    (breach.index, breach.record.folio, breach.reason.kind(), breach.reason.to_string())
+}

@@ -1,0 +1,135 @@
+"""Trace files: what is written, what is read back, what is refused."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+import walks
+
+from kcompressd.show import timeline
+from kcompressd.trace import RECORD, Trace, TraceError, sidecar_path
+
+ROOT = Path(__file__).parent.parent
+GOLDEN = ROOT / "tests/golden/walk.npy"
+SCHEMA = json.loads((ROOT / "docs/schema/trace-sidecar.schema.json").read_text())
+
+
+def _saved(path: Path) -> Path:
+    walks.complete(3, 5, 40).save(path / "t.npy")
+    return path / "t.npy"
+
+
+def test_the_golden_trace_loads_and_is_good() -> None:
+    result = Trace.load(GOLDEN).validate()
+    assert result.ok, result.explain()
+    assert (result.exit_code, result.events) == (0, len(np.load(GOLDEN)))
+
+
+def test_today_s_writer_writes_the_golden_bytes(tmp_path: Path) -> None:
+    spec = importlib.util.spec_from_file_location("golden_make", GOLDEN.with_name("make.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.make(tmp_path)
+    for name in ("walk.npy", "walk.npy.json"):
+        assert (tmp_path / name).read_bytes() == GOLDEN.with_name(name).read_bytes(), name
+
+
+def test_the_sidecar_obeys_its_schema(tmp_path: Path) -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    validator = jsonschema.Draft202012Validator(SCHEMA)
+    meta = json.loads(sidecar_path(GOLDEN).read_text())
+    validator.validate(meta)
+    for key in SCHEMA["required"]:
+        assert not validator.is_valid(
+            {k: v for k, v in meta.items() if k != key},
+        ), key
+
+
+def test_a_record_is_32_bytes_in_the_documented_order() -> None:
+    assert RECORD.itemsize == 32
+    offsets = [RECORD.fields[n][1] for n in RECORD.names]
+    assert offsets == [0, 8, 16, 20, 24, 26, 28, 29, 30, 31]
+    bytes_ = np.array([(1, 2, 3, 4, 5, 6, 7, 8, 9, 10)], RECORD).tobytes()
+    assert bytes_.hex() == "010000000000000002000000000000000300000004000000050006000708090a"
+
+
+def test_what_was_saved_comes_back(tmp_path: Path) -> None:
+    trace = Trace.load(_saved(tmp_path))
+    again = walks.complete(3, 5, 40)
+    assert np.array_equal(trace.records, again.records)
+    assert trace.meta is not None and trace.meta["pages"] == 5
+    assert not isinstance(trace.records.base, np.ndarray) or isinstance(trace.records, np.memmap)
+
+
+def test_a_seal_is_kept_when_an_altered_trace_is_saved_again(tmp_path: Path) -> None:
+    path = _saved(tmp_path)
+    trace = Trace.load(path)
+    records = np.array(trace.records)
+    records["t_ns"][3] += 1
+    Trace(records, trace.meta).save(tmp_path / "again.npy")
+    assert Trace.load(tmp_path / "again.npy").validate().exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda p: p.write_bytes(b"not an array"), "not a trace"),
+        (lambda p: p.write_bytes(p.read_bytes()[:-1]), "not a trace"),
+        (lambda p: np.save(p, np.zeros(4)), "not a 1-d array of trace records"),
+        (lambda p: sidecar_path(p).write_text("{"), "not JSON"),
+        (lambda p: sidecar_path(p).write_text("[]"), "not the sidecar of a trace"),
+        (lambda p: _edit(p, version=2), "version 2; this kcompressd reads 1"),
+        (lambda p: _edit(p, sha256=None), "'sha256' is missing or of the wrong type"),
+        (lambda p: _edit(p, final_states="?"), "t.npy.json"),
+        (lambda p: _edit(p, queues={"depths": ["x"], "in_hand": 0}), "t.npy.json"),
+        (lambda p: _edit(p, memcgs={"parents": [0], "writeback": [1], "of_page": [1] * 5}), "does not fit"),
+        (lambda p: _edit(p, memcgs={"parents": [], "writeback": [], "of_page": []}), "t.npy.json"),
+        (lambda p: _edit(p, ordering="sorted"), "neither 'total' nor 'per-folio'"),
+    ],
+)
+def test_a_broken_file_is_refused_by_name(tmp_path: Path, spoil: object, says: str) -> None:
+    path = _saved(tmp_path)
+    spoil(path)  # type: ignore[operator]
+    with pytest.raises(TraceError, match=says) as error:
+        Trace.load(path)
+    assert str(tmp_path) in str(error.value)
+
+
+def _edit(path: Path, **changes: object) -> None:
+    beside = sidecar_path(path)
+    beside.write_text(json.dumps(json.loads(beside.read_text()) | changes))
+
+
+def test_a_page_s_life_reads_as_a_timeline() -> None:
+    rows = [
+        (100, 0, 7, 0, 0x0100, 0x300 | 0x008, 0, 0, 1, 0),
+        (250, 0, 7, 1, 0x0100, 0x115, 2, 1, 2, 0),
+        (250, 1 << 48 | 9, 7, 2, 0x0100, 0x115, 5, 2, 3, 0),
+        (900, 1 << 48 | 9, 7, 3, 0x0201, 0x115, 6, 3, 4, 0),
+        (950, 1234, 7, 4, 0x0201, 0x110, 7, 4, 5, 0),
+    ]
+    assert timeline(Trace(np.array(rows, RECORD)), 7).replace("\N{MINUS SIGN}", "-").splitlines() == [
+        "page 7: 5 records, 850 ns from the first to the last",
+        "  100 ns    +0  kswapd0      isolate   resident → isolated       -lru  · isolate_lru_folios()",
+        "  250 ns  +150  kswapd0      pageout   isolated → unmapped       "
+        "+locked +reclaim +swapcache -dirty -mapped"
+        "  · add_to_swap(), try_to_unmap(), folio_clear_dirty_for_io()",
+        "  250 ns    +0  kswapd0      queue     unmapped → queued         "
+        "queue 0, ticket 9  · handed to a kcompressd thread",
+        "  900 ns  +650  kcompressd1  compress  queued → compressing      queue 0, ticket 9"
+        "  · zswap_compress() or zram_write_page() begins",
+        "  950 ns   +50  kcompressd1  store     compressing → compressed  -locked -reclaim  1234 bytes"
+        "  · zswap_store() or zram_write_page() succeeded",
+        "it ends compressed (in the pool; its frame is still held)",
+    ]
+
+
+def test_a_page_without_records_is_named() -> None:
+    with pytest.raises(LookupError, match="no record of page 99; the trace has pages 0 to 11"):
+        timeline(Trace.load(GOLDEN), 99)
