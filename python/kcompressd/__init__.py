@@ -1,1 +1,76 @@
-"""kcompressd: a user-space laboratory of Linux's asynchronous memory compression."""
+"""kcompressd: a user-space laboratory of Linux's asynchronous memory compression.
+
+What stands here is loaded when it is first used, so that `import kcompressd` and `kcompressd --version` are
+quick.
+
+    >>> from kcompressd import Lab, Pages
+    >>> result = Lab(design="split", threads=2).run(Pages.sample())
+    >>> print(result)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kcompressd._core import VERSION as __version__
+    from kcompressd._core import CodecError, DesignError, DeviceError, ProtocolViolation
+    from kcompressd.compare import Comparison
+    from kcompressd.design import Design
+    from kcompressd.errors import InputError, RunInterrupted
+    from kcompressd.lab import IoFaults, Lab, Memcg, Plant
+    from kcompressd.pages import Pages
+    from kcompressd.result import Result
+    from kcompressd.spawn import capture_command
+
+_HOMES = {
+    "CodecError": "_core",
+    "Comparison": "compare",
+    "Design": "design",
+    "DesignError": "_core",
+    "DeviceError": "_core",
+    "InputError": "errors",
+    "IoFaults": "lab",
+    "Lab": "lab",
+    "Memcg": "lab",
+    "Pages": "pages",
+    "Plant": "lab",
+    "ProtocolViolation": "_core",
+    "Result": "result",
+    "RunInterrupted": "errors",
+    "capture_command": "spawn",
+}
+
+__all__ = [
+    "CodecError",
+    "Comparison",
+    "Design",
+    "DesignError",
+    "DeviceError",
+    "InputError",
+    "IoFaults",
+    "Lab",
+    "Memcg",
+    "Pages",
+    "Plant",
+    "ProtocolViolation",
+    "Result",
+    "RunInterrupted",
+    "__version__",
+    "capture_command",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from the module that it lives in."""
+    if name == "__version__":
+        return import_module("kcompressd._core").VERSION
+    if name not in _HOMES:
+        raise AttributeError(f"module 'kcompressd' has no attribute {name!r}")
+    return getattr(import_module(f"kcompressd.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return __all__

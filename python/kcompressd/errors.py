@@ -53,3 +53,20 @@ class NotCapturableError(CaptureError):
 
 class CaptureDeniedError(CaptureError):
     """The kernel refuses access to the process; `fix` says how to get it."""
+
+
+class LabError(InputError):
+    """A lab cannot be set up as asked: a limit, a size, a swap file that would be overwritten."""
+
+
+class ResultFileError(InputError):
+    """A stored Result is missing, unreadable or malformed."""
+
+
+class RunInterrupted(KeyboardInterrupt):
+    """Ctrl-C ended a run: its threads are joined, and `result` holds what there was (`complete` is False)."""
+
+    def __init__(self, result: object) -> None:
+        """Keep the partial result."""
+        super().__init__("interrupted")
+        self.result = result

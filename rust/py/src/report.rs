@@ -28,8 +28,11 @@ pub fn to_dict<'py>(
     dict.set_item("lifecycle", lifecycle(py, report)?)?;
     dict.set_item("series", series(py, report)?)?;
     dict.set_item("mismatched", &report.mismatched)?;
-    dict.set_item("pool_pages", report.pool_pages)?;
-    dict.set_item("pool_pages_at_exit", report.pool_pages_at_exit)?;
+    dict.set_item(
+        "phases",
+        map(py, [("reclaim_ns", report.timing.reclaim_ns), ("fault_ns", report.timing.fault_ns)])?,
+    )?;
+    dict.set_item("kcompressd", kcompressd(py, report)?)?;
     dict.set_item("notes", notes)?;
     Ok(dict)
 }
@@ -79,6 +82,23 @@ fn threads<'py>(py: Python<'py>, report: &Report) -> PyResult<Vec<Bound<'py, PyD
         Ok(dict)
     };
     report.threads.iter().map(thread).collect()
+}
+
+/// The queues and the threads that emptied them.
+fn kcompressd<'py>(py: Python<'py>, report: &Report) -> PyResult<Bound<'py, PyDict>> {
+    let is_worker = |t: &&ThreadReport| t.actor & 0xff00 == actor::KCOMPRESSD;
+    let worker = |t: &ThreadReport| {
+        let dict = PyDict::new(py);
+        dict.set_item("actor", t.name())?;
+        dict.set_item("cpu_ns", t.cpu_ns)?;
+        dict.set_item("pages_done", t.pages_done)?;
+        Ok(dict)
+    };
+    let queue = map(py, [("depth", u64::from(report.queue_depth)), ("capacity", report.queue_capacity as u64)])?;
+    let dict = PyDict::new(py);
+    dict.set_item("threads", report.threads.iter().filter(is_worker).map(worker).collect::<PyResult<Vec<_>>>()?)?;
+    dict.set_item("queue", queue)?;
+    Ok(dict)
 }
 
 fn timing<'py>(py: Python<'py>, report: &Report, bytes: usize) -> PyResult<Bound<'py, PyDict>> {

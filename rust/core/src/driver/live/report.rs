@@ -176,6 +176,10 @@ pub struct Report {
     pub mm_stat: Vec<(&'static str, u64)>,
     /// zram's io_stat after the reclaim phase.
     pub io_stat: Vec<(&'static str, u64)>,
+    /// The queues' depth, folios.
+    pub queue_depth: u32,
+    /// The queues' capacity, folios; 0 where there is none.
+    pub queue_capacity: usize,
     /// Pages of the pool after the reclaim phase.
     pub pool_pages: usize,
     /// Pages of the pool at the end: 0 when nothing is left behind.

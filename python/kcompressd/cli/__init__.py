@@ -1,0 +1,100 @@
+"""The `kcompressd` command: one module a verb, loaded in full only when the verb runs.
+
+A verb's module has `add(verbs)`, which declares its arguments, and `run(arguments)`, which returns the exit
+code: 0 good, 1 violation or mismatch, 2 bad input, 3 partial result, 130 interrupted. Errors about the input
+are one line on standard error, with the fix; a traceback is shown only when KCOMPRESSD_TRACEBACK is set.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from kcompressd.cli import capture, compare, run, show, validate
+
+VERBS = (capture, run, compare, validate, show)
+
+NEXT = """\
+kcompressd: a user-space laboratory of Linux's asynchronous memory compression.
+
+Try it on the pages that come with it:
+  kcompressd compare --sample                  every published design on the same pages
+  kcompressd run --sample --trace t.npy        one design in detail, every event recorded
+  kcompressd show t.npy --folio 7              the life of one page
+  kcompressd validate t.npy                    does the trace obey the lifecycle?
+
+Then on a process of yours:
+  kcompressd capture --pid PID -o my.pages.zst
+  kcompressd compare my.pages.zst
+
+kcompressd --help lists everything.
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with 2 after one line that ends with where to look."""
+        self.exit(2, f"kcompressd: error: {message}; see {self.prog} --help\n")
+
+
+class _Version(argparse.Action):
+    """Prints the version, which the core knows; loaded only then."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from kcompressd import _core
+
+        print(f"kcompressd {_core.VERSION}")
+        parser.exit()
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command."""
+    top = Parser(
+        prog="kcompressd", description="A user-space laboratory of Linux's asynchronous memory compression."
+    )
+    top.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    verbs = top.add_subparsers(dest="verb", metavar="VERB", parser_class=Parser)
+    for verb in VERBS:
+        verb.add(verbs)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command with `argv` (default: the process's own); return the exit code."""
+    arguments = parser().parse_args(argv)
+    if arguments.verb is None:
+        print(NEXT, end="")
+        return 0
+    try:
+        code: int = arguments.run(arguments)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return _say("interrupted", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to flush into
+        return 0
+    except Exception as error:
+        if "KCOMPRESSD_TRACEBACK" in os.environ:
+            raise
+        return _say(*_explained(error))
+
+
+def _explained(error: Exception) -> tuple[str, int]:
+    """Return one line, and the exit code: errors of ours and of the system are about the input, others are
+    bugs.
+    """
+    if isinstance(error, OSError | ValueError | LookupError | MemoryError):
+        text = str(error) or type(error).__name__
+        return " ".join(text.split()), 2
+    return f"bug: {type(error).__name__}: {error}; KCOMPRESSD_TRACEBACK=1 shows where, please report it", 1
+
+
+def _say(text: str, code: int) -> int:
+    print(f"kcompressd: error: {text}" if code != 130 else f"kcompressd: {text}", file=sys.stderr)
+    return code

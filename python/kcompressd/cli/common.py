@@ -1,0 +1,135 @@
+"""What verbs share: the input, the arguments of a lab, output."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from kcompressd.pages import Pages
+
+Verbs: TypeAlias = "argparse._SubParsersAction[Any]"
+"""What `add` of a verb's module is given."""
+
+PIPED_WIDTH = 120
+"""Columns when standard output is no terminal."""
+
+
+def console() -> Console:
+    """Return the console for results: standard output, wide enough for a table when it is a pipe."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)
+
+
+def add_input(parser: argparse.ArgumentParser) -> None:
+    """Declare the pages to work on: FILE or --sample."""
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "file", nargs="?", metavar="FILE", help="raw pages, or .zst (kcompressd capture makes them)"
+    )
+    source.add_argument("--sample", action="store_true", help="the pages that come with the package")
+    parser.add_argument("--limit", type=count, metavar="N", help="use only the first N pages")
+
+
+def pages(arguments: argparse.Namespace) -> Pages:
+    """Return the pages asked for."""
+    from kcompressd.errors import PageFileError
+    from kcompressd.pages import Pages
+
+    name = arguments.file
+    if name is not None and name.endswith((".json", ".toml")):
+        what = "a stored Result; print it with: kcompressd show" if name.endswith(".json") else "a job file"
+        raise PageFileError(name, f"is {what} {name}" if name.endswith(".json") else f"is {what}, not pages")
+    found = Pages.sample() if arguments.sample else Pages.from_file(name)
+    return found if arguments.limit is None else found[: arguments.limit]
+
+
+def add_lab(parser: argparse.ArgumentParser) -> None:
+    """Declare what `Lab` takes, but for the design."""
+    add = parser.add_argument
+    add("--store", choices=("zswap", "zram"), default="zswap", help="what compresses (default zswap)")
+    add("-c", "--compressor", default="lz4", metavar="NAME[:LEVEL]", help="lz4 (default), zstd, zstd:3 …")
+    add("--threads", type=count, metavar="N", help="kcompressd threads (default: the design's)")
+    add(
+        "--depth",
+        type=natural,
+        metavar="N",
+        help="queue depth in folios; 0: synchronous (default: the design's)",
+    )
+    add(
+        "--kswapd",
+        type=count,
+        metavar="N",
+        help="nodes, each with its kswapd (default: one, or one a thread for designs with a queue per node)",
+    )
+    add("--pool-limit", metavar="SIZE", help="zswap's pool limit or zram's mem_limit: 64M, 20%% of the input")
+    add("--swap-file", metavar="FILE", help="what zswap writes to (default: a private temporary file)")
+    add("--kernel", type=kernel, default=(6, 12), metavar="X.Y", help="kernel modelled (default 6.12)")
+    add(
+        "--fault",
+        choices=("in-order", "shuffled", "none"),
+        default="in-order",
+        help="how pages are read back",
+    )
+    add("--seed", type=natural, default=0, metavar="N", help="of the shuffle (default 0)")
+    add("--pin", action="store_true", help="pin threads to CPUs")
+
+
+def lab(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the keyword arguments for `Lab` that `add_lab` declared."""
+    names = ("store", "compressor", "threads", "depth", "kswapd", "pool_limit", "swap_file", "kernel")
+    return {name: getattr(arguments, name) for name in (*names, "fault", "seed", "pin")}
+
+
+def write_json(text: str, path: str) -> None:
+    """Write `text` to `path`, or to standard output for `-`; raises `ResultFileError` when that fails."""
+    from kcompressd.errors import ResultFileError
+
+    if path == "-":
+        sys.stdout.write(text)
+        return
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ResultFileError(path, f"cannot be written: {error.strerror}") from error
+
+
+def refuse_missing_folder(path: str | None) -> None:
+    """Refuse an output whose folder does not exist, before the work is done and lost."""
+    from kcompressd.errors import ResultFileError
+
+    if path is not None and path != "-" and not Path(path).absolute().parent.is_dir():
+        raise ResultFileError(path, "its folder does not exist", f"mkdir -p {Path(path).parent}")
+
+
+def count(text: str) -> int:
+    """Parse a number of at least 1."""
+    return _whole(text, 1)
+
+
+def natural(text: str) -> int:
+    """Parse a number of at least 0."""
+    return _whole(text, 0)
+
+
+def _whole(text: str, least: int) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = least - 1
+    if value < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
+    return value
+
+
+def kernel(text: str) -> tuple[int, int]:
+    """Parse a kernel version, X.Y."""
+    major, dot, minor = text.partition(".")
+    if not (dot and major.isdecimal() and minor.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a kernel version like 6.12")
+    return int(major), int(minor)

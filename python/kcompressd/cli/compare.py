@@ -1,0 +1,95 @@
+"""`kcompressd compare`: every design on the same pages."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kcompressd.cli import common
+from kcompressd.cli.run import DESIGNS
+
+if TYPE_CHECKING:
+    from kcompressd.compare import Report
+    from kcompressd.result import Result
+
+REPEATS = 5
+
+
+def add(verbs: common.Verbs) -> None:
+    """Declare the verb."""
+    parser = verbs.add_parser(
+        "compare",
+        help="run every design on the same pages",
+        description="Interleaved repeats of every design; medians, spread, and the ratio to sync. A difference "
+        "inside the spread is shown as ≈.",
+    )
+    common.add_input(parser)
+    parser.add_argument(
+        "--designs", type=designs, default=DESIGNS, metavar="A,B", help="which (default: all)"
+    )
+    common.add_lab(parser)
+    parser.add_argument(
+        "--repeats", type=common.count, default=REPEATS, metavar="N", help="at least 5 (default)"
+    )
+    parser.add_argument("--validate", action="store_true", help="trace each design once more and validate it")
+    parser.add_argument("--trace-dir", metavar="DIR", help="save those traces as DIR/DESIGN.npy")
+    parser.add_argument("--json", metavar="FILE", help="save all results; - for standard output")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Compare, save what was asked for, print the table and what to look at."""
+    from kcompressd.compare import compare
+    from kcompressd.lab import Lab
+
+    common.refuse_missing_folder(arguments.json)
+    pages = common.pages(arguments)
+    with _progress() as progress:
+        found = compare(
+            pages,
+            arguments.designs,
+            lab=Lab(**common.lab(arguments)),
+            repeats=arguments.repeats,
+            validate=arguments.validate,
+            on_trace=_saver(arguments.trace_dir),
+            progress=progress,
+        )
+    if arguments.json is not None:
+        common.write_json(found.to_json(), arguments.json)
+    if arguments.json != "-":
+        common.console().print(found)
+    return found.exit_code
+
+
+def designs(text: str) -> tuple[str, ...]:
+    """Parse a list of presets."""
+    names = tuple(name.strip() for name in text.split(","))
+    for name in names:
+        if name not in DESIGNS:
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(DESIGNS)}")
+    return names
+
+
+def _saver(folder: str | None) -> Callable[[str, Result], object] | None:
+    if folder is None:
+        return None
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    return lambda name, result: result.trace.save(Path(folder) / f"{name}.npy")
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Report | None]:
+    """A bar on standard error when that is a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("compare")
+        yield lambda name, done, total: bar.update(task, description=name, completed=done, total=total)

@@ -1,0 +1,61 @@
+"""`kcompressd run`: one design on some pages, in detail."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from kcompressd.cli import common
+
+if TYPE_CHECKING:
+    from kcompressd.result import Result
+
+INTERRUPTED = 130
+DESIGNS = ("sync", "rfc", "april", "async-store", "split", "unofficial")
+"""As `Design.presets()` has them; written out so that help needs no extension module."""
+
+
+def add(verbs: common.Verbs) -> None:
+    """Declare the verb."""
+    parser = verbs.add_parser(
+        "run",
+        help="send pages through one design and back",
+        description="Reclaims every page as fast as possible, faults all back in, compares the contents.",
+    )
+    common.add_input(parser)
+    parser.add_argument("--design", choices=DESIGNS, default="split", help="published design (default split)")
+    common.add_lab(parser)
+    parser.add_argument("--trace", metavar="T.npy", help="record every event")
+    parser.add_argument("--json", metavar="FILE", help="save the Result; - for standard output")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run, save what was asked for, print the table; an interrupted run is printed too."""
+    from kcompressd.errors import RunInterrupted
+    from kcompressd.lab import Lab
+    from kcompressd.result import Result
+
+    for path in (arguments.trace, arguments.json):
+        common.refuse_missing_folder(path)
+    lab = Lab(design=arguments.design, trace=arguments.trace is not None, **common.lab(arguments))
+    try:
+        return _show(lab.run(common.pages(arguments), progress=sys.stderr.isatty()), arguments)
+    except RunInterrupted as interrupted:
+        if isinstance(interrupted.result, Result):
+            _show(interrupted.result, arguments)
+        print("kcompressd: interrupted: the result is partial", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _show(result: Result, arguments: argparse.Namespace) -> int:
+    if arguments.trace is not None:
+        result.trace.save(arguments.trace)
+    if arguments.json is not None:
+        common.write_json(result.to_json(), arguments.json)
+    if arguments.json != "-":
+        common.console().print(result)
+    if result.error is not None and result.error.kind != "cancelled":
+        print(f"kcompressd: partial: {result.error.message}", file=sys.stderr)
+    return result.exit_code

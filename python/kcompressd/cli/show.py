@@ -1,0 +1,43 @@
+"""`kcompressd show`: one page's life out of a trace, or a stored Result."""
+
+from __future__ import annotations
+
+import argparse
+
+from kcompressd.cli import common
+
+
+def add(verbs: common.Verbs) -> None:
+    """Declare the verb."""
+    parser = verbs.add_parser(
+        "show",
+        help="show one page's life, or a stored Result",
+        description="Of a trace: the life of one page, a line an event. Of a .json file: the stored Result.",
+    )
+    parser.add_argument(
+        "file", metavar="T.npy|RESULT.json", help="a trace, or a Result that run --json saved"
+    )
+    parser.add_argument(
+        "--folio", type=common.natural, metavar="N", help="the page, by its position in the input"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print it; a stored Result gives its own exit code."""
+    if arguments.file.endswith(".json"):
+        from kcompressd.result import Result
+
+        result = Result.load(arguments.file)
+        common.console().print(result)
+        return result.exit_code
+    from kcompressd.errors import InputError
+    from kcompressd.show import timeline
+    from kcompressd.trace import Trace
+
+    if arguments.folio is None:
+        raise InputError(arguments.file, "is a trace of many pages", "choose one: --folio 0")
+    common.console().print(
+        timeline(Trace.load(arguments.file), arguments.folio), markup=False, soft_wrap=True
+    )
+    return 0

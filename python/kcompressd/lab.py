@@ -1,0 +1,297 @@
+"""`Lab`: sends pages through a design and back, on real threads, and reports a `Result`.
+
+A lab is a description; nothing happens before `run`, and it may be run as often as wanted. Every run copies
+its pages, has its own pool, swap file and threads, and leaves nothing behind.
+
+How a run ends: at its end, `result.complete` is True. When something ends it early (a worker's panic, a
+violation, a device error, a closed queue), all threads are joined and `run` returns what there was:
+`complete` is False, `error` says why. On Ctrl-C the same happens and `RunInterrupted`, a `KeyboardInterrupt`,
+is raised with that result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from kcompressd import _core, environment
+from kcompressd.design import KERNEL, STORES, Design, Kernel, Store
+from kcompressd.errors import LabError, RunInterrupted
+from kcompressd.pages import Pages
+from kcompressd.result import Result
+from kcompressd.sizes import parse_limit
+from kcompressd.table import table
+
+if TYPE_CHECKING:
+    from kcompressd.trace import Trace
+
+Fault: TypeAlias = Literal["in-order", "shuffled", "none"]
+Progress: TypeAlias = Callable[[str, int, int], object]
+"""Called about 20 times a second with the phase, the pages finished in it, and the pages in all."""
+
+POLL_S = 0.05
+"""How often a run is looked at, seconds: Ctrl-C is noticed within it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memcg:
+    """A memory cgroup under the root: `zswap_max` is memory.zswap.max in bytes, `writeback`
+    memory.zswap.writeback.
+    """
+
+    name: str
+    parent: str = "/"
+    zswap_max: int | None = None
+    writeback: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class IoFaults:
+    """Writes and reads of the swap device that fail, by number from 0; the run goes on and lists them in
+    `errors`.
+    """
+
+    writes: tuple[int, ...] = ()
+    reads: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plant:
+    """A planted failure, for tests of how a run ends.
+
+    `panic_in` names the thread that panics (kcompressd0) once it has finished `after_pages` pages; without it
+    the queues are closed by then.
+    """
+
+    after_pages: int
+    panic_in: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plant as the core takes it."""
+        if self.panic_in is None:
+            return {"close_queues_after": self.after_pages}
+        return {"panic_in": self.panic_in, "after_pages": self.after_pages}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lab:
+    """What is run, and how.
+
+    - `design`: a preset's name or a `Design`; `threads` and `depth` replace its own. With placement by node,
+      N threads mean N nodes, each with its kswapd; `kswapd` sets the number of nodes.
+    - `store`, `compressor` ("lz4", "zstd:3"), `kernel` modelled.
+    - `pool_limit`: bytes, or a text: "64M", "20%" of the input. zswap's pool limit or zram's mem_limit; None:
+      no limit.
+    - `swap_file`: what zswap writes to; None: a private temporary file. An existing file must be empty. It is
+      gone after the run.
+    - `fault`: the order in which pages are read back, shuffled by `seed`; `app_threads` read them.
+    - `memcgs` and `memcg_of`: groups, and each page's group by position in `memcgs` plus one (0: the root).
+    - `pin` threads to CPUs; `trace` every event; `verify` contents; `warm`: touch pool memory before the
+      clock starts.
+    """
+
+    design: str | Design = "split"
+    store: Store = "zswap"
+    compressor: str = "lz4"
+    threads: int | None = None
+    depth: int | None = None
+    kswapd: int | None = None
+    pool_limit: int | str | None = None
+    swap_file: str | os.PathLike[str] | None = None
+    kernel: Kernel = KERNEL
+    fault: Fault = "in-order"
+    seed: int = 0
+    app_threads: int = 1
+    pin: bool = False
+    trace: bool = False
+    verify: bool = True
+    warm: bool = False
+    chain_size: int = 8
+    accept_threshold_percent: int = 90
+    memcgs: Sequence[Memcg] = ()
+    memcg_of: Sequence[int] | npt.NDArray[np.integer[Any]] | None = None
+    io_faults: IoFaults = field(default_factory=IoFaults)
+    plant: Plant | None = None
+
+    def resolved(self) -> Design:
+        """Return the design that runs: with `threads` and `depth`, validated; raises `DesignError`."""
+        if self.store not in STORES:
+            raise LabError(f"store {self.store!r}", f"is not one of {', '.join(STORES)}")
+        if isinstance(self.design, str):
+            design = Design.preset(self.design, self.store, depth=self.depth, threads=self.threads)
+        else:
+            design = self.design if self.threads is None else self.design.with_threads(self.threads)
+            design = design if self.depth is None else design.with_depth(self.depth)
+        design.validate(self.store, self.kernel)
+        return design
+
+    def nodes(self) -> int:
+        """Return the number of nodes, each with its kswapd."""
+        return self.kswapd if self.kswapd is not None else self.resolved().nodes
+
+    def notes(self) -> list[str]:
+        """Return what of the request does not apply, as sentences; the core adds what the design needs."""
+        notes = []
+        if self.resolved().is_sync:
+            asked = [name for name in ("threads", "depth") if getattr(self, name)]
+            if asked:
+                notes.append(f"there is no queue and no kcompressd thread: {' and '.join(asked)} not used")
+        if self.store == "zram" and self.swap_file is not None:
+            notes.append("zram is the swap device: the swap file is not used")
+        return notes
+
+    def run(self, pages: Pages | npt.NDArray[np.uint8], progress: Progress | bool = False) -> Result:
+        """Send `pages` (a `Pages`, or uint8 of shape (n, page_size)) through the design and back.
+
+        `progress` is a callback, or True for a bar on standard error. Returns the result, partial when
+        something ended the run early; raises `RunInterrupted` on Ctrl-C. Raises `DesignError`, `CodecError`,
+        `LabError`, and `DeviceError` for a swap file that cannot be made or has no room.
+        """
+        given = pages if isinstance(pages, Pages) else Pages.from_array(pages, copy=False)
+        if len(given) == 0:
+            raise LabError("pages", "there are none", "give at least one page")
+        with self._swap(len(given)) as swap_file, _reporter(progress, given) as report:
+            config = self._config(given, swap_file)
+            run = _core.Run(given.array, config, table().as_dict())
+            interrupted = _follow(run, report, len(given))
+            result = self._result(run, config, given)
+        if interrupted:
+            raise RunInterrupted(result)
+        return result
+
+    def _config(self, pages: Pages, swap_file: Path | None) -> dict[str, Any]:
+        limit = None if self.pool_limit is None else parse_limit(self.pool_limit, pages.nbytes)
+        return {
+            "design": self.resolved().to_dict(),
+            "store": self.store,
+            "compressor": _core.check_codec(self.compressor),
+            "kernel": self.kernel,
+            "page_size": pages.page_size,
+            "chain_size": self.chain_size,
+            "pool_limit_pages": None if limit is None else max(1, limit // pages.page_size),
+            "accept_threshold_percent": self.accept_threshold_percent,
+            "kswapd": self.nodes(),
+            "swap_file": None if swap_file is None else os.fspath(swap_file),
+            "pin": self.pin,
+            "trace": self.trace,
+            "fault": self.fault,
+            "seed": self.seed,
+            "verify": self.verify,
+            "warm": self.warm,
+            "app_threads": self.app_threads,
+            "memcgs": [asdict(memcg) for memcg in self.memcgs],
+            "memcg_of": None if self.memcg_of is None else [int(group) for group in self.memcg_of],
+            "io_faults": {name: list(numbers) for name, numbers in asdict(self.io_faults).items()},
+            "plant": None if self.plant is None else self.plant.to_dict(),
+        }
+
+    def _result(self, run: _core.Run, config: dict[str, Any], pages: Pages) -> Result:
+        found = run.result()
+        said = self._said(config, pages)
+        stored = {key: value for key, value in found.items() if key not in ("pages", "page_size")}
+        stored |= {"version": 1, "kind": "live", "config": said, "environment": environment.gather()}
+        stored["notes"] = [*self.notes(), *(note for note in found["notes"] if note not in self.notes())]
+        result = Result.from_dict(stored, origin="run")
+        return result.with_trace(_trace(run, result, config)) if self.trace else result
+
+    def _said(self, config: dict[str, Any], pages: Pages) -> dict[str, Any]:
+        """What a result says of the request: no path, and of groups only their numbers of pages."""
+        said = {key: value for key, value in config.items() if key not in ("swap_file", "memcg_of")}
+        name = self.design if isinstance(self.design, str) else self.design.name(self.store)
+        counts = [len(pages)] + [0] * len(self.memcgs)
+        if config["memcg_of"] is not None:
+            counts = np.bincount(config["memcg_of"], minlength=len(counts)).tolist()
+        return {"preset": name, **said, "pages": len(pages), "memcg_pages": counts}
+
+    @contextlib.contextmanager
+    def _swap(self, pages: int) -> Iterator[Path | None]:
+        """The swap file's path while the run lasts; None for zram."""
+        if self.store == "zram":
+            yield None
+        elif self.swap_file is None:
+            with tempfile.TemporaryDirectory(prefix="kcompressd-") as private:
+                yield Path(private) / "swap"
+        else:
+            path = Path(self.swap_file)
+            existed = path.exists()
+            _refuse_overwriting(path)
+            try:
+                yield path
+            finally:
+                if not existed:
+                    path.unlink(missing_ok=True)
+
+
+def _refuse_overwriting(path: Path) -> None:
+    if path.is_dir() or path.is_block_device():
+        raise LabError(path, "is not a file", "give the path of a file to be made")
+    if path.is_file() and path.stat().st_size > 0:
+        raise LabError(path, "is not empty and would be overwritten", "give a new path, or remove it")
+
+
+def _follow(run: _core.Run, report: Progress, pages: int) -> bool:
+    """Start the run and wait for its end; True when Ctrl-C ended it. All its threads are joined then."""
+    try:
+        run.start()
+        while not run.wait(POLL_S):
+            now = run.progress()
+            report(now["phase"], now["pages_done"], pages)
+    except KeyboardInterrupt:
+        run.cancel()
+        return True
+    report("ended", pages, pages)
+    return False
+
+
+def _trace(run: _core.Run, result: Result, config: dict[str, Any]) -> Trace:
+    from kcompressd.trace import RECORD, Trace, sidecar
+
+    records = np.frombuffer(run.trace(), dtype=RECORD)
+    design = config["design"]
+    meta = sidecar(
+        pages=result.pages,
+        ordering="per-folio",
+        complete=result.complete,
+        design=result.config.preset,
+        config=result.to_dict()["config"],
+        depths=[design["depth"]] * design["threads"],
+        in_hand=design["batch"],
+        memcgs=_memberships(config, result.pages),
+    )
+    return Trace(records, meta)
+
+
+def _memberships(config: dict[str, Any], pages: int) -> dict[str, list[int]]:
+    """The groups as a trace's sidecar names them: parents by position (the root is its own), knobs, pages."""
+    names = ["/", *(memcg["name"] for memcg in config["memcgs"])]
+    return {
+        "parents": [0, *(names.index(memcg["parent"]) for memcg in config["memcgs"])],
+        "writeback": [1, *(int(memcg["writeback"]) for memcg in config["memcgs"])],
+        "of_page": config["memcg_of"] or [0] * pages,
+    }
+
+
+@contextlib.contextmanager
+def _reporter(progress: Progress | bool, pages: Pages) -> Iterator[Progress]:
+    """The callback for progress; a bar on standard error when `progress` is True."""
+    if callable(progress):
+        yield progress
+    elif not progress:
+        yield lambda phase, done, total: None
+    else:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as Bar
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("reclaim", total=len(pages))
+            yield lambda phase, done, total: bar.update(task, description=phase, completed=min(done, total))

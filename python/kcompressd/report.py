@@ -1,0 +1,142 @@
+"""How a `Result` shows itself: one line, a table as text, and the same as HTML for notebooks."""
+
+from __future__ import annotations
+
+import html
+import io
+from collections.abc import Iterator, Mapping
+from typing import TypeAlias
+
+from rich.console import Console, RenderableType
+from rich.table import Table
+
+from kcompressd.result import Result
+from kcompressd.sizes import duration, mib
+
+Rows: TypeAlias = list[tuple[str, str]]
+"""Names with values, as shown."""
+
+WIDTH = 100
+"""Columns of a table as text."""
+
+
+def title(result: Result) -> str:
+    """Return what was run and how it ended, in one line."""
+    config = result.config
+    design = config.get("preset") or "a design of its own"
+    size = mib(result.pages * config.page_size)
+    how = "" if result.complete else ", partial"
+    where = f"{design} on {config.store}, {config.compressor}, {actors(result)}"
+    return f"{where}: {result.pages} pages ({size}){how}"
+
+
+def actors(result: Result) -> str:
+    """Return how many threads of which kind reclaimed: "1 kswapd + 2 kcompressd"."""
+    threads = result.config.design.threads
+    kswapd = f"{result.config.get('kswapd', 1)} kswapd"
+    return f"{kswapd} + {threads} kcompressd" if threads else kswapd
+
+
+def sections(result: Result) -> Iterator[tuple[str, Rows]]:
+    """Yield the table's sections: a heading and its rows; counters that are zero are left out."""
+    yield "speed", _speed(result)
+    yield "where the pages are after reclaim", _numbers(result.census.reclaim)
+    if result.zswap is not None:
+        yield "zswap", _numbers(result.zswap)
+    if result.zram is not None:
+        yield "zram mm_stat", _numbers(result.zram.mm_stat)
+        yield "zram io_stat", _numbers(result.zram.io_stat)
+    yield "vmstat", _numbers(result.vmstat)
+    yield "CPU time", _cpu(result)
+    yield "checks", _checks(result)
+
+
+def parts(result: Result) -> Iterator[RenderableType]:
+    """Yield what rich prints: the title, the sections side by side as one table, then sentences."""
+    yield f"[bold]{_escaped(title(result))}[/bold]"
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(style="cyan", no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    for heading, rows in sections(result):
+        if rows:
+            table.add_row(f"[bold]{heading}[/bold]", "")
+        for name, value in rows:
+            table.add_row(f"  {_escaped(name)}", _escaped(value))
+    yield table
+    for sentence in sentences(result):
+        yield _escaped(sentence)
+
+
+def sentences(result: Result) -> Iterator[str]:
+    """Yield notes, errors and what does not add up."""
+    yield from (f"note: {note}" for note in result.notes)
+    shown = 5
+    yield from (f"error, no page lost: {error}" for error in result.errors[:shown])
+    if len(result.errors) > shown:
+        yield f"… and {len(result.errors) - shown} more errors"
+    if result.error is not None:
+        yield f"the run ended early: {result.error.message} ({result.error.kind})"
+    yield from (f"does not add up: {failure}" for failure in result.check())
+
+
+def text(result: Result) -> str:
+    """Return the table as plain text."""
+    out = io.StringIO()
+    console = Console(file=out, width=WIDTH, color_system=None, highlight=False)
+    for part in parts(result):
+        console.print(part)
+    return out.getvalue().rstrip("\n")
+
+
+def as_html(result: Result) -> str:
+    """Return the table as HTML, everything escaped."""
+    out = [f"<table><caption>{html.escape(title(result))}</caption>"]
+    for heading, rows in sections(result):
+        out += [f'<tr><th colspan="2">{html.escape(heading)}</th></tr>'] if rows else []
+        out += [f"<tr><td>{html.escape(name)}</td><td>{html.escape(value)}</td></tr>" for name, value in rows]
+    out.append("</table>")
+    out += [f"<p>{html.escape(sentence)}</p>" for sentence in sentences(result)]
+    return "".join(out)
+
+
+def _speed(result: Result) -> Rows:
+    timing = result.timing
+    rows = [
+        ("reclaim", f"{timing.bytes_per_s / 2**20:.0f} MiB/s"),
+        ("reclaim phase", duration(timing.get("reclaim_ns", 0))),
+        ("fault phase", duration(timing.get("fault_ns", 0))),
+    ]
+    for name in ("reclaim_page_ns", "fault_page_ns"):
+        spread = timing.get(name)
+        if spread and spread.get("count"):
+            rows.append(
+                (f"{name} p50 / p99 / max", " / ".join(duration(spread[at]) for at in ("p50", "p99", "max")))
+            )
+    return rows
+
+
+def _cpu(result: Result) -> Rows:
+    rows = []
+    for thread in result.threads:
+        spent = thread.get("reclaim_cpu_ns", 0) + thread.get("fault_cpu_ns", 0)
+        rows.append((str(thread.actor), f"{duration(spent)}, {thread.get('pages_done', 0)} pages"))
+    return rows
+
+
+def _checks(result: Result) -> Rows:
+    life = result.lifecycle
+    return [
+        ("lifecycle events", str(life.events)),
+        ("violations", str(life.violations)),
+        ("pages that came back different", str(len(result.mismatched))),
+    ]
+
+
+def _numbers(counters: Mapping[str, int]) -> Rows:
+    return [(name, str(count)) for name, count in counters.items() if count]
+
+
+def _escaped(words: str) -> str:
+    from rich.markup import escape
+
+    return escape(words)

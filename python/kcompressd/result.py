@@ -1,0 +1,235 @@
+"""`Result`: what a run found, the same for every driver, with the kernel's names (docs/formats.md).
+
+A result is immutable. Two are equal when everything but `environment` is. `Result.check` holds it against the
+equations of docs/accounting.md; the trace, where one was recorded, is not part of the stored form.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from kcompressd.errors import LabError, ResultFileError
+from kcompressd.names import Names, freeze, thaw
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+
+    from kcompressd.trace import Trace
+
+VERSION: Final = 1
+"""Of the stored form."""
+
+KINDS: Final = ("live", "virtual", "explore", "observed")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Result:
+    """What a run found.
+
+    Attributes hold counts of pages unless their names say otherwise; `_ns` are nanoseconds, `_bytes` bytes.
+
+    - `config`: everything that the run was asked for, `pages` and `page_size` among it;
+    - `vmstat`: counters of the whole run by their /proc/vmstat names; `zswap` (debugfs names) and `zram`
+      (`mm_stat`, `io_stat`): the store at the end of the reclaim phase, None for the store that was not used;
+    - `census`: pages by lifecycle state at the end of each phase;
+    - `lifecycle`: `events`, `violations`, and counts `by_event`; `mismatched`: pages whose contents did not
+      come back;
+    - `errors`: failures that cost no page; `error`: what ended the run early, with `complete` False.
+    """
+
+    kind: str
+    config: Names[Any]
+    environment: Names[Any]
+    vmstat: Names[int]
+    zswap: Names[int] | None
+    zram: Names[Names[int]] | None
+    kcompressd: Names[Any]
+    timing: Names[Any]
+    lifecycle: Names[Any]
+    series: Names[tuple[Any, ...]]
+    census: Names[Names[int]]
+    phases: Names[int]
+    threads: tuple[Names[Any], ...]
+    device: Names[Any]
+    mismatched: tuple[int, ...]
+    notes: tuple[str, ...]
+    errors: tuple[str, ...]
+    error: Names[str] | None
+    complete: bool
+    _trace: Trace | None = field(default=None, compare=False)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], *, origin: object = "result") -> Result:
+        """Make a result of the stored form; raises `ResultFileError` naming what is missing, unknown or of a
+        wrong type.
+        """
+        _refuse_malformed(data, origin)
+        return cls(**{name: freeze(data[name]) for name in _KEYS})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the stored form as plain data, keys in the order of docs/formats.md."""
+        return {"version": VERSION, **{name: thaw(getattr(self, name)) for name in _KEYS}}
+
+    def to_json(self) -> str:
+        """Return the stored form as text; equal results of one environment give equal texts."""
+        return json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the stored form, replacing `path` by rename; raises `ResultFileError` when it cannot be
+        written.
+        """
+        where = Path(path)
+        part = where.with_name(f".{where.name}.{os.getpid()}.part")
+        try:
+            part.write_text(self.to_json(), encoding="utf-8")
+            part.replace(where)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise ResultFileError(where, f"cannot be written: {error.strerror}") from error
+        return where
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Result:
+        """Read a stored result; raises `ResultFileError` naming the path and what is wrong."""
+        where = Path(path)
+        try:
+            data = json.loads(where.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ResultFileError(where, f"cannot be read: {error.strerror}") from error
+        except ValueError as error:
+            raise ResultFileError(where, f"not JSON: {error}") from error
+        return cls.from_dict(data, origin=where)
+
+    def check(self) -> list[str]:
+        """Return what does not add up, a sentence each: empty for a run that kept its promises
+        (docs/accounting.md).
+
+        A partial result is held against the equations that hold at any moment.
+        """
+        from kcompressd.accounting import failures
+
+        return failures(self)
+
+    @property
+    def exit_code(self) -> int:
+        """What a command that shows this result exits with: 0 good, 1 violation or mismatch, 3 partial."""
+        wrong = self.lifecycle.violations or self.mismatched or (self.complete and self.check())
+        return 1 if wrong else 0 if self.complete else 3
+
+    @property
+    def pages(self) -> int:
+        """Pages that went in."""
+        return int(self.config.pages)
+
+    @property
+    def trace(self) -> Trace:
+        """Every event of the run; raises `LabError` when the run was not traced, or is loaded from a file."""
+        if self._trace is None:
+            raise LabError("result", "has no trace", "run with trace=True, or load the trace's own file")
+        return self._trace
+
+    @property
+    def has_trace(self) -> bool:
+        """Tell whether the run was traced."""
+        return self._trace is not None
+
+    def with_trace(self, trace: Trace | None) -> Result:
+        """Return the result with the run's trace."""
+        return dataclasses.replace(self, _trace=trace)
+
+    def __eq__(self, other: object) -> bool:
+        """Compare everything but `environment` and the trace."""
+        if not isinstance(other, Result):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in _KEYS if name != "environment")
+
+    def __hash__(self) -> int:
+        """Hash what is compared."""
+        plain = self.to_dict()
+        del plain["environment"]
+        return hash(json.dumps(plain, sort_keys=True))
+
+    def __repr__(self) -> str:
+        """Say what was run, and how it ended."""
+        from kcompressd import report
+
+        return f"<Result {report.title(self)}>"
+
+    def __str__(self) -> str:
+        """Return the table as text."""
+        from kcompressd import report
+
+        return report.text(self)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Render the table for rich."""
+        from kcompressd import report
+
+        yield from report.parts(self)
+
+    def _repr_html_(self) -> str:
+        from kcompressd import report
+
+        return report.as_html(self)
+
+
+_TYPES: Final[dict[str, tuple[type, ...]]] = {
+    "kind": (str,),
+    "config": (Mapping,),
+    "environment": (Mapping,),
+    "vmstat": (Mapping,),
+    "zswap": (Mapping, type(None)),
+    "zram": (Mapping, type(None)),
+    "kcompressd": (Mapping,),
+    "timing": (Mapping,),
+    "lifecycle": (Mapping,),
+    "series": (Mapping,),
+    "census": (Mapping,),
+    "phases": (Mapping,),
+    "threads": (list, tuple),
+    "device": (Mapping,),
+    "mismatched": (list, tuple),
+    "notes": (list, tuple),
+    "errors": (list, tuple),
+    "error": (Mapping, type(None)),
+    "complete": (bool,),
+}
+_KEYS: Final = tuple(_TYPES)
+_INNER: Final[dict[str, tuple[str, ...]]] = {
+    "config": ("design", "store", "compressor", "pages", "page_size"),
+    "lifecycle": ("events", "violations", "by_event"),
+    "timing": ("bytes_per_s",),
+    "census": ("reclaim", "fault"),
+    "error": ("kind", "message", "actor"),
+}
+"""Keys that every reader may count on; the schema lists the rest."""
+
+
+def _refuse_malformed(data: Any, origin: object) -> None:
+    if not isinstance(data, Mapping):
+        raise ResultFileError(origin, "not a Result: not a JSON object")
+    version = data.get("version")
+    if version != VERSION:
+        raise ResultFileError(
+            origin, f"not a Result that this kcompressd reads: version {version!r}, not {VERSION}"
+        )
+    wrong = [f"{key} is missing" for key in _KEYS if key not in data]
+    wrong += [f"unknown key {key}" for key in data if key not in (*_KEYS, "version")]
+    wrong += [
+        f"{key} is of type {type(data[key]).__name__}"
+        for key, types in _TYPES.items()
+        if key in data and not isinstance(data[key], types)
+    ]
+    for key, inner in _INNER.items():
+        if isinstance(data.get(key), Mapping):
+            wrong += [f"{key}.{name} is missing" for name in inner if name not in data[key]]
+    if not wrong and data["kind"] not in KINDS:
+        wrong.append(f"kind {data['kind']!r} is none of {', '.join(KINDS)}")
+    if wrong:
+        raise ResultFileError(origin, f"not a Result: {'; '.join(wrong)}")

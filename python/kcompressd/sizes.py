@@ -1,0 +1,51 @@
+"""Sizes as people write them: `64M`, `20%`, `4096`; and as tables show them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kcompressd.errors import LabError
+
+_UNITS: Final = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+def parse_limit(limit: int | str, of_bytes: int) -> int:
+    """Return `limit` in bytes: a number, a text with a unit (K, M, G, T: powers of 1024), or a percentage of
+    `of_bytes`.
+
+    Raises `LabError` for what is none of these, and for a limit below 1 byte.
+    """
+    value = limit if isinstance(limit, int) else _parse(limit, of_bytes)
+    if value < 1:
+        raise LabError("pool limit", f"{limit} leaves no room at all", "give bytes, 64M, or 20%")
+    return value
+
+
+def _parse(text: str, of_bytes: int) -> int:
+    number, unit = text.strip(), 1.0
+    if number.endswith("%"):
+        number, unit = number[:-1], of_bytes / 100
+    else:
+        letters = number.lstrip("0123456789.").strip().upper().removesuffix("IB")
+        number = number[: len(number.rstrip("BKMGTIbkmgti "))]
+        unit = _UNITS.get(letters, 0)
+    try:
+        value = float(number) * unit
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 2**62 or unit == 0:
+        raise LabError("pool limit", f"{text!r} is no size", "give bytes, 64M, or 20% of the input")
+    return int(value)
+
+
+def mib(count: float) -> str:
+    """Return bytes as MiB with one decimal."""
+    return f"{count / 2**20:.1f} MiB"
+
+
+def duration(ns: float) -> str:
+    """Return nanoseconds in the unit that keeps the number short."""
+    for limit, unit, scale in ((1e4, "ns", 1.0), (1e7, "µs", 1e3), (1e10, "ms", 1e6)):
+        if ns < limit:
+            return f"{ns / scale:.0f} {unit}"
+    return f"{ns / 1e9:.1f} s"
