@@ -102,19 +102,19 @@ enum Found {
 /// Probes from `at` on, in steps that grow with the distance from `matched_at`; `None` at the chunk's tail.
 #[inline(always)]
 fn search<const RLE: bool>(chunk: &[u8], dict: &mut Dict, matched_at: usize, mut at: usize) -> Option<(usize, Found)> {
-    let probe_end = chunk.len() - TAIL_BYTES;
+    let probe_end = chunk.len().saturating_sub(TAIL_BYTES);
     let (mut step, mut stride_end) = (1, matched_at + STRIDE);
     while at < probe_end {
         let end = stride_end.min(probe_end);
         while at < end {
-            // SAFETY: `at < probe_end`, which is TAIL_BYTES before the end.
+            // SAFETY: `at < probe_end`, so the chunk has TAIL_BYTES and more from `at` on.
             let word = unsafe { word_at(chunk, at) };
             if RLE && word == 0 {
                 return Some((at, Found::Zeros));
             }
             let slot = &mut dict[(word.wrapping_mul(0x1824_429d) >> (32 - DICT_BITS)) as usize];
             let candidate = usize::from(std::mem::replace(slot, at as u16));
-            // SAFETY: `candidate < at < probe_end`, which is TAIL_BYTES before the end.
+            // SAFETY: `candidate < at`, and four bytes are there at `at`.
             if candidate < at && unsafe { word_at(chunk, candidate) } == word {
                 return Some((at, Found::Match(candidate)));
             }
@@ -150,7 +150,7 @@ unsafe fn double_at(chunk: &[u8], at: usize) -> u64 {
 
 /// The zero bytes at `at`, whose first four are known: as far as probes go, and as one instruction can say.
 fn zero_run(chunk: &[u8], at: usize) -> usize {
-    let probe_end = chunk.len() - TAIL_BYTES;
+    let probe_end = chunk.len().saturating_sub(TAIL_BYTES);
     assert!(at < probe_end, "a probe precedes the tail");
     let end = probe_end.clamp(at + MIN_ZERO_RUN, at + MAX_ZERO_RUN);
     let mut run = MIN_ZERO_RUN;
@@ -171,7 +171,7 @@ fn zero_run(chunk: &[u8], at: usize) -> usize {
 /// Counted eight at a time, and not looked at more closely once a step of eight ends where no probe may be.
 #[inline(always)]
 fn match_length(chunk: &[u8], at: usize, candidate: usize) -> usize {
-    let probe_end = chunk.len() - TAIL_BYTES;
+    let probe_end = chunk.len().saturating_sub(TAIL_BYTES);
     assert!(candidate < at && at < probe_end, "a candidate precedes its probe, a probe the tail");
     let mut length = 4;
     loop {
