@@ -76,12 +76,13 @@ fn threads<'py>(py: Python<'py>, report: &Report) -> PyResult<Vec<Bound<'py, PyD
     let thread = |thread: &ThreadReport| {
         let dict = PyDict::new(py);
         dict.set_item("actor", thread.name())?;
-        dict.set_item("phase", if thread.actor & 0xff00 == actor::APP { "fault" } else { "reclaim" })?;
-        dict.set_item("cpu_ns", thread.cpu_ns)?;
+        let fault = thread.actor & 0xff00 == actor::APP;
+        dict.set_item("reclaim_cpu_ns", if fault { 0 } else { thread.cpu_ns })?;
+        dict.set_item("fault_cpu_ns", if fault { thread.cpu_ns } else { 0 })?;
         dict.set_item("pages_done", thread.pages_done)?;
         Ok(dict)
     };
-    report.threads.iter().map(thread).collect()
+    report.threads.iter().filter(|t| t.pages_done > 0 || t.cpu_ns > 0).map(thread).collect()
 }
 
 /// The queues and the threads that emptied them.

@@ -2,7 +2,7 @@
 //!
 //! Six events leave a page's contents where they are; in one state they are edges from it to itself, and a record of
 //! one could pass for another. The flags tell: a page is isolated by clearing `PG_lru`, and so on (mm/vmscan.c, mm/swap.c
-//! of Linux 6.12; names only). Over `lru`, `active` and `mapped` no two of them agree, which a test checks.
+//! of Linux 6.12; names only). Over `lru`, `active`, `mapped` and `reclaim` no two of them agree, which a test checks.
 
 use crate::lifecycle::{Event, flag};
 
@@ -44,13 +44,21 @@ impl Effect {
     }
 }
 
+/// To the inactive tail: PG_reclaim goes, and PG_active with it.
+const ROTATE: Effect = Effect {
+    before_set: flag::LRU | flag::RECLAIM,
+    after_clear: flag::RECLAIM | flag::ACTIVE,
+    same: flag::LRU | flag::MAPPED,
+    ..Effect::ANY
+};
+
 /// The events with an effect that the judge demands.
 pub const EFFECTS: [(Event, Effect); 6] = [
     (Event::Isolate, Effect::clears(flag::LRU, flag::ACTIVE | flag::MAPPED)),
     (Event::Putback, Effect::sets(flag::LRU, flag::ACTIVE | flag::MAPPED)),
-    (Event::Rotate, Effect { before_set: flag::LRU, same: flag::LRU | flag::ACTIVE | flag::MAPPED, ..Effect::ANY }),
+    (Event::Rotate, ROTATE),
     (Event::Activate, Effect::sets(flag::ACTIVE, flag::MAPPED)),
-    (Event::Deactivate, Effect::clears(flag::ACTIVE, flag::MAPPED)),
+    (Event::Deactivate, Effect::clears(flag::ACTIVE, flag::MAPPED | flag::RECLAIM)),
     (Event::SwapcacheHit, Effect::sets(flag::MAPPED, flag::LRU | flag::ACTIVE)),
 ];
 
@@ -68,9 +76,9 @@ mod tests {
                 if (a.from, a.to, a.require_value) != (b.from, b.to, b.require_value) {
                     continue;
                 }
-                let watched = [flag::LRU, flag::ACTIVE, flag::MAPPED];
-                let word = |bits: u16| (0..3).filter(|i| bits >> i & 1 == 1).map(|i| watched[i]).sum::<u16>();
-                let both = (0..64).map(|bits| (word(bits & 7), word(bits >> 3))).find(|&(before, after)| {
+                let watched = [flag::LRU, flag::ACTIVE, flag::MAPPED, flag::RECLAIM];
+                let word = |bits: u16| (0..4).filter(|i| bits >> i & 1 == 1).map(|i| watched[i]).sum::<u16>();
+                let both = (0..256).map(|bits| (word(bits & 15), word(bits >> 4))).find(|&(before, after)| {
                     effect(a.event).holds(before, after) && effect(b.event).holds(before, after)
                 });
                 assert_eq!(both, None, "{a:?} and {b:?}");

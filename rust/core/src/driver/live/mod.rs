@@ -312,9 +312,11 @@ impl Controller {
     }
 
     fn join(&mut self, group: Group) {
-        for handle in group {
-            let (id, handle) = handle;
+        // ORDERING: Relaxed: only this thread changes it.
+        let exit = self.shared.phase.load(Ordering::Relaxed) == 2;
+        for (id, handle) in group {
             match handle.join() {
+                Ok(report) if exit => self.report.add_exit(report),
                 Ok(report) => self.report.add(report),
                 Err(panic) => self.shared.fail(RunError::panic(&crate::lifecycle::actor_name(id), panic.as_ref())),
             }

@@ -61,7 +61,8 @@ impl Default for PageNs {
 impl PageNs {
     /// Notes `pages` pages of `ns` each.
     pub fn record_many(&mut self, ns: u64, pages: u64) {
-        self.0.saturating_record_n(ns, u32::try_from(pages).unwrap_or(u32::MAX));
+        // The histogram resizes itself: every value up to a day has a place.
+        let _ = self.0.record_n(ns.min(86_400_000_000_000), u32::try_from(pages).unwrap_or(u32::MAX));
     }
 
     fn add(&mut self, other: &Self) {
@@ -201,6 +202,13 @@ impl Report {
         let page_ns = if fault { &mut times.fault_page_ns } else { &mut times.reclaim_page_ns };
         page_ns.add(&thread.page_ns);
         self.threads.push(thread);
+    }
+
+    /// A thread of the exit phase: its events and errors count, its time does not.
+    pub(super) fn add_exit(&mut self, mut thread: ThreadReport) {
+        thread.page_ns = PageNs::default();
+        (thread.cpu_ns, thread.pages_done) = (0, 0);
+        self.add(thread);
     }
 
     /// All records in one order ([`crate::trace::merge`]); the threads' logs are emptied.
