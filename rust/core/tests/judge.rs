@@ -14,7 +14,7 @@ fn copy(event: Event, to: State, before: u8) -> u8 {
     match (event, to) {
         (_, State::Compressed | State::CompressedFreed) | (Event::Store, State::ResidentSwapcache) => guard::IN_POOL,
         (_, State::ZeroFilled | State::ZeroFilledFreed) => guard::ZERO,
-        (_, State::ResidentSwapcache | State::FaultingIn) => before,
+        (_, State::ResidentSwapcache | State::FaultingIn) | (Event::Shrink, State::Unmapped) => before,
         _ => 0,
     }
 }

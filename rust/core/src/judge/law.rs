@@ -120,11 +120,12 @@ fn writeback_of(reads: u8) -> u8 {
 
 /// Where the copy is once `event` has led to state `to`: guard bits (0: on the device, or nowhere), or [`KEEP`].
 pub(super) fn copy_in(event: u8, to: u8) -> u8 {
-    use State::{Compressed, CompressedFreed, FaultingIn, ResidentSwapcache, ZeroFilled, ZeroFilledFreed};
+    use State::{Compressed, CompressedFreed, FaultingIn, ResidentSwapcache, Unmapped, ZeroFilled, ZeroFilledFreed};
     match State::ALL[usize::from(to)] {
         Compressed | CompressedFreed => guard::IN_POOL,
         ZeroFilled | ZeroFilledFreed => guard::ZERO,
         ResidentSwapcache if event == Event::Store as u8 => guard::IN_POOL,
+        Unmapped if event == Event::Shrink as u8 => KEEP,
         ResidentSwapcache | FaultingIn => KEEP,
         _ => 0,
     }
