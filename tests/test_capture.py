@@ -144,9 +144,7 @@ def test_copied_page_of_a_private_file_mapping(tmp_path: Path) -> None:
         private, shared = (pages_at(pages, found, start, 8) for start in running.said)
     assert private == {2: pattern(2, 3), 5: pattern(5, 3)} and shared == {}
     mapped = [mapping for mapping in pages.index.mappings if mapping.name == str(file)]
-    assert [(m.kind, m.perms, m.start, m.pages) for m in mapped] == [
-        ("file-private", "rw-p", running.said[0], 2)
-    ]
+    assert [(m.kind, m.perms, m.start, m.pages) for m in mapped] == [("file-private", "rw-p", running.said[0], 2)]
     assert pages[mapped[0].first_page].tobytes() == pattern(2, 3)
 
 
@@ -452,9 +450,7 @@ def test_our_own_maps_are_all_parsed() -> None:
 # Commands
 
 
-def test_a_command_is_captured_when_steady_and_ended(
-    capfd: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_a_command_is_captured_when_steady_and_ended(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """Its memory is complete, its output arrives, the process is gone, and the pid is the index's."""
     wait = "print('from the child', flush=True); import time; time.sleep(600)"
     code = PRELUDE + "a = anon(4000); fill(a, range(4000), 8); " + wait
@@ -511,9 +507,7 @@ def test_a_command_that_exits_in_the_last_moment_is_an_error_too(monkeypatch: py
 def test_steadiness_is_relative_with_a_floor() -> None:
     """One per cent of large memory, 256 KiB of small, and never no memory."""
     assert _is_steady([100 << 20, 101 << 20]) and not _is_steady([100 << 20, 103 << 20])
-    assert _is_steady([1 << 20, (1 << 20) + (256 << 10)]) and not _is_steady(
-        [1 << 20, (1 << 20) + (257 << 10)]
-    )
+    assert _is_steady([1 << 20, (1 << 20) + (256 << 10)]) and not _is_steady([1 << 20, (1 << 20) + (257 << 10)])
     assert not _is_steady([0, 0])
 
 

@@ -57,9 +57,7 @@ def _machine(*transitions: dict[str, object]) -> Machine:
         ([{"conditions": lambda: True}], None, "is a callable; a table needs a name"),
     ],
 )
-def test_compile_refuses_by_name(
-    transitions: list[dict[str, object]], guards: list[str] | None, says: str
-) -> None:
+def test_compile_refuses_by_name(transitions: list[dict[str, object]], guards: list[str] | None, says: str) -> None:
     with pytest.raises(table.TableError, match=re.escape(says)):
         table.compile(_machine(*transitions), guards)
 
@@ -93,9 +91,7 @@ REFERENCE = lifecycle.machine()
 
 def _row(event: int, source: int, guards: int) -> table.Row | None:
     hits = [
-        r
-        for r in LAW.rows
-        if (r.event, r.source) == (event, source) and guards & r.require_mask == r.require_value
+        r for r in LAW.rows if (r.event, r.source) == (event, source) and guards & r.require_mask == r.require_value
     ]
     assert len(hits) <= 1
     return hits[0] if hits else None

@@ -140,10 +140,7 @@ def test_partial_page_is_refused_by_name_and_size(tmp_path: Path, name: str, ove
     with pytest.raises(NotWholePagesError) as caught:
         Pages.from_file(path)
     text = str(caught.value)
-    assert all(
-        part in text
-        for part in (str(path), f"{size} bytes", f"2 pages and {over} bytes", "truncate -s 12288")
-    )
+    assert all(part in text for part in (str(path), f"{size} bytes", f"2 pages and {over} bytes", "truncate -s 12288"))
 
 
 def test_files_that_are_no_page_files_are_refused(tmp_path: Path) -> None:
@@ -252,9 +249,7 @@ def test_pages_cannot_be_written_and_do_not_follow_the_caller() -> None:
             pages[0][0] = 1
     assert not pickle.loads(pickle.dumps(sets[0])).array.flags.writeable
     shared = Pages.from_array(array, copy=False)
-    assert (
-        np.shares_memory(shared.array, array) and not shared.array.flags.writeable and array.flags.writeable
-    )
+    assert np.shares_memory(shared.array, array) and not shared.array.flags.writeable and array.flags.writeable
 
 
 @settings(deadline=None)
@@ -291,9 +286,7 @@ def test_equality_hash_and_texts() -> None:
     one, other = some_pages(4), some_pages(4, seed=2)
     assert one == some_pages(4).with_index(PageIndex()) and one != other and one != "pages"
     assert hash(one) == hash(some_pages(4)) and len({one, some_pages(4), other}) == 2
-    assert repr(one) == (
-        "<Pages 4 of 4096 B = 0.0 MiB, memory, a b c (pid 7), anon 2, heap 1, stack 1, because>"
-    )
+    assert repr(one) == ("<Pages 4 of 4096 B = 0.0 MiB, memory, a b c (pid 7), anon 2, heap 1, stack 1, because>")
     named = one.with_index(PageIndex(Source(comm="<script>")))
     assert "&lt;script&gt;" in named._repr_html_() and "<script>" not in named._repr_html_()
 

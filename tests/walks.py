@@ -26,9 +26,9 @@ START = flag_bits("frame lru mapped dirty")[1]
 EFFECTS = {
     "isolate": ("lru", "!lru", "active mapped"),
     "putback": ("!lru", "lru", "active mapped"),
-    "rotate": ("lru", "lru", "lru active mapped"),
+    "rotate": ("lru reclaim", "!reclaim !active", "lru mapped"),
     "activate": ("!active", "active", "mapped"),
-    "deactivate": ("active", "!active", "mapped"),
+    "deactivate": ("active", "!active", "mapped reclaim"),
     "swapcache_hit": ("!mapped", "mapped", "lru active"),
 }
 COPY = {
@@ -121,7 +121,7 @@ class Walk:
         page.state, page.flags, page.seq = row.to, flags, page.seq + 1
         if event in ("store", "end_writeback"):
             page.copy = GUARD["in_pool"] if event == "store" else 0
-        elif to not in ("resident_swapcache", "faulting_in"):
+        elif to not in ("resident_swapcache", "faulting_in") and event != "shrink":
             page.copy = GUARD[COPY[to]] if to in COPY else 0
         return True
 

@@ -145,9 +145,7 @@ def main() -> int:
         raise SystemExit(f"not ours, nothing written: {foreign[:20]}")
     mappings = tuple(replace(mapping, name="") for mapping in pages.index.mappings)
     source = Source(comm="demo_process", captured_at=pages.index.time)
-    pages = pages.with_index(
-        PageIndex(source, mappings, skipped=Skipped(), notes=(f"seed {SEED}, {MIB} MiB",))
-    )
+    pages = pages.with_index(PageIndex(source, mappings, skipped=Skipped(), notes=(f"seed {SEED}, {MIB} MiB",)))
     size = len(zstandard.compress(pages.array.tobytes(), LEVEL))
     if size > MAX_BYTES:
         raise SystemExit(f"{size} bytes are more than {MAX_BYTES}, nothing written")

@@ -1,5 +1,4 @@
 from collections.abc import Mapping, Sequence
-from os import PathLike
 from typing import Any, final
 
 VERSION: str

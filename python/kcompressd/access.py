@@ -54,9 +54,7 @@ def explain(facts: AccessFacts) -> CaptureDeniedError:
 
 def _reason_and_fix(facts: AccessFacts) -> tuple[str, str]:
     sudo = f"run it as root: sudo kcompressd capture --pid {facts.pid} -o FILE"
-    setcap = (
-        f"or give the interpreter the right: sudo setcap cap_sys_ptrace+ep {os.path.realpath(sys.executable)}"
-    )
+    setcap = f"or give the interpreter the right: sudo setcap cap_sys_ptrace+ep {os.path.realpath(sys.executable)}"
     if facts.has_ptrace:
         return (
             "access refused despite CAP_SYS_PTRACE (another user namespace, or a security module)",

@@ -267,9 +267,7 @@ EQUATIONS: Final[tuple[Equation, ...]] = (
 
 
 def _longest_queues(result: Result) -> int:
-    return max(
-        (sum(lens) if isinstance(lens, tuple) else lens for lens in result.series.queue_len), default=0
-    )
+    return max((sum(lens) if isinstance(lens, tuple) else lens for lens in result.series.queue_len), default=0)
 
 
 def _room(result: Result) -> int:

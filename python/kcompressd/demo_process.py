@@ -214,9 +214,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--mib", type=float, default=64, help="contents in MiB (default 64)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the contents (default 1)")
     parser.add_argument("--seconds", type=float, default=600, help="end after this long (default 600)")
-    parser.add_argument(
-        "--hold", action="store_true", help="say `loaded` and wait for a line before building"
-    )
+    parser.add_argument("--hold", action="store_true", help="say `loaded` and wait for a line before building")
     arguments = parser.parse_args(argv)
     if not 0 < arguments.mib <= _MAX_MIB:
         parser.error(f"--mib must be above 0 and at most {_MAX_MIB}")

@@ -28,8 +28,6 @@ def _cpu_model() -> str | None:
     """Return the first CPU's model, or None where /proc/cpuinfo does not say (it often does not on arm64)."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
-            return next(
-                (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None
-            )
+            return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
     except OSError:
         return None

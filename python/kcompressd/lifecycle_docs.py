@@ -41,9 +41,7 @@ def document(edges: Sequence[lifecycle.Edge] = lifecycle.EDGES) -> str:
             [(str(i), f"`{n}`", m) for i, (n, m) in _numbered(lifecycle.EVENTS)],
         ),
         "## Guards",
-        _table(
-            ("bit", "guard", "meaning"), [(str(i), f"`{n}`", m) for i, (n, m) in _numbered(lifecycle.GUARDS)]
-        ),
+        _table(("bit", "guard", "meaning"), [(str(i), f"`{n}`", m) for i, (n, m) in _numbered(lifecycle.GUARDS)]),
         "## Flags",
         _table(
             ("bit", "flag", "in the kernel"),
@@ -78,10 +76,7 @@ def _states() -> list[tuple[str, ...]]:
 def _edges(edges: Sequence[lifecycle.Edge]) -> list[tuple[str, ...]]:
     order = [s.name for s in lifecycle.STATES]
     ordered = sorted(edges, key=lambda e: order.index(e.source))
-    return [
-        (f"`{e.source}`", f"`{e.event}`", f"`{e.when}`" if e.when else "", f"`{e.to}`", e.why)
-        for e in ordered
-    ]
+    return [(f"`{e.source}`", f"`{e.event}`", f"`{e.when}`" if e.when else "", f"`{e.to}`", e.why) for e in ordered]
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

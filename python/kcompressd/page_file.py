@@ -116,8 +116,7 @@ def whole_pages(flat: Bytes, page_size: int, subject: object) -> Bytes:
     if over:
         raise NotWholePagesError(
             subject,
-            f"{flat.size} bytes are not a whole number of {page_size}-byte pages "
-            f"({pages} pages and {over} bytes over)",
+            f"{flat.size} bytes are not a whole number of {page_size}-byte pages ({pages} pages and {over} bytes over)",
             _how_to_fit(flat, page_size, subject),
         )
     return flat.reshape(pages, page_size)
@@ -158,9 +157,7 @@ def write_pages(path: Path, flat: Bytes, document: IndexDocument | None, level: 
     which is valid.
     """
     try:
-        with _temporary(
-            path, lambda file: _write_contents(file, flat, path.suffix == ".zst", level)
-        ) as pages:
+        with _temporary(path, lambda file: _write_contents(file, flat, path.suffix == ".zst", level)) as pages:
             index_path(path).unlink(missing_ok=True)
             os.replace(pages, path)
         if document is not None:

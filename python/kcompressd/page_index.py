@@ -199,9 +199,7 @@ def mapping_runs(mappings: Sequence[Mapping], owner: npt.NDArray[np.int64]) -> t
     lengths = np.diff(np.append(firsts, owner.size))
     return tuple(
         replace(mappings[number], first_page=first, pages=length)
-        for number, first, length in zip(
-            owner[firsts].tolist(), firsts.tolist(), lengths.tolist(), strict=True
-        )
+        for number, first, length in zip(owner[firsts].tolist(), firsts.tolist(), lengths.tolist(), strict=True)
         if number >= 0
     )
 

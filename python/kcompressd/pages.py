@@ -82,9 +82,7 @@ class Pages:
         return cls(page_file.whole_pages(flat.copy() if flat.flags.writeable else flat, page_size, "bytes"))
 
     @classmethod
-    def from_array(
-        cls, array: npt.NDArray[np.uint8], *, page_size: int | None = None, copy: bool = True
-    ) -> Pages:
+    def from_array(cls, array: npt.NDArray[np.uint8], *, page_size: int | None = None, copy: bool = True) -> Pages:
         """Make a set of a uint8 array of shape (n, page_size) or flat (default page size: its second axis,
         else 4096).
 
@@ -167,9 +165,7 @@ class Pages:
         if isinstance(key, slice):
             first, stop, step = key.indices(len(self))
             if step == 1:
-                return Pages(
-                    self._array[first:stop], self._index.window(first, max(first, stop)), self._origin
-                )
+                return Pages(self._array[first:stop], self._index.window(first, max(first, stop)), self._origin)
             key = np.arange(first, stop, step)
         if isinstance(key, np.ndarray):
             positions = np.arange(len(self))[key]
@@ -220,9 +216,7 @@ class Pages:
 
 def _known_page_size(page_size: int, subject: object) -> None:
     if page_size not in PAGE_SIZES:
-        raise InputError(
-            subject, f"page size {page_size} is not one of {', '.join(map(str, PAGE_SIZES))} bytes"
-        )
+        raise InputError(subject, f"page size {page_size} is not one of {', '.join(map(str, PAGE_SIZES))} bytes")
 
 
 def _assemble(

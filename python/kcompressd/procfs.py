@@ -139,10 +139,7 @@ class Pagemap:
 
     def zero_pages(self, start: int, end: int) -> Addresses:
         """Return the addresses that map the kernel's shared zero page; empty before Linux 6.7."""
-        runs = [
-            np.arange(a, b, self._page_size, dtype=np.uint64)
-            for a, b in self._regions(start, end, self._ZERO)
-        ]
+        runs = [np.arange(a, b, self._page_size, dtype=np.uint64) for a, b in self._regions(start, end, self._ZERO)]
         return np.concatenate(runs) if runs else np.empty(0, dtype=np.uint64)
 
     def _entries(self, start: int, end: int) -> npt.NDArray[np.uint64]:
@@ -177,9 +174,7 @@ class Pagemap:
         vector = np.empty((self._REGIONS, 3), dtype=np.uint64)
         while self._scans and start < end:
             argument = bytearray(
-                struct.pack(
-                    "=12Q", 96, 0, start, end, 0, vector.ctypes.data, self._REGIONS, 0, 0, 0, any_of, any_of
-                )
+                struct.pack("=12Q", 96, 0, start, end, 0, vector.ctypes.data, self._REGIONS, 0, 0, 0, any_of, any_of)
             )
             try:
                 found = fcntl.ioctl(self._file, self._SCAN, argument)

@@ -109,9 +109,7 @@ def _speed(result: Result) -> Rows:
     for name in ("reclaim_page_ns", "fault_page_ns"):
         spread = timing.get(name)
         if spread and spread.get("count"):
-            rows.append(
-                (f"{name} p50 / p99 / max", " / ".join(duration(spread[at]) for at in ("p50", "p99", "max")))
-            )
+            rows.append((f"{name} p50 / p99 / max", " / ".join(duration(spread[at]) for at in ("p50", "p99", "max"))))
     return rows
 
 

@@ -216,9 +216,7 @@ def _refuse_malformed(data: Any, origin: object) -> None:
         raise ResultFileError(origin, "not a Result: not a JSON object")
     version = data.get("version")
     if version != VERSION:
-        raise ResultFileError(
-            origin, f"not a Result that this kcompressd reads: version {version!r}, not {VERSION}"
-        )
+        raise ResultFileError(origin, f"not a Result that this kcompressd reads: version {version!r}, not {VERSION}")
     wrong = [f"{key} is missing" for key in _KEYS if key not in data]
     wrong += [f"unknown key {key}" for key in data if key not in (*_KEYS, "version")]
     wrong += [

@@ -172,7 +172,12 @@ def rust_source() -> str:
 
 
 def _rust_enum(name: str, doc: str, entries: Sequence[tuple[str, str]]) -> list[str]:
-    out = ["", f"/// {doc}", "#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]", "#[repr(u8)]"]
+    out = [
+        "",
+        f"/// {doc}",
+        "#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]",
+        "#[repr(u8)]",
+    ]
     out.append(f"pub enum {name} {{")
     for number, (entry, meaning) in enumerate(entries):
         out += [f"    /// {meaning[0].upper()}{meaning[1:]}.", f"    {_camel(entry)} = {number},"]
@@ -188,7 +193,10 @@ def _rust_enum(name: str, doc: str, entries: Sequence[tuple[str, str]]) -> list[
 def _rust_bits(module: str, kind: str, doc: str, entries: dict[str, str]) -> list[str]:
     out = ["", f"/// {doc}", f"pub mod {module} {{"]
     for number, (entry, meaning) in enumerate(entries.items()):
-        out += [f"    /// {meaning[0].upper()}{meaning[1:]}.", f"    pub const {entry.upper()}: {kind} = 1 << {number};"]
+        out += [
+            f"    /// {meaning[0].upper()}{meaning[1:]}.",
+            f"    pub const {entry.upper()}: {kind} = 1 << {number};",
+        ]
     out.append("    /// Names in bit order.")
     out.append(f"    pub const NAMES: [&str; {len(entries)}] = [" + ", ".join(f'"{e}"' for e in entries) + "];")
     return [*out, "}"]

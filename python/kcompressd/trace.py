@@ -120,11 +120,7 @@ class Trace:
         """Writes ``path`` and its sidecar, the sidecar last; a seal that the meta already has is kept as it
         is."""
         file = Path(path)
-        meta = (
-            self.meta
-            if self.meta is not None and "sha256" in self.meta
-            else seal(self.records, self.meta or {})
-        )
+        meta = self.meta if self.meta is not None and "sha256" in self.meta else seal(self.records, self.meta or {})
         part = file.with_name(file.name + ".part")
         with part.open("wb") as out:
             np.lib.format.write_array(out, self.records, version=(1, 0), allow_pickle=False)
@@ -369,7 +365,11 @@ def _check_numbers(path: Path, meta: dict[str, Any]) -> None:
     if memcgs := meta.get("memcgs"):
         count = len(memcgs["parents"])
         used = [*memcgs["parents"], *memcgs["of_page"]]
-        if len(memcgs["writeback"]) != count or len(memcgs["of_page"]) != meta["pages"] or max(used, default=-1) >= count:
+        if (
+            len(memcgs["writeback"]) != count
+            or len(memcgs["of_page"]) != meta["pages"]
+            or max(used, default=-1) >= count
+        ):
             raise TraceError(f"{path}: 'memcgs' does not fit: {count} memcgs, {meta['pages']} pages")
     if len(meta["locator"]) != 2 or not 0 <= meta["pages"] < SYSTEM:
         raise TraceError(f"{path}: 'locator' or 'pages' is out of range")

@@ -160,11 +160,7 @@ def _coverage(trace: Trace) -> tuple[tuple[str, ...], dict[str, str]]:
         _sort(checked, unchecked, "writeback_enabled", "memcgs" in meta, "the sidecar gives no memcgs")
     else:
         checked += ["time per actor", "tickets", "FIFO order per actor"]
-        order = (
-            "the order is known per page only"
-            if trace.meta
-            else "no sidecar says how the records are ordered"
-        )
+        order = "the order is known per page only" if trace.meta else "no sidecar says how the records are ordered"
         unchecked |= dict.fromkeys(("time across actors", "FIFO order across actors", "queue depth"), order)
         unchecked["writeback_enabled"] = order
     _sort(
@@ -194,9 +190,7 @@ def _against_sidecar(trace: Trace, law: Table, digest: str, judge: Judge) -> Ite
     elif digest != meta["sha256"]:
         yield _altered(trace)
     if meta["table"] != law.digest:
-        text = (
-            f"table: recorded under {meta['table'][:12]}…, judged by {law.digest[:12]}…: the law has changed"
-        )
+        text = f"table: recorded under {meta['table'][:12]}…, judged by {law.digest[:12]}…: the law has changed"
         yield Finding("table", None, None, text)
     yield from _final_states(decode_states(meta["final_states"]), np.frombuffer(judge.states(), np.uint8))
 
@@ -211,9 +205,7 @@ def _altered(trace: Trace) -> Finding:
     sum_, weighted = (int(number, 16) for number in meta["locator"])
     at = locator.altered(sum_, weighted)
     if at is None:
-        return Finding(
-            "digest", None, None, "digest: records were altered or exchanged since the trace was written"
-        )
+        return Finding("digest", None, None, "digest: records were altered or exchanged since the trace was written")
     page = int(trace.records[at]["folio"])
     text = f"digest: one record was altered since the trace was written\n{_says(trace, at)}"
     return Finding("digest", at, None if page == SYSTEM else page, text)
@@ -241,9 +233,7 @@ def _explain(trace: Trace, law: Table, index: int, page: int, check: str, reason
         out += [_says(trace, index), *_law_says(trace, law, index, check)]
     if page != SYSTEM:
         out += _around(trace, index, page)
-    return Finding(
-        check, index if index < len(trace) else None, None if page == SYSTEM else page, "\n".join(out)
-    )
+    return Finding(check, index if index < len(trace) else None, None if page == SYSTEM else page, "\n".join(out))
 
 
 def _says(trace: Trace, index: int) -> str:
@@ -251,9 +241,7 @@ def _says(trace: Trace, index: int) -> str:
     event, actor = event_name(int(r["event"])), actor_name(int(r["actor"]))
     aux = aux_text(event, int(r["aux"]))
     if int(r["folio"]) == SYSTEM:
-        return f"  record {index} says: {r['t_ns']} ns, {actor}, system event {event}" + (
-            f" ({aux})" if aux else ""
-        )
+        return f"  record {index} says: {r['t_ns']} ns, {actor}, system event {event}" + (f" ({aux})" if aux else "")
     guards = ", ".join(guard_names(int(r["guards"]))) or "none"
     flags = " ".join(flag_names(int(r["flags"]))) or "none"
     moved = f"{state_name(int(r['from']))} → {state_name(int(r['to']))}"

@@ -54,9 +54,7 @@ class _Version(argparse.Action):
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command."""
-    top = Parser(
-        prog="kcompressd", description="A user-space laboratory of Linux's asynchronous memory compression."
-    )
+    top = Parser(prog="kcompressd", description="A user-space laboratory of Linux's asynchronous memory compression.")
     top.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     verbs = top.add_subparsers(dest="verb", metavar="VERB", parser_class=Parser)
     for verb in VERBS:

@@ -39,9 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     if (arguments.pid is None) == (not arguments.command):
         raise CaptureError("capture", "needs a process", "give either --pid N or -- COMMAND")
     if arguments.pid is not None and arguments.after is not None:
-        raise CaptureError(
-            "--after", "is for a command, a process with a pid is captured at once", "leave it out"
-        )
+        raise CaptureError("--after", "is for a command, a process with a pid is captured at once", "leave it out")
     common.refuse_missing_folder(arguments.output)
     pages = _capture(arguments)
     pages.save(arguments.output)

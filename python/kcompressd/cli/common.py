@@ -29,9 +29,7 @@ def console() -> Console:
 def add_input(parser: argparse.ArgumentParser) -> None:
     """Declare the pages to work on: FILE or --sample."""
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument(
-        "file", nargs="?", metavar="FILE", help="raw pages, or .zst (kcompressd capture makes them)"
-    )
+    source.add_argument("file", nargs="?", metavar="FILE", help="raw pages, or .zst (kcompressd capture makes them)")
     source.add_argument("--sample", action="store_true", help="the pages that come with the package")
     parser.add_argument("--limit", type=count, metavar="N", help="use only the first N pages")
 

@@ -28,13 +28,9 @@ def add(verbs: common.Verbs) -> None:
         "inside the spread is shown as ≈.",
     )
     common.add_input(parser)
-    parser.add_argument(
-        "--designs", type=designs, default=DESIGNS, metavar="A,B", help="which (default: all)"
-    )
+    parser.add_argument("--designs", type=designs, default=DESIGNS, metavar="A,B", help="which (default: all)")
     common.add_lab(parser)
-    parser.add_argument(
-        "--repeats", type=common.count, default=REPEATS, metavar="N", help="at least 5 (default)"
-    )
+    parser.add_argument("--repeats", type=common.count, default=REPEATS, metavar="N", help="at least 5 (default)")
     parser.add_argument("--validate", action="store_true", help="trace each design once more and validate it")
     parser.add_argument("--trace-dir", metavar="DIR", help="save those traces as DIR/DESIGN.npy")
     parser.add_argument("--json", metavar="FILE", help="save all results; - for standard output")

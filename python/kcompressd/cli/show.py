@@ -14,12 +14,8 @@ def add(verbs: common.Verbs) -> None:
         help="show one page's life, or a stored Result",
         description="Of a trace: the life of one page, a line an event. Of a .json file: the stored Result.",
     )
-    parser.add_argument(
-        "file", metavar="T.npy|RESULT.json", help="a trace, or a Result that run --json saved"
-    )
-    parser.add_argument(
-        "--folio", type=common.natural, metavar="N", help="the page, by its position in the input"
-    )
+    parser.add_argument("file", metavar="T.npy|RESULT.json", help="a trace, or a Result that run --json saved")
+    parser.add_argument("--folio", type=common.natural, metavar="N", help="the page, by its position in the input")
     parser.set_defaults(run=run)
 
 
@@ -37,7 +33,5 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.folio is None:
         raise InputError(arguments.file, "is a trace of many pages", "choose one: --folio 0")
-    common.console().print(
-        timeline(Trace.load(arguments.file), arguments.folio), markup=False, soft_wrap=True
-    )
+    common.console().print(timeline(Trace.load(arguments.file), arguments.folio), markup=False, soft_wrap=True)
     return 0

@@ -229,7 +229,10 @@ impl Zram {
         let block = &mut block[..(flags & LEN) as usize];
         self.pool.read(handle, block);
         let read = match flags & HUGE != 0 {
-            true => Ok(page.copy_from_slice(block)),
+            true => {
+                page.copy_from_slice(block);
+                Ok(())
+            }
             false => codec.decompress(block, page),
         };
         read.inspect_err(|_| count(&self.failed_reads))

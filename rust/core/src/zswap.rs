@@ -301,7 +301,10 @@ impl Zswap {
         let block = &mut block[..entry.len()];
         self.pool.read(handle, block);
         let loaded = match entry.is_raw() {
-            true => Ok(page.copy_from_slice(block)),
+            true => {
+                page.copy_from_slice(block);
+                Ok(())
+            }
             false => codec.decompress(block, page),
         };
         loaded.inspect_err(|_| count(&self.debugfs.decompress_fail))

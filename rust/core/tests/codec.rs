@@ -1,7 +1,7 @@
 //! Every codec on pages of all kinds: round trips, other libraries' decoders, and bytes that are no block at all.
 
 use kcompressd_core::codec::lz4::{Lz4, bound_bytes};
-use kcompressd_core::codec::{CodecName, CodecSpec, Compressor, DecodeError, SpecError, is_zero, same_filled};
+use kcompressd_core::codec::{CodecName, CodecSpec, Compressor, DecodeError, is_zero, same_filled};
 use proptest::prelude::*;
 use std::ffi::{c_char, c_int};
 

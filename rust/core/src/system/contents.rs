@@ -71,6 +71,7 @@ impl Contents {
     }
 
     /// The frame of a page that the caller has fired `fault` or `shrink` for, poisoned.
+    #[allow(clippy::mut_from_ref, reason = "the lifecycle makes the frame exclusive")]
     pub(crate) fn page_to_fill(&self, page: u32) -> Option<&mut [u8]> {
         match self {
             Self::Frames(frames) => {

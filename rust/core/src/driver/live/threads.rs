@@ -157,8 +157,8 @@ impl Thread {
     fn read_clock(&mut self) {
         let now = self.shared.now_ns();
         let pages = self.ctx.pages_done - self.counted;
-        if pages > 0 {
-            self.report.page_ns.record_many(now.saturating_sub(self.read_ns) / pages, pages);
+        if let Some(page_ns) = now.saturating_sub(self.read_ns).checked_div(pages) {
+            self.report.page_ns.record_many(page_ns, pages);
             self.shared.count_pages(pages);
             self.counted = self.ctx.pages_done;
         }
