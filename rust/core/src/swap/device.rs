@@ -226,7 +226,9 @@ mod tests {
         let device = Device::new(backing, 4096, faults);
         let frames = crate::frames::Frames::from_bytes(&vec![7u8; 8192], 4096).unwrap();
         // SAFETY: this test is alone with its frames.
-        let (source, target) = unsafe { (frames.page(0), frames.page_mut(1)) };
+        let source = unsafe { frames.page(0) };
+        // SAFETY: as above, and frame 1 is not `source`.
+        let target = unsafe { frames.page_mut(1) };
         device.write(2, Some(source)).unwrap();
         assert!(device.write(3, Some(source)).unwrap_err().to_string().contains("write of slot 3 failed: injected"));
         target.fill(0);
