@@ -22,8 +22,8 @@ check: setup
 	LOOM_MAX_PREEMPTIONS=none ci/test-loom.sh
 	PROPTEST_CASES=20000 ci/test-rust.sh
 
-bench: setup
-	benches/run.sh
+bench:
+	cargo bench -p kcompressd-benches --bench queue
 
 # After a change of python/kcompressd/lifecycle.py.
 generate: setup

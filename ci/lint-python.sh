@@ -6,4 +6,7 @@ source "$(dirname "$0")/common.sh"
 "$VENV/bin/ruff" format --check python tests tools
 "$VENV/bin/mypy"
 "$PY" -c 'import kcompressd._core'
-(cd "$(mktemp -d)" && "$VENV/bin/stubtest" kcompressd --ignore-missing-stub)
+# Only the extension has a stub of its own; the rest is typed in place and mypy's business.
+allow="$PWD/ci/stubtest.allowlist"
+cd "$(mktemp -d)"
+"$VENV/bin/stubtest" kcompressd --ignore-missing-stub --ignore-unused-allowlist --allowlist "$allow"
