@@ -1,0 +1,61 @@
+"""The repository tests itself: layers, the sync seam, orderings with reasons, no machine paths."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CORE = ROOT / "rust" / "core" / "src"
+pytestmark = pytest.mark.skipif(not CORE.is_dir(), reason="needs the repository's sources")
+
+
+def layers() -> list[str]:
+    """The modules in the order of docs/design.md's table."""
+    table = re.findall(r"^\| \d \| (.*) \|$", (ROOT / "docs/design.md").read_text(), re.M)
+    return re.findall(r"`(\w+)`", " ".join(table))
+
+
+def code(path: Path) -> str:
+    """A Rust file without its comments and in-file tests."""
+    text = path.read_text().split("#[cfg(test)]\nmod tests")[0]
+    return re.sub(r"//.*", "", text)
+
+
+def module_of(path: Path) -> str:
+    return path.relative_to(CORE).parts[0].removesuffix(".rs")
+
+
+def test_every_module_has_a_layer() -> None:
+    assert set(layers()) == {module_of(p) for p in CORE.iterdir()} - {"lib"}
+
+
+def test_a_module_uses_only_those_above_it() -> None:
+    order = layers()
+    wrong = [
+        f"{path.relative_to(ROOT)} uses {used}"
+        for path in sorted(CORE.rglob("*.rs"))
+        if (user := module_of(path)) != "lib"
+        for used in re.findall(r"crate::(\w+)", code(path))
+        if used in order and order.index(used) > order.index(user)
+    ]
+    assert wrong == []
+
+
+def test_only_sync_names_std_s_concurrency() -> None:
+    named = r"std::sync::(?!Arc\b|PoisonError\b)\w+|std::thread|loom::|shuttle::"
+    wrong = [p.name for p in CORE.rglob("*.rs") if p.name != "sync.rs" and re.search(named, code(p))]
+    assert wrong == []
+
+
+def test_no_machine_paths() -> None:
+    files = [p for d in ("docs", "ci", "python", "rust", "tests", "tools", "benches") for p in (ROOT / d).rglob("*")]
+    texts = [p for p in files if p.suffix in {".md", ".py", ".rs", ".sh", ".toml", ".json"} and p != Path(__file__)]
+    assert [str(p) for p in texts if re.search(r"/root/|/work/", p.read_text())] == []
+
+
+def test_the_readme_shows_the_two_commands() -> None:
+    readme, makefile = (ROOT / "README.md").read_text(), (ROOT / "Makefile").read_text()
+    assert all(f"make {target} " in readme and f"\n{target}: " in makefile for target in ("demo", "test"))
