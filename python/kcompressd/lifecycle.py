@@ -130,7 +130,7 @@ EVENTS: dict[str, str] = {
     "compress": "zswap_compress() or zram_write_page() begins",
     "store": "zswap_store() or zram_write_page() succeeded",
     "reject": "zswap_store() refused: to the device, or activated where writeback is denied",
-    "write": "__swap_writepage() to the device without asking a store",
+    "write": "__swap_writepage() to the device without asking a store or the knob",
     "redirty": "the write could not be done: folio_redirty_for_writepage()",
     "end_writeback": "folio_end_writeback() after a device write",
     "rotate": "folio_rotate_reclaimable(): to the inactive tail",
@@ -225,6 +225,13 @@ EDGES: tuple[Edge, ...] = (
         "writing_back",
         "",
         "from zswap's shrinker, or the queue is full and the design sends it on",
+    ),
+    Edge(
+        "write",
+        "compressing",
+        "writing_back",
+        "",
+        "refused while queued, and the design does not re-check a knob that flipped meanwhile",
     ),
     Edge(
         "redirty",

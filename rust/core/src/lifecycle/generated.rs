@@ -110,7 +110,7 @@ pub enum Event {
     Store = 7,
     /// Zswap_store() refused: to the device, or activated where writeback is denied.
     Reject = 8,
-    /// __swap_writepage() to the device without asking a store.
+    /// __swap_writepage() to the device without asking a store or the knob.
     Write = 9,
     /// The write could not be done: folio_redirty_for_writepage().
     Redirty = 10,
@@ -255,7 +255,7 @@ pub mod guard {
 }
 
 /// The rows of the default table.
-pub const ROWS: [Row; 85] = [
+pub const ROWS: [Row; 86] = [
     Row { event: 0, from: 0, require_mask: 0, require_value: 0, to: 1 },
     Row { event: 0, from: 3, require_mask: 0, require_value: 0, to: 3 },
     Row { event: 0, from: 4, require_mask: 0, require_value: 0, to: 4 },
@@ -292,6 +292,7 @@ pub const ROWS: [Row; 85] = [
     Row { event: 8, from: 4, require_mask: 1, require_value: 0, to: 12 },
     Row { event: 8, from: 4, require_mask: 1, require_value: 1, to: 7 },
     Row { event: 9, from: 2, require_mask: 0, require_value: 0, to: 7 },
+    Row { event: 9, from: 4, require_mask: 0, require_value: 0, to: 7 },
     Row { event: 10, from: 4, require_mask: 2, require_value: 0, to: 13 },
     Row { event: 10, from: 4, require_mask: 2, require_value: 2, to: 0 },
     Row { event: 10, from: 7, require_mask: 2, require_value: 0, to: 13 },

@@ -33,6 +33,8 @@ impl Swapout {
         }
         let view = sys.view(self.folio, ctx.actor);
         match sys.design().refused(self.queued, view) {
+            // The knob flipped while it was queued, and the design does not look again.
+            Refused::Device if !view.writeback_enabled => self.write_to_device(sys, ctx),
             Refused::Device => {
                 let change = Change::flags(flag::WRITEBACK, flag::LOCKED);
                 sys.must(ctx, self.folio, Event::Reject, guard::WRITEBACK_ENABLED, change, 0)?;
@@ -69,7 +71,7 @@ impl Swapout {
         Ok(self.end(sys, ctx, Written::Redirtied))
     }
 
-    /// `__swap_writepage` without a store.
+    /// `__swap_writepage` without asking a store or the knob.
     pub(super) fn write_to_device(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, StepError> {
         sys.must(ctx, self.folio, Event::Write, 0, Change::flags(flag::WRITEBACK, flag::LOCKED), 0)?;
         self.wake_holders(sys);
