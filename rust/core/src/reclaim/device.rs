@@ -35,6 +35,14 @@ impl SwapDevice {
         Self { pc: Pc::Next, stop }
     }
 
+    /// The folio whose write is under way.
+    pub fn page(&self) -> Option<u32> {
+        match self.pc {
+            Pc::Write(page) | Pc::End { page, .. } | Pc::Rotate(page) | Pc::Arrive(page) => Some(page),
+            Pc::Next | Pc::Sleep | Pc::Done => None,
+        }
+    }
+
     /// One step.
     ///
     /// # Errors

@@ -56,6 +56,21 @@ impl Kcompressd {
         }
     }
 
+    /// Folios it has taken from its queue and not finished, in order.
+    pub fn in_hand(&self) -> &[u32] {
+        match self.pc {
+            Pc::Folio { at: first } | Pc::Settle { next: first, .. } => {
+                self.batch.as_slice().get(usize::from(first)..).unwrap_or_default()
+            }
+            Pc::Drain | Pc::Sleep | Pc::Done => &[],
+        }
+    }
+
+    /// Finished folios that it has still to rotate and report.
+    pub fn finished(&self) -> &[u32] {
+        self.finished.as_slice()
+    }
+
     /// One step.
     ///
     /// # Errors

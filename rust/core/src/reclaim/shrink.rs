@@ -34,12 +34,19 @@ pub struct ShrinkWorker {
     pc: Pc,
     failures: u8,
     stop: Arc<AtomicBool>,
+    /// Writes one entry (the script's choice), then is done.
+    once: bool,
 }
 
 impl ShrinkWorker {
     /// The worker; it ends when `stop` is set.
     pub fn new(stop: Arc<AtomicBool>) -> Self {
-        Self { pc: Pc::Check, failures: 0, stop }
+        Self { pc: Pc::Check, failures: 0, stop, once: false }
+    }
+
+    /// The worker writing the entry of `page`, whatever its place on the LRU, and then done: what a script drives.
+    pub fn only(page: u32) -> Self {
+        Self { pc: Pc::Take { page }, once: true, ..Self::new(Arc::default()) }
     }
 
     /// One step.
@@ -117,7 +124,7 @@ impl ShrinkWorker {
     fn failed(&mut self, zswap: &Zswap) {
         count(&zswap.debugfs.reject_reclaim_fail);
         self.failures += 1;
-        self.pc = Pc::Check;
+        self.pc = self.next();
     }
 
     fn take(&mut self, sys: &System, ctx: &mut Ctx, zswap: &Zswap, page: u32) -> Result<(), StepError> {
@@ -149,7 +156,11 @@ impl ShrinkWorker {
     fn written(&mut self, zswap: &Zswap) -> Pc {
         count(&zswap.debugfs.written_back_pages);
         self.failures = 0;
-        Pc::Check
+        self.next()
+    }
+
+    fn next(&self) -> Pc {
+        if self.once { Pc::Done } else { Pc::Check }
     }
 
     /// Appends what decides its future to a snapshot.
@@ -168,7 +179,8 @@ impl ShrinkWorker {
         };
         // ORDERING: Relaxed: a saving driver is alone.
         let stop = u64::from(self.stop.load(Ordering::Relaxed));
-        out.state.push(at << 48 | u64::from(page) << 16 | u64::from(self.failures) << 1 | stop);
+        out.state
+            .push(at << 48 | u64::from(page) << 16 | u64::from(self.failures) << 2 | u64::from(self.once) << 1 | stop);
         if let Pc::Write(swapout) = &self.pc {
             swapout.save(out);
         }

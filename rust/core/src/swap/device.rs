@@ -141,6 +141,11 @@ impl Device {
         self.pending.lock().pop_front()
     }
 
+    /// Folios whose writes wait, the next first.
+    pub fn pending(&self) -> Vec<u32> {
+        self.pending.lock().iter().copied().collect()
+    }
+
     /// Whether no write waits.
     pub fn is_idle(&self) -> bool {
         self.pending.lock().is_empty()

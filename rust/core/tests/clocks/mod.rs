@@ -48,6 +48,10 @@ impl Plan {
     }
 
     pub fn build(&self) -> System {
+        self.build_on(Backing::Modelled, Contents::Sizes(self.sizes.clone()))
+    }
+
+    pub fn build_on(&self, backing: Backing, contents: Contents) -> System {
         let config = Config {
             design: self.design,
             store: self.store,
@@ -60,10 +64,10 @@ impl Plan {
             nodes: self.nodes,
             slots: self.slots,
         };
-        let device = Device::new(Backing::Modelled, 4096, self.faults.clone());
+        let device = Device::new(backing, 4096, self.faults.clone());
         let memcgs = Memcgs::default();
         memcgs.get(0).unwrap().set_writeback(self.writeback);
-        System::new(config, Table::default(), memcgs, |_| 0, device, Contents::Sizes(self.sizes.clone())).unwrap()
+        System::new(config, Table::default(), memcgs, |_| 0, device, contents).unwrap()
     }
 }
 

@@ -7,7 +7,11 @@
 //! What it checks by itself: no step fails, no actor waits for ever, and where all have finished the accounting adds up
 //! ([`System::invariant`], every page in a state at rest). Livelock is not looked for: a cycle of states is no failure.
 //!
-//! [`replay`] runs one schedule; [`in_turn`] the schedule of one CPU, each actor until it waits.
+//! [`replay`] runs one schedule; [`in_turn`] the schedule of one CPU, each actor until it waits; [`Stepper`] is a script's.
+
+mod stepper;
+
+pub use stepper::{Refused, Stepper};
 
 use super::{Crew, Mark, Status};
 use crate::lifecycle::State;

@@ -1,0 +1,464 @@
+//! Step by step: every preset on both stores, with real bytes; what is refused, and that each trace is lawful.
+
+#![cfg(not(any(kcompressd_loom, kcompressd_shuttle)))]
+
+mod clocks;
+
+use clocks::{Plan, STORES};
+use kcompressd_core::design::{Design, EnqueueAt, OnFull, Preset, StoreKind};
+use kcompressd_core::driver::explore::{Refused, Stepper};
+use kcompressd_core::frames::Frames;
+use kcompressd_core::judge::{Config, Judge, Memcgs, Ordering, Verdict};
+use kcompressd_core::lifecycle::{Event, State, actor, flag};
+use kcompressd_core::stats::Vm;
+use kcompressd_core::swap::{Backing, IoFaults};
+use kcompressd_core::system::{Contents, StepError};
+use proptest::prelude::*;
+
+const PAGE: usize = 4096;
+const PAGES: usize = 6;
+/// Its bytes are noise; page 4 is zero, the others compress.
+const NOISE: u32 = 5;
+
+fn bytes() -> Vec<u8> {
+    let mut state = 7u64;
+    let mut noise = || {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 56) as u8
+    };
+    let mut byte = |page: usize, i: usize| match page {
+        4 => 0,
+        5 => noise(),
+        _ => (i / 16 * (page + 3)) as u8,
+    };
+    (0..PAGES * PAGE).map(|i| byte(i / PAGE, i % PAGE)).collect()
+}
+
+fn plan(design: Design, store: StoreKind) -> Plan {
+    Plan::of(design, store, &[0; PAGES])
+}
+
+fn start(plan: &Plan) -> Stepper {
+    static FILES: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    // ORDERING: Relaxed: a number.
+    let number = FILES.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let path = std::env::temp_dir().join(format!("kcompressd-stepper-{}-{number}", std::process::id()));
+    let backing = Backing::create(&path, plan.slots, PAGE).unwrap();
+    std::fs::remove_file(path).unwrap();
+    Stepper::new(plan.build_on(backing, Contents::Frames(Frames::from_bytes(&bytes(), PAGE).unwrap())))
+}
+
+fn split() -> Plan {
+    plan(Preset::Split.design(StoreKind::Zswap), StoreKind::Zswap)
+}
+
+fn verdict(stepper: &Stepper, plan: &Plan, complete: bool) -> Verdict {
+    let sys = stepper.system();
+    let pages = sys.folios.len();
+    let config = Config {
+        ordering: Ordering::Total,
+        complete,
+        depths: Some(vec![plan.design.depth; sys.queues.len()]),
+        in_hand: u32::from(plan.design.batch),
+        memcgs: Some(Memcgs { parents: vec![0], writeback: vec![plan.writeback], of_page: vec![0; pages] }),
+    };
+    let mut judge = Judge::new(&sys.table, Some(pages), config);
+    let _ = judge.feed(stepper.records());
+    judge.finish()
+}
+
+#[track_caller]
+fn assert_lawful(stepper: &Stepper, plan: &Plan, complete: bool) {
+    let verdict = verdict(stepper, plan, complete);
+    assert_eq!(verdict.first, None, "{:?}", stepper.records());
+    assert_eq!(verdict.by_event, stepper.by_event());
+}
+
+fn events(stepper: &Stepper, page: u32) -> Vec<&'static str> {
+    let own = stepper.records().iter().filter(|record| record.folio == page);
+    own.map(|record| Event::ALL[usize::from(record.event)].name()).collect()
+}
+
+/// Takes a page all the way out; the states it was seen in.
+fn all_the_way_out(stepper: &mut Stepper, page: u32) -> Vec<State> {
+    let mut seen = vec![stepper.queue(page).unwrap()];
+    loop {
+        let next = match seen[seen.len() - 1] {
+            State::Queued => stepper.compress(page),
+            State::WritingBack => stepper.write_back(page),
+            State::Compressed | State::WrittenBack | State::ZeroFilled => stepper.reclaim(page),
+            _ => return seen,
+        };
+        seen.push(next.unwrap());
+    }
+}
+
+#[test]
+fn every_preset_on_both_stores_takes_pages_out_and_brings_their_bytes_back() {
+    for (&preset, store) in Preset::ALL.iter().flat_map(|preset| STORES.map(|store| (preset, store))) {
+        let plan = plan(preset.design(store), store);
+        let mut stepper = start(&plan);
+        let asynchronous = plan.design.enqueue_at != EnqueueAt::Never
+            && (plan.design.enqueue_at != EnqueueAt::ZramBio || store == StoreKind::Zram);
+        for page in 0..PAGES as u32 {
+            let name = format!("{} on {store:?}, page {page}", preset.name());
+            let seen = all_the_way_out(&mut stepper, page);
+            assert_eq!(seen.contains(&State::Queued), asynchronous && page != 4, "{name}: {seen:?}");
+            let last = match (page, store) {
+                (4, _) => State::ZeroFilledFreed,
+                (NOISE, StoreKind::Zswap) => State::WrittenBackFreed,
+                _ => State::CompressedFreed,
+            };
+            assert_eq!(seen.last(), Some(&last), "{name}: {seen:?}");
+            assert!(stepper.fault(page).unwrap(), "{name}: other bytes came back");
+        }
+        assert_lawful(&stepper, &plan, true);
+        stepper.system().invariant();
+        (0..PAGES as u32).for_each(|page| assert_eq!(stepper.free(page).unwrap(), State::Freed));
+        stepper.system().invariant();
+        assert_eq!(stepper.system().pool().total_pages(), 0, "{}", preset.name());
+        assert_lawful(&stepper, &plan, true);
+        assert_eq!(stepper.violations(), 0);
+    }
+}
+
+#[test]
+fn split_on_zswap_fires_what_the_documents_say_and_nothing_more() {
+    let mut stepper = start(&split());
+    assert_eq!(stepper.queue(0).unwrap(), State::Queued);
+    assert_eq!(events(&stepper, 0), ["isolate", "pageout", "queue", "putback"]);
+    assert_eq!(stepper.compress(0).unwrap(), State::Compressed);
+    assert_eq!(events(&stepper, 0)[4..], ["compress", "store", "rotate"]);
+    assert_eq!(stepper.reclaim(0).unwrap(), State::CompressedFreed);
+    assert_eq!(events(&stepper, 0)[7..], ["isolate", "reclaim"]);
+    assert!(stepper.fault(0).unwrap());
+    assert_eq!(events(&stepper, 0)[9..], ["fault", "load", "putback"]);
+    let times: Vec<u64> = stepper.records().iter().map(|record| record.t_ns).collect();
+    assert!(times.is_sorted() && times[0] > 0, "{times:?}");
+}
+
+#[test]
+fn a_page_behind_others_is_refused_with_their_names_in_order() {
+    for preset in [Preset::April, Preset::Split, Preset::Unofficial] {
+        let plan = plan(preset.design(StoreKind::Zswap), StoreKind::Zswap);
+        let mut stepper = start(&plan);
+        for page in [2, 0, 3, 1] {
+            assert_eq!(stepper.queue(page).unwrap(), State::Queued);
+        }
+        let refused = |stepper: &mut Stepper, page| match stepper.compress(page) {
+            Err(Refused::NotAtHead { page: named, actor: actor::KCOMPRESSD, ahead, state: State::Queued }) => {
+                assert_eq!(named, page);
+                ahead
+            }
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(refused(&mut stepper, 1), [2, 0, 3]);
+        assert_eq!(refused(&mut stepper, 0), [2]);
+        let told = stepper.compress(3).unwrap_err().to_string();
+        assert_eq!(told, "page 3: not at the head of kcompressd0's line: pages 2, 0 ahead");
+        assert_eq!(stepper.compress(2).unwrap(), State::Compressed);
+        assert_eq!(refused(&mut stepper, 1), [0, 3], "{}: taken in a batch or not", preset.name());
+        assert_eq!(stepper.queue_line(0), [0, 3, 1]);
+        for page in [0, 3, 1] {
+            assert_eq!(stepper.compress(page).unwrap(), State::Compressed);
+        }
+        assert_lawful(&stepper, &plan, true);
+    }
+}
+
+#[test]
+fn an_illegal_event_names_page_state_event_and_actor_and_changes_nothing() {
+    let mut stepper = start(&split());
+    stepper.queue(1).unwrap();
+    let before = (stepper.word(1).unwrap(), stepper.records().len());
+    let Err(Refused::Step(StepError::Violation(violation))) = stepper.fire(1, Event::Store) else { panic!() };
+    let (page, state, event, by) = (violation.page, violation.state, violation.event, violation.actor);
+    assert_eq!((page, state, event, by), (1, State::Queued, Event::Store, actor::SCRIPT));
+    assert!(violation.to_string().starts_with("page 1: store in state queued by script: "), "{violation}");
+    assert_eq!((stepper.word(1).unwrap(), stepper.records().len()), before);
+    assert_eq!(stepper.violations(), 1);
+}
+
+#[test]
+fn a_page_in_the_wrong_place_is_refused_with_its_state() {
+    let mut stepper = start(&split());
+    let told = |refused: Result<State, Refused>| refused.unwrap_err().to_string();
+    assert_eq!(told(stepper.compress(0)), "page 0: compress() takes a page that is in a queue; it is resident");
+    let needs = "stored, written or zero with its frame still held, or on its way there";
+    assert_eq!(told(stepper.reclaim(0)), format!("page 0: reclaim() takes a page that is {needs}; it is resident"));
+    stepper.queue(0).unwrap();
+    assert_eq!(told(stepper.queue(0)), "page 0: queue() takes a page that is resident or redirtied; it is queued");
+    assert_eq!(told(stepper.free(0)), "page 0: free() takes a page that is at rest; it is queued");
+    let needs = "in zswap with its frame given up, or at the device";
+    assert_eq!(told(stepper.write_back(0)), format!("page 0: write_back() takes a page that is {needs}; it is queued"));
+    assert_eq!(told(stepper.queue(9)), "page 9: there are 6");
+    stepper.free(1).unwrap();
+    assert_eq!(
+        stepper.fault(1).unwrap_err().to_string(),
+        "page 1: fault() takes a page that is not freed; it is freed"
+    );
+}
+
+#[test]
+fn denied_writeback_activates_what_split_could_not_compress() {
+    let plan = split();
+    let mut stepper = start(&plan);
+    stepper.queue(NOISE).unwrap();
+    stepper.set_writeback(0, false).unwrap();
+    assert_eq!(stepper.compress(NOISE).unwrap(), State::Activated, "the knob flipped while it was queued");
+    assert_eq!(stepper.stat()[Vm::Pgactivate], 1);
+    assert!(stepper.fault(NOISE).unwrap());
+    assert_eq!(stepper.word(NOISE).unwrap().state(), State::Resident);
+    stepper.set_writeback(0, true).unwrap();
+    let seen = all_the_way_out(&mut stepper, NOISE);
+    let want = [State::Queued, State::WritingBack, State::WrittenBack, State::WrittenBackFreed];
+    assert_eq!(seen, want, "a failed compression goes to the device");
+    assert!(stepper.fault(NOISE).unwrap());
+    assert_lawful(&stepper, &plan, true);
+}
+
+#[test]
+fn a_full_queue_does_what_the_design_says() {
+    for (preset, now) in [(Preset::Split, State::CompressedFreed), (Preset::Unofficial, State::Queued)] {
+        let plan = plan(preset.design(StoreKind::Zswap).with_depth(2), StoreKind::Zswap);
+        let mut stepper = start(&plan);
+        (0..2).for_each(|page| assert_eq!(stepper.queue(page).unwrap(), State::Queued));
+        assert_eq!(stepper.queue(2).unwrap(), now, "{}", preset.name());
+        assert_eq!(stepper.stat()[Vm::KcompressdFull], 1);
+        let oldest = stepper.word(0).unwrap().state();
+        assert_eq!(oldest == State::Compressed, preset == Preset::Unofficial, "SyncHead finishes the oldest");
+        for page in stepper.queue_line(0) {
+            assert_eq!(stepper.compress(page).unwrap(), State::Compressed);
+        }
+        stepper.set_depth(0, 0).unwrap();
+        assert_eq!(stepper.queue(3).unwrap(), State::CompressedFreed, "depth 0: everything is synchronous");
+        assert!(stepper.set_depth(0, 100).unwrap_err().to_string().contains("above the capacity"));
+        assert_lawful(&stepper, &plan, true);
+    }
+}
+
+#[test]
+fn kswapd_waits_for_room_with_its_page_and_goes_on() {
+    let design = Design { on_full: OnFull::Wait, ..Preset::Split.design(StoreKind::Zswap).with_depth(1) };
+    let plan = plan(design, StoreKind::Zswap);
+    let mut stepper = start(&plan);
+    stepper.queue(0).unwrap();
+    let told = stepper.queue(1).unwrap_err().to_string();
+    assert_eq!(told, "page 1 is unmapped: kswapd0 waits for room in queue 0");
+    assert_eq!(stepper.queue(1).unwrap_err().to_string(), told);
+    let busy = "page 2: kswapd0 is half-way with page 1 (unmapped)";
+    assert_eq!(stepper.queue(2).unwrap_err().to_string(), busy);
+    stepper.compress(0).unwrap();
+    assert_eq!(stepper.queue(1).unwrap(), State::Queued);
+    assert_eq!(stepper.compress(1).unwrap(), State::Compressed);
+    assert_lawful(&stepper, &plan, true);
+    stepper.system().invariant();
+}
+
+#[test]
+fn a_fault_on_a_queued_page_waits_for_its_lock_or_maps_it() {
+    for (preset, waits) in [(Preset::April, true), (Preset::Split, false)] {
+        let plan = plan(preset.design(StoreKind::Zswap), StoreKind::Zswap);
+        let mut stepper = start(&plan);
+        stepper.queue(0).unwrap();
+        match stepper.fault(0) {
+            Err(refused) if waits => {
+                assert_eq!(refused.to_string(), "page 0 is queued: app0 waits for the lock of page 0");
+            }
+            Ok(true) if !waits => {}
+            other => panic!("{other:?}"),
+        }
+        let stored = stepper.compress(0).unwrap();
+        assert_eq!(stored, if waits { State::Compressed } else { State::ResidentSwapcache });
+        assert!(stepper.fault(0).unwrap());
+        assert_eq!(stepper.reclaim(0).unwrap(), State::CompressedFreed, "unmapped again: the copy is still valid");
+        assert!(stepper.fault(0).unwrap());
+        assert_lawful(&stepper, &plan, true);
+    }
+}
+
+#[test]
+fn a_stored_entry_is_written_back_in_two_steps_and_read_from_the_device() {
+    let plan = split();
+    let mut stepper = start(&plan);
+    for page in 0..3 {
+        assert_eq!(all_the_way_out(&mut stepper, page).last(), Some(&State::CompressedFreed));
+    }
+    for page in [2, 0] {
+        assert_eq!(stepper.write_back(page).unwrap(), State::WritingBack);
+    }
+    let told = stepper.write_back(0).unwrap_err().to_string();
+    assert_eq!(told, "page 0: not at the head of swapdev0's line: page 2 ahead");
+    for page in [2, 0] {
+        assert_eq!(stepper.write_back(page).unwrap(), State::WrittenBack);
+        assert_eq!(stepper.reclaim(page).unwrap(), State::WrittenBackFreed);
+        assert!(stepper.fault(page).unwrap());
+    }
+    assert_eq!(stepper.stat()[Vm::Zswpwb], 2);
+    assert_lawful(&stepper, &plan, true);
+    stepper.system().invariant();
+}
+
+#[test]
+fn injected_device_faults_lose_nothing() {
+    let plan = Plan { faults: IoFaults { writes: vec![0], reads: vec![0] }, ..split() };
+    let mut stepper = start(&plan);
+    stepper.queue(NOISE).unwrap();
+    stepper.compress(NOISE).unwrap();
+    assert_eq!(stepper.write_back(NOISE).unwrap(), State::Redirtied);
+    assert_eq!(stepper.errors().len(), 1);
+    assert_eq!(all_the_way_out(&mut stepper, NOISE).last(), Some(&State::WrittenBackFreed), "tried again");
+    match stepper.fault(NOISE) {
+        Err(Refused::Unread { page: NOISE, state: State::WrittenBackFreed, device: true, error }) => {
+            assert!(error.contains("read of slot"), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(stepper.fault(NOISE).unwrap(), "the copy stayed where it was");
+    assert_lawful(&stepper, &plan, true);
+}
+
+#[test]
+fn a_lawful_event_is_fired_by_the_actor_whose_business_it_is() {
+    let plan = split();
+    let mut stepper = start(&plan);
+    let way = [
+        (Event::Isolate, State::Isolated),
+        (Event::Pageout, State::Unmapped),
+        (Event::Queue, State::Queued),
+        (Event::Putback, State::Queued),
+        (Event::Compress, State::Compressing),
+        (Event::Store, State::Compressed),
+        (Event::Rotate, State::Compressed),
+        (Event::Isolate, State::Compressed),
+        (Event::Reclaim, State::CompressedFreed),
+        (Event::Shrink, State::Unmapped),
+        (Event::Write, State::WritingBack),
+        (Event::Putback, State::WritingBack),
+        (Event::EndWriteback, State::WrittenBack),
+        (Event::Rotate, State::WrittenBack),
+        (Event::Reclaim, State::WrittenBackFreed),
+        (Event::Fault, State::FaultingIn),
+        (Event::Load, State::ResidentSwapcache),
+        (Event::Putback, State::ResidentSwapcache),
+        (Event::Free, State::Freed),
+    ];
+    for (event, state) in way {
+        assert_eq!(stepper.fire(0, event).unwrap(), state, "{}", event.name());
+    }
+    let told = |refused: Result<State, Refused>| refused.unwrap_err().to_string();
+    stepper.fire(1, Event::Isolate).unwrap();
+    let busy = "page 2: kswapd0 is half-way with page 1 (isolated)";
+    assert_eq!(told(stepper.fire(2, Event::Isolate)), busy);
+    stepper.queue(1).unwrap();
+    stepper.fire(1, Event::Compress).unwrap();
+    assert_eq!(
+        told(stepper.fire(1, Event::Reject)),
+        "page 1: reject did not come, store, rotate did; it is compressed"
+    );
+    let nobody = "page 2: deactivate is lawful while resident, but no actor here fires it";
+    assert_eq!(told(stepper.fire(2, Event::Deactivate)), nobody);
+    assert_lawful(&stepper, &plan, true);
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Call {
+    Queue,
+    Compress,
+    Reclaim,
+    WriteBack,
+    Fault,
+    Free,
+    Fire(u8),
+    Writeback(bool),
+    Depth(u8),
+}
+
+fn call() -> impl Strategy<Value = Call> {
+    prop_oneof![
+        4 => Just(Call::Queue),
+        4 => Just(Call::Compress),
+        4 => Just(Call::Reclaim),
+        3 => Just(Call::WriteBack),
+        3 => Just(Call::Fault),
+        1 => Just(Call::Free),
+        4 => any::<u8>().prop_map(Call::Fire),
+        1 => any::<bool>().prop_map(Call::Writeback),
+        1 => (0u8..5).prop_map(Call::Depth),
+    ]
+}
+
+/// One call; what was refused must be a refusal with a reason, never a broken law or a held page of an actor's own.
+fn make(stepper: &mut Stepper, page: u32, call: Call) {
+    let done = match call {
+        Call::Queue => stepper.queue(page).map(drop),
+        Call::Compress => stepper.compress(page).map(drop),
+        Call::Reclaim => stepper.reclaim(page).map(drop),
+        Call::WriteBack => stepper.write_back(page).map(drop),
+        Call::Fault => stepper.fault(page).map(|same| assert!(same, "page {page}: other bytes")),
+        Call::Free => stepper.free(page).map(drop),
+        Call::Fire(event) => stepper.fire(page, Event::ALL[usize::from(event) % Event::ALL.len()]).map(drop),
+        Call::Writeback(on) => stepper.set_writeback(0, on),
+        Call::Depth(depth) => stepper.set_depth(0, usize::from(depth)),
+    };
+    let by_script = |error: &StepError| matches!(error, StepError::Violation(v) if v.actor == actor::SCRIPT);
+    if let Err(Refused::Step(error)) = done {
+        assert!(by_script(&error) && matches!(call, Call::Fire(_)), "{call:?} of page {page}: {error}");
+    }
+}
+
+const IN_HANDS: [State; 6] =
+    [State::Isolated, State::Unmapped, State::Queued, State::Compressing, State::WritingBack, State::FaultingIn];
+
+/// Lets every actor finish what it has begun; then every page that is not freed comes back with its bytes.
+fn settle(stepper: &mut Stepper) {
+    if !stepper.system().queues.is_empty() {
+        stepper.set_depth(0, 1).unwrap();
+    }
+    for _ in 0..3 * PAGES {
+        for page in 0..PAGES as u32 {
+            for call in [Call::Queue, Call::Compress, Call::WriteBack] {
+                let line = stepper.device_line();
+                if line.contains(&page) || IN_HANDS.contains(&stepper.word(page).unwrap().state()) {
+                    make(stepper, page, call);
+                }
+            }
+            make(stepper, page, Call::Fault);
+        }
+    }
+    let home =
+        |page| stepper.word(page).unwrap().has(flag::MAPPED) || stepper.word(page).unwrap().state() == State::Freed;
+    assert!((0..PAGES as u32).all(home), "{:?}", stepper.system().census());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(48) })]
+
+    #[test]
+    fn any_script_is_lawful_and_loses_nothing(
+        script in prop::collection::vec((0..PAGES as u32, call()), 0..120),
+        depth in 1u32..4,
+        limit in prop::option::of(1u64..3),
+        writes in prop::collection::vec(0u64..6, 0..2),
+        on_full in prop::sample::select(vec![OnFull::SyncNew, OnFull::SyncHead, OnFull::ToDevice, OnFull::Wait]),
+    ) {
+        for (&preset, store) in Preset::ALL.iter().flat_map(|preset| STORES.map(|store| (preset, store))) {
+            let design = preset.design(store);
+            let design = if preset == Preset::Sync { design } else { Design { on_full, ..design.with_depth(depth) } };
+            if design.validate(store, (6, 12)).is_err() {
+                continue;
+            }
+            let faults = IoFaults { writes: writes.clone(), reads: vec![1] };
+            let plan = Plan { pool_limit_pages: limit, faults, ..plan(design, store) };
+            let mut stepper = start(&plan);
+            script.iter().for_each(|&(page, call)| make(&mut stepper, page, call));
+            let found = verdict(&stepper, &plan, false);
+            prop_assert_eq!(found.first, None, "{} on {:?}: {:?}", preset.name(), store, stepper.records());
+            prop_assert_eq!(found.by_event, stepper.by_event());
+            settle(&mut stepper);
+            let census = stepper.system().census();
+            prop_assert_eq!(IN_HANDS.map(|state| census[state as usize]), [0; 6], "{} on {:?}", preset.name(), store);
+            prop_assert_eq!(verdict(&stepper, &plan, true).first, None);
+        }
+    }
+}
