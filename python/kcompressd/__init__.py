@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kcompressd._core import VERSION as __version__
-    from kcompressd._core import CodecError, DesignError, DeviceError, ProtocolViolation
+    from kcompressd._core import CodecError, DesignError, DeviceError, NotAtHead, ProtocolViolation, StepError
     from kcompressd.compare import Comparison
     from kcompressd.design import Design
     from kcompressd.errors import InputError, RunInterrupted
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from kcompressd.pages import Pages
     from kcompressd.result import Result
     from kcompressd.spawn import capture_command
+    from kcompressd.step import Folio, Stepper
 
 _HOMES = {
     "CodecError": "_core",
@@ -30,15 +31,19 @@ _HOMES = {
     "Design": "design",
     "DesignError": "_core",
     "DeviceError": "_core",
+    "Folio": "step",
     "InputError": "errors",
     "IoFaults": "lab",
     "Lab": "lab",
     "Memcg": "lab",
+    "NotAtHead": "_core",
     "Pages": "pages",
     "Plant": "lab",
     "ProtocolViolation": "_core",
     "Result": "result",
     "RunInterrupted": "errors",
+    "StepError": "_core",
+    "Stepper": "step",
     "capture_command": "spawn",
 }
 
@@ -48,15 +53,19 @@ __all__ = [
     "Design",
     "DesignError",
     "DeviceError",
+    "Folio",
     "InputError",
     "IoFaults",
     "Lab",
     "Memcg",
+    "NotAtHead",
     "Pages",
     "Plant",
     "ProtocolViolation",
     "Result",
     "RunInterrupted",
+    "StepError",
+    "Stepper",
     "__version__",
     "capture_command",
 ]

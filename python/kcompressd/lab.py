@@ -31,6 +31,7 @@ from kcompressd.sizes import parse_limit
 from kcompressd.table import table
 
 if TYPE_CHECKING:
+    from kcompressd.step import Stepper
     from kcompressd.trace import Trace
 
 Fault: TypeAlias = Literal["in-order", "shuffled", "none"]
@@ -155,9 +156,7 @@ class Lab:
         something ended the run early; raises `RunInterrupted` on Ctrl-C. Raises `DesignError`, `CodecError`,
         `LabError`, and `DeviceError` for a swap file that cannot be made or has no room.
         """
-        given = pages if isinstance(pages, Pages) else Pages.from_array(pages, copy=False)
-        if len(given) == 0:
-            raise LabError("pages", "there are none", "give at least one page")
+        given = self._given(pages)
         with self._swap(len(given)) as swap_file, _reporter(progress, given) as report:
             config = self._config(given, swap_file)
             run = _core.Run(given.array, config, table().as_dict())
@@ -166,6 +165,28 @@ class Lab:
         if interrupted:
             raise RunInterrupted(result)
         return result
+
+    def step(self, pages: Pages | npt.NDArray[np.uint8]) -> Stepper:
+        """Return a `Stepper` over `pages`: the same system with a script choosing who moves, folio by folio.
+
+        What belongs to a run alone (`fault`, `seed`, `app_threads`, `pin`, `warm`, `plant`) is not used; every
+        step is traced. Raises as `run` does before it starts.
+        """
+        from kcompressd.step import Stepper
+
+        given = self._given(pages)
+        with self._swap(len(given)) as swap_file:
+            config = self._config(given, swap_file)
+            said = self._said(config, given) | {"clock": "explore"}
+            meta = _sidecar(config, said, len(given), ordering="total", complete=False)
+            return Stepper(given.array, config, meta)
+
+    @staticmethod
+    def _given(pages: Pages | npt.NDArray[np.uint8]) -> Pages:
+        given = pages if isinstance(pages, Pages) else Pages.from_array(pages, copy=False)
+        if len(given) == 0:
+            raise LabError("pages", "there are none", "give at least one page")
+        return given
 
     def _config(self, pages: Pages, swap_file: Path | None) -> dict[str, Any]:
         limit = None if self.pool_limit is None else parse_limit(self.pool_limit, pages.nbytes)
@@ -252,21 +273,30 @@ def _follow(run: _core.Run, report: Progress, pages: int) -> bool:
 
 
 def _trace(run: _core.Run, result: Result, config: dict[str, Any]) -> Trace:
-    from kcompressd.trace import RECORD, Trace, sidecar
+    from kcompressd.trace import RECORD, Trace
 
     records = np.frombuffer(run.trace(), dtype=RECORD)
+    said = result.to_dict()["config"]
+    return Trace(records, _sidecar(config, said, result.pages, ordering="per-folio", complete=result.complete))
+
+
+def _sidecar(
+    config: dict[str, Any], said: dict[str, Any], pages: int, *, ordering: str, complete: bool
+) -> dict[str, Any]:
+    """What a trace's sidecar says of the request: its law, not its seal."""
+    from kcompressd.trace import sidecar
+
     design = config["design"]
-    meta = sidecar(
-        pages=result.pages,
-        ordering="per-folio",
-        complete=result.complete,
-        design=result.config.preset,
-        config=result.to_dict()["config"],
+    return sidecar(
+        pages=pages,
+        ordering=ordering,
+        complete=complete,
+        design=said["preset"],
+        config=said,
         depths=[design["depth"]] * design["threads"],
         in_hand=design["batch"],
-        memcgs=_memberships(config, result.pages),
+        memcgs=_memberships(config, pages),
     )
-    return Trace(records, meta)
 
 
 def _memberships(config: dict[str, Any], pages: int) -> dict[str, list[int]]:

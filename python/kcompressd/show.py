@@ -18,13 +18,14 @@ def timeline(trace: Trace, folio: int) -> str:
     if not steps:
         raise LookupError(f"no record of page {folio}; the trace has {_extent(trace)}")
     last = steps[-1]
-    title = f"page {folio}: {len(steps)} records, {last.t_ns - steps[0].t_ns} ns from the first to the last"
-    return "\n".join([title, *lines(steps), f"it ends {last.to} ({_meaning(last.to)})"])
+    unit = trace.unit
+    title = f"page {folio}: {len(steps)} records, {last.t_ns - steps[0].t_ns} {unit} from the first to the last"
+    return "\n".join([title, *lines(steps, unit=unit), f"it ends {last.to} ({_meaning(last.to)})"])
 
 
-def lines(steps: Sequence[Step], mark: int | None = None) -> list[str]:
-    """Steps as aligned lines; the record at position ``mark`` of the trace is pointed at."""
-    cells = [_cells(s, s.index == mark) for s in steps]
+def lines(steps: Sequence[Step], mark: int | None = None, unit: str = "ns") -> list[str]:
+    """Steps as aligned lines; the record at position ``mark`` of the trace is pointed at, times are in ``unit``."""
+    cells = [_cells(s, s.index == mark, unit) for s in steps]
     widths = [max((len(row[i]) for row in cells), default=0) for i in range(5)]
     right = (True, True, False, False, False)
     return [
@@ -35,12 +36,12 @@ def lines(steps: Sequence[Step], mark: int | None = None) -> list[str]:
     ]
 
 
-def _cells(s: Step, marked: bool) -> tuple[str, str, str, str, str, str]:
+def _cells(s: Step, marked: bool, unit: str) -> tuple[str, str, str, str, str, str]:
     moved = s.to if s.source == s.to else f"{s.source} → {s.to}"
     notes = [" ".join(s.changed), ", ".join(s.guards) and f"[{', '.join(s.guards)}]", s.aux]
     function = lifecycle.EVENTS.get(s.event, "").split(":")[0]
     notes.append(function and f"· {function}")
-    head = f"{'►' if marked else ' '} {s.t_ns} ns"
+    head = f"{'►' if marked else ' '} {s.t_ns} {unit}"
     return head, f"{s.delta_ns:+d}", s.actor, s.event, moved, "  ".join(n for n in notes if n)
 
 

@@ -127,6 +127,12 @@ class Trace:
         part.replace(file)
         sidecar_path(file).write_text(json.dumps(meta, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
+    @property
+    def unit(self) -> str:
+        """What ``t_ns`` counts: steps in a trace of the explore driver, else nanoseconds."""
+        config = (self.meta or {}).get("config") or {}
+        return "steps" if config.get("clock") == "explore" else "ns"
+
     def validate(self) -> Validation:
         """Judges the trace by today's law; see :func:`kcompressd.validate.validate`."""
         from kcompressd.validate import validate

@@ -241,11 +241,13 @@ def _says(trace: Trace, index: int) -> str:
     event, actor = event_name(int(r["event"])), actor_name(int(r["actor"]))
     aux = aux_text(event, int(r["aux"]))
     if int(r["folio"]) == SYSTEM:
-        return f"  record {index} says: {r['t_ns']} ns, {actor}, system event {event}" + (f" ({aux})" if aux else "")
+        return f"  record {index} says: {r['t_ns']} {trace.unit}, {actor}, system event {event}" + (
+            f" ({aux})" if aux else ""
+        )
     guards = ", ".join(guard_names(int(r["guards"]))) or "none"
     flags = " ".join(flag_names(int(r["flags"]))) or "none"
     moved = f"{state_name(int(r['from']))} → {state_name(int(r['to']))}"
-    says = f"  record {index} says: {r['t_ns']} ns, {actor}, page {r['folio']} event number {r['seq']}"
+    says = f"  record {index} says: {r['t_ns']} {trace.unit}, {actor}, page {r['folio']} event number {r['seq']}"
     return f"{says}, {event}, {moved}, guards {guards}, flags {flags}" + (f", {aux}" if aux else "")
 
 
@@ -286,4 +288,4 @@ def _around(trace: Trace, index: int, page: int) -> list[str]:
     steps = trace.timeline(page)
     at = next((i for i, s in enumerate(steps) if s.index >= index), len(steps))
     some = steps[max(0, at - _AROUND) : at + _AROUND]
-    return [f"  page {page} around it:", *("  " + line for line in lines(some, index))] if some else []
+    return [f"  page {page} around it:", *("  " + line for line in lines(some, index, trace.unit))] if some else []

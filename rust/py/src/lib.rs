@@ -7,6 +7,7 @@ mod error;
 mod judge;
 mod report;
 mod run;
+mod step;
 
 use pyo3::prelude::*;
 
@@ -25,9 +26,11 @@ mod _core {
     #[pymodule_export]
     use super::design::{design_notes, preset, presets, validate_design, with_depth, with_threads};
     #[pymodule_export]
-    use super::error::{CodecError, DesignError, DeviceError, ProtocolViolation, TableError};
+    use super::error::{CodecError, DesignError, DeviceError, NotAtHead, ProtocolViolation, StepError, TableError};
     #[pymodule_export]
     use super::run::Run;
+    #[pymodule_export]
+    use super::step::Stepper;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

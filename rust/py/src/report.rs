@@ -1,5 +1,6 @@
 //! A live report as a dictionary.
 
+use kcompressd_core::driver::explore::Stepper;
 use kcompressd_core::driver::live::{Report, ThreadReport};
 use kcompressd_core::lifecycle::{Event, State, actor};
 use pyo3::prelude::*;
@@ -37,6 +38,25 @@ pub fn to_dict<'py>(
     Ok(dict)
 }
 
+/// What a stepper has counted so far.
+pub fn counters<'py>(py: Python<'py>, stepper: &Stepper) -> PyResult<Bound<'py, PyDict>> {
+    let sys = stepper.system();
+    let mut stores = Report::default();
+    stores.note_stores(sys);
+    let by_event = stepper.by_event();
+    let law = PyDict::new(py);
+    law.set_item("events", by_event.iter().sum::<u64>())?;
+    law.set_item("violations", stepper.violations())?;
+    law.set_item("by_event", map(py, Event::ALL.iter().map(|event| event.name()).zip(by_event))?)?;
+    let dict = PyDict::new(py);
+    dict.set_item("vmstat", map(py, stepper.stat().iter())?)?;
+    dict.set_item("zswap", optional(py, &stores.zswap)?)?;
+    dict.set_item("zram", zram(py, &stores)?)?;
+    dict.set_item("lifecycle", law)?;
+    dict.set_item("census", phase(py, &sys.census())?)?;
+    Ok(dict)
+}
+
 fn map<'py>(py: Python<'py>, entries: impl IntoIterator<Item = (&'static str, u64)>) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     entries.into_iter().try_for_each(|(name, value)| dict.set_item(name, value))?;
@@ -57,11 +77,14 @@ fn error<'py>(py: Python<'py>, report: &Report) -> PyResult<Option<Bound<'py, Py
 }
 
 fn census<'py>(py: Python<'py>, report: &Report) -> PyResult<Bound<'py, PyDict>> {
-    let phase = |census: &[u32]| map(py, State::ALL.iter().zip(census).map(|(state, &n)| (state.name(), u64::from(n))));
     let dict = PyDict::new(py);
-    dict.set_item("reclaim", phase(&report.census_reclaim)?)?;
-    dict.set_item("fault", phase(&report.census_fault)?)?;
+    dict.set_item("reclaim", phase(py, &report.census_reclaim)?)?;
+    dict.set_item("fault", phase(py, &report.census_fault)?)?;
     Ok(dict)
+}
+
+fn phase<'py>(py: Python<'py>, census: &[u32]) -> PyResult<Bound<'py, PyDict>> {
+    map(py, State::ALL.iter().zip(census).map(|(state, &n)| (state.name(), u64::from(n))))
 }
 
 fn zram<'py>(py: Python<'py>, report: &Report) -> PyResult<Option<Bound<'py, PyDict>>> {

@@ -38,22 +38,9 @@ const POLL: Duration = Duration::from_millis(5);
 impl Run {
     #[new]
     fn new(pages: PyBuffer<u8>, config: &Bound<'_, PyDict>, table: &Bound<'_, PyDict>) -> PyResult<Self> {
-        let py = config.py();
-        let contents = pages.to_vec(py)?;
-        let page_size = config::page_size(config)?;
-        if contents.is_empty() || !contents.len().is_multiple_of(page_size) {
-            let len = contents.len();
-            return Err(PyValueError::new_err(format!(
-                "{len} bytes are not one or more whole pages of {page_size} bytes"
-            )));
-        }
-        let pages = contents.len() / page_size;
-        let run = config::run_config(config, pages)?;
-        let table = config::table(table)?;
-        let notes = run.system.design.notes(run.system.store);
-        let (backing, direct) = backing(&run)?;
-        let live = run.live.clone();
-        let system = py.detach(|| system(run, table, backing, &contents))?;
+        let Made { system, live, contents, direct } = make(&pages, config, table)?;
+        let page_size = system.config.page_size;
+        let (pages, notes) = (contents.len() / page_size, system.config.design.notes(system.config.store));
         let state = Mutex::new(State::Made(Box::new((system, live, contents))));
         Ok(Self { state, pages, page_size, notes, direct })
     }
@@ -188,6 +175,31 @@ impl Run {
         });
         Ok(())
     }
+}
+
+/// What a run and a stepper are made of.
+pub struct Made {
+    pub system: System,
+    live: LiveConfig,
+    contents: Vec<u8>,
+    direct: Option<bool>,
+}
+
+/// Makes the system that `config` describes over a copy of `pages`.
+pub fn make(pages: &PyBuffer<u8>, config: &Bound<'_, PyDict>, table: &Bound<'_, PyDict>) -> PyResult<Made> {
+    let py = config.py();
+    let contents = pages.to_vec(py)?;
+    let page_size = config::page_size(config)?;
+    if contents.is_empty() || !contents.len().is_multiple_of(page_size) {
+        let len = contents.len();
+        return Err(PyValueError::new_err(format!("{len} bytes are not one or more whole pages of {page_size} bytes")));
+    }
+    let run = config::run_config(config, contents.len() / page_size)?;
+    let table = config::table(table)?;
+    let (backing, direct) = backing(&run)?;
+    let live = run.live.clone();
+    let system = py.detach(|| system(run, table, backing, &contents))?;
+    Ok(Made { system, live, contents, direct })
 }
 
 fn backing(run: &RunConfig) -> PyResult<(Backing, Option<bool>)> {

@@ -371,7 +371,8 @@ fn order(pages: u32, config: &LiveConfig) -> Vec<u32> {
 }
 
 impl Report {
-    fn note_stores(&mut self, sys: &System) {
+    /// Notes what the store and the queues of `sys` say now.
+    pub fn note_stores(&mut self, sys: &System) {
         self.pool_pages = sys.pool().total_pages();
         self.queue_depth = sys.design().depth;
         self.queue_capacity = sys.queues.first().map_or(0, crate::queue::FolioQueue::capacity);

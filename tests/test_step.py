@@ -1,0 +1,255 @@
+"""Step by step from Python: the calls, what they refuse, and the core in lockstep with the `transitions` machine."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from kcompressd import DeviceError, Lab, NotAtHead, Pages, ProtocolViolation, StepError, Stepper, _core, lifecycle
+from kcompressd.errors import LabError
+from kcompressd.lab import IoFaults, Memcg
+from kcompressd.trace import SYSTEM, guard_names
+
+README = Path(__file__).parent.parent / "README.md"
+PAGE, ZERO, NOISE = 4096, 4, 5
+
+
+def _pages() -> Pages:
+    """Four pages that compress, one of zeros, one of noise."""
+    ramp = np.arange(PAGE) // 16
+    pages = np.stack([ramp * (number + 3) % 256 for number in range(6)]).astype(np.uint8)
+    pages[ZERO] = 0
+    pages[NOISE] = np.random.default_rng(1).integers(0, 256, PAGE, np.uint8)
+    return Pages.from_array(pages)
+
+
+PAGES = _pages()
+LAW = lifecycle.machine()
+
+
+def _lawful(stepper: Stepper) -> None:
+    validation = stepper.trace.validate()
+    assert validation.ok, validation.explain()
+    counted = {name: count for name, count in stepper.counters.lifecycle.by_event.items() if count}
+    knobs = ("writeback_knob", "resize", "io_error")
+    assert {name: n for name, n in validation.by_event.items() if name not in knobs} == counted
+
+
+@pytest.mark.parametrize("store", ["zswap", "zram"])
+@pytest.mark.parametrize("design", _core.presets())
+def test_a_page_goes_out_and_every_byte_comes_back(design: str, store: Any) -> None:
+    stepper = Lab(design=design, store=store).step(PAGES)
+    for folio in stepper:
+        state = folio.queue()
+        asynchronous = design != "sync" and (design, store) != ("rfc", "zswap")
+        assert (state == "queued") == (asynchronous and folio.page != ZERO)
+        if state == "queued":
+            state = folio.compress()
+        if state == "writing_back":
+            state = folio.write_back()
+        if not state.endswith("_freed"):
+            state = folio.reclaim()
+        assert state == folio.state and state.endswith("_freed")
+        assert folio.fault() is True
+        assert "mapped" in folio.flags
+    _lawful(stepper)
+    assert stepper.trace.meta is not None and stepper.trace.meta["complete"]
+    assert [folio.free() for folio in stepper] == ["freed"] * len(PAGES)
+    assert stepper.counters.census.freed == len(PAGES)
+    _lawful(stepper)
+
+
+def test_a_page_behind_others_is_refused_with_their_names() -> None:
+    stepper = Lab(design="april").step(PAGES)
+    for page in (2, 0, 3):
+        stepper[page].queue()
+    assert [folio.page for folio in stepper.queues[0]] == [2, 0, 3]
+    with pytest.raises(NotAtHead, match=r"page 3: not at the head of kcompressd0's line: pages 2, 0 ahead") as refused:
+        stepper[3].compress()
+    assert (refused.value.page, refused.value.state, refused.value.ahead) == (3, "queued", [2, 0])
+    assert isinstance(refused.value, StepError)
+    assert [stepper[page].compress() for page in (2, 0, 3)] == ["compressed"] * 3
+
+
+def test_an_illegal_event_names_page_state_event_and_actor() -> None:
+    stepper = Lab().step(PAGES)
+    folio = stepper[3]
+    folio.queue()
+    before = (folio.state, folio.flags, len(stepper.trace))
+    with pytest.raises(ProtocolViolation) as refused:
+        folio.fire("store")
+    error = refused.value
+    assert (error.page, error.state, error.event, error.actor) == (3, "queued", "store", "script")
+    assert str(error).startswith("page 3: store in state queued by script: ") and error.reason in str(error)
+    assert (folio.state, folio.flags, len(stepper.trace)) == before
+    assert stepper.counters.lifecycle.violations == 1
+    with pytest.raises(ValueError, match=r"unknown event \"swap\"; known: isolate, putback"):
+        folio.fire("swap")
+
+
+def test_a_page_in_the_wrong_place_is_refused_with_its_state() -> None:
+    stepper = Lab().step(PAGES)
+    folio = stepper[0]
+    folio.queue()
+    for call, needs in ((folio.queue, "resident or redirtied"), (folio.free, "at rest")):
+        with pytest.raises(StepError, match=needs) as refused:
+            call()
+        assert (refused.value.page, refused.value.state) == (0, "queued")
+    with pytest.raises(StepError, match="app0 waits for the lock of page 1"):
+        april = Lab(design="april").step(PAGES)
+        april[1].queue()
+        april[1].fault()
+    with pytest.raises(IndexError):
+        stepper[len(PAGES)]
+
+
+def test_knobs_limits_and_faults() -> None:
+    lab = Lab(memcgs=[Memcg("child")], memcg_of=[1] * len(PAGES), io_faults=IoFaults(writes=(0,), reads=(0,)))
+    stepper = lab.step(PAGES)
+    noise = stepper[NOISE]
+    noise.queue()
+    stepper.set_writeback(False)
+    assert noise.compress() == "activated", "denied at the root, for the child too"
+    assert noise.fault() and noise.state == "resident"
+    stepper.set_writeback(True)
+    stepper.set_writeback(True, "child")
+    assert [noise.queue(), noise.compress(), noise.write_back()] == ["queued", "writing_back", "redirtied"]
+    assert len(stepper.errors) == 1
+    assert [noise.queue(), noise.compress()] == ["queued", "writing_back"]
+    assert [folio.page for folio in stepper.device] == [NOISE]
+    assert [noise.write_back(), noise.reclaim()] == ["written_back", "written_back_freed"]
+    with pytest.raises(DeviceError, match="read of slot"):
+        noise.fault()
+    assert noise.fault()
+    stepper.set_depth(0)
+    assert stepper[0].queue() == "compressed_freed"
+    with pytest.raises(ValueError, match="above the capacity"):
+        stepper.set_depth(1000)
+    with pytest.raises(ValueError, match="no queue 7: there are 1"):
+        stepper.set_depth(1, queue=7)
+    with pytest.raises(LabError, match="child"):
+        stepper.set_writeback(True, "nobody")
+    _lawful(stepper)
+
+
+def test_a_full_pool_sends_pages_to_the_device() -> None:
+    stepper = Lab(pool_limit=PAGE).step(PAGES)
+    assert [stepper[0].queue(), stepper[0].compress()] == ["queued", "compressed"]
+    assert stepper[1].queue() == "writing_back"
+    assert stepper.counters.zswap.pool_limit_hit == 1
+    _lawful(stepper)
+
+
+def test_how_they_show_themselves() -> None:
+    stepper = Lab().step(PAGES)
+    folio = stepper[1]
+    folio.queue()
+    assert repr(folio) == "<Folio 1 queued: writeback reclaim swapcache lru frame>"
+    assert repr(stepper) == "<Stepper 6 pages: 5 resident, 1 queued>"
+    assert [step.event for step in folio.history] == ["isolate", "pageout", "queue", "putback"]
+    assert "steps" in str(folio) and " ns" not in str(folio)
+    assert stepper[1:3] == stepper.folios[1:3]
+
+
+def test_a_saved_trace_of_steps_is_valid(tmp_path: Path) -> None:
+    stepper = Lab(compressor="zstd").step(PAGES)
+    stepper[0].queue()
+    stepper[0].compress()
+    stepper.trace.save(tmp_path / "t.npy")
+    from kcompressd.trace import Trace
+
+    validation = Trace.load(tmp_path / "t.npy").validate()
+    assert validation.ok and validation.complete, validation.explain()
+
+
+def test_the_readme_s_example_runs_as_it_says() -> None:
+    section = README.read_text().split("## Step by step")[1].split("\n## ")[0]
+    code, printed = re.findall(r"```(?:python)?\n(.*?)```", section, re.S)[:2]
+    shown: list[str] = []
+    exec(code, {"print": lambda *words: shown.append(" ".join(map(str, words)))})
+    assert "\n".join(shown).split("\n") == printed.strip().split("\n")
+
+
+CALLS = ("queue", "compress", "reclaim", "write_back", "fault", "free")
+
+
+class Lockstep(RuleBasedStateMachine):
+    """The core and one `transitions` model a page walk together: every event that the core fired, the model takes
+    from the same state to the same state; what the model has no trigger for, the core refuses.
+    """
+
+    seen = 0
+
+    @initialize(
+        design=st.sampled_from(_core.presets()),
+        store=st.sampled_from(["zswap", "zram"]),
+        depth=st.integers(1, 3),
+        limit=st.sampled_from([None, PAGE, 2 * PAGE]),
+        writes=st.lists(st.integers(0, 5), max_size=2),
+    )
+    def start(self, design: str, store: Any, depth: int, limit: int | None, writes: list[int]) -> None:
+        faults = IoFaults(writes=tuple(writes))
+        self.stepper = Lab(design=design, store=store, depth=depth, pool_limit=limit, io_faults=faults).step(PAGES)
+        self.models = [lifecycle.Page(LAW) for _ in PAGES]
+
+    @rule(page=st.integers(0, len(PAGES) - 1), call=st.sampled_from(CALLS))
+    def call(self, page: int, call: str) -> None:
+        try:
+            assert getattr(self.stepper[page], call)() in (True, self.stepper[page].state)
+        except StepError as refused:
+            assert refused.page == page and refused.state in (None, self.stepper[page].state)
+
+    @rule(page=st.integers(0, len(PAGES) - 1), event=st.sampled_from(list(lifecycle.EVENTS)))
+    def fire(self, page: int, event: str) -> None:
+        before = self.models[page].state
+        try:
+            self.stepper[page].fire(event)
+        except ProtocolViolation as refused:
+            assert (refused.page, refused.state, refused.event) == (page, before, event)
+            assert event not in LAW.get_triggers(before) and self.stepper[page].state == before
+        except StepError:
+            assert event in LAW.get_triggers(before)
+        else:
+            assert event in LAW.get_triggers(before)
+
+    @rule(enabled=st.booleans())
+    def turn_the_knob(self, enabled: bool) -> None:
+        self.stepper.set_writeback(enabled)
+
+    @precondition(lambda self: self.stepper.queues)
+    @rule(depth=st.integers(0, 1))
+    def resize(self, depth: int) -> None:
+        self.stepper.set_depth(depth)
+
+    @invariant()
+    def walk_together(self) -> None:
+        if not hasattr(self, "stepper"):
+            return
+        trace = self.stepper.trace
+        for record in trace.records[self.seen :]:
+            if record["folio"] == SYSTEM:
+                continue
+            model = self.models[record["folio"]]
+            assert model.state == lifecycle.STATES[record["from"]].name
+            guards = dict.fromkeys(guard_names(int(record["guards"])), True)
+            assert model.fire(list(lifecycle.EVENTS)[record["event"]], **guards) == lifecycle.STATES[record["to"]].name
+        self.seen = len(trace.records)
+        assert [model.state for model in self.models] == [folio.state for folio in self.stepper]
+
+    def teardown(self) -> None:
+        if hasattr(self, "stepper"):
+            _lawful(self.stepper)
+            LAW.remove_model(self.models)
+
+
+TestLockstep = Lockstep.TestCase
+TestLockstep.settings = settings(
+    max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
