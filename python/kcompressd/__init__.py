@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from kcompressd.compare import Comparison
     from kcompressd.design import Design
     from kcompressd.errors import InputError, RunInterrupted
+    from kcompressd.estimate import CompressorEstimate, Estimate
     from kcompressd.lab import IoFaults, Lab, Memcg, Plant
+    from kcompressd.page_stats import PageStats
     from kcompressd.pages import Pages
     from kcompressd.result import Result
     from kcompressd.spawn import capture_command
@@ -28,15 +30,18 @@ if TYPE_CHECKING:
 _HOMES = {
     "CodecError": "_core",
     "Comparison": "compare",
+    "CompressorEstimate": "estimate",
     "Design": "design",
     "DesignError": "_core",
     "DeviceError": "_core",
+    "Estimate": "estimate",
     "Folio": "step",
     "InputError": "errors",
     "IoFaults": "lab",
     "Lab": "lab",
     "Memcg": "lab",
     "NotAtHead": "_core",
+    "PageStats": "page_stats",
     "Pages": "pages",
     "Plant": "lab",
     "ProtocolViolation": "_core",
@@ -50,15 +55,18 @@ _HOMES = {
 __all__ = [
     "CodecError",
     "Comparison",
+    "CompressorEstimate",
     "Design",
     "DesignError",
     "DeviceError",
+    "Estimate",
     "Folio",
     "InputError",
     "IoFaults",
     "Lab",
     "Memcg",
     "NotAtHead",
+    "PageStats",
     "Pages",
     "Plant",
     "ProtocolViolation",

@@ -59,6 +59,10 @@ class LabError(InputError):
     """A lab cannot be set up as asked: a limit, a size, a swap file that would be overwritten."""
 
 
+class EstimateError(InputError):
+    """An estimate cannot be made as asked: no pages, a compressor that was not measured."""
+
+
 class ResultFileError(InputError):
     """A stored Result is missing, unreadable or malformed."""
 

@@ -168,6 +168,15 @@ def write_pages(path: Path, flat: Bytes, document: IndexDocument | None, level: 
         raise PageFileError(path, f"cannot be written: {error.strerror}") from error
 
 
+def write_private(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Have `write` fill a file of mode 0600 that then replaces `path`; raises `PageFileError`."""
+    try:
+        with _temporary(path, write) as name:
+            os.replace(name, path)
+    except OSError as error:
+        raise PageFileError(path, f"cannot be written: {error.strerror}") from error
+
+
 @contextlib.contextmanager
 def _temporary(path: Path, write: Callable[[BinaryIO], object]) -> Iterator[str]:
     """A synced file of mode 0600 beside `path`, to be renamed by the caller; removed when it was not."""

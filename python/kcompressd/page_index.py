@@ -143,21 +143,15 @@ class IndexDocument:
 
     def to_json(self) -> dict[str, Any]:
         """Return the document as docs/formats.md lays it out."""
-        source = asdict(self.index.source)
-        words = source.pop("cmdline")
-        if words:
-            source["cmdline"] = list(words)
+        about = about_to_json(self.index)
         return {
             "version": INDEX_VERSION,
             "page_size": self.page_size,
             "pages": self.pages,
             "digest": self.digest,
-            "source": source,
+            "source": about.pop("source"),
             "mappings": [asdict(mapping) for mapping in self.index.mappings],
-            "complete": self.index.complete,
-            "reason": self.index.reason,
-            "skipped": asdict(self.index.skipped),
-            "notes": list(self.index.notes),
+            **about,
         }
 
     @classmethod
@@ -180,15 +174,34 @@ class IndexDocument:
             _mapping(item, f"mappings[{i}]") for i, item in enumerate(_array(root["mappings"], "mappings"))
         )
         check_mappings(mappings, pages)
-        index = PageIndex(
-            source=_source(root["source"]),
-            mappings=mappings,
-            complete=_typed(root["complete"], bool, "complete"),
-            reason=_optional(root.get("reason"), "reason", _string),
-            skipped=_skipped(root.get("skipped", {})),
-            notes=tuple(_string(note, "notes") for note in _array(root.get("notes", []), "notes")),
-        )
+        index = replace(about_from_json(root), mappings=mappings)
         return cls(page_size, pages, _matching(root["digest"], _DIGEST, "digest"), index)
+
+
+def about_to_json(index: PageIndex) -> dict[str, Any]:
+    """Return all of an index but its mappings, as docs/formats.md lays it out."""
+    source = asdict(index.source)
+    words = source.pop("cmdline")
+    if words:
+        source["cmdline"] = list(words)
+    return {
+        "source": source,
+        "complete": index.complete,
+        "reason": index.reason,
+        "skipped": asdict(index.skipped),
+        "notes": list(index.notes),
+    }
+
+
+def about_from_json(root: AbcMapping[str, object]) -> PageIndex:
+    """Read what `about_to_json` returns; raises `ValueError` naming the key that is wrong."""
+    return PageIndex(
+        source=_source(root["source"]),
+        complete=_typed(root["complete"], bool, "complete"),
+        reason=_optional(root.get("reason"), "reason", _string),
+        skipped=_skipped(root.get("skipped", {})),
+        notes=tuple(_string(note, "notes") for note in _array(root.get("notes", []), "notes")),
+    )
 
 
 def mapping_runs(mappings: Sequence[Mapping], owner: npt.NDArray[np.int64]) -> tuple[Mapping, ...]:

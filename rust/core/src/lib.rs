@@ -7,6 +7,8 @@
 pub mod codec;
 pub mod design;
 pub mod driver;
+#[cfg(not(any(kcompressd_loom, kcompressd_shuttle)))]
+pub mod estimate;
 pub mod folio;
 pub mod frames;
 pub mod judge;

@@ -1,6 +1,7 @@
 //! Counters with the kernel's names, kept per actor and added up by the driver: no counter is shared on a hot path.
 
 use crate::snapshot::{Reader, Saved};
+use hdrhistogram::Histogram;
 use std::ops::{Index, IndexMut};
 
 macro_rules! counters {
@@ -104,5 +105,43 @@ impl VmStat {
     /// Takes them back.
     pub fn restore(&mut self, from: &mut Reader<'_>) {
         self.0.fill_with(|| from.counter());
+    }
+}
+
+/// Nanoseconds per page: percentiles within 1 %.
+#[derive(Clone, Debug)]
+pub struct PageNs(Histogram<u32>);
+
+impl Default for PageNs {
+    fn default() -> Self {
+        Self(Histogram::new(2).expect("2 significant digits are allowed"))
+    }
+}
+
+impl PageNs {
+    /// Notes `pages` pages of `ns` each.
+    pub fn record_many(&mut self, ns: u64, pages: u64) {
+        // The histogram resizes itself: every value up to a day has a place.
+        let _ = self.0.record_n(ns.min(86_400_000_000_000), u32::try_from(pages).unwrap_or(u32::MAX));
+    }
+
+    /// Adds another's pages.
+    pub fn add(&mut self, other: &Self) {
+        // Both have the same precision and resize themselves: adding cannot fail.
+        let _ = self.0.add(&other.0);
+    }
+
+    /// `p50`, `p90`, `p99`, `p999`, `max`, `mean` (nanoseconds, whole) and `count`.
+    pub fn summary(&self) -> [(&'static str, u64); 7] {
+        let at = |quantile| self.0.value_at_quantile(quantile);
+        [
+            ("p50", at(0.5)),
+            ("p90", at(0.9)),
+            ("p99", at(0.99)),
+            ("p999", at(0.999)),
+            ("max", self.0.max()),
+            ("mean", self.0.mean() as u64),
+            ("count", self.0.len()),
+        ]
     }
 }

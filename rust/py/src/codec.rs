@@ -21,6 +21,13 @@ pub fn check_codec(text: &str) -> PyResult<String> {
     parse(text).map(|spec| spec.to_string())
 }
 
+/// The compressors of a list such as "lz4,zstd:1": canonical form, the kernel's name, and the level in force.
+#[pyfunction]
+pub fn parse_codecs(text: &str) -> PyResult<Vec<(String, &'static str, Option<i32>)>> {
+    let specs = CodecSpec::parse_list(text).map_err(|error| CodecError::new_err(error.to_string()))?;
+    Ok(specs.iter().map(|spec| (spec.to_string(), spec.name().as_str(), spec.level())).collect())
+}
+
 /// Compresses one page; None when the result is longer than two pages.
 #[pyfunction]
 pub fn compress<'py>(py: Python<'py>, codec: &str, page: &[u8]) -> PyResult<Option<Bound<'py, PyBytes>>> {

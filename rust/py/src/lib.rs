@@ -4,6 +4,7 @@ mod codec;
 mod config;
 mod design;
 mod error;
+mod estimate;
 mod judge;
 mod report;
 mod run;
@@ -22,11 +23,13 @@ mod _core {
     #[pymodule_export]
     const VERSION: &str = env!("CARGO_PKG_VERSION");
     #[pymodule_export]
-    use super::codec::{check_codec, codecs, compress, decompress};
+    use super::codec::{check_codec, codecs, compress, decompress, parse_codecs};
     #[pymodule_export]
     use super::design::{design_notes, preset, presets, validate_design, with_depth, with_threads};
     #[pymodule_export]
     use super::error::{CodecError, DesignError, DeviceError, NotAtHead, ProtocolViolation, StepError, TableError};
+    #[pymodule_export]
+    use super::estimate::{account, measure};
     #[pymodule_export]
     use super::run::Run;
     #[pymodule_export]

@@ -57,7 +57,11 @@ pub fn counters<'py>(py: Python<'py>, stepper: &Stepper) -> PyResult<Bound<'py, 
     Ok(dict)
 }
 
-fn map<'py>(py: Python<'py>, entries: impl IntoIterator<Item = (&'static str, u64)>) -> PyResult<Bound<'py, PyDict>> {
+/// Names with numbers.
+pub fn map<'py>(
+    py: Python<'py>,
+    entries: impl IntoIterator<Item = (&'static str, u64)>,
+) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     entries.into_iter().try_for_each(|(name, value)| dict.set_item(name, value))?;
     Ok(dict)

@@ -1,0 +1,179 @@
+"""How an `Estimate` shows itself: a table, sentences that say how to read it, and settings to paste."""
+
+from __future__ import annotations
+
+import html
+import io
+from collections.abc import Iterator, Sequence
+from typing import Final, TypeAlias
+
+from rich.console import Console, RenderableType
+from rich.markup import escape
+from rich.table import Table as Grid
+
+from kcompressd.estimate import CompressorEstimate, Estimate
+from kcompressd.sizes import mib
+
+WIDTH: Final = 120
+_BARS: Final = " ▁▂▃▄▅▆▇█"
+_BUSY: Final = 0.9
+"""Threads that had a CPU for less than this share of their time measured too long times."""
+
+Row: TypeAlias = tuple[str, ...]
+Table: TypeAlias = tuple[Row, list[Row]]
+"""Column names, and rows."""
+
+
+def title(estimate: Estimate) -> str:
+    """Return what was estimated, in one line."""
+    command = f" of {estimate.index.command}" if estimate.index.command else ""
+    size = mib(estimate.pages * estimate.page_size)
+    partial = f", partial: {estimate.index.reason}" if not estimate.complete else ""
+    return f"{estimate.pages} pages ({size}){command} in zram, chain size {estimate.chain_size}{partial}"
+
+
+def tables(estimate: Estimate) -> Iterator[tuple[str, Table]]:
+    """Yield headings (none: the table speaks for itself) and tables."""
+    yield "", _sizes(estimate.compressors)
+    yield "One core's speed, and the time of a page in µs", _speeds(estimate.compressors)
+    if estimate.compressors[0].kinds:
+        yield "Uncompressed over compressed size by kind of mapping", _kinds(estimate)
+
+
+def _sizes(compressors: Sequence[CompressorEstimate]) -> Table:
+    columns = ("compressor", "ratio", "compr", "mem_used", "same", "huge", "incompr", "sizes")
+    rows: list[Row] = [
+        (
+            of.codec.text,
+            "-" if of.ratio is None else f"{of.ratio:.2f}",
+            mib(of.mm_stat.compr_data_size),
+            mib(of.mm_stat.mem_used_total),
+            str(of.mm_stat.same_pages),
+            str(of.mm_stat.huge_pages),
+            str(of.incompressible_pages),
+            bars(of.histogram),
+        )
+        for of in compressors
+    ]
+    return columns, rows
+
+
+def _speeds(compressors: Sequence[CompressorEstimate]) -> Table:
+    quantiles = ("p50", "p90", "p99")
+    columns = ("compressor", "compress MiB/s", *quantiles, "decompress MiB/s", *quantiles)
+    rows = []
+    for of in compressors:
+        row = [of.codec.text]
+        for rate in (of.compress, of.decompress):
+            row.append(f"{rate.bytes_per_s / 2**20:.0f}" if rate.page_ns.count else "-")
+            row += [f"{rate.page_ns[at] / 1e3:.1f}" if rate.page_ns.count else "-" for at in quantiles]
+        rows.append(tuple(row))
+    return columns, rows
+
+
+def bars(counts: Sequence[int]) -> str:
+    """Return a histogram as one character a bin, full height for the largest; a bin with pages shows."""
+    top = max(max(counts), 1)
+    return "".join(_BARS[-(-count * (len(_BARS) - 1) // top)] for count in counts)
+
+
+def _kinds(estimate: Estimate) -> Table:
+    columns = ("kind", "pages", "same", *(of.codec.text for of in estimate.compressors))
+    rows = []
+    for kind, figures in estimate.compressors[0].kinds.items():
+        sizes = [of.kinds[kind].compr_data_size for of in estimate.compressors]
+        ratios = [f"{figures.pages * estimate.page_size / size:.2f}" if size else "-" for size in sizes]
+        rows.append((kind, str(figures.pages), str(figures.same_pages), *ratios))
+    return columns, rows
+
+
+def sentences(estimate: Estimate) -> Iterator[str]:
+    """Yield how to read the table, and what to know of this one."""
+    huge = "stored as they are, a whole page each"
+    step = estimate.page_size // len(estimate.compressors[0].histogram)
+    yield (
+        "How to read it: ratio is the memory of the pages over all memory that zram holds for them (mem_used_total), "
+        f"so at 2.0 swapping out 2 GiB frees 1 GiB. Same-filled pages cost nothing; huge ones are {huge}, incompr of "
+        f"them no smaller after compression. The bars under sizes show how many pages shrink to how much, from {step} bytes on the left to {estimate.page_size} on the right."
+    )
+    busy = estimate.timing.cpu_ns / max(1, estimate.timing.threads_ns)
+    if busy < _BUSY:
+        yield (f"The machine was busy: the measuring threads had a CPU {busy:.0%} of the time; speeds may be too low.")
+    yield from (f"Note of the capture: {note}." for note in estimate.index.notes)
+    if not estimate.complete:
+        yield f"Partial: {estimate.index.reason}."
+
+
+def settings(estimate: Estimate) -> Iterator[tuple[str, str]]:
+    """Yield headings with text to paste."""
+    choice = estimate.choice
+    yield "zram by hand (root; a fresh zram0, disk of half the memory here):", choice.zram_sysfs
+    yield "zram by systemd, /etc/systemd/zram-generator.conf:", choice.zram_generator
+    yield "or zswap (root):", choice.zswap_sysfs
+
+
+def parts(estimate: Estimate) -> Iterator[RenderableType]:
+    """Yield what rich prints."""
+    yield f"[bold]{escape(title(estimate))}[/bold]"
+    for heading, table in tables(estimate):
+        if heading:
+            yield f"\n{escape(heading)}:"
+        yield _grid(*table)
+    for sentence in sentences(estimate):
+        yield "\n" + escape(sentence)
+    yield f"\n[bold]Choice[/bold]  {escape(estimate.choice.reason)}"
+    for heading, text in settings(estimate):
+        yield f"\n{escape(heading)}"
+        yield escape("".join(f"    {line}\n" for line in text.splitlines()).rstrip("\n"))
+
+
+def _grid(columns: Row, rows: list[Row]) -> Grid:
+    grid = Grid(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for number, column in enumerate(columns):
+        left = number == 0 or column == "sizes"
+        grid.add_column(column.replace(" ", "\n"), justify="left" if left else "right", no_wrap=True)
+    for row in rows:
+        grid.add_row(*row)
+    return grid
+
+
+def text(estimate: Estimate) -> str:
+    """Return everything as plain text."""
+    out = io.StringIO()
+    console = Console(file=out, width=WIDTH, color_system=None, highlight=False)
+    for part in parts(estimate):
+        console.print(part)
+    return out.getvalue().rstrip("\n")
+
+
+def markdown(estimate: Estimate) -> str:
+    """Return everything as Markdown."""
+    lines = [f"**{title(estimate)}**", ""]
+    for heading, table in tables(estimate):
+        lines += [f"{heading}:", ""] if heading else []
+        lines += [*_pipes(*table), ""]
+    lines.pop()
+    for sentence in sentences(estimate):
+        lines += ["", sentence]
+    lines += ["", f"**Choice**: {estimate.choice.reason}"]
+    for heading, pasted in settings(estimate):
+        lines += ["", heading, "", "```", pasted.rstrip("\n"), "```"]
+    return "\n".join(lines) + "\n"
+
+
+def _pipes(columns: Row, rows: list[Row]) -> list[str]:
+    rule = [":--", *["--:"] * (len(columns) - 1)]
+    return [f"| {' | '.join(cells)} |" for cells in (columns, rule, *rows)]
+
+
+def as_html(estimate: Estimate) -> str:
+    """Return tables and sentences as HTML, everything escaped."""
+    shown = "".join(_html_table(heading, *table) for heading, table in tables(estimate))
+    said = "".join(f"<p>{html.escape(line)}</p>" for line in (*sentences(estimate), estimate.choice.reason))
+    return f"<p>{html.escape(title(estimate))}</p>{shown}{said}"
+
+
+def _html_table(heading: str, columns: Row, rows: list[Row]) -> str:
+    lines = [f"<tr>{''.join(f'<th>{html.escape(column)}</th>' for column in columns)}</tr>"]
+    lines += [f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows]
+    return f"<table><caption>{html.escape(heading)}</caption>{''.join(lines)}</table>"
