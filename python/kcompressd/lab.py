@@ -56,11 +56,12 @@ class Memcg:
 
 @dataclass(frozen=True, slots=True)
 class IoFaults:
-    """Writes and reads of the swap device that fail, by number from 0; the run goes on and lists them in
-    `errors`.
+    """Writes and reads of the swap device that fail, by number from 0, and writes that stop half way; the run
+    goes on and lists them in `errors`.
     """
 
     writes: tuple[int, ...] = ()
+    short_writes: tuple[int, ...] = ()
     reads: tuple[int, ...] = ()
 
 

@@ -126,7 +126,8 @@ fn faults(config: &Bound<'_, PyDict>) -> PyResult<IoFaults> {
     let Some(faults) = get::<Option<Bound<'_, PyDict>>>(config, "io_faults", None)? else {
         return Ok(IoFaults::default());
     };
-    Ok(IoFaults { writes: get(&faults, "writes", Vec::new())?, reads: get(&faults, "reads", Vec::new())? })
+    let numbers = |key| get(&faults, key, Vec::new());
+    Ok(IoFaults { writes: numbers("writes")?, short_writes: numbers("short_writes")?, reads: numbers("reads")? })
 }
 
 fn plant(config: &Bound<'_, PyDict>) -> PyResult<Option<Plant>> {

@@ -205,11 +205,7 @@ pub fn make(pages: &PyBuffer<u8>, config: &Bound<'_, PyDict>, table: &Bound<'_, 
 fn backing(run: &RunConfig) -> PyResult<(Backing, Option<bool>)> {
     let Some(path) = &run.swap_file else { return Ok((Backing::Modelled, None)) };
     let made = Backing::create(path, run.system.slots, run.system.page_size);
-    let backing = made.map_err(|error| match error {
-        CoreDeviceError::Create { .. } | CoreDeviceError::NoSpace { .. } | CoreDeviceError::Io { .. } => {
-            DeviceError::new_err(error.to_string())
-        }
-    })?;
+    let backing = made.map_err(|error: CoreDeviceError| DeviceError::new_err(error.to_string()))?;
     let direct = backing.is_direct();
     Ok((backing, Some(direct)))
 }

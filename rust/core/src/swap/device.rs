@@ -1,5 +1,5 @@
 //! The swap device: a real file written in place (direct I/O where the file system has it), or a modelled one without
-//! bytes, with I/O faults injected by write or read number.
+//! bytes, with I/O errors and short writes injected by write or read number.
 //!
 //! Writes are asynchronous: [`Device::submit`] queues a folio, the device actor writes it and fires `end_writeback` or,
 //! on failure, `redirty`. Reads are done by the actor that faults.
@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 /// Why the device failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
-    /// The swap file cannot be made.
-    #[error("swap file {path}: {source}")]
+    /// The file cannot be made.
+    #[error("device file {path}: {source}")]
     Create {
         /// The file.
         path: PathBuf,
@@ -24,7 +24,7 @@ pub enum DeviceError {
         source: io::Error,
     },
     /// The file system has no room for it.
-    #[error("swap file {path}: no room for {bytes} bytes ({source}); give --swap-file on a larger file system")]
+    #[error("device file {path}: no room for {bytes} bytes ({source}); choose a larger file system")]
     NoSpace {
         /// The file.
         path: PathBuf,
@@ -34,7 +34,7 @@ pub enum DeviceError {
         source: io::Error,
     },
     /// A write or read failed.
-    #[error("swap device: {operation} of slot {slot} failed: {source}")]
+    #[error("device: {operation} of slot {slot} failed: {source}")]
     Io {
         /// "write" or "read".
         operation: &'static str,
@@ -43,6 +43,16 @@ pub enum DeviceError {
         /// What the system said.
         source: io::Error,
     },
+    /// A write took less than the page: as bad as none (the kernel's sio_write_complete() redirties such a folio).
+    #[error("device: write of slot {slot} was short: {wrote} of {want} bytes")]
+    Short {
+        /// The slot.
+        slot: u32,
+        /// Bytes written.
+        wrote: usize,
+        /// Bytes of the page.
+        want: usize,
+    },
 }
 
 /// Which operations fail, by number from 0.
@@ -50,6 +60,8 @@ pub enum DeviceError {
 pub struct IoFaults {
     /// Writes that fail.
     pub writes: Vec<u64>,
+    /// Writes that stop half way.
+    pub short_writes: Vec<u64>,
     /// Reads that fail.
     pub reads: Vec<u64>,
 }
@@ -151,30 +163,35 @@ impl Device {
         self.pending.lock().is_empty()
     }
 
-    /// Writes `contents` (`None`: a modelled device) to `slot`.
+    /// Writes `contents` (`None`: a modelled device) to `slot`; a direct device wants them aligned to a page.
     ///
     /// # Errors
-    /// [`DeviceError::Io`], injected or real; the slot's contents are then undefined.
+    /// [`DeviceError::Io`] and [`DeviceError::Short`], injected or real; the slot's contents are then undefined.
     pub fn write(&self, slot: u32, contents: Option<&[u8]>) -> Result<(), DeviceError> {
+        let number = next_number(&self.writes);
         let error = |source| DeviceError::Io { operation: "write", slot, source };
-        if injected(&self.writes, &self.faults.writes) {
+        if self.faults.writes.contains(&number) {
             return Err(error(io::Error::other("injected fault")));
         }
-        match (&self.backing, contents) {
+        let short = self.faults.short_writes.contains(&number);
+        let want = self.page_size;
+        let len = if short { want / 2 } else { want };
+        let wrote = match (&self.backing, contents) {
             (Backing::File { file, .. }, Some(page)) => {
-                file.write_all_at(page, u64::from(slot) * self.page_size as u64).map_err(error)
+                write_once(file, &page[..len], u64::from(slot) * want as u64).map_err(error)?
             }
-            _ => Ok(()),
-        }
+            _ => len,
+        };
+        if wrote == want { Ok(()) } else { Err(DeviceError::Short { slot, wrote, want }) }
     }
 
     /// Reads `slot` into `page` (`None`: a modelled device).
     ///
     /// # Errors
-    /// As [`Device::write`].
+    /// [`DeviceError::Io`], injected or real.
     pub fn read(&self, slot: u32, page: Option<&mut [u8]>) -> Result<(), DeviceError> {
         let error = |source| DeviceError::Io { operation: "read", slot, source };
-        if injected(&self.reads, &self.faults.reads) {
+        if self.faults.reads.contains(&next_number(&self.reads)) {
             return Err(error(io::Error::other("injected fault")));
         }
         match (&self.backing, page) {
@@ -186,10 +203,19 @@ impl Device {
     }
 }
 
-fn injected(count: &AtomicU64, faults: &[u64]) -> bool {
+/// One write, begun again only when a signal came before its first byte.
+fn write_once(file: &File, bytes: &[u8], offset: u64) -> io::Result<usize> {
+    loop {
+        match file.write_at(bytes, offset) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
+
+fn next_number(count: &AtomicU64) -> u64 {
     // ORDERING: Relaxed: a counter.
-    let number = count.fetch_add(1, Ordering::Relaxed);
-    faults.contains(&number)
+    count.fetch_add(1, Ordering::Relaxed)
 }
 
 impl Snapshot for Device {
@@ -227,7 +253,7 @@ mod tests {
     fn a_file_gives_back_what_it_took_and_fails_on_request() {
         let path = std::env::temp_dir().join(format!("kcompressd-device-{}", std::process::id()));
         let backing = Backing::create(&path, 4, 4096).unwrap();
-        let faults = IoFaults { writes: vec![1], reads: vec![1] };
+        let faults = IoFaults { writes: vec![1], short_writes: vec![2], reads: vec![1] };
         let device = Device::new(backing, 4096, faults);
         let frames = crate::frames::Frames::from_bytes(&vec![7u8; 8192], 4096).unwrap();
         // SAFETY: this test is alone with its frames.
@@ -236,6 +262,9 @@ mod tests {
         let target = unsafe { frames.page_mut(1) };
         device.write(2, Some(source)).unwrap();
         assert!(device.write(3, Some(source)).unwrap_err().to_string().contains("write of slot 3 failed: injected"));
+        assert!(
+            device.write(3, Some(source)).unwrap_err().to_string().ends_with("slot 3 was short: 2048 of 4096 bytes")
+        );
         target.fill(0);
         device.read(2, Some(target)).unwrap();
         assert_eq!(source, target);
@@ -246,6 +275,6 @@ mod tests {
     #[test]
     fn a_swap_file_that_cannot_be_made_is_named() {
         let error = Backing::create(Path::new("/nonexistent/swap"), 1, 4096).unwrap_err();
-        assert!(error.to_string().starts_with("swap file /nonexistent/swap: No such file"), "{error}");
+        assert!(error.to_string().starts_with("device file /nonexistent/swap: No such file"), "{error}");
     }
 }
