@@ -7,6 +7,7 @@ use crate::stats::Vm;
 use crate::system::{Ctx, Outcome, StepError, Store, System, Work};
 use crate::units::NIL;
 use crate::wait::WaitKey;
+use crate::zram::ReadError;
 use std::sync::Arc;
 
 /// What the thread does with each of its pages.
@@ -45,7 +46,6 @@ enum Pc {
 enum Then {
     Load,
     Free,
-    Next,
 }
 
 /// One application thread.
@@ -84,7 +84,11 @@ impl App {
             Pc::ReadFailed(copy) => self.read_failed(sys, ctx, page, copy),
             Pc::Drop(copy, then) => Ok(self.drop_copy(sys, page, copy, then)),
             Pc::Erase(then) => Ok(self.erase(sys, page, then)),
-            Pc::FreeSlot(then) => Ok(self.free_slot(sys, page, then)),
+            Pc::FreeSlot(then) => {
+                self.free_slot(sys, page);
+                self.after_drop(then);
+                Ok(RAN)
+            }
             Pc::Load { exclusive } => self.load(sys, ctx, page, exclusive),
             Pc::AddLru => {
                 sys.add_lru(ctx, page)?;
@@ -137,15 +141,21 @@ impl App {
         Ok(RAN) // Refused: the shrink worker was faster; look again.
     }
 
-    /// The folio is still there: a minor fault. A dirty one gives its slot back.
+    /// The folio is still there: a minor fault. A dirty one gives its slot back, under the LRU lock, where the kernel has
+    /// the folio lock: no scan may isolate it with a slot that is about to go.
     fn swapcache_hit(&mut self, sys: &System, ctx: &mut Ctx, page: u32, word: Word) -> Result<Outcome, StepError> {
         let dirty = matches!(word.state(), State::Redirtied | State::Activated);
         let clear = if dirty { flag::SWAPCACHE } else { 0 };
         let change = Change::flags(flag::MAPPED, clear).unless(flag::LOCKED).in_state(word.state());
+        let unscanned = dirty.then(|| sys.node(page).lru());
         if let Fire::Done(_) = sys.fire(ctx, page, Event::SwapcacheHit, 0, change, 0)? {
+            if dirty {
+                self.free_slot(sys, page);
+            }
             ctx.stat[Vm::Pgfault] += 1;
-            self.pc = if dirty { Pc::FreeSlot(Then::Next) } else { Pc::Next };
+            self.pc = Pc::Next;
         }
+        drop(unscanned);
         Ok(RAN)
     }
 
@@ -164,7 +174,12 @@ impl App {
                 zswap.load(slot, ctx.codec.as_mut(), &mut ctx.block, frame).map_err(decode)
             }
             (Copy::Pool, Store::Zram(zram), Some(frame)) => {
-                zram.read(slot, ctx.codec.as_mut(), &mut ctx.block, frame).map_err(decode)
+                let codec = &mut ctx.codec;
+                let read = zram.read(slot, &mut ctx.block, frame, |_, block, page| codec.decompress(block, page));
+                read.map_err(|error| match error {
+                    ReadError::Decode(source) => decode(source),
+                    ReadError::Device(error) => error.into(),
+                })
             }
             (_, _, None) => Ok(()),
         };
@@ -196,7 +211,11 @@ impl App {
                 Pc::Erase(then)
             }
             (Copy::Pool, Store::Zram(_)) => return self.erase(sys, page, then),
-            _ => return self.free_slot(sys, page, then),
+            _ => {
+                self.free_slot(sys, page);
+                self.after_drop(then);
+                return RAN;
+            }
         };
         RAN
     }
@@ -211,16 +230,17 @@ impl App {
         RAN
     }
 
-    fn free_slot(&mut self, sys: &System, page: u32, then: Then) -> Outcome {
+    fn free_slot(&self, sys: &System, page: u32) {
         let folio = sys.folio(page);
         sys.slots.free(folio.slot());
         folio.set_slot(NIL);
+    }
+
+    fn after_drop(&mut self, then: Then) {
         self.pc = match then {
             Then::Load => Pc::Load { exclusive: true },
             Then::Free => Pc::Free,
-            Then::Next => Pc::Next,
         };
-        RAN
     }
 
     fn load(&mut self, sys: &System, ctx: &mut Ctx, page: u32, exclusive: bool) -> Result<Outcome, StepError> {

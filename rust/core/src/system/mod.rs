@@ -5,7 +5,7 @@
 //! A step knows no driver: it spawns no thread and reads no clock.
 //!
 //! Lock order: LRU lock of a node, zswap's LRU lock, zsmalloc's class locks, the device's queue and the slots' lock are
-//! never nested in one another.
+//! never nested in one another, but for a fault that frees a slot under the LRU lock. A zram slot holds the pool's locks.
 
 pub mod contents;
 pub mod ctx;

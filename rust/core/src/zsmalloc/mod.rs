@@ -176,6 +176,11 @@ impl Pool {
         &self.table
     }
 
+    /// Whether contents are held.
+    pub fn has_bytes(&self) -> bool {
+        self.arena.is_some()
+    }
+
     /// Pages in zspages (`zs_get_total_pages`).
     #[inline]
     pub fn total_pages(&self) -> usize {

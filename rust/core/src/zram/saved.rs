@@ -1,0 +1,48 @@
+//! Saving and restoring the accounting of a device.
+
+use super::stat::Counter;
+use super::{Entry, Object, Place, Zram};
+use crate::snapshot::{Reader, Saved, Snapshot};
+use crate::zsmalloc::Handle;
+
+/// The accounting of the swap path's device, which has no clock, no secondary algorithms and no backing device.
+///
+/// # Panics
+/// If it has a backing device: blocks are not in a snapshot.
+impl Snapshot for Zram {
+    fn save(&self, out: &mut Saved) {
+        assert!(self.backing.is_none(), "a device with a backing device has no snapshot");
+        self.pool.save(out);
+        out.state.push(self.limit_pages.get());
+        out.counters.extend(self.stats.all().map(Counter::get));
+        for entry in &self.entries {
+            match entry.lock().place {
+                Place::Empty => out.state.push(0),
+                Place::Same(word) => out.state.extend([1, word]),
+                Place::Pool(object) => {
+                    let tag = 2 | u64::from(object.huge) << 2 | u64::from(object.len) << 3;
+                    out.state.extend([tag, object.handle.to_raw()]);
+                }
+                Place::Backing(_) => unreachable!("there is no backing device"),
+            }
+        }
+    }
+
+    fn restore(&self, from: &mut Reader<'_>) {
+        self.pool.restore(from);
+        self.limit_pages.set(from.state());
+        self.stats.all().iter().for_each(|counter| counter.set(from.counter()));
+        for entry in &self.entries {
+            let tag = from.state();
+            let place = match tag & 3 {
+                0 => Place::Empty,
+                1 => Place::Same(from.state()),
+                _ => {
+                    let handle = Handle::from_raw(from.state()).expect("a saved handle");
+                    Place::Pool(Object { handle, len: (tag >> 3) as u32, priority: 0, huge: tag & 4 != 0 })
+                }
+            };
+            *entry.lock() = Entry { place, ..Entry::default() };
+        }
+    }
+}

@@ -1,0 +1,427 @@
+//! The device against a model that keeps pages and recomputes every statistic, and with everything at once on threads.
+
+use kcompressd_core::codec::{CodecName, CodecSpec, same_filled};
+use kcompressd_core::swap::{Backing, Device, IoFaults};
+use kcompressd_core::zram::{
+    Busy, MAX_ALGORITHMS, Recompress, RecompressError, Streams, Wanted, WritebackError, WritebackReason, Zram,
+};
+use kcompressd_core::zsmalloc::{ClassTable, Pool, PoolConfig, Unlimited};
+use proptest::prelude::*;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const PAGE: usize = 4096;
+const SLOTS: u32 = 12;
+
+fn algorithms(names: &[CodecName]) -> [Option<CodecSpec>; MAX_ALGORITHMS] {
+    std::array::from_fn(|i| names.get(i).map(|&name| CodecSpec::new(name, None).expect("the default level")))
+}
+
+fn streams(names: &[CodecName]) -> Streams {
+    Streams::open(&algorithms(names), PAGE)
+}
+
+/// A page of kind `kind % 5`: zeroes, one word, text, half noise, noise.
+fn page(kind: u8, seed: u64) -> Vec<u8> {
+    let mut x = seed.wrapping_mul(2).wrapping_add(1);
+    let noise = |n: usize| {
+        (0..n).map(move |_| {
+            x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (x >> 56) as u8
+        })
+    };
+    match kind % 5 {
+        0 => vec![0; PAGE],
+        1 => seed.to_ne_bytes().repeat(PAGE / 8),
+        2 => noise(PAGE).map(|byte| b"etaoin shrdlu"[usize::from(byte) % 13]).collect(),
+        3 => noise(PAGE / 2).chain(std::iter::repeat_n(7, PAGE / 2)).collect(),
+        _ => noise(PAGE).collect(),
+    }
+}
+
+fn backing(name: &str, blocks: u32) -> Backing {
+    let path = std::env::temp_dir().join(format!("kcompressd-zram-{}-{name}", std::process::id()));
+    let backing = Backing::create(&path, blocks, PAGE).expect("a temporary file");
+    std::fs::remove_file(path).expect("just made");
+    backing
+}
+
+fn device(name: &str, blocks: u32, faults: IoFaults) -> Zram {
+    let zram = Zram::new(Pool::new(PoolConfig::default()).expect("valid"), SLOTS, 0);
+    zram.with_backing(Device::new(backing(name, blocks), PAGE, faults), blocks)
+}
+
+fn load(zram: &Zram, slot: u32, streams: &mut Streams) -> Vec<u8> {
+    let mut page = vec![0xaa; PAGE];
+    zram.load(slot, streams, &mut page).expect("readable");
+    page
+}
+
+fn io(zram: &Zram, name: &str) -> u64 {
+    zram.io_stat().into_iter().chain(zram.bd_stat()).find(|(n, _)| *n == name).expect(name).1
+}
+
+const IDLE: Wanted = Wanted { idle: true, huge: false, incompressible: false };
+const HUGE: Wanted = Wanted { idle: false, huge: true, incompressible: false };
+const INCOMPRESSIBLE: Wanted = Wanted { idle: false, huge: false, incompressible: true };
+
+/// What the model knows of a slot in memory.
+#[derive(Clone, Debug)]
+struct Held {
+    page: Vec<u8>,
+    /// Bytes of the object; `None`: one repeated word.
+    len: Option<usize>,
+    priority: usize,
+    idle: bool,
+    incompressible: bool,
+    on_device: bool,
+    accessed: u32,
+}
+
+struct Model {
+    slots: Vec<Option<Held>>,
+    codecs: Vec<Box<dyn kcompressd_core::codec::Compressor>>,
+    table: ClassTable,
+    huge_since: u64,
+    now: u32,
+    writes: u64,
+    reads: u64,
+    blocks: u64,
+}
+
+impl Model {
+    fn new(names: &[CodecName], blocks: u64) -> Self {
+        let codecs = names.iter().map(|&name| CodecSpec::new(name, None).unwrap().open()).collect();
+        let table = ClassTable::new(PAGE, 8).unwrap();
+        let slots = vec![None; SLOTS as usize];
+        Self { slots, codecs, table, huge_since: 0, now: 0, writes: 0, reads: 0, blocks }
+    }
+
+    fn len_with(&mut self, priority: usize, page: &[u8]) -> usize {
+        self.codecs[priority].compress(page, &mut vec![0; 2 * PAGE]).unwrap_or(2 * PAGE)
+    }
+
+    fn store(&mut self, slot: usize, page: Vec<u8>) {
+        let len = match same_filled(&page) {
+            Some(_) => None,
+            None => Some(self.len_with(0, &page)).map(|n| if n >= self.table.huge_class_size() { PAGE } else { n }),
+        };
+        self.huge_since += u64::from(len == Some(PAGE));
+        let (idle, incompressible, on_device) = (false, false, false);
+        self.slots[slot] = Some(Held { page, len, priority: 0, idle, incompressible, on_device, accessed: self.now });
+    }
+
+    fn load(&mut self, slot: usize) -> Vec<u8> {
+        let now = self.now;
+        let Some(held) = &mut self.slots[slot] else { return vec![0; PAGE] };
+        (held.idle, held.accessed) = (false, now);
+        self.reads += u64::from(held.on_device);
+        held.page.clone()
+    }
+
+    fn mark_idle(&mut self, age: Option<u32>) {
+        for held in self.slots.iter_mut().flatten().filter(|h| h.len.is_some() && !h.on_device) {
+            held.idle = age.is_none_or(|age| self.now - held.accessed > age);
+        }
+    }
+
+    /// The slots in memory that `wanted` holds for, the largest first.
+    fn choose(&self, wanted: Wanted, also: impl Fn(&Held) -> bool) -> Vec<usize> {
+        let has = |held: &Held| {
+            let len = held.len?;
+            let all = (!wanted.idle || held.idle)
+                && (!wanted.huge || len == PAGE)
+                && (!wanted.incompressible || held.incompressible)
+                && !held.on_device;
+            (all && also(held)).then_some(len / 64)
+        };
+        let mut found: Vec<_> =
+            self.slots.iter().enumerate().filter_map(|(i, held)| Some((has(held.as_ref()?)?, i))).collect();
+        found.sort_by(|a, b| b.cmp(a));
+        found.into_iter().map(|(_, slot)| slot).collect()
+    }
+
+    fn recompress(&mut self, wanted: Wanted, threshold: usize, max_pages: usize) -> u64 {
+        let last = self.codecs.len();
+        let chosen = self.choose(wanted, |held| !held.incompressible && held.priority + 1 < last);
+        let (mut left, mut done) = (max_pages, 0);
+        for slot in chosen {
+            let mut held = self.slots[slot].clone().expect("chosen");
+            let old = held.len.expect("chosen");
+            if left == 0 || old < threshold {
+                continue;
+            }
+            (held.idle, left) = (false, left - 1);
+            let class = |model: &Self, len: usize| model.table.index_of(len).unwrap_or(usize::MAX);
+            let mut hopeless = true;
+            for priority in held.priority + 1..last {
+                let len = self.len_with(priority, &held.page);
+                hopeless = class(self, len) >= class(self, old);
+                if !hopeless && (threshold == 0 || len < threshold) {
+                    (held.len, held.priority, done) = (Some(len), priority, done + 1);
+                    break;
+                }
+            }
+            held.incompressible = hopeless;
+            self.slots[slot] = Some(held);
+        }
+        done
+    }
+
+    fn writeback(&mut self, wanted: Wanted) -> u64 {
+        let mut done = 0;
+        for slot in self.choose(wanted, |_| true) {
+            if self.on_device() == self.blocks {
+                break;
+            }
+            let held = self.slots[slot].as_mut().expect("chosen");
+            (held.on_device, held.idle, held.incompressible) = (true, false, false);
+            (self.writes, done) = (self.writes + 1, done + 1);
+        }
+        done
+    }
+
+    fn on_device(&self) -> u64 {
+        self.slots.iter().flatten().filter(|held| held.on_device).count() as u64
+    }
+
+    fn check(&self, zram: &Zram) -> Result<(), TestCaseError> {
+        let held = || self.slots.iter().flatten();
+        let in_memory = || held().filter(|h| !h.on_device).filter_map(|h| h.len);
+        let stat = zram.mm_stat();
+        prop_assert_eq!(stat.orig_data_size, (held().count() * PAGE) as u64);
+        prop_assert_eq!(stat.compr_data_size, in_memory().sum::<usize>() as u64);
+        prop_assert_eq!(stat.same_pages, held().filter(|h| h.len.is_none()).count() as u64);
+        prop_assert_eq!(stat.huge_pages, in_memory().filter(|&len| len == PAGE).count() as u64);
+        prop_assert_eq!(stat.huge_pages_since, self.huge_since);
+        prop_assert_eq!(zram.pool().objects(), in_memory().count());
+        prop_assert_eq!(stat.mem_used_total, (zram.pool().total_pages() * PAGE) as u64);
+        prop_assert_eq!(zram.bd_stat().map(|(_, n)| n), [self.on_device(), self.reads, self.writes]);
+        zram.pool().invariant();
+        Ok(())
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Store(u32, u8, u64),
+    Load(u32),
+    Free(u32),
+    Idle(Option<u32>),
+    Tick(u32),
+    Recompress(Wanted, usize, usize),
+    Writeback(Wanted),
+    Compact,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let slot = 0..SLOTS;
+    let wanted = || {
+        let huge_idle = Wanted { idle: true, huge: true, incompressible: false };
+        prop::sample::select(vec![Wanted::default(), IDLE, HUGE, huge_idle, INCOMPRESSIBLE])
+    };
+    let threshold = prop::sample::select(vec![0, 500, 1500, 2500, 3600]);
+    prop_oneof![
+        6 => (slot.clone(), any::<u8>(), any::<u64>()).prop_map(|(slot, kind, seed)| Op::Store(slot, kind, seed)),
+        3 => slot.clone().prop_map(Op::Load),
+        1 => slot.prop_map(Op::Free),
+        1 => prop::option::of(0u32..20).prop_map(Op::Idle),
+        1 => (0u32..10).prop_map(Op::Tick),
+        2 => (wanted(), threshold, 0usize..16).prop_map(|(wanted, threshold, max)| Op::Recompress(wanted, threshold, max)),
+        1 => wanted().prop_map(Op::Writeback),
+        1 => Just(Op::Compact),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn follows_the_model(ops in prop::collection::vec(op(), 1..60)) {
+        let names = [CodecName::Lz4, CodecName::LzoRle, CodecName::Zstd, CodecName::Deflate];
+        let (zram, mut streams) = (device("model", 6, IoFaults::default()), streams(&names));
+        let mut model = Model::new(&names, 5);
+        for op in ops {
+            match op {
+                Op::Store(slot, kind, seed) => {
+                    let page = page(kind, seed);
+                    zram.store(slot, &page, &mut streams, &Unlimited).expect("no limit");
+                    model.store(slot as usize, page);
+                }
+                Op::Load(slot) => {
+                    prop_assert!(load(&zram, slot, &mut streams) == model.load(slot as usize), "slot {}", slot);
+                }
+                Op::Free(slot) => {
+                    zram.free(slot, &Unlimited);
+                    model.slots[slot as usize] = None;
+                }
+                Op::Idle(age) => {
+                    zram.mark_idle(age);
+                    model.mark_idle(age);
+                }
+                Op::Tick(seconds) => {
+                    model.now += seconds;
+                    zram.set_clock(model.now);
+                }
+                Op::Recompress(wanted, threshold, max) => {
+                    let request =
+                        Recompress { wanted, threshold, max_pages: Some(max as u64), priority: None };
+                    let done = zram.recompress(&request, &mut streams, &Unlimited).expect("three algorithms");
+                    prop_assert_eq!(done, model.recompress(wanted, threshold, max));
+                }
+                Op::Writeback(wanted) => {
+                    let want = model.writeback(wanted);
+                    match zram.writeback(wanted, &mut streams, &Unlimited) {
+                        Ok(done) => prop_assert_eq!(done, want),
+                        Err(WritebackError { written, reason: WritebackReason::Full }) => {
+                            prop_assert_eq!((written, model.on_device()), (want, 5));
+                        }
+                        Err(other) => prop_assert!(false, "{}", other),
+                    }
+                }
+                Op::Compact => {
+                    let before = zram.mm_stat();
+                    let freed = zram.compact(&Unlimited) as u64;
+                    prop_assert_eq!(zram.mm_stat().pages_compacted, before.pages_compacted + freed);
+                    prop_assert_eq!(zram.mm_stat().mem_used_total + freed * PAGE as u64, before.mem_used_total);
+                }
+            }
+            model.check(&zram)?;
+        }
+        for slot in 0..SLOTS {
+            prop_assert!(load(&zram, slot, &mut streams) == model.load(slot as usize), "slot {} at the end", slot);
+        }
+    }
+}
+
+#[test]
+fn refused_requests_say_why() {
+    let names = [CodecName::Lz4, CodecName::Zstd];
+    let zram = Zram::new(Pool::new(PoolConfig::default()).unwrap(), SLOTS, 0);
+    let mut two = streams(&names);
+    let ask = |request: Recompress, streams: &mut Streams| zram.recompress(&request, streams, &Unlimited).unwrap_err();
+    let third = Recompress { priority: Some(2), ..Recompress::default() };
+    assert_eq!(ask(third, &mut two), RecompressError::NoAlgorithm(2));
+    assert_eq!(ask(Recompress { priority: Some(0), ..third }, &mut two), RecompressError::NoAlgorithm(0));
+    assert_eq!(ask(Recompress::default(), &mut streams(&names[..1])), RecompressError::NoAlgorithm(1));
+    let huge = Recompress { threshold: 3625, ..Recompress::default() };
+    assert_eq!(ask(huge, &mut two), RecompressError::Threshold { threshold: 3625, huge: 3625 });
+    let error = zram.writeback(IDLE, &mut two, &Unlimited).unwrap_err();
+    assert_eq!(error.to_string(), "there is no backing device (0 pages were written back)");
+}
+
+/// Failed and short writes stay in memory, the rest goes out; a failed read is counted and works the next time.
+#[test]
+fn a_failing_backing_device_loses_nothing() {
+    let faults = IoFaults { writes: vec![1], short_writes: vec![3], reads: vec![0] };
+    let (zram, mut streams) = (device("faults", 32, faults), streams(&[CodecName::Lz4]));
+    for slot in 0..6 {
+        zram.store(slot, &page(4, slot.into()), &mut streams, &Unlimited).unwrap();
+    }
+    let error = zram.writeback(HUGE, &mut streams, &Unlimited).unwrap_err();
+    assert_eq!(error.written, 4);
+    assert!(error.reason.to_string().contains("was short: 2048 of 4096"), "{error}");
+    assert_eq!((zram.mm_stat().huge_pages, io(&zram, "bd_count"), io(&zram, "bd_writes")), (2, 4, 4));
+    // Slot 5 went first.
+    assert!(zram.load(5, &mut streams, &mut [0; PAGE]).is_err());
+    assert_eq!(io(&zram, "failed_reads"), 1);
+    assert!((0..6).all(|slot| load(&zram, slot, &mut streams) == page(4, slot.into())));
+    assert_eq!(zram.writeback(HUGE, &mut streams, &Unlimited).unwrap(), 2, "tried again");
+    assert_eq!(zram.mm_stat().mem_used_total, 0);
+    (0..6).for_each(|slot| zram.free(slot, &Unlimited));
+    assert_eq!((io(&zram, "bd_count"), zram.mm_stat().orig_data_size, io(&zram, "notify_free")), (0, 0, 6));
+}
+
+#[test]
+fn the_budget_of_writeback_is_kept() {
+    let (zram, mut streams) = (device("budget", 32, IoFaults::default()), streams(&[CodecName::Lz4]));
+    (0..6).for_each(|slot| {
+        zram.store(slot, &page(4, slot.into()), &mut streams, &Unlimited).unwrap();
+    });
+    zram.set_writeback_limit(Some(2));
+    let error = zram.writeback(HUGE, &mut streams, &Unlimited).unwrap_err();
+    assert!(matches!(error, WritebackError { written: 2, reason: WritebackReason::Limit }));
+    assert_eq!(zram.writeback_limit(), Some(0));
+    zram.set_writeback_limit(None);
+    assert_eq!(zram.writeback(HUGE, &mut streams, &Unlimited).unwrap(), 4);
+}
+
+/// A refused page counts in mem_used_max, whatever was stored there is gone, and the limit may be lifted.
+#[test]
+fn mem_limit_and_mem_used_max() {
+    let (zram, mut streams) = (device("limit", 2, IoFaults::default()), streams(&[CodecName::Lz4]));
+    zram.set_mem_limit(1);
+    zram.store(0, &page(4, 0), &mut streams, &Unlimited).unwrap();
+    zram.store(1, &page(1, 9), &mut streams, &Unlimited).unwrap();
+    zram.store(1, &page(4, 1), &mut streams, &Unlimited).unwrap_err();
+    let stat = zram.mm_stat();
+    assert_eq!((stat.mem_used_total, stat.mem_limit, stat.mem_used_max), (4096, 4096, 8192));
+    assert_eq!((stat.orig_data_size, stat.same_pages, io(&zram, "failed_writes")), (4096, 0, 1));
+    zram.reset_mem_used_max();
+    assert_eq!(zram.mm_stat().mem_used_max, 4096);
+    zram.set_mem_limit(0);
+    zram.store(1, &page(4, 1), &mut streams, &Unlimited).unwrap();
+    assert!((0..2).all(|slot| load(&zram, slot, &mut streams) == page(4, slot.into())));
+}
+
+/// Two writers on slots of their own, a reader, recompression, writeback and compaction, all at once: what is read was
+/// written there, and what is left at the end is what was written last.
+#[test]
+fn everything_at_once_keeps_the_contents() {
+    let names = [CodecName::Lz4, CodecName::Zstd, CodecName::Deflate];
+    let (zram, stop) = (device("threads", 64, IoFaults::default()), AtomicBool::new(false));
+    let kind = |slot: u32, round: u64| (slot as u8).wrapping_add(round as u8);
+    let (rounds, zram, stop) = (150, &zram, &stop);
+    let until_stopped = |act: &(dyn Fn(&mut Streams) + Sync)| {
+        let mut streams = streams(&names);
+        while !stop.load(Ordering::Relaxed) {
+            act(&mut streams);
+        }
+    };
+    std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..2)
+            .map(|writer| {
+                scope.spawn(move || {
+                    let mut streams = streams(&names);
+                    for round in 0..rounds {
+                        for slot in (writer..SLOTS).step_by(2) {
+                            let contents = page(kind(slot, round), round << 8 | u64::from(slot));
+                            zram.store(slot, &contents, &mut streams, &Unlimited).expect("no limit");
+                            assert!(load(zram, slot, &mut streams) == contents, "slot {slot} in round {round}");
+                            if round % 7 == 3 && round + 1 < rounds {
+                                zram.free(slot, &Unlimited);
+                            }
+                        }
+                    }
+                })
+            })
+            .collect();
+        scope.spawn(move || {
+            until_stopped(&|streams| {
+                zram.mark_idle(None);
+                let asked = zram.recompress(&Recompress::default(), streams, &Unlimited);
+                assert!(matches!(asked, Ok(_) | Err(RecompressError::Busy(Busy))), "{asked:?}");
+            });
+        });
+        scope.spawn(move || {
+            until_stopped(&|streams| {
+                let asked = zram.writeback(Wanted::default(), streams, &Unlimited);
+                let fine = [WritebackReason::Busy(Busy).to_string(), WritebackReason::Full.to_string()];
+                assert!(asked.as_ref().err().is_none_or(|e| fine.contains(&e.reason.to_string())), "{asked:?}");
+                zram.compact(&Unlimited);
+            });
+        });
+        writers.into_iter().for_each(|writer| writer.join().expect("no panic"));
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert!(io(zram, "bd_writes") > 0, "nothing was written back while it was written to");
+    let mut streams = streams(&names);
+    for slot in 0..SLOTS {
+        let last = page(kind(slot, rounds - 1), (rounds - 1) << 8 | u64::from(slot));
+        assert!(load(zram, slot, &mut streams) == last, "slot {slot}");
+        zram.free(slot, &Unlimited);
+    }
+    let stat = zram.mm_stat();
+    assert_eq!((stat.orig_data_size, stat.compr_data_size, stat.same_pages, stat.huge_pages), (0, 0, 0, 0));
+    assert_eq!((zram.pool().total_pages(), io(zram, "bd_count")), (0, 0));
+    zram.pool().invariant();
+}
