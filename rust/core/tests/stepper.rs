@@ -301,7 +301,7 @@ fn a_stored_entry_is_written_back_in_two_steps_and_read_from_the_device() {
 
 #[test]
 fn injected_device_faults_lose_nothing() {
-    let plan = Plan { faults: IoFaults { writes: vec![0], reads: vec![0] }, ..split() };
+    let plan = Plan { faults: IoFaults { writes: vec![0], reads: vec![0], ..IoFaults::default() }, ..split() };
     let mut stepper = start(&plan);
     stepper.queue(NOISE).unwrap();
     stepper.compress(NOISE).unwrap();
@@ -448,7 +448,7 @@ proptest! {
             if design.validate(store, (6, 12)).is_err() {
                 continue;
             }
-            let faults = IoFaults { writes: writes.clone(), reads: vec![1] };
+            let faults = IoFaults { writes: writes.clone(), reads: vec![1], ..IoFaults::default() };
             let plan = Plan { pool_limit_pages: limit, faults, ..plan(design, store) };
             let mut stepper = start(&plan);
             script.iter().for_each(|&(page, call)| make(&mut stepper, page, call));
