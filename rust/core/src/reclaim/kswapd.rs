@@ -1,4 +1,8 @@
 //! kswapd: isolates, looks, puts back; pass after pass.
+//!
+//! It gives up as the kernel does, after passes that got nowhere. A queue hides that: a folio that was sent may come back
+//! dirty (a full zram, a broken device), to be sent again for ever. So passes that sent but freed nothing are counted
+//! too: after 16 of them every pass waits until nothing is in flight, after 32 kswapd is done.
 
 use super::look::{Exit, Look};
 use super::{Cluster, wait_unless};
@@ -37,8 +41,12 @@ pub struct Kswapd {
     to_scan: u32,
     /// Whether anything was freed, stored, queued or sent off in this pass.
     moved: bool,
+    /// Whether anything was freed in this pass.
+    freed: bool,
     progress_seen: u32,
     failures: u8,
+    /// Passes since the last freed frame that sent something.
+    resent: u8,
     /// Reclaims just these (the script's choice), once.
     only: Option<u32>,
 }
@@ -54,8 +62,10 @@ impl Kswapd {
             look: None,
             to_scan: 0,
             moved: false,
+            freed: false,
             progress_seen: 0,
             failures: 0,
+            resent: 0,
             only: None,
         }
     }
@@ -86,7 +96,7 @@ impl Kswapd {
     fn pass_start(&mut self, node: &Node, ctx: &mut Ctx) -> Outcome {
         self.progress_seen = node.progress();
         self.to_scan = node.lru().inactive.len();
-        self.moved = false;
+        (self.moved, self.freed) = (false, false);
         ctx.stat[Vm::Pageoutrun] += 1;
         self.pc = if self.to_scan == 0 { Pc::Age } else { Pc::Isolate };
         Outcome::Ran(Work::Commit)
@@ -144,6 +154,7 @@ impl Kswapd {
         if let Some(exit) = exit {
             self.look = None;
             self.moved |= exit.moved();
+            self.freed |= exit == Exit::Freed;
             if exit != Exit::Freed {
                 self.kept.push(page);
             }
@@ -177,7 +188,10 @@ impl Kswapd {
         let (in_flight, empty) = (sys.in_flight() > 0, node.lru().inactive.is_empty());
         let news = node.progress() != self.progress_seen;
         self.failures = if self.moved || news { 0 } else { self.failures + 1 };
+        self.resent = if self.freed { 0 } else { self.resent + u8::from(self.moved) };
         self.pc = match (self.moved || news, in_flight, empty) {
+            _ if self.resent >= 2 * MAX_RECLAIM_RETRIES => Pc::Done,
+            (_, true, _) if self.resent >= MAX_RECLAIM_RETRIES => Pc::Sleep,
             (false, false, true) => Pc::Done,
             (false, true, _) => Pc::Sleep,
             (false, false, false) if self.failures >= MAX_RECLAIM_RETRIES => Pc::Done,
@@ -186,12 +200,14 @@ impl Kswapd {
         Outcome::Ran(Work::Commit)
     }
 
-    /// Sleeps until something that was in flight has arrived (the throttle on writeback, without its timeout).
+    /// Sleeps until something that was in flight has arrived (the throttle on writeback, without its timeout), or all of it
+    /// when nothing came of what was sent before.
     fn sleep(&mut self, sys: &System, node: &Node) -> Outcome {
         self.failures = 0;
         let seen = self.progress_seen;
-        let outcome = wait_unless(sys, WaitKey::Memory, || node.progress() != seen || sys.in_flight() == 0);
-        self.pc = Pc::PassStart;
+        let any = self.resent < MAX_RECLAIM_RETRIES;
+        let outcome = wait_unless(sys, WaitKey::Memory, || any && node.progress() != seen || sys.in_flight() == 0);
+        self.pc = if any || matches!(outcome, Outcome::Ran(_)) { Pc::PassStart } else { Pc::Sleep };
         outcome
     }
 
@@ -208,7 +224,9 @@ impl Kswapd {
             Pc::Look { at } => 8 + u64::from(at),
         };
         let news = sys.nodes[usize::from(self.node)].progress() != self.progress_seen;
-        out.state.push(at << 32 | u64::from(self.failures) << 8 | u64::from(self.moved) << 1 | u64::from(news));
+        let counts = u64::from(self.resent) << 16 | u64::from(self.failures) << 8;
+        let bits = u64::from(self.freed) << 2 | u64::from(self.moved) << 1 | u64::from(news);
+        out.state.push(at << 32 | counts | bits);
         out.state.push(u64::from(self.to_scan) << 32 | u64::from(self.only.unwrap_or(u32::MAX)));
         self.list.save(out);
         self.kept.save(out);
