@@ -1,274 +1,212 @@
-"""The equations that a result must satisfy: as data, so that docs/accounting.md and the tests name the same
-ones.
+"""The equations that a result must satisfy, as texts: what docs/accounting.md prints is what is evaluated here.
 
-An equation is a claim about one `Result`. `both` gives its two sides; where it does not apply (another store,
-a partial run) it is skipped. `failures` says in a sentence which side is what.
+An equation is a claim about one `Result`: two sides of sums, differences and products of its counters, with `=` or
+`≤` between them. Where it does not apply (another store, a partial run) it is skipped. A failure is one
+sentence with both values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import ast
+import functools
+import operator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Any, Final
 
-from kcompressd.names import Names
 from kcompressd.result import Result
 
-Sides: TypeAlias = tuple[float, float]
-"""The left and the right side."""
-
-IN_FLIGHT: Final = ("isolated", "unmapped", "queued", "compressing", "writing_back", "faulting_in")
-"""States that a page only passes through: none may be left at the end of a phase."""
-STORED: Final = ("compressed", "compressed_freed")
-ZERO: Final = ("zero_filled", "zero_filled_freed")
-WRITTEN: Final = ("written_back", "written_back_freed")
-KEPT: Final = ("resident", "activated", "redirtied", "resident_swapcache", "freed")
-"""States of a page whose contents are in its frame (or whose owner is gone)."""
+PLACES: Final[dict[str, tuple[str, ...]]] = {
+    "stored": ("compressed", "compressed_freed"),
+    "zero": ("zero_filled", "zero_filled_freed"),
+    "written": ("written_back", "written_back_freed"),
+    "activated": ("activated",),
+    "kept": ("resident", "redirtied", "resident_swapcache", "freed"),
+    "half_way": ("isolated", "unmapped", "queued", "compressing", "writing_back", "faulting_in"),
+}
+"""Words of the equations: where a page is at the end of the reclaim phase, each the sum of these states of
+`census.reclaim`. Every state is in exactly one.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Equation:
-    """One equation: `text` as documents write it, `relation` between its sides ("=" or "<="), where it
-    applies.
-    """
+    """One equation: its name, its text, and when it applies."""
 
     name: str
     text: str
-    both: Callable[[Result], Sides]
-    relation: str = "="
     store: str | None = None
+    """Only with this store."""
     partial: bool = False
-    """Whether it holds at any moment, and so for a partial result."""
+    """Holds at any moment, and so for a partial result too."""
     fault: bool = False
-    """Whether it speaks of the fault phase, which a run may do without."""
+    """Speaks of the fault phase, which a run may do without."""
 
     def applies(self, result: Result) -> bool:
-        """Tell whether the equation says anything about `result`."""
+        """Tell whether the equation says anything about `result`; a kernel's own counters prove no lifecycle."""
         in_store = self.store is None or result.config.store == self.store
         has_phase = not self.fault or result.config.fault != "none"
-        return in_store and has_phase and (self.partial or result.complete)
+        return result.kind != "observed" and in_store and has_phase and (self.partial or result.complete)
+
+    def sides(self, result: Result) -> tuple[int, int]:
+        """Return the values of the left and the right side."""
+        left, _, right = _parsed(self.text)
+        return _value(left, result), _value(right, result)
 
     def failure(self, result: Result) -> str | None:
         """Return the sentence that says what does not hold, or None."""
-        left, right = self.both(result)
-        holds = left == right if self.relation == "=" else left <= right
-        return None if holds else f"{self.name}: {self.text}: {left:g} against {right:g}"
+        left, right = self.sides(result)
+        holds = _parsed(self.text)[1](left, right)
+        return None if holds else f"{self.name}: {self.text}: {left} against {right}"
+
+    def paths(self) -> frozenset[str]:
+        """Return what the equation names in a result, words spelled out: `vmstat.zswpout`, `census.reclaim`."""
+        return frozenset(_paths(_parsed(self.text)[0])) | frozenset(_paths(_parsed(self.text)[2]))
+
+    def when(self) -> str:
+        """Return when it applies, in words."""
+        words = [self.store or "", "with a fault phase" if self.fault else "", "at any moment" if self.partial else ""]
+        return ", ".join(filter(None, words)) or "at the end"
 
 
 def failures(result: Result) -> list[str]:
     """Return a sentence for every equation that applies and does not hold."""
-    return list(_failures(result))
+    found = (equation.failure(result) for equation in EQUATIONS if equation.applies(result))
+    return [failure for failure in found if failure is not None]
 
 
-def _failures(result: Result) -> Iterator[str]:
-    for equation in EQUATIONS:
-        if equation.applies(result) and (failure := equation.failure(result)):
-            yield failure
-
-
-def _census(phase: str, *states: str) -> Callable[[Result], int]:
-    def count(result: Result) -> int:
-        found: Names[int] = result.census[phase]
-        return sum(found.get(state, 0) for state in states)
-
-    return count
-
-
-def _event(result: Result, *names: str) -> int:
-    return sum(result.lifecycle.by_event.get(name, 0) for name in names)
-
-
-def _all(phase: str) -> Callable[[Result], Sides]:
-    return lambda r: (sum(r.census[phase].values()), r.pages)
-
-
-def _vm_event(counter: str, event: str) -> Equation:
-    return Equation(
-        f"{counter} counts {event}",
-        f"vmstat.{counter} = lifecycle.by_event.{event}",
-        lambda r: (r.vmstat[counter], _event(r, event)),
-    )
-
-
-def _pool(result: Result) -> Names[int]:
-    return result.zswap if result.zswap is not None else Names({})
-
-
-def _mm(result: Result) -> Names[int]:
-    return result.zram.mm_stat if result.zram is not None else Names({})
+def _counts(counter: str, event: str) -> Equation:
+    return Equation(f"{counter} counts {event}", f"vmstat.{counter} = lifecycle.by_event.{event}")
 
 
 EQUATIONS: Final[tuple[Equation, ...]] = (
-    Equation("pages in, reclaim", "Σ census.reclaim = config.pages", _all("reclaim"), partial=True),
-    Equation("pages in, fault", "Σ census.fault = config.pages", _all("fault"), fault=True),
-    Equation(
-        "every page has a place",
-        "stored + zero + written + kept = config.pages, at the end of the reclaim phase",
-        lambda r: (_census("reclaim", *STORED, *ZERO, *WRITTEN, *KEPT)(r), r.pages),
-    ),
-    Equation(
-        "nothing half way, reclaim",
-        "census.reclaim of isolated, unmapped, queued, compressing, writing_back, faulting_in = 0",
-        lambda r: (_census("reclaim", *IN_FLIGHT)(r), 0),
-    ),
+    Equation("pages in, reclaim", "sum(census.reclaim) = config.pages", partial=True),
+    Equation("pages in, fault", "sum(census.fault) = config.pages", fault=True),
+    Equation("every page has a place", "stored + zero + written + activated + kept = config.pages"),
+    Equation("nothing half way, reclaim", "half_way = 0"),
     Equation(
         "nothing half way, fault",
-        "census.fault of isolated, unmapped, queued, compressing, writing_back, faulting_in = 0",
-        lambda r: (_census("fault", *IN_FLIGHT)(r), 0),
+        "census.fault.isolated + census.fault.unmapped + census.fault.queued + census.fault.compressing"
+        " + census.fault.writing_back + census.fault.faulting_in = 0",
     ),
+    Equation("events add up", "sum(lifecycle.by_event) = lifecycle.events", partial=True),
+    Equation("the law", "lifecycle.violations = 0", partial=True),
+    Equation("contents", "len(mismatched) = 0", partial=True),
+    _counts("pgscan_kswapd", "isolate"),
+    _counts("pgsteal_kswapd", "reclaim"),
+    _counts("nr_vmscan_write", "pageout"),
+    _counts("pgrotated", "rotate"),
+    _counts("swpout_zero", "zero"),
+    _counts("kcompressd_queued", "queue"),
+    _counts("pgmajfault", "fault"),
+    Equation("only anonymous pages are scanned", "vmstat.pgscan_anon = vmstat.pgscan_kswapd"),
+    Equation("only anonymous pages are freed", "vmstat.pgsteal_anon = vmstat.pgsteal_kswapd"),
     Equation(
-        "events add up",
-        "Σ lifecycle.by_event = lifecycle.events",
-        lambda r: (sum(r.lifecycle.by_event.values()), r.lifecycle.events),
-        partial=True,
+        "looks end",
+        "vmstat.pgsteal_kswapd + vmstat.exit_queued + vmstat.exit_locked + vmstat.exit_writeback + vmstat.exit_kept"
+        " ≤ vmstat.pgscan_kswapd",
     ),
-    Equation("the law", "lifecycle.violations = 0", lambda r: (r.lifecycle.violations, 0), partial=True),
-    Equation("contents", "len(mismatched) = 0", lambda r: (len(r.mismatched), 0), partial=True),
-    _vm_event("pgscan_kswapd", "isolate"),
-    _vm_event("pgsteal_kswapd", "reclaim"),
-    _vm_event("nr_vmscan_write", "pageout"),
-    _vm_event("pgrotated", "rotate"),
-    _vm_event("swpout_zero", "zero"),
-    _vm_event("kcompressd_queued", "queue"),
-    _vm_event("pgmajfault", "fault"),
-    Equation(
-        "anonymous only",
-        "vmstat.pgscan_kswapd + vmstat.pgsteal_kswapd = vmstat.pgscan_anon + vmstat.pgsteal_anon",
-        lambda r: (
-            r.vmstat.pgscan_kswapd + r.vmstat.pgsteal_kswapd,
-            r.vmstat.pgscan_anon + r.vmstat.pgsteal_anon,
-        ),
-    ),
+    Equation("pages that are queued are kept", "vmstat.exit_queued = vmstat.kcompressd_queued"),
+    Equation("pages from the active list", "vmstat.pgdeactivate = lifecycle.by_event.deactivate"),
+    Equation("pages looked at on the active list", "vmstat.pgdeactivate ≤ vmstat.pgrefill"),
     Equation(
         "no queued page is forgotten",
         "vmstat.kcompressd_done + vmstat.kcompressd_head = vmstat.kcompressd_queued",
-        lambda r: (r.vmstat.kcompressd_done + r.vmstat.kcompressd_head, r.vmstat.kcompressd_queued),
     ),
     Equation(
         "frames given up",
-        "vmstat.pgsteal_kswapd - lifecycle.by_event.shrink = census.reclaim of …_freed",
-        lambda r: (
-            r.vmstat.pgsteal_kswapd - _event(r, "shrink"),
-            _census("reclaim", STORED[1], ZERO[1], WRITTEN[1])(r),
-        ),
+        "vmstat.pgsteal_kswapd - lifecycle.by_event.shrink = census.reclaim.compressed_freed"
+        " + census.reclaim.zero_filled_freed + census.reclaim.written_back_freed",
     ),
+    Equation("zero pages", "vmstat.swpout_zero = zero"),
+    Equation("reads", "vmstat.zswpin + vmstat.pswpin + vmstat.swpin_zero = vmstat.pgmajfault"),
+    Equation("faults", "vmstat.pgfault = lifecycle.by_event.fault + lifecycle.by_event.swapcache_hit"),
     Equation(
-        "zero pages",
-        "vmstat.swpout_zero = census.reclaim of zero_filled, zero_filled_freed",
-        lambda r: (r.vmstat.swpout_zero, _census("reclaim", *ZERO)(r)),
+        "faults end",
+        "lifecycle.by_event.fault = lifecycle.by_event.load + lifecycle.by_event.load_error",
     ),
-    Equation(
-        "reads",
-        "vmstat.zswpin + vmstat.pswpin + vmstat.swpin_zero = vmstat.pgmajfault",
-        lambda r: (r.vmstat.zswpin + r.vmstat.pswpin + r.vmstat.swpin_zero, r.vmstat.pgmajfault),
-    ),
-    Equation(
-        "zswap stores",
-        "vmstat.zswpout = lifecycle.by_event.store",
-        lambda r: (r.vmstat.zswpout, _event(r, "store")),
-        store="zswap",
-    ),
-    Equation(
-        "zswap pages, by census",
-        "zswap.stored_pages = census.reclaim of compressed, compressed_freed",
-        lambda r: (_pool(r).stored_pages, _census("reclaim", *STORED)(r)),
-        store="zswap",
-    ),
-    Equation(
-        "zswap pages, by counters",
-        "vmstat.zswpout - vmstat.zswpwb = zswap.stored_pages",
-        lambda r: (r.vmstat.zswpout - r.vmstat.zswpwb, _pool(r).stored_pages),
-        store="zswap",
-    ),
-    Equation(
-        "zswap write-back",
-        "zswap.written_back_pages = vmstat.zswpwb",
-        lambda r: (_pool(r).written_back_pages, r.vmstat.zswpwb),
-        store="zswap",
-    ),
-    Equation(
-        "zswap pool is whole pages",
-        "zswap.pool_total_size mod config.page_size = 0",
-        lambda r: (_pool(r).pool_total_size % r.config.page_size, 0),
-        store="zswap",
-        partial=True,
-    ),
-    Equation(
-        "device writes arrive",
-        "lifecycle.by_event.end_writeback = census.reclaim of written_back, written_back_freed",
-        lambda r: (_event(r, "end_writeback"), _census("reclaim", *WRITTEN)(r)),
-        store="zswap",
-    ),
+    Equation("zswap stores", "vmstat.zswpout = lifecycle.by_event.store", store="zswap"),
+    Equation("zswap pages, by census", "zswap.stored_pages = stored", store="zswap"),
+    Equation("zswap pages, by counters", "vmstat.zswpout - vmstat.zswpwb = zswap.stored_pages", store="zswap"),
+    Equation("zswap write-back", "zswap.written_back_pages = vmstat.zswpwb", store="zswap"),
+    Equation("zswap pool is whole pages", "zswap.pool_total_size % config.page_size = 0", store="zswap", partial=True),
+    Equation("device writes arrive", "lifecycle.by_event.end_writeback = written", store="zswap"),
     Equation(
         "device writes end",
         "vmstat.pswpout ≤ lifecycle.by_event.end_writeback + lifecycle.by_event.redirty",
-        lambda r: (r.vmstat.pswpout, _event(r, "end_writeback", "redirty")),
-        relation="<=",
         store="zswap",
     ),
+    Equation("device writes begin", "lifecycle.by_event.end_writeback ≤ vmstat.pswpout", store="zswap"),
+    Equation("zram writes", "vmstat.pswpout = lifecycle.by_event.compress", store="zram"),
+    Equation("zram pages", "zram.mm_stat.orig_data_size = config.page_size * stored", store="zram"),
+    Equation("zram failed writes", "zram.io_stat.failed_writes = lifecycle.by_event.redirty", store="zram"),
     Equation(
-        "device writes begin",
-        "lifecycle.by_event.end_writeback ≤ vmstat.pswpout",
-        lambda r: (_event(r, "end_writeback"), r.vmstat.pswpout),
-        relation="<=",
-        store="zswap",
+        "zram pool is whole pages", "zram.mm_stat.mem_used_total % config.page_size = 0", store="zram", partial=True
     ),
-    Equation(
-        "zram writes",
-        "vmstat.pswpout = lifecycle.by_event.compress",
-        lambda r: (r.vmstat.pswpout, _event(r, "compress")),
-        store="zram",
-    ),
-    Equation(
-        "zram pages",
-        "zram.mm_stat.orig_data_size = config.page_size * census.reclaim of compressed, compressed_freed",
-        lambda r: (_mm(r).orig_data_size, r.config.page_size * _census("reclaim", *STORED)(r)),
-        store="zram",
-    ),
-    Equation(
-        "zram failed writes",
-        "zram.io_stat.failed_writes = lifecycle.by_event.redirty",
-        lambda r: (r.zram.io_stat.failed_writes if r.zram else 0, _event(r, "redirty")),
-        store="zram",
-    ),
-    Equation(
-        "zram pool is whole pages",
-        "zram.mm_stat.mem_used_total mod config.page_size = 0",
-        lambda r: (_mm(r).mem_used_total % r.config.page_size, 0),
-        store="zram",
-        partial=True,
-    ),
-    Equation(
-        "zram blocks fit",
-        "zram.mm_stat.compr_data_size ≤ zram.mm_stat.mem_used_total ≤ zram.mm_stat.mem_used_max",
-        lambda r: (
-            max(0, _mm(r).compr_data_size - _mm(r).mem_used_total)
-            + max(0, _mm(r).mem_used_total - _mm(r).mem_used_max),
-            0,
-        ),
-        store="zram",
-    ),
+    Equation("zram blocks fit", "zram.mm_stat.compr_data_size ≤ zram.mm_stat.mem_used_total", store="zram"),
+    Equation("zram peak", "zram.mm_stat.mem_used_total ≤ zram.mm_stat.mem_used_max", store="zram"),
     Equation(
         "zram special pages",
-        "zram.mm_stat.same_pages + zram.mm_stat.huge_pages ≤ zram.mm_stat.orig_data_size / config.page_size",
-        lambda r: (_mm(r).same_pages + _mm(r).huge_pages, _mm(r).orig_data_size / r.config.page_size),
-        relation="<=",
+        "config.page_size * (zram.mm_stat.same_pages + zram.mm_stat.huge_pages) ≤ zram.mm_stat.orig_data_size",
         store="zram",
     ),
     Equation(
         "queues are bounded",
-        "max series.queue_len ≤ config.design.threads * kcompressd.queue.capacity",
-        lambda r: (_longest_queues(r), _room(r)),
-        relation="<=",
+        "max(series.queue_len) ≤ config.design.threads * kcompressd.queue.capacity",
         partial=True,
     ),
 )
 """Every equation, in the order of docs/accounting.md."""
 
+_Sides = tuple[ast.expr, Callable[[int, int], bool], ast.expr]
+_OPERATORS: Final[dict[type[ast.operator], Callable[[int, int], int]]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Mod: operator.mod,
+}
 
-def _longest_queues(result: Result) -> int:
-    return max((sum(lens) if isinstance(lens, tuple) else lens for lens in result.series.queue_len), default=0)
+
+@functools.cache
+def _parsed(text: str) -> _Sides:
+    """The left side, the relation, the right side."""
+    left, relation, right = text.partition(" ≤ ") if " ≤ " in text else text.partition(" = ")
+    holds = operator.le if relation == " ≤ " else operator.eq
+    return ast.parse(left, mode="eval").body, holds, ast.parse(right, mode="eval").body
 
 
-def _room(result: Result) -> int:
-    return int(max(1, result.config.design.threads) * result.kcompressd.queue.capacity)
+def _value(node: ast.expr, result: Result) -> int:
+    match node:
+        case ast.Constant(value=int(number)):
+            return number
+        case ast.BinOp(left=left, op=op, right=right):
+            return _OPERATORS[type(op)](_value(left, result), _value(right, result))
+        case ast.Call(func=ast.Name(id="sum"), args=[counters]):
+            return sum(_at(counters, result).values())
+        case ast.Call(func=ast.Name(id="len"), args=[items]):
+            return len(_at(items, result))
+        case ast.Call(func=ast.Name(id="max"), args=[samples]):
+            return max(_at(samples, result), default=0)
+        case ast.Name(id=word) if word in PLACES:
+            return sum(result.census.reclaim[state] for state in PLACES[word])
+    return int(_at(node, result))
+
+
+def _at(node: ast.expr, result: Result) -> Any:
+    found: Any = result
+    for name in ast.unparse(node).split("."):
+        found = found[name] if isinstance(found, Mapping) else getattr(found, name)
+    return found
+
+
+def _paths(node: ast.expr) -> Iterator[str]:
+    match node:
+        case ast.BinOp(left=left, right=right):
+            yield from _paths(left)
+            yield from _paths(right)
+        case ast.Call(args=args):
+            yield from (path for arg in args for path in _paths(arg))
+        case ast.Name(id=word) if word in PLACES:
+            yield from (f"census.reclaim.{state}" for state in PLACES[word])
+        case ast.Attribute() | ast.Name():
+            yield ast.unparse(node)

@@ -12,20 +12,16 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from kcompressd.errors import LabError, ResultFileError
 from kcompressd.names import Names, freeze, thaw
+from kcompressd.result_form import KEYS, VERSION, refuse_malformed
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
     from kcompressd.trace import Trace
-
-VERSION: Final = 1
-"""Of the stored form."""
-
-KINDS: Final = ("live", "virtual", "explore", "observed")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -69,12 +65,12 @@ class Result:
         """Make a result of the stored form; raises `ResultFileError` naming what is missing, unknown or of a
         wrong type.
         """
-        _refuse_malformed(data, origin)
-        return cls(**{name: freeze(data[name]) for name in _KEYS})
+        refuse_malformed(data, origin)
+        return cls(**{name: freeze(data[name]) for name in KEYS})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the stored form as plain data, keys in the order of docs/formats.md."""
-        return {"version": VERSION, **{name: thaw(getattr(self, name)) for name in _KEYS}}
+        return {"version": VERSION, **{name: thaw(getattr(self, name)) for name in KEYS}}
 
     def to_json(self) -> str:
         """Return the stored form as text; equal results of one environment give equal texts."""
@@ -147,7 +143,7 @@ class Result:
         """Compare everything but `environment` and the trace."""
         if not isinstance(other, Result):
             return NotImplemented
-        return all(getattr(self, name) == getattr(other, name) for name in _KEYS if name != "environment")
+        return all(getattr(self, name) == getattr(other, name) for name in KEYS if name != "environment")
 
     def __hash__(self) -> int:
         """Hash what is compared."""
@@ -177,57 +173,3 @@ class Result:
         from kcompressd import report
 
         return report.as_html(self)
-
-
-_TYPES: Final[dict[str, tuple[type, ...]]] = {
-    "kind": (str,),
-    "config": (Mapping,),
-    "environment": (Mapping,),
-    "vmstat": (Mapping,),
-    "zswap": (Mapping, type(None)),
-    "zram": (Mapping, type(None)),
-    "kcompressd": (Mapping,),
-    "timing": (Mapping,),
-    "lifecycle": (Mapping,),
-    "series": (Mapping,),
-    "census": (Mapping,),
-    "phases": (Mapping,),
-    "threads": (list, tuple),
-    "device": (Mapping,),
-    "mismatched": (list, tuple),
-    "notes": (list, tuple),
-    "errors": (list, tuple),
-    "error": (Mapping, type(None)),
-    "complete": (bool,),
-}
-_KEYS: Final = tuple(_TYPES)
-_INNER: Final[dict[str, tuple[str, ...]]] = {
-    "config": ("design", "store", "compressor", "pages", "page_size"),
-    "lifecycle": ("events", "violations", "by_event"),
-    "timing": ("bytes_per_s",),
-    "census": ("reclaim", "fault"),
-    "error": ("kind", "message", "actor"),
-}
-"""Keys that every reader may count on; the schema lists the rest."""
-
-
-def _refuse_malformed(data: Any, origin: object) -> None:
-    if not isinstance(data, Mapping):
-        raise ResultFileError(origin, "not a Result: not a JSON object")
-    version = data.get("version")
-    if version != VERSION:
-        raise ResultFileError(origin, f"not a Result that this kcompressd reads: version {version!r}, not {VERSION}")
-    wrong = [f"{key} is missing" for key in _KEYS if key not in data]
-    wrong += [f"unknown key {key}" for key in data if key not in (*_KEYS, "version")]
-    wrong += [
-        f"{key} is of type {type(data[key]).__name__}"
-        for key, types in _TYPES.items()
-        if key in data and not isinstance(data[key], types)
-    ]
-    for key, inner in _INNER.items():
-        if isinstance(data.get(key), Mapping):
-            wrong += [f"{key}.{name} is missing" for name in inner if name not in data[key]]
-    if not wrong and data["kind"] not in KINDS:
-        wrong.append(f"kind {data['kind']!r} is none of {', '.join(KINDS)}")
-    if wrong:
-        raise ResultFileError(origin, f"not a Result: {'; '.join(wrong)}")

@@ -1,0 +1,257 @@
+"""Results: what is stored, what is read back, what is refused, and what must add up (docs/accounting.md)."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from kcompressd import Lab, Memcg, Pages, Result, _core
+from kcompressd.accounting import EQUATIONS, PLACES
+from kcompressd.errors import ResultFileError
+from kcompressd.lab import IoFaults, Plant
+from kcompressd.lifecycle import STATES
+
+ROOT = Path(__file__).parent.parent
+GOLDEN = sorted((ROOT / "tests/golden").glob("*.result.json"))
+SCHEMA = json.loads((ROOT / "docs/schema/result.schema.json").read_text())
+VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
+PAGES = Pages.sample()[::8]
+GROUPS = {
+    "memcgs": (Memcg("a", writeback=False), Memcg("b", zswap_max=0)),
+    "memcg_of": [i % 3 for i in range(len(PAGES))],
+}
+
+ALIKE = ("vmstat", "zswap", "zram", "census", "lifecycle", "phases", "environment")
+"""Objects whose values are all treated the same way."""
+
+Path_ = tuple[str | int, ...]
+
+
+def golden(store: str) -> dict[str, Any]:
+    """A good Result's stored form."""
+    found: dict[str, Any] = json.loads(next(p for p in GOLDEN if store in p.name).read_text())
+    return found
+
+
+def leaves(data: Any, path: Path_ = ()) -> Iterator[Path_]:
+    """Paths of everything that is neither object nor array."""
+    if isinstance(data, dict | list):
+        for key, value in data.items() if isinstance(data, dict) else enumerate(data):
+            yield from leaves(value, (*path, key))
+    else:
+        yield path
+
+
+def nodes(data: Any, path: Path_ = ()) -> Iterator[Path_]:
+    """Paths of every key of every object."""
+    if isinstance(data, dict):
+        for key, value in data.items():
+            yield (*path, key)
+            yield from nodes(value, (*path, key))
+
+
+def shown(result: Result, path: Path_) -> bool:
+    """Print it, unless what was changed is one counter of many, shown alike."""
+    return path[0] in ALIKE or bool(str(result) and result._repr_html_())
+
+
+def parent(data: Any, path: Path_) -> Any:
+    for key in path[:-1]:
+        data = data[key]
+    return data
+
+
+@pytest.mark.parametrize("more", [{}, {"threads": 2, "pool_limit": "10%"}, GROUPS], ids=["plain", "limit", "groups"])
+@pytest.mark.parametrize("store", ["zswap", "zram"])
+@pytest.mark.parametrize("design", _core.presets())
+def test_every_preset_s_result_obeys_the_schema_and_adds_up(design: str, store: str, more: dict[str, Any]) -> None:
+    result = Lab(design=design, store=store, **more).run(PAGES)
+    VALIDATOR.validate(result.to_dict())
+    assert (result.complete, result.check(), result.exit_code) == (True, [], 0)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"plant": Plant(after_pages=9)},
+        {"plant": Plant(after_pages=9, panic_in="kcompressd0")},
+        {"io_faults": IoFaults(writes=(0, 2), reads=(1,)), "compressor": "lz4", "pool_limit": "5%"},
+        {"fault": "none", "kernel": (6, 18)},
+    ],
+    ids=["closed", "panic", "device", "no fault phase"],
+)
+def test_results_of_runs_that_went_wrong_obey_the_schema(more: dict[str, Any]) -> None:
+    VALIDATOR.validate(Lab(**more).run(PAGES).to_dict())
+
+
+def test_the_schema_describes_every_key_of_the_config() -> None:
+    """A new setting is documented with the change that brings it."""
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    assert set(SCHEMA["$defs"]["config"]["properties"]) == set(Lab().run(PAGES).config)
+
+
+def test_the_document_lists_the_schema_s_keys_in_order() -> None:
+    text = (ROOT / "docs/formats.md").read_text().split("\n## Results\n")[1].split("\n### ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", text, re.M) == SCHEMA["required"] == list(Lab().run(PAGES).to_dict())
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda p: p.name)
+def test_the_golden_results_load_add_up_and_are_written_again_byte_for_byte(path: Path, tmp_path: Path) -> None:
+    VALIDATOR.validate(json.loads(path.read_text()))
+    result = Result.load(path)
+    assert (result.check(), result.exit_code) == ([], 0)
+    assert result.save(tmp_path / "again.json").read_bytes() == path.read_bytes()
+
+
+def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
+    result = Lab(threads=2, trace=True).run(PAGES)
+    again = Result.load(result.save(tmp_path / "r.json"))
+    assert again == result and hash(again) == hash(result)
+    assert again.to_json() == result.to_json() and str(again) == str(result)
+    assert [p.name for p in tmp_path.iterdir()] == ["r.json"]
+
+
+@pytest.mark.parametrize("store", ["zswap", "zram"])
+def test_a_result_without_some_key_is_refused_by_its_name_or_needs_it_not(store: str) -> None:
+    """Whatever is loaded can be printed and checked; whatever is refused is refused by the schema too."""
+    good, refused = golden(store), 0
+    for path in nodes(good):
+        data = copy.deepcopy(good)
+        del parent(data, path)[path[-1]]
+        try:
+            result = Result.from_dict(data, origin="some.json")
+        except ResultFileError as error:
+            refused += 1
+            assert ".".join(map(str, path)) in str(error) and str(error).startswith("some.json: "), path
+            assert "is missing" in str(error) or path == ("version",)
+            assert not VALIDATOR.is_valid(data) or path[0] in ("vmstat", "zswap", "lifecycle", "census"), path
+            continue
+        assert {f.split(": ")[0] for f in result.check()} <= {"events add up", "pages in, fault"}, path
+        assert shown(result, path)
+    assert refused > 60
+
+
+@pytest.mark.parametrize("value", ["x", True, -1, 1.5, [], {}], ids=repr)
+def test_a_value_of_a_wrong_type_is_refused_by_its_name_or_harmless(value: Any) -> None:
+    good = golden("zswap") | {"zram": golden("zram")["zram"]}
+    for path in leaves(good):
+        if path[0] in ALIKE and list(parent(good, path)).index(path[-1]) > 1:
+            continue
+        data = copy.deepcopy(good)
+        if type(parent(data, path)[path[-1]]) is type(value) and value != -1:
+            continue
+        parent(data, path)[path[-1]] = value
+        try:
+            result = Result.from_dict(data, origin="some.json")
+        except ResultFileError as error:
+            assert str(path[0]) in str(error)
+            assert not VALIDATOR.is_valid(data), path
+        else:
+            assert isinstance(result.check(), list) and shown(result, path), path
+
+
+@pytest.mark.parametrize("key", ["more", "lifecycle.more", "census.more"])
+def test_an_unknown_key_is_refused_by_name(key: str) -> None:
+    data = golden("zswap")
+    parent(data, tuple(key.split(".")))["more"] = 1
+    with pytest.raises(ResultFileError, match=re.escape(f"some.json: not a Result: unknown key {key}")):
+        Result.from_dict(data, origin="some.json")
+    assert not VALIDATOR.is_valid(data)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "not JSON"),
+        ("[]", "not a JSON object"),
+        ("{}", "version None, not 1"),
+        ('{"version": 2}', "version 2, not 1"),
+        ('{"version": 1}', "kind is missing; config is missing"),
+        ("\xff", "not JSON"),
+    ],
+)
+def test_files_that_are_no_results_are_refused_by_name(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "bad.json"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ResultFileError, match=re.escape(says)) as error:
+        Result.load(path)
+    assert str(path) in str(error.value)
+
+
+def test_a_result_that_cannot_be_written_says_where(tmp_path: Path) -> None:
+    result = Result.load(GOLDEN[0])
+    with pytest.raises(ResultFileError, match=f"{tmp_path}/none/r.json: cannot be written: No such file"):
+        result.save(tmp_path / "none/r.json")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ResultFileError, match="folder: cannot be written: Is a directory"):
+        result.save(tmp_path / "folder")
+    assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+
+
+def covers(path: str, leaf: str) -> bool:
+    return leaf == path or leaf.startswith(path + ".")
+
+
+@pytest.mark.parametrize("store", ["zswap", "zram"])
+def test_a_changed_counter_breaks_exactly_the_equations_that_name_it(store: str) -> None:
+    good = golden(store)
+    equations = [e for e in EQUATIONS if e.applies(Result.from_dict(good))]
+    assert {e.store for e in equations} == {None, store}
+    tested: set[str] = set()
+    for path in leaves(good):
+        value = parent(good, path)[path[-1]]
+        if path[0] in ("version", "environment", "error") or not isinstance(value, int) or isinstance(value, bool):
+            continue
+        leaf = ".".join(map(str, path))
+        naming = {e.name for e in equations if any(covers(p, leaf) for p in e.paths())}
+        strict = {e.name for e in equations if e.name in naming and " ≤ " not in e.text}
+        seen = set()
+        for change in (10**9 + 7, 1 - value if value > 1 else -value):
+            data = copy.deepcopy(good)
+            parent(data, path)[path[-1]] = value + change
+            failed = {failure.split(": ")[0] for failure in Result.from_dict(data).check()}
+            assert failed <= naming, (leaf, change)
+            assert not change or strict <= failed or leaf == "config.page_size", (leaf, change)
+            seen |= failed
+        assert leaf.startswith(("series", "config", "kcompressd")) or seen == naming or value == 0, (
+            leaf,
+            naming - seen,
+        )
+        tested |= seen
+    assert {e.name for e in equations} - tested - {"contents"} == set()
+
+
+def test_a_page_that_came_back_different_breaks_one_equation() -> None:
+    data = golden("zswap") | {"mismatched": [3]}
+    result = Result.from_dict(data)
+    assert result.check() == ["contents: len(mismatched) = 0: 1 against 0"]
+    assert result.exit_code == 1
+
+
+def test_a_partial_result_is_held_against_what_holds_at_any_moment() -> None:
+    data = golden("zswap") | {"complete": False, "error": {"kind": "cancelled", "message": "m", "actor": ""}}
+    data["census"]["reclaim"]["queued"] += 1
+    assert [f.split(": ")[0] for f in Result.from_dict(data).check()] == ["pages in, reclaim"]
+    data["census"]["reclaim"]["compressed_freed"] -= 1
+    assert Result.from_dict(data).check() == [] and Result.from_dict(data).exit_code == 3
+
+
+def test_the_document_lists_exactly_the_equations_of_the_code() -> None:
+    text = (ROOT / "docs/accounting.md").read_text()
+    rows = re.findall(r"^\| ([^|`]+) \| `([^`]+)` \| ([^|]+) \|$", text, re.M)
+    assert rows == [(e.name, e.text, e.when()) for e in EQUATIONS]
+    words = re.findall(r"^\| `(\w+)` \| (`census.*) \|$", text, re.M)
+    spelled = {w: tuple(re.findall(r"`census\.reclaim\.(\w+)`", sums)) for w, sums in words}
+    assert spelled == PLACES
+    assert len({e.name for e in EQUATIONS}) == len(EQUATIONS)
+
+
+def test_every_state_has_one_place() -> None:
+    assert sorted(s for states in PLACES.values() for s in states) == sorted(s.name for s in STATES)
