@@ -8,8 +8,9 @@ design is a named value: `Design.preset("split")`. Anything else is a preset wit
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias, get_args
 
@@ -107,15 +108,18 @@ class Design:
         """Return the design with another queue depth; the batch is cut to fit, and at 0 everything is
         synchronous.
         """
-        return self.from_dict(_core.with_depth(self.to_dict(), depth))
+        with _numbers(depth=depth):
+            return self.from_dict(_core.with_depth(self.to_dict(), depth))
 
     def with_threads(self, threads: int) -> Design:
         """Return the design with another number of kcompressd threads; one queue needs no placement."""
-        return self.from_dict(_core.with_threads(self.to_dict(), threads))
+        with _numbers(threads=threads):
+            return self.from_dict(_core.with_threads(self.to_dict(), threads))
 
     def validate(self, store: Store = "zswap", kernel: Kernel = KERNEL) -> None:
         """Raise `DesignError`, naming the fields, when the design means nothing on `store` under `kernel`."""
-        _core.validate_design(self.to_dict(), store, kernel)
+        with _numbers(kernel=kernel):
+            _core.validate_design(self.to_dict(), store, kernel)
 
     def notes(self, store: Store = "zswap") -> list[str]:
         """Return what a kernel would need for the design and where it does not reach, as sentences."""
@@ -144,3 +148,13 @@ class Design:
         node.
         """
         return max(1, self.threads) if self.placement == "per_node" else 1
+
+
+@contextlib.contextmanager
+def _numbers(**given: object) -> Iterator[None]:
+    """Name a number that is too large, or negative, for the core."""
+    try:
+        yield
+    except OverflowError:
+        name, value = next(iter(given.items()))
+        raise _core.DesignError(f"{name} = {value}: out of range") from None

@@ -67,6 +67,10 @@ class ResultFileError(InputError):
     """A stored Result is missing, unreadable or malformed."""
 
 
+class OutputError(InputError):
+    """What a command is to write cannot be written there."""
+
+
 class RunInterrupted(KeyboardInterrupt):
     """Ctrl-C ended a run: its threads are joined, and `result` holds what there was (`complete` is False)."""
 

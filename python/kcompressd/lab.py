@@ -25,6 +25,7 @@ import numpy.typing as npt
 from kcompressd import _core, environment
 from kcompressd.design import KERNEL, STORES, Design, Kernel, Store
 from kcompressd.errors import LabError, RunInterrupted
+from kcompressd.files import is_replaceable
 from kcompressd.pages import Pages
 from kcompressd.result import Result
 from kcompressd.sizes import parse_limit
@@ -253,7 +254,7 @@ class Lab:
 
 
 def _refuse_overwriting(path: Path) -> None:
-    if path.is_dir() or path.is_block_device():
+    if path.is_dir() or not is_replaceable(path):
         raise LabError(path, "is not a file", "give the path of a file to be made")
     if path.is_file() and path.stat().st_size > 0:
         raise LabError(path, "is not empty and would be overwritten", "give a new path, or remove it")

@@ -1,21 +1,16 @@
 """Reading and writing the bytes of page files: raw pages (memory-mapped) or zstd (`.zst`), and the index
 beside them.
 
-Nothing here knows what a page set is; `pages.Pages` does. A file is written under a temporary name in its own
-directory, readable by its owner only, and renamed: a reader sees the old contents or the new, never half. Raw
-files are mapped read-only, so a file that another program shortens in place while it is mapped kills the
+Nothing here knows what a page set is; `pages.Pages` does. Files are replaced as `files` says. Raw files are mapped read-only, so a file that another program shortens in place while it is mapped kills the
 reader (SIGBUS), as with any mmap; files written by this package are only ever replaced.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import mmap
 import os
 import stat
-import tempfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
@@ -23,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kcompressd.errors import IndexFileError, NotWholePagesError, PageFileError
+from kcompressd.files import Writer, is_replaceable, temporary
 from kcompressd.page_index import IndexDocument
 
 if TYPE_CHECKING:
@@ -156,40 +152,32 @@ def write_pages(path: Path, flat: Bytes, document: IndexDocument | None, level: 
     The old index goes first and the new one comes last: a crash in between leaves pages without an index,
     which is valid.
     """
+    _refuse_devices(path)
     try:
-        with _temporary(path, lambda file: _write_contents(file, flat, path.suffix == ".zst", level)) as pages:
+        with temporary(path, lambda file: _write_contents(file, flat, path.suffix == ".zst", level)) as pages:
             index_path(path).unlink(missing_ok=True)
             os.replace(pages, path)
         if document is not None:
             text = json.dumps(document.to_json(), indent=1, ensure_ascii=True) + "\n"
-            with _temporary(path, lambda file: file.write(text.encode())) as index:
+            with temporary(path, lambda file: file.write(text.encode())) as index:
                 os.replace(index, index_path(path))
     except OSError as error:
         raise PageFileError(path, f"cannot be written: {error.strerror}") from error
 
 
-def write_private(path: Path, write: Callable[[BinaryIO], object]) -> None:
+def write_private(path: Path, write: Writer) -> None:
     """Have `write` fill a file of mode 0600 that then replaces `path`; raises `PageFileError`."""
+    _refuse_devices(path)
     try:
-        with _temporary(path, write) as name:
+        with temporary(path, write) as name:
             os.replace(name, path)
     except OSError as error:
         raise PageFileError(path, f"cannot be written: {error.strerror}") from error
 
 
-@contextlib.contextmanager
-def _temporary(path: Path, write: Callable[[BinaryIO], object]) -> Iterator[str]:
-    """A synced file of mode 0600 beside `path`, to be renamed by the caller; removed when it was not."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:80]}.", suffix=".tmp")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        yield name
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
+def _refuse_devices(path: Path) -> None:
+    if not is_replaceable(path):
+        raise PageFileError(path, "cannot be written: it is not a regular file", "give the name of a file to be made")
 
 
 def _write_contents(file: BinaryIO, flat: Bytes, packed: bool, level: int) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kcompressd.errors import LabError, ResultFileError
+from kcompressd.files import write_text
 from kcompressd.names import Names, freeze, thaw
 from kcompressd.result_form import KEYS, VERSION, refuse_malformed
 
@@ -77,16 +78,13 @@ class Result:
         return json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the stored form, replacing `path` by rename; raises `ResultFileError` when it cannot be
+        """Write the stored form, replacing `path`; raises `ResultFileError` when it cannot be
         written.
         """
         where = Path(path)
-        part = where.with_name(f".{where.name}.{os.getpid()}.part")
         try:
-            part.write_text(self.to_json(), encoding="utf-8")
-            part.replace(where)
+            write_text(where, self.to_json())
         except OSError as error:
-            part.unlink(missing_ok=True)
             raise ResultFileError(where, f"cannot be written: {error.strerror}") from error
         return where
 

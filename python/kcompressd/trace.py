@@ -13,13 +13,14 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from kcompressd import lifecycle
 from kcompressd._core import Locator
+from kcompressd.files import is_replaceable, temporary, write_text
 from kcompressd.table import table
 
 if TYPE_CHECKING:
@@ -118,14 +119,21 @@ class Trace:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes ``path`` and its sidecar, the sidecar last; a seal that the meta already has is kept as it
-        is."""
+        is. Raises :class:`TraceError`, naming the path, when it cannot be written."""
         file = Path(path)
         meta = self.meta if self.meta is not None and "sha256" in self.meta else seal(self.records, self.meta or {})
-        part = file.with_name(file.name + ".part")
-        with part.open("wb") as out:
-            np.lib.format.write_array(out, self.records, version=(1, 0), allow_pickle=False)
-        part.replace(file)
-        sidecar_path(file).write_text(json.dumps(meta, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        if not is_replaceable(file):
+            raise TraceError(f"{file}: cannot be written: it is not a regular file")
+        try:
+            with temporary(file, self._write) as records:
+                sidecar_path(file).unlink(missing_ok=True)
+                os.replace(records, file)
+            write_text(sidecar_path(file), json.dumps(meta, indent=1, sort_keys=True) + "\n")
+        except OSError as error:
+            raise TraceError(f"{file}: cannot be written: {error.strerror or error}") from error
+
+    def _write(self, out: BinaryIO) -> None:
+        np.lib.format.write_array(out, self.records, version=(1, 0), allow_pickle=False)
 
     @property
     def unit(self) -> str:

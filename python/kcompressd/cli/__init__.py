@@ -89,6 +89,8 @@ def _explained(error: Exception) -> tuple[str, int]:
     """
     if isinstance(error, OSError | ValueError | LookupError | MemoryError):
         text = str(error) or type(error).__name__
+        if isinstance(error, OSError) and error.filename is not None:
+            text = f"{os.fsdecode(error.filename)}: {error.strerror}"
         return " ".join(text.split()), 2
     return f"bug: {type(error).__name__}: {error}; KCOMPRESSD_TRACEBACK=1 shows where, please report it", 1
 

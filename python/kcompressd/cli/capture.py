@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise CaptureError("capture", "needs a process", "give either --pid N or -- COMMAND")
     if arguments.pid is not None and arguments.after is not None:
         raise CaptureError("--after", "is for a command, a process with a pid is captured at once", "leave it out")
-    common.refuse_missing_folder(arguments.output)
+    common.refuse_output(arguments.output)
     pages = _capture(arguments)
     pages.save(arguments.output)
     return _say(pages, arguments.output)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -86,23 +87,36 @@ def lab(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def write_json(text: str, path: str) -> None:
     """Write `text` to `path`, or to standard output for `-`; raises `ResultFileError` when that fails."""
+    from kcompressd import files
     from kcompressd.errors import ResultFileError
 
     if path == "-":
         sys.stdout.write(text)
         return
     try:
-        Path(path).write_text(text, encoding="utf-8")
+        files.write_text(Path(path), text)
     except OSError as error:
         raise ResultFileError(path, f"cannot be written: {error.strerror}") from error
 
 
-def refuse_missing_folder(path: str | None) -> None:
-    """Refuse an output whose folder does not exist, before the work is done and lost."""
-    from kcompressd.errors import ResultFileError
+def refuse_output(path: str | None, *, stream: bool = False) -> None:
+    """Refuse an output that cannot be written, before the work is done and lost; `stream`: `-`, a pipe or a
+    device will do.
+    """
+    from kcompressd import files
+    from kcompressd.errors import OutputError
 
-    if path is not None and path != "-" and not Path(path).absolute().parent.is_dir():
-        raise ResultFileError(path, "its folder does not exist", f"mkdir -p {Path(path).parent}")
+    if path is None or (stream and path == "-"):
+        return
+    where = Path(path).absolute()
+    if not where.parent.is_dir():
+        raise OutputError(path, "its folder does not exist", f"mkdir -p {Path(path).parent}")
+    if where.is_dir():
+        raise OutputError(path, "is a folder", "give the name of a file in it")
+    if not (stream or files.is_replaceable(where)):
+        raise OutputError(path, "is not a regular file", "give the name of a file to be made")
+    if files.is_replaceable(where) and not os.access(where.parent, os.W_OK | os.X_OK):
+        raise OutputError(path, "its folder cannot be written to", "choose another, or ask its owner")
 
 
 def count(text: str) -> int:

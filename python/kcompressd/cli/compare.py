@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     from kcompressd.compare import compare
     from kcompressd.lab import Lab
 
-    common.refuse_missing_folder(arguments.json)
+    common.refuse_output(arguments.json, stream=True)
     pages = common.pages(arguments)
     with _progress() as progress:
         found = compare(

@@ -37,8 +37,8 @@ def run(arguments: argparse.Namespace) -> int:
     from kcompressd.lab import Lab
     from kcompressd.result import Result
 
-    for path in (arguments.trace, arguments.json):
-        common.refuse_missing_folder(path)
+    common.refuse_output(arguments.trace)
+    common.refuse_output(arguments.json, stream=True)
     lab = Lab(design=arguments.design, trace=arguments.trace is not None, **common.lab(arguments))
     try:
         return _show(lab.run(common.pages(arguments), progress=sys.stderr.isatty()), arguments)
@@ -50,12 +50,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _show(result: Result, arguments: argparse.Namespace) -> int:
-    if arguments.trace is not None:
-        result.trace.save(arguments.trace)
     if arguments.json is not None:
         common.write_json(result.to_json(), arguments.json)
     if arguments.json != "-":
         common.console().print(result)
+    if arguments.trace is not None:
+        result.trace.save(arguments.trace)
     if result.error is not None and result.error.kind != "cancelled":
         print(f"kcompressd: partial: {result.error.message}", file=sys.stderr)
     return result.exit_code

@@ -80,6 +80,10 @@ fn live(config: &Bound<'_, PyDict>, go_on: bool, plant: Option<Plant>) -> PyResu
         "shuffled" => FaultOrder::Shuffled,
         other => return Err(PyValueError::new_err(format!("fault: {other:?} is none of none, in-order, shuffled"))),
     };
+    let app_threads = get(config, "app_threads", 1)?;
+    if !(1..=256).contains(&app_threads) {
+        return Err(PyValueError::new_err(format!("app_threads: {app_threads} is not between 1 and 256")));
+    }
     Ok(LiveConfig {
         pin: get(config, "pin", false)?,
         trace: get(config, "trace", false)?,
@@ -87,7 +91,7 @@ fn live(config: &Bound<'_, PyDict>, go_on: bool, plant: Option<Plant>) -> PyResu
         seed: get(config, "seed", 0)?,
         verify: get(config, "verify", true)?,
         warm: get(config, "warm", false)?,
-        app_threads: get(config, "app_threads", 1)?,
+        app_threads,
         go_on,
         turns: get(config, "turns", false)?,
         plant,

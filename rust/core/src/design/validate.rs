@@ -55,6 +55,9 @@ pub enum DesignError {
     /// A queue is bounded.
     #[error("depth = {0}: at most 65536 folios")]
     Depth(u32),
+    /// An actor's number is one byte.
+    #[error("threads = {0}: at most 256")]
+    Threads(u16),
 }
 
 impl Design {
@@ -101,6 +104,9 @@ impl Design {
     }
 
     fn validate_queue(&self) -> Result<(), DesignError> {
+        if self.threads > 256 {
+            return Err(DesignError::Threads(self.threads));
+        }
         if self.depth > 65536 {
             return Err(DesignError::Depth(self.depth));
         }
@@ -200,6 +206,7 @@ mod tests {
             (Design { placement: Placement::FirstFit, ..split() }, Zswap, "placement = first_fit with one queue"),
             (Design { batch: 33, ..split() }, Zswap, "batch = 33: at least 1 and at most 32"),
             (Design { batch: 9, depth: 8, ..split() }, Zswap, "at most 8"),
+            (Design { threads: 257, ..split() }, Zswap, "threads = 257: at most 256"),
             (Design { threads: 0, ..split() }, Zswap, "threads = 0 with enqueue_at = swap_writeout"),
             (Design { depth: 65537, ..split() }, Zswap, "depth = 65537"),
         ];

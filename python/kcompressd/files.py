@@ -1,0 +1,51 @@
+"""Files are replaced, never half written: a reader sees the old contents or the new.
+
+A file is written under a temporary name in its own directory, readable by its owner only, synced, and renamed. A
+device or a pipe cannot be replaced (root would turn /dev/null into a file): it is refused, or written straight to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO, TypeAlias
+
+Writer: TypeAlias = Callable[[BinaryIO], object]
+"""Writes the contents to the file that it is given."""
+
+
+def is_replaceable(path: Path) -> bool:
+    """Tell whether `path` is a regular file, a folder or nothing yet: no device, pipe or socket."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return True
+    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
+
+
+@contextlib.contextmanager
+def temporary(path: Path, write: Writer) -> Iterator[str]:
+    """A synced file of mode 0600 beside `path`, to be renamed by the caller; removed when it was not."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:80]}.", suffix=".tmp")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        yield name
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write or replace `path`; a device or a pipe is written straight to. Raises `OSError`."""
+    if not is_replaceable(path):
+        path.write_text(text, encoding="utf-8")
+        return
+    with temporary(path, lambda file: file.write(text.encode())) as name:
+        os.replace(name, path)
