@@ -133,7 +133,9 @@ class Trace:
             raise TraceError(f"{file}: cannot be written: {error.strerror or error}") from error
 
     def _write(self, out: BinaryIO) -> None:
-        np.lib.format.write_array(out, self.records, version=(1, 0), allow_pickle=False)
+        np.lib.format.write_array_header_1_0(out, np.lib.format.header_data_from_array_1_0(self.records))
+        for block in self.blocks():  # not tofile: its errors have no errno
+            out.write(block)
 
     @property
     def unit(self) -> str:

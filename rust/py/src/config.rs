@@ -58,6 +58,10 @@ pub fn run_config(config: &Bound<'_, PyDict>, pages: usize) -> PyResult<RunConfi
         nodes: get(config, "kswapd", 1)?,
         slots,
     };
+    if system.accept_threshold_percent > 100 {
+        let percent = system.accept_threshold_percent;
+        return Err(PyValueError::new_err(format!("accept_threshold_percent: {percent} is not between 0 and 100")));
+    }
     let (memcgs, memcg_of) = memcgs(config, pages)?;
     let (faults, plant) = (faults(config)?, plant(config)?);
     let live = live(config, faults != IoFaults::default(), plant)?;
