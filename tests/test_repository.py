@@ -59,3 +59,37 @@ def test_no_machine_paths() -> None:
 def test_the_readme_shows_the_two_commands() -> None:
     readme, makefile = (ROOT / "README.md").read_text(), (ROOT / "Makefile").read_text()
     assert all(f"make {target} " in readme and f"\n{target}: " in makefile for target in ("demo", "test"))
+
+
+KERNEL_MAP = ROOT / "docs/kernel-map.md"
+
+
+def test_every_path_of_the_kernel_map_exists() -> None:
+    paths = re.findall(r"`(\w+)::(\w+)`", KERNEL_MAP.read_text())
+    texts = {m: "\n".join(code(p) for p in CORE.rglob("*.rs") if module_of(p) == m) for m, _ in paths}
+    declared = r"\b(?:fn|struct|enum|trait|type|const)\s+{}\b"
+    assert len(paths) > 40
+    assert [f"{m}::{name}" for m, name in paths if not re.search(declared.format(name), texts[m])] == []
+
+
+def test_the_kernel_map_has_every_preset_and_no_empty_cell() -> None:
+    from kcompressd import _core
+
+    text = KERNEL_MAP.read_text()
+    assert re.findall(r"^\| \S+ \| `([\w-]+)` \|", text, re.M) == _core.presets()
+    assert [line for line in text.splitlines() if line.startswith("|") and re.search(r"\|\s*\|", line)] == []
+
+
+def test_every_document_that_is_named_exists() -> None:
+    files = [
+        p
+        for d in ("docs", "python", "rust", "tests")
+        for p in (ROOT / d).rglob("*")
+        if p.suffix in {".md", ".py", ".rs"}
+    ]
+    files += [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+    named = {(p.name, name) for p in files for name in re.findall(r"docs/([\w.-]+\.md)", p.read_text())}
+    linked = {
+        (p.name, name) for p in (ROOT / "docs").glob("*.md") for name in re.findall(r"\]\(([\w-]+\.md)", p.read_text())
+    }
+    assert {(user, name) for user, name in named | linked if not (ROOT / "docs" / name).is_file()} == set()
