@@ -1,8 +1,9 @@
 """Reading and writing the bytes of page files: raw pages (memory-mapped) or zstd (`.zst`), and the index
 beside them.
 
-Nothing here knows what a page set is; `pages.Pages` does. Files are replaced as `files` says. Raw files are mapped read-only, so a file that another program shortens in place while it is mapped kills the
-reader (SIGBUS), as with any mmap; files written by this package are only ever replaced.
+Nothing here knows what a page set is; `pages.Pages` does. Files are replaced as `files` says. Raw files are mapped
+read-only, so a file that another program shortens in place while it is mapped kills the reader (SIGBUS), as with any
+mmap; files written by this package are only ever replaced.
 """
 
 from __future__ import annotations
