@@ -38,9 +38,10 @@ def no_thread_stays() -> Iterator[None]:
 @pytest.mark.parametrize("design", _core.presets())
 def test_a_failed_write_leaves_the_page_dirty_and_loses_nothing(design: str) -> None:
     """A page that compresses badly goes to the device; where that fails it is written again later."""
-    result = Lab(design=design, io_faults=IoFaults(writes=(0, 2, 3)), trace=True).run(PAGES)
+    faults = IoFaults(writes=(0, 3), short_writes=(2,))
+    result = Lab(design=design, io_faults=faults, trace=True).run(PAGES)
     assert (result.complete, result.check(), list(result.mismatched)) == (True, [], [])
-    assert [e.split(" of slot ")[0] for e in result.errors] == ["swap device: write"] * 3
+    assert [e.split(" of slot ")[0] for e in result.errors] == ["device: write"] * 3
     assert result.lifecycle.by_event.redirty == 3 and result.exit_code == 0
     assert result.trace.validate().by_event["io_error"] == 3
     assert result.trace.validate().ok
@@ -181,7 +182,7 @@ def run_limited(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[
 def test_a_swap_file_without_room_is_named_with_its_size(tmp_path: Path) -> None:
     ended = run_limited(tmp_path, "run", "--sample", "--limit", "100", "--swap-file", "swap")
     assert ended.returncode == 2
-    assert "swap file swap: no room for 409600 bytes" in ended.stderr and "Traceback" not in ended.stderr
+    assert "device file swap: no room for 409600 bytes" in ended.stderr and "Traceback" not in ended.stderr
     assert list(tmp_path.iterdir()) == []
 
 

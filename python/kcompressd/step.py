@@ -23,7 +23,7 @@ from typing import Any, overload
 import numpy as np
 
 from kcompressd import _core
-from kcompressd.accounting import IN_FLIGHT
+from kcompressd.accounting import PLACES
 from kcompressd.errors import LabError
 from kcompressd.names import Names
 from kcompressd.show import lines
@@ -196,7 +196,7 @@ class Stepper(Sequence[Folio]):
         """Every event so far, totally ordered; it is complete when no page is half-way."""
         records: Records = np.frombuffer(self._core.trace(), dtype=RECORD)
         census = self.counters.census
-        return Trace(records, self._meta | {"complete": not any(census[state] for state in IN_FLIGHT)})
+        return Trace(records, self._meta | {"complete": not any(census[state] for state in PLACES["half_way"])})
 
     def __repr__(self) -> str:
         """Say how many pages are in which state."""
