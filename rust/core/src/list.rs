@@ -73,6 +73,19 @@ impl List {
         self.len += 1;
     }
 
+    /// Moves all elements of `other` to the tail, in their order.
+    pub fn append<L: Links>(&mut self, elements: &[L], other: &mut Self) {
+        let other = std::mem::take(other);
+        let Some(first) = elements.get(other.head as usize) else { return };
+        first.set_prev(self.tail);
+        match elements.get(self.tail as usize) {
+            Some(tail) => tail.set_next(other.head),
+            None => self.head = other.head,
+        }
+        self.tail = other.tail;
+        self.len += other.len;
+    }
+
     /// Takes `index` off this list.
     pub fn del<L: Links>(&mut self, elements: &[L], index: u32) {
         let element = &elements[index as usize];
@@ -150,6 +163,18 @@ mod tests {
                 proptest::prop_assert_eq!(list.len() as usize, model.len());
                 proptest::prop_assert_eq!(list.tail(), model.back().copied());
             }
+        }
+
+        #[test]
+        fn appending_joins_two_lists_in_order(split in 0u32..9, len in 0u32..9) {
+            let nodes: Vec<Node> = (0..16).map(|_| Node::default()).collect();
+            let (mut list, mut other) = (List::default(), List::default());
+            (0..len).for_each(|i| if i < split { list.add_tail(&nodes, i) } else { other.add_tail(&nodes, i) });
+            list.append(&nodes, &mut other);
+            proptest::prop_assert!(other.is_empty() && other.tail().is_none());
+            proptest::prop_assert_eq!(list.from_tail(&nodes).collect::<Vec<_>>(), (0..len).rev().collect::<Vec<_>>());
+            (0..len).for_each(|i| list.del(&nodes, i));
+            proptest::prop_assert!(list.is_empty());
         }
     }
 }

@@ -1,13 +1,22 @@
 //! Memory cgroups as far as zswap asks them: a hierarchy of `memory.zswap.max` and `memory.zswap.writeback`.
 //!
-//! Accounting: `zswap_current` of a group is the sum of the stored bytes of its own pages and of its descendants'.
+//! Accounting: `zswap_current` of a group is the sum of the stored bytes of its own pages and of its descendants', `zswapped`
+//! that of their entries. The root's own pages are charged to nobody, as in the kernel (they have no object cgroup).
+//! Limits are compared in whole pages, as the kernel's page counters: a limit below one page admits nothing.
+//!
+//! A removed group is offline: its pages and charges are its parent's from then on (reparenting), which here means that
+//! whoever asks for the group finds its nearest ancestor that is online. Children go offline before their parents.
 //! Source: Documentation/admin-guide/cgroup-v2.rst (memory.zswap.*).
 
 use crate::snapshot::{Reader, Saved, Snapshot};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
+use crate::units::PAGE_SIZE;
 
 /// The limit that limits nothing.
 pub const MAX: u64 = u64::MAX;
+
+/// The root group's index.
+pub const ROOT: u16 = 0;
 
 /// One group.
 #[derive(Debug)]
@@ -16,10 +25,12 @@ pub struct Memcg {
     parent: Option<u16>,
     zswap_max_bytes: AtomicU64,
     zswap_current_bytes: AtomicU64,
+    zswapped: AtomicU64,
     writeback: AtomicBool,
+    online: AtomicBool,
 }
 
-/// Why a group cannot be added.
+/// Why a group cannot be added or removed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MemcgError {
     /// Its parent does not exist (a parent comes before its children).
@@ -30,15 +41,26 @@ pub enum MemcgError {
         /// The parent's index.
         parent: u16,
     },
+    /// It has children that are online, is the root, or is gone already.
+    #[error("memcg {name:?} cannot be removed: {reason}")]
+    Busy {
+        /// The group.
+        name: String,
+        /// Why.
+        reason: &'static str,
+    },
 }
 
 /// All groups; index 0 is the root.
 #[derive(Debug)]
-pub struct Memcgs(Vec<Memcg>);
+pub struct Memcgs {
+    groups: Vec<Memcg>,
+    page_size: u64,
+}
 
 impl Default for Memcgs {
     fn default() -> Self {
-        Self(vec![Memcg::new("/", None)])
+        Self::new(PAGE_SIZE)
     }
 }
 
@@ -49,7 +71,9 @@ impl Memcg {
             parent,
             zswap_max_bytes: AtomicU64::new(MAX),
             zswap_current_bytes: AtomicU64::new(0),
+            zswapped: AtomicU64::new(0),
             writeback: AtomicBool::new(true),
+            online: AtomicBool::new(true),
         }
     }
 
@@ -64,10 +88,22 @@ impl Memcg {
         self.zswap_current_bytes.load(Ordering::Relaxed)
     }
 
-    /// Sets `memory.zswap.max` in bytes; [`MAX`] for no limit, 0 switches zswap off for the group.
+    /// Pages in zswap (`zswapped` of memory.stat, in pages).
+    pub fn zswapped(&self) -> u64 {
+        // ORDERING: Relaxed: as above.
+        self.zswapped.load(Ordering::Relaxed)
+    }
+
+    /// Sets `memory.zswap.max` in bytes; [`MAX`] for no limit, 0 switches zswap off for the group. The root has none.
     pub fn set_zswap_max(&self, bytes: u64) {
         // ORDERING: Relaxed: a knob; no other data hangs on it.
         self.zswap_max_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// `memory.zswap.max` in bytes.
+    pub fn zswap_max(&self) -> u64 {
+        // ORDERING: Relaxed: a knob; no other data hangs on it.
+        self.zswap_max_bytes.load(Ordering::Relaxed)
     }
 
     /// Sets `memory.zswap.writeback`.
@@ -76,85 +112,151 @@ impl Memcg {
         self.writeback.store(enabled, Ordering::Relaxed);
     }
 
-    fn has_room(&self) -> bool {
-        // ORDERING: Relaxed: a knob and a counter; the kernel's check is as approximate.
-        let max = self.zswap_max_bytes.load(Ordering::Relaxed);
-        max == MAX || self.zswap_current_bytes() < max
+    /// `memory.zswap.writeback` of the group itself.
+    pub fn writeback(&self) -> bool {
+        // ORDERING: Relaxed: a knob; no other data hangs on it.
+        self.writeback.load(Ordering::Relaxed)
+    }
+
+    /// Whether it has not been removed.
+    pub fn is_online(&self) -> bool {
+        // ORDERING: Acquire: pairs with `Memcgs::set_offline`.
+        self.online.load(Ordering::Acquire)
+    }
+
+    fn has_room(&self, page_size: u64) -> bool {
+        let max = self.zswap_max();
+        max == MAX || self.zswap_current_bytes() / page_size < max / page_size
     }
 }
 
 impl Memcgs {
+    /// The root alone; limits count in pages of `page_size` bytes.
+    pub fn new(page_size: usize) -> Self {
+        Self { groups: vec![Memcg::new("/", None)], page_size: page_size as u64 }
+    }
+
     /// Adds a group under `parent`; returns its index.
     ///
     /// # Errors
     /// [`MemcgError::NoParent`].
     pub fn add(&mut self, name: &str, parent: u16) -> Result<u16, MemcgError> {
-        if usize::from(parent) >= self.0.len() {
+        if !self.get(parent).is_some_and(Memcg::is_online) {
             return Err(MemcgError::NoParent { name: name.into(), parent });
         }
-        self.0.push(Memcg::new(name, Some(parent)));
-        Ok(u16::try_from(self.0.len() - 1).expect("fewer than 65536 groups"))
+        self.groups.push(Memcg::new(name, Some(parent)));
+        Ok(u16::try_from(self.groups.len() - 1).expect("fewer than 65536 groups"))
     }
 
     /// The group with this index.
     pub fn get(&self, id: u16) -> Option<&Memcg> {
-        self.0.get(usize::from(id))
+        self.groups.get(usize::from(id))
     }
 
-    /// All groups in index order.
+    /// All groups in index order, removed ones included.
     pub fn iter(&self) -> impl Iterator<Item = &Memcg> {
-        self.0.iter()
+        self.groups.iter()
     }
 
-    fn ancestry(&self, id: u16) -> impl Iterator<Item = &Memcg> {
-        std::iter::successors(self.get(id), |group| group.parent.and_then(|p| self.get(p)))
+    /// The index of the group above.
+    pub fn parent(&self, id: u16) -> Option<u16> {
+        self.get(id)?.parent
     }
 
-    /// `obj_cgroup_may_zswap`: neither the group nor an ancestor is at its limit.
+    fn ids(&self) -> impl Iterator<Item = u16> {
+        0..self.groups.len() as u16
+    }
+
+    fn ancestry(&self, id: u16) -> impl Iterator<Item = (u16, &Memcg)> {
+        let with_group = |id| Some((id, self.get(id)?));
+        std::iter::successors(with_group(id), move |(_, group)| group.parent.and_then(with_group))
+    }
+
+    /// The group itself, or the nearest ancestor that is online: whose the pages of a removed group are.
+    pub fn online(&self, id: u16) -> u16 {
+        self.ancestry(id).find(|(_, group)| group.is_online()).map_or(ROOT, |(id, _)| id)
+    }
+
+    /// The group after `id` in a walk of the online groups, parents before children and children in the order they were
+    /// made (`mem_cgroup_iter`); the root after `None`, `None` after the last.
+    pub fn next_online(&self, id: Option<u16>) -> Option<u16> {
+        let Some(id) = id else { return Some(ROOT) };
+        let child_of = |parent, after| {
+            let mut ids = self.ids().filter(move |&child| after < Some(child));
+            ids.find(|&child| self.parent(child) == Some(parent) && self.get(child).is_some_and(Memcg::is_online))
+        };
+        let sideways = self.ancestry(id).find_map(|(id, group)| child_of(group.parent?, Some(id)));
+        child_of(id, None).or(sideways)
+    }
+
+    /// `obj_cgroup_may_zswap`: neither the group nor an ancestor below the root is at its limit.
     pub fn may_zswap(&self, id: u16) -> bool {
-        self.ancestry(id).all(Memcg::has_room)
+        self.ancestry(id).all(|(id, group)| id == ROOT || group.has_room(self.page_size))
     }
 
     /// `mem_cgroup_zswap_writeback_enabled`: any 0 up to the root wins.
     pub fn writeback_enabled(&self, id: u16) -> bool {
-        // ORDERING: Relaxed: a knob; no other data hangs on it.
-        self.ancestry(id).all(|group| group.writeback.load(Ordering::Relaxed))
+        self.ancestry(id).all(|(_, group)| group.writeback())
     }
 
-    /// Charges stored bytes to the group and its ancestors; always succeeds, as in the kernel.
+    /// Charges an entry of `bytes` to the group and its ancestors; always succeeds, as in the kernel.
     pub fn charge_zswap(&self, id: u16, bytes: u64) {
-        for group in self.ancestry(id) {
-            // ORDERING: Relaxed: a counter.
+        for (_, group) in self.ancestry(id).filter(|_| id != ROOT) {
+            // ORDERING: Relaxed: counters.
             group.zswap_current_bytes.fetch_add(bytes, Ordering::Relaxed);
+            group.zswapped.fetch_add(1, Ordering::Relaxed); // ORDERING: as above.
         }
     }
 
     /// Takes back what [`Memcgs::charge_zswap`] charged.
     pub fn uncharge_zswap(&self, id: u16, bytes: u64) {
-        for group in self.ancestry(id) {
-            // ORDERING: Relaxed: a counter.
+        for (_, group) in self.ancestry(id).filter(|_| id != ROOT) {
+            // ORDERING: Relaxed: counters.
             let before = group.zswap_current_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            group.zswapped.fetch_sub(1, Ordering::Relaxed); // ORDERING: as above.
             debug_assert!(before >= bytes, "memcg {}: uncharged {bytes} of {before} bytes", group.name);
         }
+    }
+
+    /// Removes a group: it is found no more. Its stores' entries are to be moved next ([`crate::zswap::Zswap::reparent`]).
+    ///
+    /// # Errors
+    /// [`MemcgError::Busy`]: the root, a group with children that are online, a group that is gone.
+    pub fn set_offline(&self, id: u16) -> Result<(), MemcgError> {
+        let group = &self.groups[usize::from(id)];
+        let online = |&child: &u16| self.groups[usize::from(child)].is_online();
+        let reason = match id {
+            ROOT => Some("it is the root"),
+            _ if !group.is_online() => Some("it is gone already"),
+            _ if self.ids().filter(online).any(|child| self.parent(child) == Some(id)) => Some("it has children"),
+            _ => None,
+        };
+        if let Some(reason) = reason {
+            return Err(MemcgError::Busy { name: group.name.clone(), reason });
+        }
+        // ORDERING: Release: pairs with `is_online`.
+        group.online.store(false, Ordering::Release);
+        Ok(())
     }
 }
 
 impl Snapshot for Memcgs {
     fn save(&self, out: &mut Saved) {
-        for group in &self.0 {
-            // ORDERING: Relaxed: a saving driver is alone.
-            let knobs = [group.zswap_max_bytes.load(Ordering::Relaxed), group.writeback.load(Ordering::Relaxed).into()];
-            out.state.extend(knobs);
-            out.state.push(group.zswap_current_bytes());
+        for group in &self.groups {
+            out.state.extend([group.zswap_max(), u64::from(group.writeback()) << 1 | u64::from(group.is_online())]);
+            out.state.extend([group.zswap_current_bytes(), group.zswapped()]);
         }
     }
 
     fn restore(&self, from: &mut Reader<'_>) {
-        for group in &self.0 {
+        for group in &self.groups {
             group.set_zswap_max(from.state());
-            group.set_writeback(from.state() != 0);
-            // ORDERING: Relaxed: a restoring driver is alone.
-            group.zswap_current_bytes.store(from.state(), Ordering::Relaxed);
+            let knobs = from.state();
+            group.set_writeback(knobs >> 1 != 0);
+            // ORDERING: Relaxed (all three): a restoring driver is alone.
+            group.online.store(knobs & 1 != 0, Ordering::Relaxed);
+            group.zswap_current_bytes.store(from.state(), Ordering::Relaxed); // ORDERING: as above.
+            group.zswapped.store(from.state(), Ordering::Relaxed); // ORDERING: as above.
         }
     }
 }
@@ -163,19 +265,54 @@ impl Snapshot for Memcgs {
 mod tests {
     use super::*;
 
+    fn family() -> (Memcgs, u16, u16) {
+        let mut groups = Memcgs::default();
+        let parent = groups.add("parent", ROOT).unwrap();
+        let child = groups.add("child", parent).unwrap();
+        (groups, parent, child)
+    }
+
     #[test]
     fn any_ancestor_limits_and_denies() {
-        let mut groups = Memcgs::default();
-        let parent = groups.add("parent", 0).unwrap();
-        let child = groups.add("child", parent).unwrap();
+        let (groups, parent, child) = family();
         assert!(groups.may_zswap(child) && groups.writeback_enabled(child));
-        groups.get(parent).unwrap().set_zswap_max(100);
-        groups.charge_zswap(child, 100);
-        assert!(!groups.may_zswap(child) && groups.may_zswap(0));
-        groups.uncharge_zswap(child, 1);
-        assert!(groups.may_zswap(child));
-        groups.get(0).unwrap().set_writeback(false);
+        groups.get(parent).unwrap().set_zswap_max(2 * 4096);
+        groups.charge_zswap(child, 2 * 4096);
+        assert!(!groups.may_zswap(child) && groups.may_zswap(ROOT));
+        groups.uncharge_zswap(child, 2 * 4096);
+        groups.charge_zswap(child, 2 * 4096 - 1);
+        assert!(groups.may_zswap(child), "one whole page and a part: below two");
+        groups.get(parent).unwrap().set_zswap_max(4095);
+        assert!(!groups.may_zswap(child), "less than a page is nothing");
+        groups.get(ROOT).unwrap().set_writeback(false);
         assert!(!groups.writeback_enabled(child));
+    }
+
+    #[test]
+    fn a_walk_is_in_order_and_leaves_out_who_is_gone() {
+        let (mut groups, parent, child) = family();
+        let (aunt, cousin) = (groups.add("aunt", ROOT).unwrap(), groups.add("sibling", parent).unwrap());
+        let walk = |groups: &Memcgs| -> Vec<u16> {
+            std::iter::successors(groups.next_online(None), |&id| groups.next_online(Some(id))).collect()
+        };
+        assert_eq!(walk(&groups), [ROOT, parent, child, cousin, aunt]);
+        groups.set_offline(child).unwrap();
+        assert_eq!(walk(&groups), [ROOT, parent, cousin, aunt]);
+        assert_eq!((groups.next_online(Some(child)), groups.online(child)), (Some(cousin), parent));
+    }
+
+    #[test]
+    fn only_a_childless_group_is_removed_and_its_charges_stay_its_parents() {
+        let (groups, parent, child) = family();
+        let why = |id| groups.set_offline(id).unwrap_err().to_string();
+        assert_eq!(why(ROOT), r#"memcg "/" cannot be removed: it is the root"#);
+        assert_eq!(why(parent), r#"memcg "parent" cannot be removed: it has children"#);
+        groups.charge_zswap(child, 10);
+        groups.set_offline(child).unwrap();
+        assert_eq!(why(child), r#"memcg "child" cannot be removed: it is gone already"#);
+        assert_eq!(groups.get(parent).unwrap().zswap_current_bytes(), 10);
+        groups.uncharge_zswap(child, 10);
+        assert_eq!(groups.get(parent).unwrap().zswapped(), 0);
     }
 
     #[test]

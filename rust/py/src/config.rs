@@ -62,7 +62,7 @@ pub fn run_config(config: &Bound<'_, PyDict>, pages: usize) -> PyResult<RunConfi
         let percent = system.accept_threshold_percent;
         return Err(PyValueError::new_err(format!("accept_threshold_percent: {percent} is not between 0 and 100")));
     }
-    let (memcgs, memcg_of) = memcgs(config, pages)?;
+    let (memcgs, memcg_of) = memcgs(config, pages, page_size)?;
     let (faults, plant) = (faults(config)?, plant(config)?);
     let live = live(config, faults != IoFaults::default(), plant)?;
     Ok(RunConfig { system, live, memcgs, memcg_of, swap_file: get(config, "swap_file", None)?, faults })
@@ -102,8 +102,8 @@ fn live(config: &Bound<'_, PyDict>, go_on: bool, plant: Option<Plant>) -> PyResu
     })
 }
 
-fn memcgs(config: &Bound<'_, PyDict>, pages: usize) -> PyResult<(Memcgs, Vec<u16>)> {
-    let mut memcgs = Memcgs::default();
+fn memcgs(config: &Bound<'_, PyDict>, pages: usize, page_size: usize) -> PyResult<(Memcgs, Vec<u16>)> {
+    let mut memcgs = Memcgs::new(page_size);
     for (number, group) in get(config, "memcgs", Vec::<Bound<'_, PyDict>>::new())?.iter().enumerate() {
         let name: String = get(group, "name", format!("group{number}"))?;
         let parent = get(group, "parent", "/".to_owned())?;

@@ -49,3 +49,40 @@ pub trait Compressor: Send {
     /// [`DecodeError`] when the block is malformed or has another length; `dst` may be scribbled on.
     fn decompress(&mut self, src: &[u8], dst: &mut [u8]) -> Result<(), DecodeError>;
 }
+
+/// One thread's compressors, opened when first asked for: zswap's pools may have several at a time.
+#[derive(Default)]
+pub struct Codecs(Vec<(CodecSpec, Box<dyn Compressor>)>);
+
+impl Codecs {
+    /// The compressor of `spec`.
+    #[inline]
+    pub fn get(&mut self, spec: CodecSpec) -> &mut dyn Compressor {
+        let at = self.0.iter().position(|(open, _)| *open == spec).unwrap_or_else(|| {
+            self.0.push((spec, spec.open()));
+            self.0.len() - 1
+        });
+        self.0[at].1.as_mut()
+    }
+}
+
+impl std::fmt::Debug for Codecs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(spec, _)| spec)).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spec_survives_being_a_word() {
+        for name in CodecName::ALL {
+            let levels = name.levels().map_or(vec![None], |range| vec![Some(*range.start()), None, Some(*range.end())]);
+            for spec in levels.into_iter().map(|level| CodecSpec::new(name, level).unwrap()) {
+                assert_eq!(CodecSpec::from_word(spec.to_word()), spec);
+            }
+        }
+    }
+}

@@ -161,6 +161,17 @@ impl CodecSpec {
         self.level
     }
 
+    /// The spec as one word, for an atomic.
+    pub(crate) fn to_word(self) -> u64 {
+        (self.name as u64) << 32 | u64::from(self.level.unwrap_or(0) as u32)
+    }
+
+    /// The spec of a word from [`CodecSpec::to_word`].
+    pub(crate) fn from_word(word: u64) -> Self {
+        let name = CodecName::ALL[(word >> 32) as usize];
+        Self { name, level: name.levels().map(|_| word as i32) }
+    }
+
     /// A fresh compressor for one thread.
     pub fn open(&self) -> Box<dyn Compressor> {
         let level = self.level.unwrap_or(0);

@@ -76,7 +76,7 @@ pub struct Seat {
 impl Seat {
     /// A seat for `actor`, which logs if `log`.
     pub fn new(sys: &System, id: u16, actor: Actor, log: bool) -> Self {
-        let ctx = Ctx::new(id, &sys.config.codec, sys.config.page_size, Log::new(log, 0));
+        let ctx = Ctx::new(id, sys.config.codec, sys.config.page_size, Log::new(log, 0));
         Self { actor, ctx, status: Status::Ready }
     }
 

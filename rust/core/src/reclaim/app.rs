@@ -171,10 +171,10 @@ impl App {
                 Ok(())
             }
             (Copy::Pool, Store::Zswap(zswap), Some(frame)) => {
-                zswap.load(slot, ctx.codec.as_mut(), &mut ctx.block, frame).map_err(decode)
+                zswap.load(slot, &mut ctx.codecs, &mut ctx.block, frame).map_err(decode)
             }
             (Copy::Pool, Store::Zram(zram), Some(frame)) => {
-                let codec = &mut ctx.codec;
+                let codec = ctx.codecs.get(sys.config.codec);
                 let read = zram.read(slot, &mut ctx.block, frame, |_, block, page| codec.decompress(block, page));
                 read.map_err(|error| match error {
                     ReadError::Decode(source) => decode(source),
@@ -191,6 +191,10 @@ impl App {
             (Ok(()), Copy::Pool) => Pc::Drop(copy, Then::Load),
             (Ok(()), _) => Pc::Load { exclusive: false },
         };
+        if let (Copy::Device, Store::Zswap(zswap)) = (copy, &sys.store) {
+            let folio = sys.folio(page);
+            zswap.note_disk_swapin(&sys.memcgs, folio.memcg, folio.node);
+        }
         ctx.stat[counter(copy, &sys.store)] += 1;
         Outcome::Ran(if copy == Copy::Device { Work::DeviceRead(page) } else { Work::Decompress(page) })
     }
@@ -207,7 +211,7 @@ impl App {
     fn drop_copy(&mut self, sys: &System, page: u32, copy: Copy, then: Then) -> Outcome {
         self.pc = match (copy, &sys.store) {
             (Copy::Pool, Store::Zswap(zswap)) => {
-                zswap.unlist(sys.folio(page).slot());
+                zswap.unlist(sys.folio(page).slot(), &sys.memcgs);
                 Pc::Erase(then)
             }
             (Copy::Pool, Store::Zram(_)) => return self.erase(sys, page, then),
@@ -223,7 +227,7 @@ impl App {
     fn erase(&mut self, sys: &System, page: u32, then: Then) -> Outcome {
         let folio = sys.folio(page);
         match &sys.store {
-            Store::Zswap(zswap) => zswap.erase(folio.slot(), &sys.memcgs, folio.memcg, &sys.zspage_frames()),
+            Store::Zswap(zswap) => zswap.erase(folio.slot(), &sys.memcgs, &sys.zspage_frames()),
             Store::Zram(zram) => zram.free(folio.slot(), &sys.zspage_frames()),
         }
         self.pc = Pc::FreeSlot(then);

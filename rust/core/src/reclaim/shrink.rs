@@ -1,30 +1,23 @@
-//! zswap's shrink worker: writes the oldest entries to the device until the pool is at its accept threshold.
+//! zswap's shrink worker: when a store was refused for a full pool, writes entries back, a group at a time round the tree,
+//! until the pools are at the accept threshold or 16 attempts failed.
 
 use super::wait_unless;
-use crate::lifecycle::{Change, Event, Fire, State, flag, guard};
 use crate::snapshot::Saved;
-use crate::stats::Vm;
-use crate::swapout::{Progress, Swapout};
+use crate::swapout::writeback::{Shrinking, Writeback};
 use crate::sync::{AtomicBool, Ordering};
 use crate::system::{Ctx, Outcome, StepError, System, Work};
 use crate::wait::WaitKey;
-use crate::zswap::{Zswap, count};
+use crate::zswap::Zswap;
+use crate::zswap::shrink::Round;
 use std::sync::Arc;
 
-/// `MAX_RECLAIM_RETRIES` of the shrink worker: failures after which it sleeps again.
-const MAX_FAILURES: u8 = 16;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Pc {
-    Check,
-    Pick,
-    Take { page: u32 },
-    Read { page: u32 },
-    ReadFailed { page: u32 },
-    Unlist { page: u32 },
-    Erase { page: u32 },
-    Write(Swapout),
-    AddLru { page: u32 },
+    Idle,
+    Next,
+    Shrink(Shrinking),
+    /// One entry of a script's choice, and no other.
+    Only(Writeback),
     Done,
 }
 
@@ -32,21 +25,19 @@ enum Pc {
 #[derive(Clone, Debug)]
 pub struct ShrinkWorker {
     pc: Pc,
-    failures: u8,
+    round: Round,
     stop: Arc<AtomicBool>,
-    /// Writes one entry (the script's choice), then is done.
-    once: bool,
 }
 
 impl ShrinkWorker {
-    /// The worker; it ends when `stop` is set.
+    /// The worker; it ends when `stop` is set and no run is queued.
     pub fn new(stop: Arc<AtomicBool>) -> Self {
-        Self { pc: Pc::Check, failures: 0, stop, once: false }
+        Self { pc: Pc::Idle, round: Round::default(), stop }
     }
 
     /// The worker writing the entry of `page`, whatever its place on the LRU, and then done: what a script drives.
     pub fn only(page: u32) -> Self {
-        Self { pc: Pc::Take { page }, once: true, ..Self::new(Arc::default()) }
+        Self { pc: Pc::Only(Writeback::new(page)), ..Self::new(Arc::default()) }
     }
 
     /// One step.
@@ -55,134 +46,67 @@ impl ShrinkWorker {
     /// [`StepError::Violation`].
     pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, StepError> {
         let Some(zswap) = sys.zswap() else { return Ok(Outcome::Done) };
-        match self.pc {
-            Pc::Check => return Ok(self.check(sys, zswap)),
-            Pc::Pick => self.pick(sys, zswap),
-            Pc::Take { page } => self.take(sys, ctx, zswap, page)?,
-            Pc::Read { page } => return Ok(self.read(sys, ctx, zswap, page)),
-            Pc::ReadFailed { page } => {
-                let change = Change::flags(0, flag::FRAME | flag::LOCKED | flag::SWAPCACHE | flag::RECLAIM);
-                sys.must(ctx, page, Event::LoadError, guard::IN_POOL, change, 0)?;
-                sys.wait.wake_all(WaitKey::Folio(page));
-                self.failed(zswap);
+        match &mut self.pc {
+            Pc::Idle => Ok(self.idle(sys, zswap)),
+            Pc::Next => {
+                self.next(sys, zswap);
+                Ok(Outcome::Ran(Work::Commit))
             }
-            Pc::Unlist { page } => {
-                zswap.unlist(sys.folio(page).slot());
-                self.pc = Pc::Erase { page };
+            Pc::Shrink(shrinking) => {
+                let (work, end) = shrinking.step(sys, ctx, zswap)?;
+                if let Some(result) = end {
+                    let goes_on = self.round.shrunk(zswap, result);
+                    self.turn(goes_on);
+                }
+                Ok(Outcome::Ran(work))
             }
-            Pc::Erase { page } => {
-                let folio = sys.folio(page);
-                zswap.erase(folio.slot(), &sys.memcgs, folio.memcg, &sys.zspage_frames());
-                ctx.stat[Vm::Zswpwb] += 1;
-                self.pc = Pc::Write(Swapout::to_device(page));
+            Pc::Only(writeback) => {
+                let (work, end) = writeback.step(sys, ctx, zswap)?;
+                if let Some(outcome) = end {
+                    zswap.note_writeback(outcome);
+                    self.pc = Pc::Done;
+                }
+                Ok(Outcome::Ran(work))
             }
-            Pc::Write(mut swapout) => {
-                // The folio is on a list before its write can end: folio_add_lru precedes the submission.
-                let page = swapout.folio();
-                let before = sys.folio(page).word.load().state();
-                let progress = swapout.step(sys, ctx)?;
-                self.pc = match (before, progress) {
-                    (State::Unmapped, _) => Pc::AddLru { page },
-                    (_, Progress::Done(_)) => self.written(zswap),
-                    _ => Pc::Write(swapout),
-                };
-            }
-            Pc::AddLru { page } => {
-                sys.add_lru(ctx, page)?;
-                self.pc = Pc::Write(Swapout::submit_only(page));
-            }
-            Pc::Done => return Ok(Outcome::Done),
+            Pc::Done => Ok(Outcome::Done),
         }
-        Ok(Outcome::Ran(Work::Commit))
     }
 
-    fn check(&mut self, sys: &System, zswap: &Zswap) -> Outcome {
+    fn idle(&mut self, sys: &System, zswap: &Zswap) -> Outcome {
         // ORDERING: Acquire pairs with the driver's Release.
         let stopped = || self.stop.load(Ordering::Acquire);
-        if stopped() {
-            self.pc = Pc::Done;
-            return Outcome::Ran(Work::Commit);
-        }
-        let work = || zswap.is_full() && zswap.above_threshold();
-        if work() && self.failures < MAX_FAILURES {
-            self.pc = Pc::Pick;
-            return Outcome::Ran(Work::Commit);
-        }
-        let failures = std::mem::take(&mut self.failures);
-        wait_unless(sys, WaitKey::Shrink, || stopped() || failures == 0 && work())
-    }
-
-    /// The oldest entry that has had its second chance; its page must have given its frame up.
-    fn pick(&mut self, sys: &System, zswap: &Zswap) {
-        let freed = |&(_, page): &(u32, u32)| sys.folio(page).word.load().state() == State::CompressedFreed;
-        match zswap.shrink_candidate().filter(freed) {
-            Some((_, page)) => self.pc = Pc::Take { page },
-            None => self.failed(zswap), // -EEXIST: still in the swap cache.
-        }
-    }
-
-    fn failed(&mut self, zswap: &Zswap) {
-        count(&zswap.debugfs.reject_reclaim_fail);
-        self.failures += 1;
-        self.pc = self.next();
-    }
-
-    fn take(&mut self, sys: &System, ctx: &mut Ctx, zswap: &Zswap, page: u32) -> Result<(), StepError> {
-        let set = flag::FRAME | flag::LOCKED | flag::SWAPCACHE | flag::RECLAIM;
-        let change = Change::flags(set, 0).in_state(State::CompressedFreed);
-        match sys.fire(ctx, page, Event::Shrink, 0, change, 0)? {
-            Fire::Done(_) => self.pc = Pc::Read { page },
-            Fire::Refused(_) => self.failed(zswap), // A fault was faster.
-        }
-        Ok(())
-    }
-
-    fn read(&mut self, sys: &System, ctx: &mut Ctx, zswap: &Zswap, page: u32) -> Outcome {
-        let slot = sys.folio(page).slot();
-        let read = match sys.contents.page_to_fill(page) {
-            Some(frame) => zswap.load(slot, ctx.codec.as_mut(), &mut ctx.block, frame),
-            None => Ok(()),
+        self.pc = match (zswap.take_shrink_work(), stopped()) {
+            (true, _) => Pc::Next,
+            (false, true) => Pc::Done,
+            (false, false) => return wait_unless(sys, WaitKey::Shrink, || stopped() || zswap.shrink_is_queued()),
         };
-        self.pc = match read {
-            Ok(()) => Pc::Unlist { page },
-            Err(source) => {
-                ctx.errors.push(StepError::Decode { page, source });
-                Pc::ReadFailed { page }
+        Outcome::Ran(Work::Commit)
+    }
+
+    fn next(&mut self, sys: &System, zswap: &Zswap) {
+        match Round::next(zswap, &sys.memcgs) {
+            Some(memcg) => self.pc = Pc::Shrink(Shrinking::new(memcg)),
+            None => {
+                let goes_on = self.round.wrapped(zswap);
+                self.turn(goes_on);
             }
-        };
-        Outcome::Ran(Work::Decompress(page))
+        }
     }
 
-    fn written(&mut self, zswap: &Zswap) -> Pc {
-        count(&zswap.debugfs.written_back_pages);
-        self.failures = 0;
-        self.next()
-    }
-
-    fn next(&self) -> Pc {
-        if self.once { Pc::Done } else { Pc::Check }
+    fn turn(&mut self, goes_on: bool) {
+        self.pc = if goes_on { Pc::Next } else { Pc::Idle };
+        if !goes_on {
+            self.round = Round::default();
+        }
     }
 
     /// Appends what decides its future to a snapshot.
     pub fn save(&self, out: &mut Saved) {
-        let (at, page) = match self.pc {
-            Pc::Check => (0, 0),
-            Pc::Pick => (1, 0),
-            Pc::Take { page } => (2, page),
-            Pc::Read { page } => (3, page),
-            Pc::ReadFailed { page } => (4, page),
-            Pc::Unlist { page } => (5, page),
-            Pc::Erase { page } => (6, page),
-            Pc::Write(_) => (7, 0),
-            Pc::AddLru { page } => (8, page),
-            Pc::Done => (9, 0),
-        };
+        use std::hash::{Hash, Hasher};
+        let mut hasher = std::hash::DefaultHasher::new();
+        (self.pc, self.round).hash(&mut hasher);
         // ORDERING: Relaxed: a saving driver is alone.
-        let stop = u64::from(self.stop.load(Ordering::Relaxed));
-        out.state
-            .push(at << 48 | u64::from(page) << 16 | u64::from(self.failures) << 2 | u64::from(self.once) << 1 | stop);
-        if let Pc::Write(swapout) = &self.pc {
-            swapout.save(out);
-        }
+        self.stop.load(Ordering::Relaxed).hash(&mut hasher);
+        out.state.push(hasher.finish());
     }
 }

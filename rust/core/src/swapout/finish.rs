@@ -7,6 +7,7 @@ use crate::stats::Vm;
 use crate::system::{Ctx, StepError, System};
 use crate::trace::aux;
 use crate::wait::WaitKey;
+use crate::zswap::Zswap;
 
 impl Swapout {
     /// The copy is in the store: the folio is unlocked, its writeback ended.
@@ -30,6 +31,9 @@ impl Swapout {
         self.drop_pool_reference(sys);
         if sys.config.store == StoreKind::Zram {
             return self.redirty(sys, ctx);
+        }
+        if sys.zswap().is_some_and(Zswap::queue_shrink_work) {
+            sys.wait.wake_all(WaitKey::Shrink);
         }
         let view = sys.view(self.folio, ctx.actor);
         match sys.design().refused(self.queued, view) {
@@ -80,10 +84,7 @@ impl Swapout {
     }
 
     pub(super) fn submit(&mut self, sys: &System, ctx: &mut Ctx) -> Progress {
-        ctx.stat[Vm::Pswpout] += 1;
-        sys.depart();
-        sys.device.submit(self.folio);
-        sys.wait.wake_all(WaitKey::Device);
+        submit(sys, ctx, self.folio);
         self.end(sys, ctx, Written::Submitted)
     }
 
@@ -101,4 +102,12 @@ impl Swapout {
             None => Progress::Done(written),
         }
     }
+}
+
+/// Hands the folio, which is under writeback, to the device.
+pub(super) fn submit(sys: &System, ctx: &mut Ctx, folio: u32) {
+    ctx.stat[Vm::Pswpout] += 1;
+    sys.depart();
+    sys.device.submit(folio);
+    sys.wait.wake_all(WaitKey::Device);
 }

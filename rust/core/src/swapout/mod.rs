@@ -7,6 +7,7 @@
 
 mod finish;
 mod queueing;
+pub mod writeback;
 
 pub use queueing::was_begun;
 
@@ -20,7 +21,9 @@ use crate::units::NIL;
 use crate::wait::WaitKey;
 use crate::zram::{Data, NoMemory};
 use crate::zsmalloc::Handle;
-use crate::zswap::{Block, count};
+use crate::zswap::shrink::NotShrunk;
+use crate::zswap::{Block, Form, Refusal, Zswap};
+use writeback::Shrinking;
 
 /// What became of the folio.
 #[must_use]
@@ -46,6 +49,7 @@ enum Pc {
     ZeroTest,
     ZeroCommit { zero: bool },
     Begin { then_queue: bool },
+    MakeRoom { shrinking: Shrinking, then_queue: bool },
     Push { first: u16, tried: u16 },
     PopHead { queue: u16 },
     Start,
@@ -94,16 +98,6 @@ impl Swapout {
         Self { folio, pc: Pc::ZeroTest, queued: false, ticket: 0, begun: false, behind: None }
     }
 
-    /// For zswap's shrinker: `folio` is unmapped and locked, its contents are in its frame and nowhere else.
-    pub fn to_device(folio: u32) -> Self {
-        Self { pc: Pc::ToDevice, ..Self::writeout(folio) }
-    }
-
-    /// As [`Swapout::to_device`], when the folio is under writeback already and only its submission is left.
-    pub fn submit_only(folio: u32) -> Self {
-        Self { pc: Pc::Submit, ..Self::writeout(folio) }
-    }
-
     /// For a worker: `folio` came out of a queue; `begun`: the first half was done before queueing.
     pub fn from_queue(folio: u32, ticket: u64, begun: bool) -> Self {
         Self { pc: Pc::Start, queued: true, ticket, begun, ..Self::writeout(folio) }
@@ -127,6 +121,7 @@ impl Swapout {
             Pc::ZeroCommit { zero: true } => self.mark_zero(sys, ctx),
             Pc::ZeroCommit { zero: false } => self.route(sys, ctx),
             Pc::Begin { then_queue } => self.begin(sys, ctx, then_queue),
+            Pc::MakeRoom { .. } => self.make_room(sys, ctx),
             Pc::Push { first, tried } => self.push(sys, ctx, first, tried),
             Pc::PopHead { queue } => self.pop_head(sys, ctx, queue),
             Pc::Start => self.start(sys, ctx),
@@ -174,23 +169,41 @@ impl Swapout {
     /// zswap's first half: limits, pool reference.
     fn begin(&mut self, sys: &System, ctx: &mut Ctx, then_queue: bool) -> Result<Progress, StepError> {
         let Store::Zswap(zswap) = &sys.store else { return self.start(sys, ctx) };
-        let folio = sys.folio(self.folio);
-        match zswap.store_begin(&sys.memcgs, folio.memcg) {
-            Ok(pool) => {
-                folio.set_pool(pool);
-                self.begun = true;
-                self.pc = match (then_queue, self.queued) {
-                    (true, _) => self.first_queue(sys, ctx),
-                    (false, true) => Pc::Compress,
-                    (false, false) => Pc::Start,
-                };
-            }
-            Err(_) => {
-                sys.wait.wake_all(WaitKey::Shrink);
-                self.pc = Pc::Refused;
-            }
+        let memcg = sys.folio(self.folio).memcg;
+        match zswap.store_begin(&sys.memcgs, memcg) {
+            Err(Refusal::Memcg) => self.pc = Pc::MakeRoom { shrinking: Shrinking::new(memcg), then_queue },
+            begun => self.begun(sys, ctx, begun, then_queue),
         }
         Ok(RAN)
+    }
+
+    /// Over its memcg's limit: one entry of the memcg is written back on each node, or the store is refused.
+    fn make_room(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, StepError> {
+        let (Store::Zswap(zswap), Pc::MakeRoom { shrinking, then_queue }) = (&sys.store, &mut self.pc) else {
+            return self.refused(sys, ctx);
+        };
+        let then_queue = *then_queue;
+        let (work, end) = shrinking.step(sys, ctx, zswap)?;
+        match end {
+            None => {}
+            Some(Ok(())) => self.begun(sys, ctx, zswap.store_begin_charged(), then_queue),
+            Some(Err(NotShrunk::Nothing | NotShrunk::Kept)) => self.pc = Pc::Refused,
+        }
+        Ok(Progress::Step(Outcome::Ran(work)))
+    }
+
+    fn begun(&mut self, sys: &System, ctx: &Ctx, begun: Result<u32, Refusal>, then_queue: bool) {
+        let Ok(pool) = begun else {
+            self.pc = Pc::Refused;
+            return;
+        };
+        sys.folio(self.folio).set_pool(pool);
+        self.begun = true;
+        self.pc = match (then_queue, self.queued) {
+            (true, _) => self.first_queue(sys, ctx),
+            (false, true) => Pc::Compress,
+            (false, false) => Pc::Start,
+        };
     }
 
     /// Compression begins: in a queued folio's case this is where it leaves the queue's hands.
@@ -211,8 +224,11 @@ impl Swapout {
     }
 
     fn compress(&mut self, sys: &System, ctx: &mut Ctx) -> Progress {
-        let zram = sys.config.store == StoreKind::Zram;
-        let compressed = sys.contents.compress(self.folio, zram, ctx.codec.as_mut(), &mut ctx.block);
+        let (zram, spec) = match &sys.store {
+            Store::Zram(_) => (true, sys.config.codec),
+            Store::Zswap(zswap) => (false, zswap.codec(sys.folio(self.folio).pool())),
+        };
+        let compressed = sys.contents.compress(self.folio, zram, ctx.codecs.get(spec), &mut ctx.block);
         self.pc = Pc::Allocate { compressed };
         Progress::Step(Outcome::Ran(Work::Compress(self.folio)))
     }
@@ -252,34 +268,30 @@ impl Swapout {
 
     fn allocate_zswap(&self, sys: &System, ctx: &Ctx, compressed: Compressed) -> Pc {
         let Store::Zswap(zswap) = &sys.store else { return Pc::Refused };
-        let Some(block) = self.block(sys, ctx, compressed) else {
-            count(&zswap.debugfs.reject_compress_poor);
-            return Pc::Refused;
-        };
-        match zswap.store_page(sys.folio(self.folio).slot(), block, &sys.zspage_frames()) {
+        let Some(block) = self.block(sys, ctx, zswap, compressed) else { return Pc::Refused };
+        let folio = sys.folio(self.folio);
+        match zswap.store_page(folio.slot(), folio.pool(), block, &sys.zspage_frames()) {
             Ok(()) => Pc::Publish { len: block.len as u32 },
             Err(_) => Pc::Refused,
         }
     }
 
-    /// What goes into zswap's pool: before 6.18 a block of up to a page, since then a shorter one or the page itself.
-    fn block<'a>(&self, sys: &'a System, ctx: &'a Ctx, compressed: Compressed) -> Option<Block<'a>> {
-        let page_size = sys.config.page_size;
-        let keeps_raw = sys.config.kernel >= (6, 18);
-        let longest = if keeps_raw { page_size - 1 } else { page_size };
-        let page = sys.contents.page(self.folio);
-        if let Some(len) = compressed.len.map(|len| len as usize).filter(|&len| len > 0 && len <= longest) {
-            return Some(Block { len, bytes: page.map(|_| &ctx.block[..len]), raw: false });
-        }
-        let view = sys.view(self.folio, ctx.actor);
+    /// What goes into zswap's pool.
+    fn block<'a>(&self, sys: &'a System, ctx: &'a Ctx, zswap: &Zswap, compressed: Compressed) -> Option<Block<'a>> {
         let keep = self.queued && sys.design().on_reject == OnReject::KeepRaw;
-        (keep || keeps_raw && view.writeback_enabled).then_some(Block { len: page_size, bytes: page, raw: true })
+        let writeback_enabled = sys.memcgs.writeback_enabled(sys.folio(self.folio).memcg);
+        let page = sys.contents.page(self.folio);
+        match zswap.form(compressed.len, keep || writeback_enabled) {
+            Form::Block(len) => Some(Block { len, bytes: page.map(|_| &ctx.block[..len]), raw: false }),
+            Form::Raw => Some(Block { len: sys.config.page_size, bytes: page, raw: true }),
+            Form::Refused => None,
+        }
     }
 
     fn publish(&mut self, sys: &System, len: u32) -> Progress {
         if let Store::Zswap(zswap) = &sys.store {
             let folio = sys.folio(self.folio);
-            zswap.store_publish(folio.slot(), self.folio, &sys.memcgs, folio.memcg);
+            zswap.store_publish(folio.slot(), self.folio, &sys.memcgs, folio.memcg, folio.node);
         }
         self.pc = Pc::Store { len };
         RAN
@@ -295,6 +307,11 @@ impl Swapout {
     }
 
     fn drop_pool_reference(&self, sys: &System) {
-        sys.folio(self.folio).set_pool(NIL);
+        let folio = sys.folio(self.folio);
+        let pool = folio.pool();
+        folio.set_pool(NIL);
+        if let Some(zswap) = sys.zswap().filter(|_| pool != NIL) {
+            zswap.store_end(pool);
+        }
     }
 }

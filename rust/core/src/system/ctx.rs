@@ -1,6 +1,6 @@
 //! What one actor carries from step to step, and what a step tells its driver.
 
-use crate::codec::{CodecSpec, Compressor, DecodeError};
+use crate::codec::{CodecSpec, Codecs, DecodeError};
 use crate::lifecycle::{Event, FlagSet, ProtocolViolation};
 use crate::stats::VmStat;
 use crate::swap::DeviceError;
@@ -77,8 +77,8 @@ pub struct Ctx {
     pub stat: VmStat,
     /// Events it fired, by kind.
     pub by_event: [u64; Event::ALL.len()],
-    /// Its compressor.
-    pub codec: Box<dyn Compressor>,
+    /// Its compressors.
+    pub codecs: Codecs,
     /// Where it compresses to: two pages, as zswap's per-CPU buffer.
     pub block: Vec<u8>,
     /// Device and decode errors that cost no page: each is accounted for by its event.
@@ -94,14 +94,16 @@ impl std::fmt::Debug for Ctx {
 }
 
 impl Ctx {
-    /// Belongings of `actor`.
-    pub fn new(actor: u16, codec: &CodecSpec, page_size: usize, log: Log) -> Self {
+    /// Belongings of `actor`, its compressor of `codec` open.
+    pub fn new(actor: u16, codec: CodecSpec, page_size: usize, log: Log) -> Self {
+        let mut codecs = Codecs::default();
+        codecs.get(codec);
         Self {
             actor,
             log,
             stat: VmStat::default(),
             by_event: [0; Event::ALL.len()],
-            codec: codec.open(),
+            codecs,
             block: vec![0; 2 * page_size],
             errors: Vec::new(),
             pages_done: 0,

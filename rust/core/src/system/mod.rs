@@ -70,6 +70,7 @@ pub enum BuildError {
 
 /// What swaps pages out.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "one a system, never moved")]
 pub enum Store {
     /// zswap in front of a swap file.
     Zswap(Zswap),
@@ -127,7 +128,7 @@ impl System {
             return Err(BuildError::NoNodes);
         }
         let bytes = matches!(contents, Contents::Frames(_));
-        let pool = Pool::new(PoolConfig { page_size: config.page_size, chain_size: config.chain_size, bytes })?;
+        let pool = PoolConfig { page_size: config.page_size, chain_size: config.chain_size, bytes };
         let queues = queues(&config.design);
         let folios: Box<[Folio]> =
             (0..pages).map(|i| Folio::new(memcg_of(i), node_of(i, pages, config.nodes))).collect();
@@ -135,8 +136,8 @@ impl System {
             table,
             wait: WaitTable::new(queues.len() as u16, pages.clamp(1, 1024)),
             nodes: (0..config.nodes).map(|_| Node::default()).collect(),
+            store: store(&config, pool, memcgs.iter().count())?,
             memcgs,
-            store: store(&config, pool),
             slots: Slots::new(config.slots),
             device,
             contents,
@@ -171,11 +172,19 @@ impl System {
         }
     }
 
-    /// The store's pool.
-    pub fn pool(&self) -> &Pool {
+    /// The pool that stores go to.
+    pub fn current_pool(&self) -> &Pool {
         match &self.store {
-            Store::Zswap(zswap) => zswap.pool(),
+            Store::Zswap(zswap) => zswap.current_pool(),
             Store::Zram(zram) => zram.pool(),
+        }
+    }
+
+    /// Pages of the store's pools.
+    pub fn pool_pages(&self) -> usize {
+        match &self.store {
+            Store::Zswap(zswap) => zswap.total_pages() as usize,
+            Store::Zram(zram) => zram.pool().total_pages(),
         }
     }
 
@@ -368,16 +377,25 @@ fn node_of(page: u32, pages: u32, nodes: u8) -> u8 {
     (u64::from(page) * u64::from(nodes) / u64::from(pages.max(1))) as u8
 }
 
-fn store(config: &Config, pool: Pool) -> Store {
+fn store(config: &Config, pool: PoolConfig, groups: usize) -> Result<Store, ConfigError> {
     let limit = config.pool_limit_pages;
-    match config.store {
+    Ok(match config.store {
         StoreKind::Zswap => {
-            let max_pool_pages = limit.unwrap_or(u64::MAX / 100);
-            let zswap = ZswapConfig { max_pool_pages, accept_threshold_percent: config.accept_threshold_percent };
-            Store::Zswap(Zswap::new(zswap, pool, config.slots))
+            let zswap = ZswapConfig {
+                total_ram_pages: limit.unwrap_or(u64::MAX / 100),
+                max_pool_percent: 100,
+                accept_threshold_percent: config.accept_threshold_percent,
+                shrinker_enabled: false,
+                kernel: config.kernel,
+                codec: config.codec,
+                pool,
+                slots: config.slots,
+                nodes: config.nodes,
+            };
+            Store::Zswap(Zswap::new(zswap, groups)?)
         }
-        StoreKind::Zram => Store::Zram(Zram::new(pool, config.slots, limit.unwrap_or(0))),
-    }
+        StoreKind::Zram => Store::Zram(Zram::new(Pool::new(pool)?, config.slots, limit.unwrap_or(0))),
+    })
 }
 
 impl Snapshot for System {

@@ -74,10 +74,7 @@ impl Plan {
 /// The store's own counters, by name.
 pub fn store_counters(sys: &System) -> Vec<(&'static str, u64)> {
     match &sys.store {
-        Store::Zswap(zswap) => {
-            let own = [("stored_pages", zswap.stored_pages()), ("pool_pages", sys.pool().total_pages() as u64)];
-            zswap.debugfs.read().into_iter().chain(own).collect()
-        }
+        Store::Zswap(zswap) => zswap.debugfs(),
         Store::Zram(zram) => zram.mm_stat().fields().into_iter().chain(zram.io_stat()).collect(),
     }
 }

@@ -200,7 +200,7 @@ impl Live {
             // ORDERING: Relaxed: as above.
             pages_done: self.shared.pages_done.load(Ordering::Relaxed),
             queue_len: sys.queues.iter().map(crate::queue::FolioQueue::len).collect(),
-            pool_pages: sys.pool().total_pages(),
+            pool_pages: sys.pool_pages(),
             in_flight: sys.in_flight(),
         };
         if phase == "reclaim" {
@@ -251,7 +251,7 @@ impl Controller {
         }
         self.enter(3);
         self.report.error = self.shared.error.lock().take();
-        self.report.pool_pages_at_exit = self.shared.sys.pool().total_pages();
+        self.report.pool_pages_at_exit = self.shared.sys.pool_pages();
         self.report
     }
 
@@ -264,7 +264,7 @@ impl Controller {
         let sys = &self.shared.sys;
         if self.shared.config.warm {
             // A pool never exceeds its pages; what cannot be touched ahead is touched by the run.
-            let _ = sys.pool().prefault(sys.folios.len() * sys.config.page_size * 3 / 4);
+            let _ = sys.current_pool().prefault(sys.folios.len() * sys.config.page_size * 3 / 4);
         }
         let stops = Stops::default();
         let actors = super::actors(sys, &stops);
@@ -373,14 +373,12 @@ fn order(pages: u32, config: &LiveConfig) -> Vec<u32> {
 impl Report {
     /// Notes what the store and the queues of `sys` say now.
     pub fn note_stores(&mut self, sys: &System) {
-        self.pool_pages = sys.pool().total_pages();
+        self.pool_pages = sys.pool_pages();
         self.queue_depth = sys.design().depth;
         self.queue_capacity = sys.queues.first().map_or(0, crate::queue::FolioQueue::capacity);
         match &sys.store {
             Store::Zswap(zswap) => {
-                self.zswap = zswap.debugfs.read();
-                self.zswap.push(("pool_total_size", (self.pool_pages * sys.config.page_size) as u64));
-                self.zswap.push(("stored_pages", zswap.stored_pages()));
+                self.zswap = zswap.debugfs();
             }
             Store::Zram(zram) => {
                 self.mm_stat = zram.mm_stat().fields().to_vec();

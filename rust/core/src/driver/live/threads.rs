@@ -72,7 +72,7 @@ impl Thread {
             _ => 64,
         };
         let log = Log::new(shared.config.trace, share * RECORDS_PER_PAGE);
-        let ctx = Ctx::new(id, &sys.config.codec, sys.config.page_size, log);
+        let ctx = Ctx::new(id, sys.config.codec, sys.config.page_size, log);
         Self { shared, ctx, turn, report: ThreadReport::new(id), counted: 0, read_ns: 0 }
     }
 

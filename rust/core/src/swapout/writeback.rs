@@ -1,0 +1,164 @@
+//! `zswap_writeback_entry` as steps, and around it `shrink_memcg`: what the shrink worker and a store over its memcg's
+//! limit do.
+//!
+//! Order (kernel): a locked folio in the swap cache → contents read back → off the LRU, entry freed → under writeback, on
+//! the page's LRU → submitted. A page whose folio is in the swap cache already is left alone.
+
+use crate::lifecycle::{Change, Event, Fire, State, flag, guard};
+use crate::stats::Vm;
+use crate::system::{Ctx, StepError, System, Work};
+use crate::wait::WaitKey;
+use crate::zswap::Zswap;
+use crate::zswap::shrink::{Next, NotShrunk, Outcome, ShrinkMemcg};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Pc {
+    Take,
+    Read,
+    ReadFailed,
+    Unlist,
+    Erase,
+    Write,
+    AddLru,
+    Submit,
+}
+
+/// One entry's way to the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Writeback {
+    page: u32,
+    pc: Pc,
+}
+
+/// What a step came to: work done, and the end if it has ended.
+pub type Stepped<T> = (Work, Option<T>);
+
+impl Writeback {
+    /// For the entry of `page`.
+    pub fn new(page: u32) -> Self {
+        Self { page, pc: Pc::Take }
+    }
+
+    /// One step.
+    ///
+    /// # Errors
+    /// [`StepError::Violation`]. A block that does not decode is no error of the step: it is kept in [`Ctx::errors`].
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx, zswap: &Zswap) -> Result<Stepped<Outcome>, StepError> {
+        let page = self.page;
+        let (work, end) = match self.pc {
+            Pc::Take => return self.take(sys, ctx),
+            Pc::Read => (Work::Decompress(page), self.read(sys, ctx, zswap)),
+            Pc::ReadFailed => {
+                let change = Change::flags(0, flag::FRAME | flag::LOCKED | flag::SWAPCACHE | flag::RECLAIM);
+                sys.must(ctx, page, Event::LoadError, guard::IN_POOL, change, 0)?;
+                sys.wait.wake_all(WaitKey::Folio(page));
+                (Work::Commit, Err(Outcome::Failed))
+            }
+            Pc::Unlist => {
+                zswap.unlist(sys.folio(page).slot(), &sys.memcgs);
+                (Work::Commit, Ok(Pc::Erase))
+            }
+            Pc::Erase => {
+                zswap.erase(sys.folio(page).slot(), &sys.memcgs, &sys.zspage_frames());
+                ctx.stat[Vm::Zswpwb] += 1;
+                (Work::Commit, Ok(Pc::Write))
+            }
+            Pc::Write => {
+                sys.must(ctx, page, Event::Write, 0, Change::flags(flag::WRITEBACK, flag::LOCKED), 0)?;
+                sys.wait.wake_all(WaitKey::Folio(page));
+                (Work::Commit, Ok(Pc::AddLru))
+            }
+            Pc::AddLru => {
+                // The folio is on a list before its write can end: folio_add_lru precedes the submission.
+                sys.add_lru(ctx, page)?;
+                (Work::Commit, Ok(Pc::Submit))
+            }
+            Pc::Submit => {
+                super::finish::submit(sys, ctx, page);
+                ctx.pages_done += 1;
+                (Work::Commit, Err(Outcome::Written))
+            }
+        };
+        Ok((work, self.go(end)))
+    }
+
+    fn go(&mut self, end: Result<Pc, Outcome>) -> Option<Outcome> {
+        match end {
+            Ok(pc) => {
+                self.pc = pc;
+                None
+            }
+            Err(outcome) => Some(outcome),
+        }
+    }
+
+    fn take(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Stepped<Outcome>, StepError> {
+        if sys.folio(self.page).word.load().state() != State::CompressedFreed {
+            return Ok((Work::Commit, Some(Outcome::InSwapCache)));
+        }
+        let set = flag::FRAME | flag::LOCKED | flag::SWAPCACHE | flag::RECLAIM;
+        let change = Change::flags(set, 0).in_state(State::CompressedFreed);
+        let end = match sys.fire(ctx, self.page, Event::Shrink, 0, change, 0)? {
+            Fire::Done(_) => Ok(Pc::Read),
+            Fire::Refused(_) => Err(Outcome::InSwapCache), // A fault was faster.
+        };
+        Ok((Work::Commit, self.go(end)))
+    }
+
+    fn read(&self, sys: &System, ctx: &mut Ctx, zswap: &Zswap) -> Result<Pc, Outcome> {
+        let (page, slot) = (self.page, sys.folio(self.page).slot());
+        let read = match sys.contents.page_to_fill(page) {
+            Some(frame) => zswap.load(slot, &mut ctx.codecs, &mut ctx.block, frame),
+            None => Ok(()),
+        };
+        Ok(match read {
+            Ok(()) => Pc::Unlist,
+            Err(source) => {
+                ctx.errors.push(StepError::Decode { page, source });
+                Pc::ReadFailed
+            }
+        })
+    }
+}
+
+/// `shrink_memcg` as steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Shrinking {
+    walk: ShrinkMemcg,
+    entry: Option<Writeback>,
+}
+
+impl Shrinking {
+    /// One entry of `memcg` on each node.
+    pub fn new(memcg: u16) -> Self {
+        Self { walk: ShrinkMemcg::new(memcg), entry: None }
+    }
+
+    /// One step: a look at a list, or a step of an entry's writeback.
+    ///
+    /// # Errors
+    /// As [`Writeback::step`].
+    pub fn step(
+        &mut self,
+        sys: &System,
+        ctx: &mut Ctx,
+        zswap: &Zswap,
+    ) -> Result<Stepped<Result<(), NotShrunk>>, StepError> {
+        let Some(entry) = &mut self.entry else {
+            return Ok(match self.walk.next(zswap, &sys.memcgs) {
+                Next::Candidate { folio, .. } => {
+                    self.entry = Some(Writeback::new(folio));
+                    (Work::Scan, None)
+                }
+                Next::Again => (Work::Scan, None),
+                Next::End(result) => (Work::Commit, Some(result)),
+            });
+        };
+        let (work, end) = entry.step(sys, ctx, zswap)?;
+        if let Some(outcome) = end {
+            self.entry = None;
+            self.walk.note(zswap, outcome);
+        }
+        Ok((work, None))
+    }
+}

@@ -1,0 +1,161 @@
+//! A page's entry, by swap slot.
+//!
+//! `handle` and `meta` belong to the slot's page, that is to the actor that won its state word; the links and the `referenced`
+//! bit belong to the lock of the LRU list that the entry is on.
+
+use crate::list::Links;
+use crate::snapshot::{Reader, Saved};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use crate::units::NIL;
+use crate::zsmalloc::Handle;
+
+/// What the bits of an entry's `meta` say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Meta {
+    /// Stored bytes.
+    pub len: u32,
+    /// The pool, by number.
+    pub pool: u32,
+    /// The contents are the page itself.
+    pub raw: bool,
+}
+
+impl Meta {
+    const LEN_BITS: u32 = 24;
+
+    fn pack(self) -> u32 {
+        self.len << 1 | u32::from(self.raw) | self.pool << (Self::LEN_BITS + 1)
+    }
+
+    fn unpack(word: u32) -> Self {
+        let len = word >> 1 & ((1 << Self::LEN_BITS) - 1);
+        Self { len, pool: word >> (Self::LEN_BITS + 1), raw: word & 1 == 1 }
+    }
+}
+
+/// One entry.
+#[derive(Debug)]
+pub(super) struct Entry {
+    handle: AtomicU64,
+    meta: AtomicU32,
+    folio: AtomicU32,
+    /// The memcg it is charged to, and its node: which LRU it is on.
+    place: AtomicU32,
+    prev: AtomicU32,
+    next: AtomicU32,
+    pub referenced: AtomicBool,
+    /// Queued after the first half of its store: what a worker looks up instead of a tag.
+    pub expected: AtomicBool,
+}
+
+// ORDERING (all of Entry): Relaxed: every field is ordered by its owner, the state word of the slot's page or the LRU lock.
+pub(super) const OWNED: Ordering = Ordering::Relaxed;
+
+impl Default for Entry {
+    fn default() -> Self {
+        let nil = || AtomicU32::new(NIL);
+        Self {
+            handle: AtomicU64::new(0),
+            meta: AtomicU32::new(0),
+            folio: nil(),
+            place: AtomicU32::new(0),
+            prev: nil(),
+            next: nil(),
+            referenced: AtomicBool::new(false),
+            expected: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Entry {
+    pub fn handle(&self) -> Option<Handle> {
+        Handle::from_raw(self.handle.load(OWNED))
+    }
+
+    pub fn meta(&self) -> Meta {
+        Meta::unpack(self.meta.load(OWNED))
+    }
+
+    pub fn fill(&self, handle: Handle, meta: Meta) {
+        self.meta.store(meta.pack(), OWNED);
+        self.handle.store(handle.to_raw(), OWNED);
+    }
+
+    /// Takes the contents out.
+    pub fn empty(&self) -> Option<(Handle, Meta)> {
+        let handle = self.handle()?;
+        self.handle.store(0, OWNED);
+        Some((handle, self.meta()))
+    }
+
+    /// The folio whose contents it has.
+    pub fn folio(&self) -> u32 {
+        self.folio.load(OWNED)
+    }
+
+    /// The memcg it is charged to, and its node.
+    pub fn place(&self) -> (u16, u8) {
+        let place = self.place.load(OWNED);
+        ((place >> 8) as u16, place as u8)
+    }
+
+    pub fn belong(&self, folio: u32, memcg: u16, node: u8) {
+        self.folio.store(folio, OWNED);
+        self.place.store(u32::from(memcg) << 8 | u32::from(node), OWNED);
+    }
+
+    pub fn save(&self, out: &mut Saved) {
+        out.state.push(self.handle.load(OWNED));
+        out.state.push(u64::from(self.expected.load(OWNED)));
+        if self.handle().is_some() {
+            out.state.push(u64::from(self.meta.load(OWNED)) << 32 | u64::from(self.folio()));
+            out.state.push(u64::from(self.prev()) << 32 | u64::from(self.next()));
+            out.state.push(u64::from(self.place.load(OWNED)) << 1 | u64::from(self.referenced.load(OWNED)));
+        }
+    }
+
+    pub fn restore(&self, from: &mut Reader<'_>) {
+        self.handle.store(from.state(), OWNED);
+        self.expected.store(from.state() != 0, OWNED);
+        if self.handle().is_some() {
+            let (meta, links, place) = (from.state(), from.state(), from.state());
+            self.meta.store((meta >> 32) as u32, OWNED);
+            self.folio.store(meta as u32, OWNED);
+            self.set_prev((links >> 32) as u32);
+            self.set_next(links as u32);
+            self.place.store((place >> 1) as u32, OWNED);
+            self.referenced.store(place & 1 == 1, OWNED);
+        }
+    }
+}
+
+impl Links for Entry {
+    fn prev(&self) -> u32 {
+        self.prev.load(OWNED)
+    }
+
+    fn next(&self) -> u32 {
+        self.next.load(OWNED)
+    }
+
+    fn set_prev(&self, index: u32) {
+        self.prev.store(index, OWNED);
+    }
+
+    fn set_next(&self, index: u32) {
+        self.next.store(index, OWNED);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn meta_holds_the_largest_page_and_every_pool() {
+        for (len, pool, raw) in [(65536, 7, true), (1, 0, false), (4096, 3, false)] {
+            let meta = Meta { len, pool, raw };
+            assert_eq!(Meta::unpack(meta.pack()), meta);
+        }
+    }
+}

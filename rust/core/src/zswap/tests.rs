@@ -1,0 +1,199 @@
+//! The store by itself, half by half.
+
+use super::shrink::{Next, NotShrunk, Outcome, Round, Scan, ShrinkMemcg};
+use super::*;
+use crate::codec::CodecName;
+use crate::snapshot::{Saved, Snapshot};
+use crate::zsmalloc::{PoolConfig, Unlimited};
+
+fn codec(name: CodecName) -> CodecSpec {
+    CodecSpec::new(name, None).unwrap()
+}
+
+fn zswap(total_ram_pages: u64, nodes: u8) -> (Zswap, Memcgs) {
+    let mut memcgs = Memcgs::default();
+    let parent = memcgs.add("parent", 0).unwrap();
+    memcgs.add("child", parent).unwrap();
+    let config = ZswapConfig {
+        total_ram_pages,
+        max_pool_percent: 100,
+        accept_threshold_percent: 50,
+        shrinker_enabled: true,
+        kernel: (6, 18),
+        codec: codec(CodecName::Lz4),
+        pool: PoolConfig { bytes: false, ..PoolConfig::default() },
+        slots: 16,
+        nodes,
+    };
+    (Zswap::new(config, memcgs.iter().count()).unwrap(), memcgs)
+}
+
+fn store(zswap: &Zswap, memcgs: &Memcgs, slot: u32, len: usize, memcg: u16, node: u8) {
+    let pool = zswap.store_begin(memcgs, memcg).unwrap();
+    zswap.store_page(slot, pool, Block { len, bytes: None, raw: false }, &Unlimited).unwrap();
+    zswap.store_publish(slot, slot + 100, memcgs, memcg, node);
+    zswap.store_end(pool);
+}
+
+fn shrink(zswap: &Zswap, memcgs: &Memcgs, memcg: u16) -> (Vec<u32>, Result<(), NotShrunk>) {
+    let (mut walk, mut written) = (ShrinkMemcg::new(memcg), vec![]);
+    loop {
+        match walk.next(zswap, memcgs) {
+            Next::Candidate { slot, .. } => {
+                zswap.invalidate(slot, memcgs, &Unlimited);
+                walk.note(zswap, Outcome::Written);
+                written.push(slot);
+            }
+            Next::Again => {}
+            Next::End(result) => return (written, result),
+        }
+    }
+}
+
+#[test]
+fn a_full_pool_refuses_until_it_has_drained_to_the_threshold() {
+    let (zswap, memcgs) = zswap(4, 1);
+    (0..4).for_each(|slot| store(&zswap, &memcgs, slot, 4000, 0, 0)); // one page each: above the huge class
+    assert_eq!(zswap.store_begin(&memcgs, 0), Err(Refusal::PoolLimit));
+    zswap.invalidate(0, &memcgs, &Unlimited);
+    assert_eq!(zswap.store_begin(&memcgs, 0), Err(Refusal::PoolLimit), "3 of 4: above the threshold, once full");
+    assert!(zswap.queue_shrink_work() && !zswap.queue_shrink_work(), "queued once");
+    zswap.invalidate(1, &memcgs, &Unlimited);
+    zswap.store_end(zswap.store_begin(&memcgs, 0).expect("2 of 4: drained"));
+    assert_eq!(zswap.debugfs()[0], ("pool_limit_hit", 1));
+    zswap.invariant();
+}
+
+#[test]
+fn the_group_s_limit_is_asked_before_the_pool_s() {
+    let (zswap, memcgs) = zswap(0, 1);
+    memcgs.get(1).unwrap().set_zswap_max(0);
+    assert_eq!(zswap.store_begin(&memcgs, 2), Err(Refusal::Memcg));
+    assert_eq!(zswap.store_begin(&memcgs, 0), Err(Refusal::PoolLimit));
+    zswap.set_enabled(false);
+    assert_eq!(zswap.store_begin(&memcgs, 2), Err(Refusal::Disabled));
+}
+
+#[test]
+fn one_entry_per_node_after_its_second_chance() {
+    let (zswap, memcgs) = zswap(100, 2);
+    for (slot, node) in [(0, 0), (1, 0), (2, 1)] {
+        store(&zswap, &memcgs, slot, 100, 1, node);
+    }
+    assert_eq!(shrink(&zswap, &memcgs, 2), (vec![], Err(NotShrunk::Nothing)), "the parent's are not the child's");
+    assert_eq!(shrink(&zswap, &memcgs, 1), (vec![], Err(NotShrunk::Kept)), "all were referenced");
+    assert_eq!(shrink(&zswap, &memcgs, 1), (vec![2], Ok(())), "1 loses its mark, 2 had its chance");
+    assert_eq!(shrink(&zswap, &memcgs, 1), (vec![0], Ok(())));
+    memcgs.get(0).unwrap().set_writeback(false);
+    assert_eq!(shrink(&zswap, &memcgs, 1), (vec![], Err(NotShrunk::Nothing)), "writeback denied");
+    zswap.invariant();
+}
+
+#[test]
+fn a_removed_group_s_entries_are_its_parent_s_oldest() {
+    let (zswap, memcgs) = zswap(100, 1);
+    store(&zswap, &memcgs, 0, 100, 1, 0);
+    store(&zswap, &memcgs, 1, 100, 2, 0);
+    store(&zswap, &memcgs, 2, 100, 2, 0);
+    assert_eq!(
+        [Round::next(&zswap, &memcgs), Round::next(&zswap, &memcgs), Round::next(&zswap, &memcgs)],
+        [Some(0), Some(1), Some(2)]
+    );
+    memcgs.set_offline(2).unwrap();
+    zswap.forget(&memcgs, 2);
+    zswap.reparent(&memcgs, 2, 0);
+    assert_eq!(zswap.lru_slots(1, 0), [1, 2, 0]);
+    assert_eq!(zswap.next_shrink(), None, "the worker was in the group: it goes on after it");
+    zswap.invalidate(1, &memcgs, &Unlimited);
+    store(&zswap, &memcgs, 3, 100, 2, 0);
+    assert_eq!(zswap.lru_slots(1, 0), [2, 0, 3], "a page still charged to the removed group");
+    zswap.invariant();
+}
+
+#[test]
+fn the_worker_gives_up_after_sixteen_failures_and_knows_an_empty_walk() {
+    let (zswap, memcgs) = zswap(1, 1);
+    store(&zswap, &memcgs, 0, 4000, 1, 0);
+    let mut round = Round::default();
+    let goes_on = (0..16).map(|_| round.shrunk(&zswap, Err(NotShrunk::Kept))).filter(|&on| on).count();
+    assert_eq!(goes_on, 15);
+    let mut round = Round::default();
+    assert!(round.shrunk(&zswap, Err(NotShrunk::Nothing)), "no failure");
+    let walks = (0..16).map(|_| round.wrapped(&zswap)).filter(|&on| on).count();
+    assert_eq!(walks, 15, "walks that found nothing");
+}
+
+#[test]
+fn the_dynamic_shrinker_counts_what_is_worth_it() {
+    let (zswap, memcgs) = zswap(100, 1);
+    (0..8).for_each(|slot| store(&zswap, &memcgs, slot, 1024, 1, 0));
+    assert_eq!(zswap.shrinker_count(&memcgs, 1, 0), 2, "8 entries at a quarter of a page");
+    (0..5).for_each(|_| zswap.note_disk_swapin(&memcgs, 1, 0));
+    assert_eq!(zswap.shrinker_count(&memcgs, 1, 0), 0, "3 × 2 / 8");
+    assert_eq!(zswap.shrinker_count(&memcgs, 1, 0), 2, "each swap-in protects once");
+    assert_eq!(zswap.shrinker_count(&memcgs, 0, 0), 0, "the root's own pages are not charged");
+    memcgs.get(1).unwrap().set_writeback(false);
+    assert_eq!(zswap.shrinker_count(&memcgs, 1, 0), 0);
+}
+
+#[test]
+fn a_scan_stops_at_the_swap_cache() {
+    let (zswap, memcgs) = zswap(100, 1);
+    (0..3).for_each(|slot| store(&zswap, &memcgs, slot, 1024, 1, 0));
+    let mut scan = Scan::new(1, 0, 3);
+    (0..3).for_each(|_| assert_eq!(scan.next(&zswap, &memcgs), Next::Again));
+    assert_eq!(scan.next(&zswap, &memcgs), Next::End(None), "all had a second chance: SHRINK_STOP");
+    let mut scan = Scan::new(1, 0, 3);
+    assert_eq!(scan.next(&zswap, &memcgs), Next::Candidate { slot: 0, folio: 100 });
+    scan.note(&zswap, Outcome::InSwapCache);
+    assert_eq!(scan.next(&zswap, &memcgs), Next::End(None));
+    assert_eq!(zswap.lru_slots(1, 0), [1, 2, 0], "it was rotated");
+}
+
+#[test]
+fn a_changed_compressor_gets_a_pool_of_its_own_and_the_old_one_drains() {
+    let (zswap, memcgs) = zswap(100, 1);
+    store(&zswap, &memcgs, 0, 4000, 0, 0);
+    let queued = zswap.store_begin(&memcgs, 0).unwrap();
+    zswap.set_compressor(codec(CodecName::Zstd)).unwrap();
+    store(&zswap, &memcgs, 1, 4000, 0, 0);
+    assert_eq!(zswap.codec(queued), codec(CodecName::Lz4), "what is queued stays with its pool");
+    assert_eq!(zswap.total_pages(), 2, "the limit is about all pools");
+    zswap.invalidate(0, &memcgs, &Unlimited);
+    assert_eq!(zswap.pools().len(), 2, "the queued store keeps it");
+    zswap.store_end(queued);
+    assert_eq!(zswap.pools(), [(codec(CodecName::Zstd), 1, 2, true)]);
+    zswap.invariant();
+}
+
+#[test]
+fn incompressible_pages_are_kept_from_6_18_unless_they_could_never_leave() {
+    let (zswap, _) = zswap(100, 1);
+    assert_eq!(zswap.form(Some(4095), true), Form::Block(4095));
+    assert_eq!([zswap.form(Some(4096), true), zswap.form(None, true)], [Form::Raw; 2]);
+    assert_eq!(zswap.form(None, false), Form::Refused);
+    let old = Zswap { kernel: (6, 17), ..self::zswap(100, 1).0 };
+    assert_eq!([old.form(Some(4096), true), old.form(Some(4097), true)], [Form::Block(4096), Form::Refused]);
+    let read = |zswap: &Zswap, name| zswap.debugfs().iter().find(|(n, _)| *n == name).map(|(_, value)| *value);
+    assert_eq!((read(&zswap, "reject_compress_fail"), read(&old, "reject_compress_poor")), (Some(1), Some(1)));
+}
+
+#[test]
+fn a_saved_store_comes_back() {
+    let (zswap, memcgs) = zswap(100, 2);
+    store(&zswap, &memcgs, 3, 1000, 2, 1);
+    let (mut before, mut after) = (Saved::default(), Saved::default());
+    [&zswap as &dyn Snapshot, &memcgs].iter().for_each(|part| part.save(&mut before));
+    store(&zswap, &memcgs, 1, 50, 1, 0);
+    zswap.set_compressor(codec(CodecName::Lzo)).unwrap();
+    store(&zswap, &memcgs, 2, 60, 0, 0);
+    zswap.note_disk_swapin(&memcgs, 1, 1);
+    memcgs.set_offline(2).unwrap();
+    (0..2).for_each(|node| zswap.reparent(&memcgs, 2, node));
+    let mut reader = before.reader();
+    [&zswap as &dyn Snapshot, &memcgs].iter().for_each(|part| part.restore(&mut reader));
+    [&zswap as &dyn Snapshot, &memcgs].iter().for_each(|part| part.save(&mut after));
+    assert!(reader.is_empty());
+    assert_eq!(before, after);
+    zswap.invariant();
+}
