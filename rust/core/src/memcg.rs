@@ -191,7 +191,7 @@ impl Memcgs {
 
     /// `obj_cgroup_may_zswap`: neither the group nor an ancestor below the root is at its limit.
     pub fn may_zswap(&self, id: u16) -> bool {
-        self.ancestry(id).all(|(id, group)| id == ROOT || group.has_room(self.page_size))
+        self.ancestry(self.online(id)).all(|(id, group)| id == ROOT || group.has_room(self.page_size))
     }
 
     /// `mem_cgroup_zswap_writeback_enabled`: any 0 up to the root wins.

@@ -171,7 +171,10 @@ impl Swapout {
         let Store::Zswap(zswap) = &sys.store else { return self.start(sys, ctx) };
         let memcg = sys.folio(self.folio).memcg;
         match zswap.store_begin(&sys.memcgs, memcg) {
-            Err(Refusal::Memcg) => self.pc = Pc::MakeRoom { shrinking: Shrinking::new(memcg), then_queue },
+            Err(Refusal::Memcg) => {
+                let shrinking = Shrinking::new(sys.memcgs.online(memcg));
+                self.pc = Pc::MakeRoom { shrinking, then_queue };
+            }
             begun => self.begun(sys, ctx, begun, then_queue),
         }
         Ok(RAN)
@@ -270,7 +273,7 @@ impl Swapout {
         let Store::Zswap(zswap) = &sys.store else { return Pc::Refused };
         let Some(block) = self.block(sys, ctx, zswap, compressed) else { return Pc::Refused };
         let folio = sys.folio(self.folio);
-        match zswap.store_page(folio.slot(), folio.pool(), block, &sys.zspage_frames()) {
+        match zswap.store_page(folio.slot(), folio.pool(), block, &sys.memcgs, &sys.zspage_frames()) {
             Ok(()) => Pc::Publish { len: block.len as u32 },
             Err(_) => Pc::Refused,
         }

@@ -12,6 +12,7 @@
 //! Source: Documentation/admin-guide/mm/zswap.rst and behaviour of 6.12 to 6.18 (docs/kernel-map.md).
 
 mod debugfs;
+pub mod direct;
 mod entry;
 mod lru;
 mod params;
@@ -188,18 +189,25 @@ impl Zswap {
         }
     }
 
-    /// Second half, allocation: the block goes into the pool and the slot's entry, which was empty, points at it.
+    /// Second half, allocation: the block goes into the pool and the slot's entry points at it; what it pointed at is freed.
     ///
     /// # Errors
     /// [`AllocError`], counted as `reject_alloc_fail`; nothing is stored.
-    pub fn store_page(&self, slot: u32, pool: u32, block: Block<'_>, frames: &impl Frames) -> Result<(), AllocError> {
-        debug_assert!(!self.holds(slot), "slot {slot} is invalidated before it is stored anew");
+    pub fn store_page(
+        &self,
+        slot: u32,
+        pool: u32,
+        block: Block<'_>,
+        memcgs: &Memcgs,
+        frames: &impl Frames,
+    ) -> Result<(), AllocError> {
         let zs = self.pools.zs(pool);
         let handle = match block.bytes {
             Some(bytes) => zs.store(bytes, frames),
             None => zs.malloc(block.len, frames),
         }
         .inspect_err(|_| count(&self.counters.reject_alloc_fail))?;
+        self.invalidate(slot, memcgs, frames);
         self.pools.get(pool);
         self.entries[slot as usize].fill(handle, Meta { len: block.len as u32, pool, raw: block.raw });
         Ok(())
@@ -230,6 +238,11 @@ impl Zswap {
     /// Whether the slot's contents are in the pool.
     pub fn holds(&self, slot: u32) -> bool {
         self.entries.get(slot as usize).is_some_and(|e| e.handle().is_some())
+    }
+
+    /// The memcg that the slot's entry is charged to, and its node.
+    pub fn place(&self, slot: u32) -> (u16, u8) {
+        self.entries[slot as usize].place()
     }
 
     /// Bytes of the slot's entry.

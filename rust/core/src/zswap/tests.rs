@@ -30,7 +30,7 @@ fn zswap(total_ram_pages: u64, nodes: u8) -> (Zswap, Memcgs) {
 
 fn store(zswap: &Zswap, memcgs: &Memcgs, slot: u32, len: usize, memcg: u16, node: u8) {
     let pool = zswap.store_begin(memcgs, memcg).unwrap();
-    zswap.store_page(slot, pool, Block { len, bytes: None, raw: false }, &Unlimited).unwrap();
+    zswap.store_page(slot, pool, Block { len, bytes: None, raw: false }, memcgs, &Unlimited).unwrap();
     zswap.store_publish(slot, slot + 100, memcgs, memcg, node);
     zswap.store_end(pool);
 }
