@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kcompressd._core import VERSION as __version__
-    from kcompressd._core import CodecError, DesignError, DeviceError, NotAtHead, ProtocolViolation, StepError
+    from kcompressd._core import (
+        CodecError,
+        DesignError,
+        DeviceError,
+        NotAtHead,
+        ProtocolViolation,
+        StepError,
+        ZswapError,
+    )
     from kcompressd.compare import Comparison
     from kcompressd.design import Design
     from kcompressd.errors import InputError, RunInterrupted
@@ -26,6 +34,7 @@ if TYPE_CHECKING:
     from kcompressd.result import Result
     from kcompressd.spawn import capture_command
     from kcompressd.step import Folio, Stepper
+    from kcompressd.zswap import Zswap
 
 _HOMES = {
     "CodecError": "_core",
@@ -49,6 +58,8 @@ _HOMES = {
     "RunInterrupted": "errors",
     "StepError": "_core",
     "Stepper": "step",
+    "Zswap": "zswap",
+    "ZswapError": "_core",
     "capture_command": "spawn",
 }
 
@@ -74,6 +85,8 @@ __all__ = [
     "RunInterrupted",
     "StepError",
     "Stepper",
+    "Zswap",
+    "ZswapError",
     "__version__",
     "capture_command",
 ]

@@ -45,8 +45,8 @@ POLL_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Memcg:
-    """A memory cgroup under the root: `zswap_max` is memory.zswap.max in bytes, `writeback`
-    memory.zswap.writeback.
+    """A memory cgroup: `parent` comes before it, `zswap_max` is memory.zswap.max in bytes (the root has none),
+    `writeback` memory.zswap.writeback. The name "/" sets the root's.
     """
 
     name: str

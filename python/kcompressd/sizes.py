@@ -9,19 +9,19 @@ from kcompressd.errors import LabError
 _UNITS: Final = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
-def parse_limit(limit: int | str, of_bytes: int) -> int:
+def parse_limit(limit: int | str, of_bytes: int, what: str = "pool limit") -> int:
     """Return `limit` in bytes: a number, a text with a unit (K, M, G, T: powers of 1024), or a percentage of
     `of_bytes`.
 
-    Raises `LabError` for what is none of these, and for a limit below 1 byte.
+    Raises `LabError` about `what` for what is none of these, and for a limit below 1 byte.
     """
-    value = limit if isinstance(limit, int) else _parse(limit, of_bytes)
+    value = limit if isinstance(limit, int) else _parse(limit, of_bytes, what)
     if value < 1:
-        raise LabError("pool limit", f"{limit} leaves no room at all", "give bytes, 64M, or 20%")
+        raise LabError(what, f"{limit} leaves no room at all", "give bytes, 64M, or 20%")
     return value
 
 
-def _parse(text: str, of_bytes: int) -> int:
+def _parse(text: str, of_bytes: int, what: str) -> int:
     number, unit = text.strip(), 1.0
     if number.endswith("%"):
         number, unit = number[:-1], of_bytes / 100
@@ -34,7 +34,7 @@ def _parse(text: str, of_bytes: int) -> int:
     except ValueError:
         value = -1.0
     if not 0 <= value < 2**62 or unit == 0:
-        raise LabError("pool limit", f"{text!r} is no size", "give bytes, 64M, or 20% of the input")
+        raise LabError(what, f"{text!r} is no size", "give bytes, 64M, or 20% of the input")
     return int(value)
 
 

@@ -110,6 +110,46 @@ fn a_pool_limit_sends_the_rest_to_the_device_and_shrinks() {
 }
 
 #[test]
+fn a_group_at_its_limit_writes_its_own_entries_back() {
+    for preset in [Preset::Sync, Preset::Split] {
+        let mut memcgs = Memcgs::default();
+        let limited = memcgs.add("limited", 0).unwrap();
+        memcgs.get(limited).unwrap().set_zswap_max(16 * PAGE as u64);
+        let frames = Contents::Frames(Frames::from_bytes(&pages(512), PAGE).unwrap());
+        let device = Device::new(swap_file(&format!("limited-{}", preset.name())), PAGE, IoFaults::default());
+        let config = config(preset.design(StoreKind::Zswap), StoreKind::Zswap);
+        let half = |page: u32| if page.is_multiple_of(2) { limited } else { 0 };
+        let sys = System::new(config, Table::default(), memcgs, half, device, frames).unwrap();
+        let report = Live::start(sys, LiveConfig::default(), pages(512)).unwrap().finish();
+        assert_eq!((report.error, report.mismatched.as_slice()), (None, &[][..]), "{}", preset.name());
+        assert!(report.zswap.contains(&("pool_limit_hit", 0)));
+        assert!(report.vmstat[Vm::Zswpwb] > 0 || preset != Preset::Sync, "a second chance later, an entry goes");
+    }
+}
+
+#[test]
+fn the_compressor_changes_while_threads_store_and_load() {
+    let design = Preset::Split.design(StoreKind::Zswap).with_threads(2);
+    let device = Device::new(swap_file("switch"), PAGE, IoFaults::default());
+    let frames = Contents::Frames(Frames::from_bytes(&pages(512), PAGE).unwrap());
+    let config = config(design, StoreKind::Zswap);
+    let sys = System::new(config, Table::default(), Memcgs::default(), |_| 0, device, frames).unwrap();
+    let live =
+        Live::start(sys, LiveConfig { fault: FaultOrder::Shuffled, ..LiveConfig::default() }, pages(512)).unwrap();
+    for name in ["zstd", "lzo", "lz4"].iter().cycle() {
+        live.system().zswap().unwrap().set_compressor(name.parse().unwrap()).unwrap();
+        if live.has_ended() {
+            break;
+        }
+        std::thread::yield_now();
+    }
+    let report = live.finish();
+    assert_eq!(report.error, None);
+    assert!(report.mismatched.is_empty(), "{:?}", report.mismatched);
+    assert_eq!(report.pool_pages_at_exit, 0);
+}
+
+#[test]
 fn without_writeback_refused_pages_are_activated() {
     for preset in [Preset::Sync, Preset::Split] {
         let memcgs = Memcgs::default();

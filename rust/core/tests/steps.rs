@@ -17,7 +17,14 @@ const LENS: [u32; 5] = [1000, 0, INCOMPRESSIBLE, 60, 3500];
 
 /// A preset over a small system with shallow queues, two nodes and an application that touches every page.
 fn start(preset: Preset, store: StoreKind, depth: u32) -> (System, Crew) {
-    let plan = Plan { nodes: 2, pool_limit_pages: Some(2), ..Plan::of(shallow(preset, store, depth), store, &LENS) };
+    // The odd depths meet the pool's limit, the even ones their group's first.
+    let zswap_max = depth.is_multiple_of(2).then_some(4096);
+    let plan = Plan {
+        nodes: 2,
+        pool_limit_pages: Some(2),
+        zswap_max,
+        ..Plan::of(shallow(preset, store, depth), store, &LENS)
+    };
     let sys = plan.build();
     let crew = Crew::reclaim(&sys, false).with_app(&sys, Task::Touch, &[3, 0, 2, 1, 4]);
     (sys, crew)

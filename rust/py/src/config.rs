@@ -116,7 +116,11 @@ fn memcgs(config: &Bound<'_, PyDict>, pages: usize, page_size: usize) -> PyResul
             memcgs.add(&name, index as u16).map_err(|error| PyValueError::new_err(error.to_string()))?
         };
         let group_ = memcgs.get(id).expect("just added");
-        group_.set_zswap_max(get(group, "zswap_max", None)?.unwrap_or(kcompressd_core::memcg::MAX));
+        let max: Option<u64> = get(group, "zswap_max", None)?;
+        if id == 0 && max.is_some() {
+            return Err(PyValueError::new_err("memcg \"/\": the root has no memory.zswap.max"));
+        }
+        group_.set_zswap_max(max.unwrap_or(kcompressd_core::memcg::MAX));
         group_.set_writeback(get(group, "writeback", true)?);
     }
     let memcg_of: Vec<u16> = get(config, "memcg_of", Vec::new())?;

@@ -24,6 +24,12 @@ pyo3::create_exception!(
     PyValueError,
     "A compressor's name or level, or a block that does not decode."
 );
+pyo3::create_exception!(
+    kcompressd._core,
+    ZswapError,
+    PyValueError,
+    "A slot, node, group or pool that there is not, or that cannot be changed now."
+);
 pyo3::create_exception!(kcompressd._core, TableError, PyValueError, "A definition that does not make a table.");
 pyo3::create_exception!(
     kcompressd._core,

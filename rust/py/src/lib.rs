@@ -9,6 +9,7 @@ mod judge;
 mod report;
 mod run;
 mod step;
+mod zswap;
 
 use pyo3::prelude::*;
 
@@ -27,13 +28,17 @@ mod _core {
     #[pymodule_export]
     use super::design::{design_notes, preset, presets, validate_design, with_depth, with_threads};
     #[pymodule_export]
-    use super::error::{CodecError, DesignError, DeviceError, NotAtHead, ProtocolViolation, StepError, TableError};
+    use super::error::{
+        CodecError, DesignError, DeviceError, NotAtHead, ProtocolViolation, StepError, TableError, ZswapError,
+    };
     #[pymodule_export]
     use super::estimate::{account, measure};
     #[pymodule_export]
     use super::run::Run;
     #[pymodule_export]
     use super::step::Stepper;
+    #[pymodule_export]
+    use super::zswap::Zswap;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

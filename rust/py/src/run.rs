@@ -1,7 +1,7 @@
 //! One live run: made, started, waited for, read.
 
 use crate::config::{self, RunConfig};
-use crate::error::DeviceError;
+use crate::error::{DeviceError, ZswapError};
 use crate::report::to_dict;
 use kcompressd_core::driver::live::{Live, LiveConfig, Report};
 use kcompressd_core::frames::Frames;
@@ -111,6 +111,15 @@ impl Run {
                 Ok(())
             }
             None => Err(PyValueError::new_err(format!("no memcg {memcg}"))),
+        })
+    }
+
+    /// Sets zswap's compressor while the run goes on: new stores go to a new pool, the old one drains.
+    fn set_compressor(&self, name: &str) -> PyResult<()> {
+        let codec = crate::codec::parse(name)?;
+        self.with_system(|sys| match sys.zswap() {
+            Some(zswap) => zswap.set_compressor(codec).map_err(|error| ZswapError::new_err(error.to_string())),
+            None => Err(ZswapError::new_err("the store is zram")),
         })
     }
 

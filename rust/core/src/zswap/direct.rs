@@ -205,7 +205,11 @@ impl Direct {
         }
     }
 
-    fn check_place(&self, memcg: u16, node: u8) -> Result<(), DirectError> {
+    /// Refuses a group or a node that there is not.
+    ///
+    /// # Errors
+    /// [`DirectError::NoMemcg`], [`DirectError::NoNode`].
+    pub fn check_place(&self, memcg: u16, node: u8) -> Result<(), DirectError> {
         self.memcgs.get(memcg).ok_or(DirectError::NoMemcg(memcg))?;
         if node < self.nodes { Ok(()) } else { Err(DirectError::NoNode(node, self.nodes)) }
     }
@@ -221,7 +225,7 @@ impl Direct {
             Page::Bytes(bytes) if bytes.len() != self.page_size => Some(bytes.len()),
             _ => None,
         });
-        if let Some(got) = wrong {
+        if let Some(got) = wrong.or(pages.is_empty().then_some(0)) {
             return Err(DirectError::PageSize { got, want: self.page_size });
         }
         let slots = || (slot..).take(pages.len());

@@ -23,6 +23,8 @@ pub struct Plan {
     pub slots: u32,
     pub pool_limit_pages: Option<u64>,
     pub writeback: bool,
+    /// `memory.zswap.max` of a group that has all pages; `None`: they are the root's.
+    pub zswap_max: Option<u64>,
     pub faults: IoFaults,
     pub sizes: Sizes,
 }
@@ -42,6 +44,7 @@ impl Plan {
             slots: 2 * lens.len() as u32,
             pool_limit_pages: None,
             writeback: true,
+            zswap_max: None,
             faults: IoFaults::default(),
             sizes: Sizes { len: lens.to_vec(), ..Sizes::uniform(lens.len(), 0) },
         }
@@ -65,9 +68,14 @@ impl Plan {
             slots: self.slots,
         };
         let device = Device::new(backing, 4096, self.faults.clone());
-        let memcgs = Memcgs::default();
+        let mut memcgs = Memcgs::default();
         memcgs.get(0).unwrap().set_writeback(self.writeback);
-        System::new(config, Table::default(), memcgs, |_| 0, device, contents).unwrap()
+        let group = self.zswap_max.map_or(0, |max| {
+            let group = memcgs.add("limited", 0).unwrap();
+            memcgs.get(group).unwrap().set_zswap_max(max);
+            group
+        });
+        System::new(config, Table::default(), memcgs, |_| group, device, contents).unwrap()
     }
 }
 
