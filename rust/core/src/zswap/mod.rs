@@ -5,7 +5,7 @@
 //! is stored as a whole or not at all: whoever fails in the middle calls `invalidate` for all of its slots.
 //! Any order of halves of different folios may interleave; the halves of one folio belong to the actor that holds it.
 //!
-//! Who may touch an entry: see [`entry`]. Lock order: an LRU lock and a class lock are never nested.
+//! Who may touch an entry: see the module `entry`. Lock order: an LRU lock and a class lock are never nested.
 //!
 //! Accounting: `stored_pages` = entries with a handle = entries on the lists; pool pages = Σ zspages of all pools; a memcg's
 //! bytes = Σ `len` of its entries and its descendants'; references to a pool = its entries + stores under way + 1 if current.
