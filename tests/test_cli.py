@@ -190,7 +190,8 @@ def test_a_capture_that_is_cut_short_exits_with_3(
 
 
 @pytest.mark.parametrize(
-    "verb", ["run --sample", "compare --sample", "show r.json", "validate t.npy", "capture --pid 1 -o f"]
+    "verb",
+    ["run --sample", "compare --sample", "estimate --sample", "show r.json", "validate t.npy", "capture --pid 1 -o f"],
 )
 def test_ctrl_c_anywhere_exits_with_130(
     verb: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -198,7 +199,7 @@ def test_ctrl_c_anywhere_exits_with_130(
     def ctrl_c(*arguments: object, **named: object) -> object:
         raise KeyboardInterrupt
 
-    for name in ("kcompressd.lab.Lab.run", "kcompressd.capture.capture"):
+    for name in ("kcompressd.lab.Lab.run", "kcompressd.capture.capture", "kcompressd.estimate.estimate"):
         monkeypatch.setattr(name, ctrl_c)
     monkeypatch.setattr(Result, "load", ctrl_c)
     monkeypatch.setattr(Trace, "load", ctrl_c)
@@ -265,12 +266,30 @@ BAD: dict[str, str] = {
     "capture --pid 4194305 --after 1 -o f": "--after: is for a command",
     "capture --after soon -o f -- true": "argument --after: 'soon' is not a number of seconds",
     "capture -o f -- ./none": "./none: cannot be started: No such file or directory",
+    "capture --pid 1 -c lz4 -o f": "-c: is for stats, a capture of contents compresses nothing; add --stats-only",
+    "capture --pid 1 --stats-only -o f": "f: the name of a file of stats must end in .stats.npz",
+    "capture --pid 1 -o f.stats.npz": "f.stats.npz: the name of a file of pages may not end in .stats.npz",
+    "capture --pid 1 --stats-only -c lz5 -o f.stats.npz": 'unknown compressor "lz5"',
+    "estimate": "one of the arguments FILE --pid --sample is required",
+    "estimate --csv taken": "one of the arguments FILE --pid --sample is required",
+    "estimate --sample --pid 1": "not allowed with argument",
+    "estimate none.pages": "none.pages: no such file",
+    "estimate none.stats.npz": "none.stats.npz: no such file",
+    "estimate odd.stats.npz": "odd.stats.npz: is no file of stats",
+    "estimate odd.stats.npz --limit 3": "odd.stats.npz: is measured already: --limit and --threads are for pages",
+    "estimate --pid 4194305": "pid 4194305: no such process",
+    "estimate --sample -c brotli": 'unknown compressor "brotli"; known: lz4,',
+    "estimate --sample --chain-size 3": "chain size: 3 is not from 4 to 16 pages",
+    "estimate --sample --threads 0": "argument --threads: '0' is not a whole number of at least 1",
+    "estimate --sample --json none/e.json": "none/e.json: its folder does not exist",
+    "estimate --sample --csv --json -": "standard output: can take only one of --json -, --csv and --markdown",
     "capture -o f -- true": "true: exited with status 0 before it was captured",
 }
 
 
 def test_bad_input_exits_with_2_and_says_what_and_where(capsys: pytest.CaptureFixture[str]) -> None:
     Path("odd.pages").write_bytes(b"\1" * 5000)
+    Path("odd.stats.npz").write_bytes(b"PK")
     Path("empty.pages").touch()
     Path("torn.pages.zst").write_bytes(b"not zstd at all")
     Path("bad.json").write_text("{")
@@ -313,7 +332,7 @@ def shell_commands() -> list[str]:
 def test_the_readme_s_commands_run(somewhere: Path) -> None:
     """In one folder, in their order; FILE, --pid N and --folio N are filled in."""
     commands = shell_commands()
-    assert {c.split()[1] for c in commands} >= {"capture", "run", "compare", "validate", "show"}
+    assert {c.split()[1] for c in commands} >= {"capture", "estimate", "run", "compare", "validate", "show"}
     shutil.copy(ROOT / "python/kcompressd/data/sample.pages.zst", "my.pages.zst")
     with subprocess.Popen([sys.executable, "-m", "kcompressd.demo_process", "--mib", "1", "--hold"]) as process:
         try:

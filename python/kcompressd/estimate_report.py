@@ -19,6 +19,9 @@ _BARS: Final = " ▁▂▃▄▅▆▇█"
 _BUSY: Final = 0.9
 """Threads that had a CPU for less than this share of their time measured too long times."""
 
+_FILLED: Final = 1.25
+"""More memory used than this times the compressed bytes is due to zspages that are not full."""
+
 Row: TypeAlias = tuple[str, ...]
 Table: TypeAlias = tuple[Row, list[Row]]
 """Column names, and rows."""
@@ -96,12 +99,25 @@ def sentences(estimate: Estimate) -> Iterator[str]:
         f"so at 2.0 swapping out 2 GiB frees 1 GiB. Same-filled pages cost nothing; huge ones are {huge}, incompr of "
         f"them no smaller after compression. The bars under sizes show how many pages shrink to how much, from {step} bytes on the left to {estimate.page_size} on the right."
     )
+    yield from _partly_filled(estimate.compressors)
     busy = estimate.timing.cpu_ns / max(1, estimate.timing.threads_ns)
     if busy < _BUSY:
         yield (f"The machine was busy: the measuring threads had a CPU {busy:.0%} of the time; speeds may be too low.")
     yield from (f"Note of the capture: {note}." for note in estimate.index.notes)
     if not estimate.complete:
         yield f"Partial: {estimate.index.reason}."
+
+
+def _partly_filled(compressors: Sequence[CompressorEstimate]) -> Iterator[str]:
+    """Say it when the ratio is that of a small device rather than of these pages."""
+    best = max(compressors, key=lambda of: of.mm_stat.mem_used_total / max(1, of.mm_stat.compr_data_size))
+    stat = best.mm_stat
+    if stat.compr_data_size and stat.mem_used_total > _FILLED * stat.compr_data_size:
+        yield (
+            f"With so few pages many zspages are only partly filled: {best.codec.text} holds "
+            f"{mib(stat.compr_data_size)} in {mib(stat.mem_used_total)}. More pages like these fill them, and the "
+            f"ratio rises, to {stat.orig_data_size / stat.compr_data_size:.2f} at most."
+        )
 
 
 def settings(estimate: Estimate) -> Iterator[tuple[str, str]]:

@@ -20,7 +20,7 @@ WORTH: Final = 0.10
 """The share of memory that twice the time must save."""
 _EXPONENT: Final = -math.log2(1 - WORTH)
 _USELESS: Final = 1.1
-"""Below this ratio compression is not worth its time."""
+"""Below this ratio of the sizes compression is not worth its time."""
 _DEFAULT_LEVELS: Final = {"lz4": 1, "lz4hc": 9, "zstd": 3, "deflate": 6}
 
 
@@ -73,7 +73,7 @@ def _reason(estimate: Estimate, best: CompressorEstimate) -> str:
             f"for {_time(smallest) / max(1.0, _time(best)):.1f} times the time"
         )
     text += f". Twice the time must save {WORTH:.0%} of the memory."
-    if best.ratio < _USELESS:
+    if best.mm_stat.orig_data_size < _USELESS * best.mm_stat.compr_data_size:
         text += " None makes these pages much smaller: compressing them is hardly worth its time."
     return text
 

@@ -13,9 +13,9 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from kcompressd.cli import capture, compare, run, show, validate
+from kcompressd.cli import capture, compare, estimate, run, show, validate
 
-VERBS = (capture, run, compare, validate, show)
+VERBS = (capture, estimate, run, compare, validate, show)
 
 NEXT = """\
 kcompressd: a user-space laboratory of Linux's asynchronous memory compression.
@@ -27,6 +27,7 @@ Try it on the pages that come with it:
   kcompressd validate t.npy                    does the trace obey the lifecycle?
 
 Then on a process of yours:
+  kcompressd estimate --pid PID                what zram and zswap would make of it, and settings to paste
   kcompressd capture --pid PID -o my.pages.zst
   kcompressd compare my.pages.zst
 

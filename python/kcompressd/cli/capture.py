@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 from kcompressd.cli import common
 
 if TYPE_CHECKING:
+    from kcompressd.page_index import PageIndex
+    from kcompressd.page_stats import PageStats
     from kcompressd.pages import Pages
 
 PARTIAL = 3
+INTERRUPTED = 130
 
 
 def add(verbs: common.Verbs) -> None:
@@ -19,16 +22,18 @@ def add(verbs: common.Verbs) -> None:
     parser = verbs.add_parser(
         "capture",
         help="save the anonymous pages of a live process",
-        usage="kcompressd capture (--pid N | [--after S] -- COMMAND …) -o FILE [--limit N]",
+        usage="kcompressd capture (--pid N | [--after S] -- COMMAND …) -o FILE [--limit N] [--stats-only [-c LIST]]",
         description="Saves what reclaim could compress: the present anonymous pages of a process, which keeps "
         "running. A COMMAND is started, captured when its memory has been steady for half a second (or after S "
-        "seconds), and ended.",
+        "seconds), and ended. With --stats-only the file has no contents, only each page's compressed sizes and times.",
     )
     parser.add_argument("--pid", type=common.count, metavar="N", help="the process")
     parser.add_argument("command", nargs="*", metavar="COMMAND", help="a command to start, after --")
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="where to; .zst compresses")
     parser.add_argument("--after", type=seconds, metavar="S", help="capture the command after S seconds")
     parser.add_argument("--limit", type=common.count, metavar="N", help="at most N pages")
+    parser.add_argument("--stats-only", action="store_true", help="keep no contents: FILE.stats.npz, for estimate")
+    common.add_compressors(parser, "of stats; default lz4,lzo-rle,zstd:1,zstd:3")
     parser.set_defaults(run=run)
 
 
@@ -40,10 +45,41 @@ def run(arguments: argparse.Namespace) -> int:
         raise CaptureError("capture", "needs a process", "give either --pid N or -- COMMAND")
     if arguments.pid is not None and arguments.after is not None:
         raise CaptureError("--after", "is for a command, a process with a pid is captured at once", "leave it out")
+    if arguments.compressors is not None and not arguments.stats_only:
+        raise CaptureError("-c", "is for stats, a capture of contents compresses nothing", "add --stats-only")
+    _refuse_name(arguments)
     common.refuse_output(arguments.output)
+    if arguments.stats_only:
+        return _stats_only(arguments)
     pages = _capture(arguments)
     pages.save(arguments.output)
-    return _say(pages, arguments.output)
+    return _say(pages, pages.index, arguments.output)
+
+
+def _refuse_name(arguments: argparse.Namespace) -> None:
+    """Contents and stats are told apart by the name alone, so neither may have the other's."""
+    from kcompressd.errors import OutputError
+    from kcompressd.page_stats import SUFFIX
+
+    if arguments.stats_only != arguments.output.endswith(SUFFIX):
+        kind = "stats must end in" if arguments.stats_only else "pages may not end in"
+        raise OutputError(arguments.output, f"the name of a file of {kind} {SUFFIX}", "give another name")
+
+
+def _stats_only(arguments: argparse.Namespace) -> int:
+    from kcompressd.errors import RunInterrupted
+    from kcompressd.page_stats import DEFAULT_COMPRESSORS, PageStats, measure, parse_codecs
+
+    codecs = [codec.text for codec in parse_codecs(arguments.compressors or DEFAULT_COMPRESSORS)]
+    try:
+        stats = measure(_capture(arguments), codecs, progress=sys.stderr.isatty())
+    except RunInterrupted as interrupted:
+        if isinstance(interrupted.result, PageStats) and len(interrupted.result):
+            interrupted.result.save(arguments.output)
+            _say(interrupted.result, interrupted.result.index, arguments.output)
+        return INTERRUPTED
+    stats.save(arguments.output)
+    return _say(stats, stats.index, arguments.output)
 
 
 def _capture(arguments: argparse.Namespace) -> Pages:
@@ -57,18 +93,19 @@ def _capture(arguments: argparse.Namespace) -> Pages:
     return capture_command(arguments.command, after=arguments.after, limit=arguments.limit, progress=bar)
 
 
-def _say(pages: Pages, path: str) -> int:
+def _say(pages: Pages | PageStats, index: PageIndex, path: str) -> int:
+    from kcompressd.pages import Pages
     from kcompressd.sizes import mib
 
-    index = pages.index
     kinds = ", ".join(f"{kind} {count}" for kind, count in index.kinds.items())
-    print(f"{path}: {len(pages)} pages ({mib(pages.nbytes)}) of {index.command or 'a process'}: {kinds}")
+    size = mib(len(pages) * pages.page_size)
+    print(f"{path}: {len(pages)} pages ({size}) of {index.command or 'a process'}{kinds and f': {kinds}'}")
     for note in index.notes:
         print(f"note: {note}")
     if not index.complete:
         print(f"kcompressd: partial: {index.reason}", file=sys.stderr)
         return PARTIAL
-    print(f"next: kcompressd compare {path}")
+    print(f"next: kcompressd {'compare' if isinstance(pages, Pages) else 'estimate'} {path}")
     return 0
 
 

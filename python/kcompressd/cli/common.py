@@ -85,7 +85,17 @@ def lab(arguments: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(arguments, name) for name in (*names, "fault", "seed", "pin")}
 
 
-def write_json(text: str, path: str) -> None:
+def add_compressors(parser: argparse.ArgumentParser, default: str) -> None:
+    """Declare -c with a list, as lzbench has it; `default` says in words what is taken without."""
+    parser.add_argument(
+        "-c",
+        "--compressors",
+        metavar="LIST",
+        help=f"such as lz4,zstd:1 ({default}); known: lz4 lz4hc lzo lzo-rle zstd deflate 842",
+    )
+
+
+def write_text(text: str, path: str) -> None:
     """Write `text` to `path`, or to standard output for `-`; raises `ResultFileError` when that fails."""
     from kcompressd import files
     from kcompressd.errors import ResultFileError

@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
             progress=progress,
         )
     if arguments.json is not None:
-        common.write_json(found.to_json(), arguments.json)
+        common.write_text(found.to_json(), arguments.json)
     if arguments.json != "-":
         common.console().print(found)
     return found.exit_code

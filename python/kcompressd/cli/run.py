@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _show(result: Result, arguments: argparse.Namespace) -> int:
     if arguments.json is not None:
-        common.write_json(result.to_json(), arguments.json)
+        common.write_text(result.to_json(), arguments.json)
     if arguments.json != "-":
         common.console().print(result)
     if arguments.trace is not None:
