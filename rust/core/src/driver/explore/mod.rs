@@ -7,6 +7,9 @@
 //! What it checks by itself: no step fails, no actor waits for ever, and where all have finished the accounting adds up
 //! ([`System::invariant`], every page in a state at rest). Livelock is not looked for: a cycle of states is no failure.
 //!
+//! Time is not modelled: a sleep is over at once, and a wait with a time-out may end by it in any state ("who steps next"
+//! includes a waiter whose time is out).
+//!
 //! [`replay`] runs one schedule; [`in_turn`] the schedule of one CPU, each actor until it waits; [`Stepper`] is a script's.
 
 mod stepper;
@@ -15,7 +18,7 @@ pub use stepper::{Refused, Stepper};
 
 use super::{Crew, Mark, Status};
 use crate::lifecycle::State;
-use crate::system::{StepError, System};
+use crate::system::{Outcome, StepError, System};
 use crate::trace::Record;
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -244,8 +247,8 @@ pub fn in_turn(sys: &System, crew: &mut Crew) -> Result<Vec<usize>, Failure> {
         loop {
             schedule.push(seat);
             match crew.step(sys, seat) {
-                Ok(crate::system::Outcome::Ran(_)) => {}
-                Ok(_) => break,
+                Ok(Outcome::Ran(_) | Outcome::Sleep(_)) => {}
+                Ok(Outcome::Wait(_) | Outcome::Done) => break,
                 Err(e) => return Err(Failure { schedule, wrong: e.into() }),
             }
         }
