@@ -229,7 +229,7 @@ BAD: dict[str, str] = {
     "run odd.pages": "odd.pages: 5000 bytes are not a whole number of 4096-byte pages",
     "run empty.pages": "empty.pages: is empty (0 bytes), not a page file",
     "run torn.pages.zst": "torn.pages.zst: is not valid zstd",
-    "run folder": "folder: is a directory",
+    "run folder": "folder: is a directory without page files",
     "run r.json": "r.json: is a stored Result; print it with: kcompressd show r.json",
     "run job.toml": "job.toml: is a job file, not pages",
     "run --sample --limit 0": "argument --limit: '0' is not a whole number of at least 1",
