@@ -209,10 +209,8 @@ fn holds(properties: &[(&'static str, Always<'_>)], sys: &System, crew: &Crew) -
 /// # Errors
 /// What does not add up.
 pub fn nothing_lost(sys: &System) -> Result<(), String> {
-    let in_hands =
-        [State::Isolated, State::Unmapped, State::Queued, State::Compressing, State::WritingBack, State::FaultingIn];
     let census = sys.census();
-    if let Some(state) = in_hands.into_iter().find(|&state| census[state as usize] > 0) {
+    if let Some(state) = State::ALL.into_iter().find(|&state| !state.rests() && census[state as usize] > 0) {
         return Err(format!("{} pages are {} with nobody to take them on", census[state as usize], state.name()));
     }
     catch_unwind(AssertUnwindSafe(|| sys.invariant())).map_err(|panic| match panic.downcast::<String>() {
