@@ -1,4 +1,1 @@
 //! Helpers shared by the benchmarks.
-
-pub mod pages;
-pub mod ratio;

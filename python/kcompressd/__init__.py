@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         StepError,
         ZswapError,
     )
-    from kcompressd.compare import Comparison
+    from kcompressd.comparison import Comparison
     from kcompressd.design import Design
     from kcompressd.errors import InputError, RunInterrupted
     from kcompressd.estimate import CompressorEstimate, Estimate
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "CodecError": "_core",
-    "Comparison": "compare",
+    "Comparison": "comparison",
     "CompressorEstimate": "estimate",
     "Design": "design",
     "DesignError": "_core",

@@ -202,6 +202,12 @@ class Estimate:
 
         yield from estimate_report.parts(self)
 
+    def to_html(self) -> str:
+        """Return the report as one self-contained HTML file's text."""
+        from kcompressd.html import of_estimate
+
+        return of_estimate.document(self)
+
     def _repr_html_(self) -> str:
         from kcompressd import estimate_report
 

@@ -167,6 +167,12 @@ class Result:
 
         yield from report.parts(self)
 
+    def to_html(self) -> str:
+        """Return the report as one self-contained HTML file's text."""
+        from kcompressd.html import of_result
+
+        return of_result.document(self)
+
     def _repr_html_(self) -> str:
         from kcompressd import report
 

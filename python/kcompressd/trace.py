@@ -21,7 +21,7 @@ import numpy.typing as npt
 from kcompressd import lifecycle
 from kcompressd._core import Locator
 from kcompressd.files import is_replaceable, temporary, write_text
-from kcompressd.lifecycle import table
+from kcompressd.table import table
 
 if TYPE_CHECKING:
     from kcompressd.validate import Validation

@@ -34,6 +34,7 @@ def add(verbs: common.Verbs) -> None:
     parser.add_argument("--validate", action="store_true", help="trace each design once more and validate it")
     parser.add_argument("--trace-dir", metavar="DIR", help="save those traces as DIR/DESIGN.npy")
     parser.add_argument("--json", metavar="FILE", help="save all results; - for standard output")
+    common.add_html(parser)
     parser.set_defaults(run=run)
 
 
@@ -43,6 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     from kcompressd.lab import Lab
 
     common.refuse_output(arguments.json, stream=True)
+    common.refuse_output(arguments.html)
     pages = common.pages(arguments)
     with _progress() as progress:
         found = compare(
@@ -58,6 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         common.write_text(found.to_json(), arguments.json)
     if arguments.json != "-":
         common.console().print(found)
+    common.write_html(found, arguments.html)
     return found.exit_code
 
 

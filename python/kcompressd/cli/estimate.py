@@ -24,7 +24,7 @@ def add(verbs: common.Verbs) -> None:
         "estimate",
         help="what zram and zswap would make of pages, with each compressor",
         usage="kcompressd estimate (FILE | --pid N | --sample) [-c LIST] [--limit N] [--threads N] [--chain-size N]\n"
-        "       [--json FILE] [--csv [FILE]] [--markdown [FILE]]",
+        "       [--json FILE] [--csv [FILE]] [--markdown [FILE]] [--html FILE]",
         description="Compresses and decompresses every page with each compressor, on all cores, and accounts for them "
         "as the kernel's zram and zswap do: memory used, speed of a core, and settings for the compressor that "
         "suits these pages best.",
@@ -41,6 +41,7 @@ def add(verbs: common.Verbs) -> None:
     add("--json", metavar="FILE", help="save everything; - for standard output")
     add("--csv", nargs="?", const="-", metavar="FILE", help="a line a compressor (default: to standard output)")
     add("--markdown", nargs="?", const="-", metavar="FILE", help="tables and settings (default: to standard output)")
+    common.add_html(parser)
     parser.set_defaults(run=run)
 
 
@@ -74,6 +75,7 @@ def _refuse_outputs(arguments: argparse.Namespace) -> None:
     paths = [path for name in FORMATS if (path := getattr(arguments, name)) is not None]
     for path in paths:
         common.refuse_output(path, stream=True)
+    common.refuse_output(arguments.html)
     if paths.count("-") > 1:
         raise OutputError("standard output", "can take only one of --json -, --csv and --markdown", "name files")
 
@@ -101,6 +103,7 @@ def _show(found: Estimate, arguments: argparse.Namespace) -> int:
     asked = {name: path for name in FORMATS if (path := getattr(arguments, name)) is not None}
     for name, path in asked.items():
         common.write_text(texts[name](), path)
+    common.write_html(found, arguments.html)
     if "-" not in asked.values():
         common.console().print(found)
     return found.exit_code

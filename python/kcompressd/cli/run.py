@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from kcompressd.result import Result
 
 INTERRUPTED = 130
+CHARTED = 1 << 18
+"""A report on at most so many pages (1 GiB of 4 KiB) is drawn from a trace, on more from samples."""
 DESIGNS = ("sync", "rfc", "april", "async-store", "split", "unofficial")
 """As `Design.presets()` has them; written out so that help needs no extension module."""
 
@@ -28,6 +30,7 @@ def add(verbs: common.Verbs) -> None:
     common.add_lab(parser)
     parser.add_argument("--trace", metavar="T.npy", help="record every event")
     parser.add_argument("--json", metavar="FILE", help="save the Result; - for standard output")
+    common.add_html(parser)
     parser.set_defaults(run=run)
 
 
@@ -39,14 +42,21 @@ def run(arguments: argparse.Namespace) -> int:
 
     common.refuse_output(arguments.trace)
     common.refuse_output(arguments.json, stream=True)
-    lab = Lab(design=arguments.design, trace=arguments.trace is not None, **common.lab(arguments))
+    common.refuse_output(arguments.html)
+    pages = common.pages(arguments)
+    lab = Lab(design=arguments.design, trace=_traces(arguments, len(pages)), **common.lab(arguments))
     try:
-        return _show(lab.run(common.pages(arguments), progress=sys.stderr.isatty()), arguments)
+        return _show(lab.run(pages, progress=sys.stderr.isatty()), arguments)
     except RunInterrupted as interrupted:
         if isinstance(interrupted.result, Result):
             _show(interrupted.result, arguments)
         print("kcompressd: interrupted: the result is partial", file=sys.stderr)
         return INTERRUPTED
+
+
+def _traces(arguments: argparse.Namespace, pages: int) -> bool:
+    """Tell whether every event is recorded: when asked for, and for the charts of a report on few enough pages."""
+    return arguments.trace is not None or (arguments.html is not None and pages <= CHARTED)
 
 
 def _show(result: Result, arguments: argparse.Namespace) -> int:
@@ -56,6 +66,7 @@ def _show(result: Result, arguments: argparse.Namespace) -> int:
         common.console().print(result)
     if arguments.trace is not None:
         result.trace.save(arguments.trace)
+    common.write_html(result, arguments.html)
     if result.error is not None and result.error.kind != "cancelled":
         print(f"kcompressd: partial: {result.error.message}", file=sys.stderr)
     return result.exit_code

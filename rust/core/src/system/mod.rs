@@ -11,7 +11,7 @@ pub mod contents;
 pub mod ctx;
 
 pub use contents::{Contents, Sizes};
-pub use ctx::{Ctx, Outcome, StepError, Waiting, Work, mark};
+pub use ctx::{Ctx, Outcome, StepError, Work};
 
 use crate::codec::CodecSpec;
 use crate::design::{Design, StoreKind, View};

@@ -4,14 +4,15 @@ use super::{Refused, Stepper};
 use crate::driver::Status;
 use crate::lifecycle::{Event, State, actor};
 use crate::reclaim::Actor;
-use crate::system::{Outcome, StepError, System, Waiting};
+use crate::system::{Outcome, StepError, System};
 use crate::trace::Record;
+use crate::wait::{Ticket, WaitKey};
 
 /// Why an actor stopped.
 enum Stop {
     Fired,
     Rests,
-    Waits(Waiting),
+    Waits(WaitKey, Ticket),
 }
 
 impl Stepper {
@@ -33,7 +34,7 @@ impl Stepper {
         let from = self.records.len();
         let stop = self.steps_until(i, page, wanted)?;
         let (state, id) = (self.word(page)?.state(), self.hands[i].seat.ctx.actor);
-        if let Stop::Waits(Waiting { key, ticket, .. }) = stop
+        if let Stop::Waits(key, ticket) = stop
             && self.hands[i].page.is_some()
         {
             if id == actor::APP {
@@ -55,10 +56,10 @@ impl Stepper {
     fn steps_until(&mut self, i: usize, page: u32, wanted: Option<Event>) -> Result<Stop, StepError> {
         let mut fired = false;
         while !self.rests(i, page) {
-            if let Status::Waiting(wait) = self.hands[i].seat.status
+            if let Status::Waiting(key, ticket) = self.hands[i].seat.status
                 && !self.hands[i].seat.is_runnable(&self.sys)
             {
-                return Ok(Stop::Waits(wait));
+                return Ok(Stop::Waits(key, ticket));
             }
             let from = self.records.len();
             self.step(i)?;

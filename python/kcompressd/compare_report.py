@@ -1,0 +1,66 @@
+"""How a `Comparison` prints: a table a group, measures down, entries across, each with its ratio to the baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+from rich.markup import escape
+
+from kcompressd.comparison import Comparison, Entry
+from kcompressd.measures import Measure
+from kcompressd.sizes import mib
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+WIDTH: Final = 140
+"""Columns of a table as text."""
+
+
+def title(comparison: Comparison) -> str:
+    """Return what was compared, in one line."""
+    first = comparison.entries[0]
+    config = first.last.config
+    size = mib(first.last.pages * config.page_size)
+    runs = len(first.results)
+    repeats = f": {runs} interleaved repeats, medians" if runs > 1 else ""
+    return comparison.title or f"{first.last.pages} pages ({size}) on {config.store}, {config.compressor}{repeats}"
+
+
+def parts(comparison: Comparison) -> Iterator[RenderableType]:
+    """Yield what rich prints."""
+    yield f"[bold]{escape(title(comparison))}[/bold]"
+    for group, entries in comparison.groups.items():
+        if group:
+            yield f"\n[bold]{escape(group)}[/bold]"
+        yield _table(comparison.measures, entries)
+    for sentence in comparison.sentences():
+        yield escape(sentence)
+
+
+def cell(entry: Entry, measure: Measure) -> tuple[str, str]:
+    """Return a value and its ratio to the baseline as texts; "-" and "" where there is none."""
+    value, ratio = entry.value(measure), entry.ratio_of(measure)
+    if value is None or (measure.less == "other" and not value.high):
+        return "-", ""
+    if ratio is None or entry.is_baseline or measure.less == "other":
+        return measure.text(value.median), ""
+    same = ratio.holds_one and len(entry.results) > 1
+    return measure.text(value.median), "≈" if same else f"{ratio.median:.2f}x"
+
+
+def _table(measures: Sequence[Measure], entries: Sequence[Entry]) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("", no_wrap=True)
+    for entry in entries:
+        table.add_column(escape(entry.name), justify="right", no_wrap=True)
+    for measure in measures:
+        pairs = (cell(entry, measure) for entry in entries)
+        table.add_row(measure.title, *(f"{value} [dim]{ratio}[/dim]" if ratio else value for value, ratio in pairs))
+    if any(len(entry.results) > 1 for entry in entries):
+        table.add_row("speed ± over repeats", *(f"{entry.speed.relative:.0%}" for entry in entries))
+    return table

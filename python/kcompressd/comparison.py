@@ -1,0 +1,191 @@
+"""`Comparison`: runs that differ in one thing, set beside a baseline; what it prints, stores and draws.
+
+Two kinds of noise: a live run's repeats differ, so a ratio whose range over the repeats contains 1 is shown as ≈ (with 5
+repeats that happens by chance in 1 of 16 comparisons); a virtual run is the same every time and needs no repeat.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from kcompressd.measures import MEASURES, Measure
+from kcompressd.result import Result
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+
+    from kcompressd.validate import Validation
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A measure over repeats: the median, and the range."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """Return the spread of at least one value."""
+        return cls(statistics.median(values), min(values), max(values))
+
+    @property
+    def relative(self) -> float:
+        """Half the range, as a share of the median."""
+        return (self.high - self.low) / 2 / self.median if self.median else 0.0
+
+    @property
+    def holds_one(self) -> bool:
+        """Tell whether 1 lies within the range."""
+        return self.low <= 1 <= self.high
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row: its runs in the order of the repeats, and beside them the baseline's runs of the same `group`
+    (what else was varied, "8 CPUs", or "").
+    """
+
+    name: str
+    results: tuple[Result, ...]
+    baseline: tuple[Result, ...]
+    group: str = ""
+
+    @property
+    def last(self) -> Result:
+        """The last repeat, for counters that every repeat has alike or nearly so."""
+        return self.results[-1]
+
+    @property
+    def is_baseline(self) -> bool:
+        """Tell whether it is what the others of its group are set against."""
+        return self.results is self.baseline
+
+    @property
+    def speed(self) -> Spread:
+        """Bytes per second of the reclaim phase."""
+        return Spread.of([float(r.timing.bytes_per_s) for r in self.results])
+
+    @property
+    def ratio(self) -> Spread:
+        """Speed against the baseline's in the same repeat."""
+        return self.ratio_of(MEASURES[0]) or Spread(0.0, 0.0, 0.0)
+
+    @property
+    def is_like_baseline(self) -> bool:
+        """Tell whether the ratio's range contains 1: no difference is shown then."""
+        return self.ratio.holds_one
+
+    def median(self, measure: Callable[[Result], float]) -> float:
+        """Return the median of a measure over the repeats."""
+        return statistics.median(measure(r) for r in self.results)
+
+    def value(self, measure: Measure) -> Spread | None:
+        """Return a measure over the repeats, None when any of them does not have it."""
+        values = [measure.of(r) for r in self.results]
+        known = [float(v) for v in values if v is not None]
+        return Spread.of(known) if len(known) == len(values) else None
+
+    def ratio_of(self, measure: Measure) -> Spread | None:
+        """Return a measure against the baseline's in the same repeat, None where that is 0 or not known."""
+        pairs = [(measure.of(r), measure.of(b)) for r, b in zip(self.results, self.baseline, strict=True)]
+        ratios = [ours / base for ours, base in pairs if ours is not None and base]
+        return Spread.of(ratios) if len(ratios) == len(pairs) else None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `compare` found; prints as a table with sentences that say what to look at.
+
+    `title` says what all entries have in common; the first entry of each group is its baseline.
+    """
+
+    entries: tuple[Entry, ...]
+    validations: Mapping[str, Validation] = field(default_factory=dict)
+    title: str = ""
+
+    def __getitem__(self, name: str) -> Entry:
+        """Return an entry, the first of that name."""
+        for entry in self.entries:
+            if entry.name == name:
+                return entry
+        raise KeyError(f"{name}: not one of {', '.join(e.name for e in self.entries)}")
+
+    @property
+    def groups(self) -> dict[str, list[Entry]]:
+        """The entries by group, in order, each group's baseline first."""
+        found: dict[str, list[Entry]] = {}
+        for entry in self.entries:
+            found.setdefault(entry.group, []).append(entry)
+        return found
+
+    @property
+    def measures(self) -> list[Measure]:
+        """The measures that some entry has with a value that is not 0."""
+        return [m for m in MEASURES if any((v := e.value(m)) is not None and v.high for e in self.entries)]
+
+    @property
+    def exit_code(self) -> int:
+        """0 good, 1 violation or mismatch in any run or trace, 3 when a run is partial."""
+        codes = {result.exit_code for entry in self.entries for result in entry.results}
+        codes |= {validation.exit_code for validation in self.validations.values()}
+        return next((code for code in (1, 3) if code in codes), 0)
+
+    def sentences(self) -> list[str]:
+        """Return what to look at: a sentence for each remarkable cell, then notes and troubles."""
+        from kcompressd import remarks
+
+        return list(remarks.sentences(self))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return medians and ranges, and every run's stored form."""
+        return {"version": 1, "kind": "comparison", "designs": [_entry_dict(e) for e in self.entries]}
+
+    def to_json(self) -> str:
+        """Return `to_dict` as text."""
+        return json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def to_html(self) -> str:
+        """Return the report as one self-contained HTML file's text."""
+        from kcompressd.html import of_comparison
+
+        return of_comparison.document(self)
+
+    def _repr_html_(self) -> str:
+        from kcompressd.html import of_comparison
+
+        return of_comparison.fragment(self)
+
+    def __str__(self) -> str:
+        """Return table and sentences as plain text."""
+        from rich.console import Console
+
+        from kcompressd.compare_report import WIDTH
+
+        out = io.StringIO()
+        Console(file=out, width=WIDTH, color_system=None, highlight=False).print(self)
+        return out.getvalue().rstrip("\n")
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Render the table for rich."""
+        from kcompressd import compare_report
+
+        yield from compare_report.parts(self)
+
+
+def _entry_dict(entry: Entry) -> dict[str, Any]:
+    return {
+        "design": entry.name,
+        "group": entry.group,
+        "bytes_per_s": dataclasses.asdict(entry.speed),
+        "ratio": dataclasses.asdict(entry.ratio),
+        "like_baseline": entry.is_like_baseline,
+        "results": [result.to_dict() for result in entry.results],
+    }

@@ -1,0 +1,123 @@
+"""Line charts over time, as inline SVG that keeps its text legible at a phone's width.
+
+A chart is 360 units wide and is shown at about that many pixels, alone on a phone and side by side on a desktop, so
+text is never scaled down. Lines are thinned to the least and the most of each step, so that no peak is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from kcompressd.html import scale
+from kcompressd.html.elements import Markup, join, tag
+from kcompressd.html.scale import Axis, Format
+from kcompressd.html.table import swatch
+
+Floats = npt.NDArray[np.float64]
+
+WIDTH: Final = 360
+HEIGHT: Final = 180
+LEFT, RIGHT, TOP, BOTTOM = 46, 10, 8, 24
+PLOT_WIDTH: Final = WIDTH - LEFT - RIGHT
+PLOT_HEIGHT: Final = HEIGHT - TOP - BOTTOM
+BUCKETS: Final = 150
+"""Steps of time of which a line keeps the least and the most."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """Values over times (float64, shape (n,) each, times rising), a colour's number, dashed or not."""
+
+    name: str
+    x: Floats
+    y: Floats
+    color: int = 0
+    dashed: bool = False
+
+
+def lines(
+    title: str,
+    series: Sequence[Line],
+    *,
+    y: Format = scale.number,
+    x: Format = scale.time,
+    note: str | None = None,
+    legend: bool | None = None,
+) -> Markup:
+    """Return a figure: title, lines from a zero baseline, legend (default: when there are several), note."""
+    across = Axis.exactly(max((float(s.x[-1]) for s in series if len(s.x)), default=1.0), PLOT_WIDTH)
+    high = max((float(s.y.max()) for s in series if len(s.y)), default=1.0)
+    up = Axis.upto(high, PLOT_HEIGHT, unit=scale.unit(y, high))
+    drawn = [_line(s, across, up, fill=len(series) == 1) for s in series if len(s.x)]
+    chart = tag(
+        "svg",
+        grid(across, up, x, y),
+        *drawn,
+        viewBox=f"0 0 {WIDTH} {HEIGHT}",
+        role="img",
+        aria_label=_said(title, series, y),
+        class_="chart",
+        data_high=f"{across.high:.6g} {up.high:.6g}",
+        data_format=f"{x.__name__} {y.__name__}",
+    )
+    shown = len(series) > 1 if legend is None else legend
+    return tag(
+        "figure",
+        tag("figcaption", title),
+        key(series) if shown else None,
+        chart,
+        tag("output"),
+        tag("p", note, class_="note") if note else None,
+    )
+
+
+def key(series: Sequence[Line]) -> Markup:
+    """Return a legend."""
+    return tag("p", *(tag("span", swatch(s.color), s.name) for s in series), class_="key")
+
+
+def thinned(x: Floats, y: Floats, buckets: int = BUCKETS) -> tuple[Floats, Floats]:
+    """Return at most 2 * `buckets` + 2 of the points: the least and the most of each step of time, and both ends."""
+    if len(x) <= 2 * buckets:
+        return x, y
+    step = np.minimum(((x - x[0]) / max(float(x[-1] - x[0]), 1e-300) * buckets).astype(np.int64), buckets - 1)
+    order = np.lexsort((y, step))
+    first = np.flatnonzero(np.diff(step[order], prepend=-1))
+    last = np.append(first[1:], len(order)) - 1
+    kept = np.unique(np.concatenate((order[first], order[last], [0, len(x) - 1])))
+    return x[kept], y[kept]
+
+
+def grid(across: Axis, up: Axis, x: Format, y: Format) -> Markup:
+    """Return lines at the upward ticks, and labels at both axes."""
+    out: list[Markup] = []
+    for mark in up.marks:
+        at = TOP + PLOT_HEIGHT - up.at(mark)
+        out.append(tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=at, y2=at, class_="grid" if mark else "axis"))
+        out.append(tag("text", y(mark), x=LEFT - 6, y=at + 4, text_anchor="end"))
+    for mark in across.marks:
+        at = LEFT + across.at(mark)
+        anchor = "start" if not mark else "end" if at > WIDTH - RIGHT - 12 else "middle"
+        out.append(tag("text", x(mark), x=at, y=HEIGHT - 8, text_anchor=anchor))
+    return join(out)
+
+
+def _line(line: Line, across: Axis, up: Axis, *, fill: bool) -> Markup:
+    x, y = thinned(line.x, line.y)
+    points = [f"{LEFT + across.at(a):.1f} {TOP + PLOT_HEIGHT - up.at(b):.1f}" for a, b in zip(x, y, strict=True)]
+    path = "M" + "L".join(points)
+    floor = TOP + PLOT_HEIGHT
+    under = f"{path}L{LEFT + across.at(float(x[-1])):.1f} {floor}L{LEFT + across.at(float(x[0])):.1f} {floor}Z"
+    drawn = tag("path", d=path, class_=f"line s{line.color}{' dashed' if line.dashed else ''}", data_name=line.name)
+    return join([tag("path", d=under, class_=f"under c{line.color}") if fill else None, drawn])
+
+
+def _said(title: str, series: Sequence[Line], y: Format) -> str:
+    """The chart in words, for those who cannot see it."""
+    highs = ", ".join(f"{s.name} up to {y(float(s.y.max()))}" for s in series if len(s.y))
+    return f"{title}: {highs}" if highs else f"{title}: no samples"

@@ -1,0 +1,153 @@
+"""The report of a comparison: what is remarkable, the table, pictures, and every run's counters."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Sequence
+
+from kcompressd import compare_report, remarks, report, series
+from kcompressd.comparison import Comparison, Entry
+from kcompressd.html import of_result, page, scale
+from kcompressd.html.bars import Bar, bars
+from kcompressd.html.elements import Child, Markup, join, tag
+from kcompressd.html.lines import Line, key
+from kcompressd.html.over_time import charts, color
+from kcompressd.html.table import Cell, table
+from kcompressd.measures import MEASURES, Measure, cpu_ns
+from kcompressd.result import Result
+
+_BY_NAME = {measure.name: measure for measure in MEASURES}
+_PICTURES = ("scans_per_page", "allocstall", "touch_max_ns", "fault_p99_ns", "held_twice_bytes")
+"""Measures that get bars of their own, beside speed and CPU time."""
+_KINDS = (("kswapd", 1), ("kcompressd", 2))
+
+
+def document(comparison: Comparison) -> str:
+    """Return the report as a file's text."""
+    first = comparison.entries[0]
+    names = ", ".join(dict.fromkeys(entry.name for entry in comparison.entries))
+    return page.document(
+        compare_report.title(comparison),
+        parts(comparison),
+        subtitle=f"{names}; ratios are to {first.name}",
+        footer=of_result.footer(first.last),
+    )
+
+
+def fragment(comparison: Comparison) -> str:
+    """Return the tables and sentences alone, for notebooks."""
+    said = page.bullets(comparison.sentences())
+    return join([tag("p", compare_report.title(comparison)), *_tables(comparison), said])
+
+
+def parts(comparison: Comparison) -> Iterator[Child]:
+    """Yield the report's parts."""
+    if trouble := list(remarks.troubles(comparison)):
+        yield tag("div", page.bullets(trouble), class_="good" if comparison.exit_code == 0 else "bad")
+    found = remarks.remarks(comparison)
+    yield page.section("What is remarkable", _remarks(found))
+    yield page.section("Side by side", *_tables(comparison), tag("p", _HOW, class_="note"))
+    for group, entries in comparison.groups.items():
+        where = f", {group}" if group else ""
+        yield page.section(f"Pictures{where}", page.figures(_pictures(comparison, entries)))
+        if drawn := _over_time(entries):
+            yield page.section(f"Over time{where}", _legend(entries), page.figures(drawn))
+    yield page.section("Notes", page.bullets(remarks.notes(comparison)) or tag("p", "None."))
+    yield page.section("Every counter", *(_details(entry) for entry in comparison.entries))
+
+
+_HOW = (
+    "Green and red: better and worse than the baseline by at least a quarter, beyond the spread of the repeats. "
+    "≈: the ratio's range over the repeats holds 1."
+)
+
+
+def _remarks(found: Sequence[remarks.Remark]) -> Markup | None:
+    """The remarks by measure, each with its design's colour."""
+    if not found:
+        return tag("p", "No cell differs from the baseline by a quarter beyond the spread of the repeats.")
+    items = [tag("li", tag("span", class_=f"swatch c{color(r.entry.name)}"), r.sentence()) for r in found]
+    shown, rest = items[:12], items[12:]
+    more = page.folded(f"{len(rest)} more", tag("ul", *rest, class_="plain")) if rest else None
+    return join([tag("ul", *shown, class_="plain"), more])
+
+
+def _tables(comparison: Comparison) -> Iterator[Markup]:
+    measures = comparison.measures
+    marks = {(r.entry.group, r.entry.name, r.measure.name): r.is_good for r in remarks.remarks(comparison)}
+    for group, entries in comparison.groups.items():
+        rows = [_row(entry, number, measures, marks) for number, entry in enumerate(entries)]
+        yield table(["design", *(m.title for m in measures)], rows, group or None)
+
+
+def _row(entry: Entry, number: int, measures: Sequence[Measure], marks: dict[tuple[str, str, str], bool]) -> list[Cell]:
+    cells = [Cell(entry.name, entry.name, swatch=color(entry.name, number))]
+    for measure in measures:
+        value, ratio = compare_report.cell(entry, measure)
+        good = marks.get((entry.group, entry.name, measure.name))
+        mark = ("same" if ratio == "≈" else None) if good is None else "good" if good else "bad"
+        spread = entry.value(measure)
+        cells.append(
+            Cell(join([value, " ", tag("small", ratio)]) if ratio else value, spread.median if spread else None, mark)
+        )
+    return cells
+
+
+def _pictures(comparison: Comparison, entries: Sequence[Entry]) -> Iterator[Markup]:
+    speed = [Bar(e.name, ((e.speed.median, color(e.name, n)),), _span(e)) for n, e in enumerate(entries)]
+    yield bars(
+        "Reclaimed a second",
+        speed,
+        form=scale.size,
+        note="Thin lines: the range of the repeats." if _span(entries[0]) else None,
+    )
+    yield _cpu(entries)
+    present = {measure.name for measure in comparison.measures}
+    for name in _PICTURES:
+        if name in present:
+            yield _measured(_BY_NAME[name], entries)
+
+
+def _span(entry: Entry) -> tuple[float, float] | None:
+    return (entry.speed.low, entry.speed.high) if len(entry.results) > 1 else None
+
+
+def _cpu(entries: Sequence[Entry]) -> Markup:
+    rows = []
+    for entry in entries:
+        spent = [(entry.median(functools.partial(_cpu_per_page, kind)), number) for kind, number in _KINDS]
+        rows.append(Bar(entry.name, spent))
+    return bars("CPU time of reclaim, a page of input", rows, form=scale.time, parts=_KINDS)
+
+
+def _cpu_per_page(kind: str, result: Result) -> float:
+    return cpu_ns(result, kind) / max(1, result.pages)
+
+
+def _measured(measure: Measure, entries: Sequence[Entry]) -> Markup:
+    form = {"ns": scale.time, "bytes": scale.size}.get(measure.unit, scale.number)
+    values = [(e, n, v) for n, e in enumerate(entries) if (v := e.value(measure)) is not None]
+    rows = [
+        Bar(e.name, ((v.median, color(e.name, n)),), (v.low, v.high) if len(e.results) > 1 else None)
+        for e, n, v in values
+    ]
+    return bars(measure.title[:1].upper() + measure.title[1:], rows, form=form)
+
+
+def _over_time(entries: Sequence[Entry]) -> list[Markup]:
+    found = {entry.name: series.of_result(entry.last) for entry in entries}
+    if max(len(one.t_ns) for one in found.values()) < series.FEW:
+        return []
+    return charts(found, page_size=entries[0].last.config.page_size)
+
+
+def _legend(entries: Sequence[Entry]) -> Markup:
+    none = series.sampled(entries[0].last).t_ns[:0]
+    return key([Line(entry.name, none, none, color(entry.name, n)) for n, entry in enumerate(entries)])
+
+
+def _details(entry: Entry) -> Markup:
+    name = f"{entry.name}, {entry.group}" if entry.group else entry.name
+    return page.folded(
+        f"{name}: {report.title(entry.last)}", page.many(of_result.counters(entry.last)), of_result.asked(entry.last)
+    )

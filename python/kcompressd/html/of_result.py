@@ -1,0 +1,163 @@
+"""The report of one run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from kcompressd import lifecycle, report, series
+from kcompressd.html import page, scale
+from kcompressd.html.bars import Bar, bars, histogram
+from kcompressd.html.elements import Child, Markup, tag
+from kcompressd.html.over_time import charts
+from kcompressd.html.table import Cell, Row, pairs, table
+from kcompressd.names import Names, thaw
+from kcompressd.result import Result
+from kcompressd.trace import SYSTEM
+
+_KINDS = {
+    "live": "real threads on this machine",
+    "virtual": "virtual time",
+    "explore": "step by step",
+    "observed": "a kernel's own counters",
+}
+_SPREADS = {
+    "reclaim_page_ns": "reclaim, a page",
+    "fault_page_ns": "fault, a page",
+    "touch_ns": "touch, a page",
+    "queue_wait_ns": "wait in the queue",
+    "fault_wait_ns": "a fault's wait for a queued folio",
+    "allocstall_ns": "allocation stall",
+}
+
+
+def document(result: Result) -> str:
+    """Return the report as a file's text."""
+    return page.document(
+        report.title(result),
+        parts(result),
+        subtitle=f"{_KINDS[result.kind]}; kernel {'.'.join(map(str, result.config.get('kernel', ())))} modelled",
+        footer=footer(result),
+    )
+
+
+def parts(result: Result) -> Iterator[Child]:
+    """Yield the report's parts; what there is nothing to say of is left out."""
+    yield page.tiles(headline(result))
+    yield verdict(result)
+    yield page.bullets(report.sentences(result))
+    drawn = charts({"": series.of_result(result)}, page_size=result.config.page_size)
+    yield page.section("Over time", page.figures(drawn), sampling(result)) if drawn else None
+    yield page.section("Who did the work", page.figures([cpu(result), *sizes(result)]))
+    if spreads := percentiles(result):
+        yield page.section("Waiting", spreads)
+    yield page.section("Counters", page.many(counters(result)))
+    yield page.section("Asked for", asked(result))
+
+
+def headline(result: Result) -> list[tuple[str, str]]:
+    """Return the figures that matter most."""
+    from kcompressd.measures import cpu_ns, pool_bytes, scans_per_page
+
+    found = [(f"{scale.size(result.timing.bytes_per_s)}/s", "reclaimed")]
+    if result.vmstat.get("pgsteal_anon"):
+        found.append((f"{scans_per_page(result):.2f}", "pages scanned for each freed"))
+    for kind in ("kswapd", "kcompressd"):
+        if spent := cpu_ns(result, kind):
+            found.append((scale.time(spent / max(1, result.pages)), f"{kind}'s CPU time a page"))
+    if pool := pool_bytes(result):
+        found.append((scale.size(pool), f"hold {scale.size(result.pages * result.config.page_size)}"))
+    if stalls := result.vmstat.get("allocstall"):
+        found.append((str(stalls), "allocation stalls"))
+    fault = result.timing.get("fault_page_ns")
+    if fault and fault.get("count"):
+        found.append((scale.time(fault.p99), "fault, 99th percentile"))
+    return found
+
+
+def verdict(result: Result) -> Markup:
+    """Return one line: whether the run kept its promises."""
+    life, wrong = result.lifecycle, len(result.mismatched)
+    if result.exit_code == 1:
+        said = f"Something is wrong: {life.violations} violations, {wrong} pages came back different."
+        return tag("p", said, class_="bad")
+    if not result.complete:
+        return tag("p", "Partial: the run ended before its end.", class_="bad")
+    if result.kind == "observed":
+        return tag("p", "Counters of a kernel: there is no lifecycle to check.", class_="same")
+    return tag("p", f"✓ {life.events} lifecycle events, no violation; every page accounted for.", class_="good")
+
+
+def sampling(result: Result) -> Markup:
+    """Return where the charts come from."""
+    exact = "From the trace of the reclaim phase: every change is in it."
+    return tag("p", exact if result.has_trace else f"From {len(result.series.t_ns)} samples.", class_="note")
+
+
+def cpu(result: Result) -> Markup:
+    """Return CPU time by thread, of the reclaim and the fault phase."""
+    rows = [
+        Bar(str(t.actor), ((t.get("reclaim_cpu_ns", t.get("cpu_ns", 0)), 1), (t.get("fault_cpu_ns", 0), 2)))
+        for t in result.threads
+    ]
+    return bars("CPU time by thread", rows, form=scale.time, parts=(("reclaim", 1), ("fault", 2)))
+
+
+def sizes(result: Result) -> Iterator[Markup]:
+    """Yield how many pages were stored in how many bytes, where a trace says so."""
+    if not result.has_trace:
+        return
+    records = result.trace.records
+    stored = records[(records["event"] == list(lifecycle.EVENTS).index("store")) & (records["folio"] != SYSTEM)]
+    if len(stored):
+        size = result.config.page_size
+        bins = np.minimum(stored["aux"].astype(np.int64) & 0xFFFFFFFF, size) * 16 // (size + 1)
+        counts = np.bincount(bins, minlength=16).tolist()
+        yield histogram("Pages by compressed size", counts, ("0", scale.size(size / 2), scale.size(size)), color=1)
+
+
+def percentiles(result: Result) -> Markup | None:
+    """Return a table of the spreads that were measured."""
+    columns = ("what", "count", "mean", "p50", "p90", "p99", "p99.9", "max")
+    rows: list[Row] = []
+    for name, spread in result.timing.items():
+        if not hasattr(spread, "items") or not spread.get("count"):
+            continue
+        times = [spread.get(at) for at in ("mean", "p50", "p90", "p99", "p999", "max")]
+        cells = [Cell("-" if t is None else scale.time(t), t) for t in times]
+        rows.append([_SPREADS.get(name, name), Cell(str(spread["count"]), spread["count"]), *cells])
+    return table(columns, rows) if rows else None
+
+
+def counters(result: Result) -> Iterator[Markup]:
+    """Yield every group of counters that are not zero."""
+    for heading, rows in report.sections(result):
+        if rows and heading not in ("speed", "CPU time", "checks"):
+            yield pairs(rows, heading)
+    yield pairs([(name, str(n)) for name, n in result.lifecycle.by_event.items() if n], "lifecycle events")
+
+
+def asked(result: Result) -> Markup:
+    """Return the configuration, whole, and the equations that were checked."""
+    text = json.dumps(thaw(result.config), indent=1, ensure_ascii=False)
+    return page.folded("Configuration", tag("pre", text))
+
+
+def footer(result: Result) -> str:
+    """Return where it was measured: no name of a machine or a person."""
+    return footer_of(result.environment)
+
+
+def footer_of(env: Names[Any]) -> str:
+    """Return an environment in one line."""
+    known = [
+        f"kcompressd {env.get('kcompressd', '')}".strip(),
+        env.get("created_at"),
+        f"Linux {env.kernel}" if env.get("kernel") else None,
+        env.get("cpu"),
+        f"{env.cpus} CPUs" if env.get("cpus") else None,
+    ]
+    return ", ".join(str(part) for part in known if part)

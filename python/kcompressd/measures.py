@@ -1,0 +1,230 @@
+"""What runs are compared by: each measure's name, how it is taken from a `Result`, shown and judged.
+
+A measure that a result does not have is None, and left out of tables when no result has it. When a difference counts
+as remarkable is decided in `kcompressd.remarks`, by the `least` that is given here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from kcompressd.result import Result
+from kcompressd.sizes import duration
+
+Value = float | None
+"""A measure's value, None where the result does not have it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One measure.
+
+    `of` takes it from a result; `less` is "better", "worse" or, where it depends, "other"; differences below `least`
+    (in its own unit) are nothing; `says` completes a sentence that begins with a design's name, and holds `{value}`;
+    `because` is the mechanism that the model has for a rise, or "".
+    """
+
+    name: str
+    title: str
+    unit: Literal["rate", "ns", "bytes", "count", "per page"]
+    of: Callable[[Result], Value]
+    less: Literal["better", "worse", "other"]
+    least: float
+    says: str
+    because: str = ""
+
+    def text(self, value: float) -> str:
+        """Return a value as tables and sentences show it."""
+        match self.unit:
+            case "rate":
+                return f"{value / 2**20:.0f} MiB/s"
+            case "ns":
+                return duration(value)
+            case "bytes":
+                return f"{value / 2**20:.1f} MiB"
+            case "per page":
+                return f"{value:.2f}"
+        return f"{value:.0f}"
+
+
+def cpu_ns(result: Result, kind: str) -> int:
+    """Return the CPU time of the reclaim phase of all threads of a kind ("kswapd", "kcompressd"), nanoseconds."""
+    of_kind = (t for t in result.threads if str(t.actor).rstrip("0123456789") == kind)
+    return sum(int(t.get("reclaim_cpu_ns", 0)) for t in of_kind)
+
+
+def scans_per_page(result: Result) -> float:
+    """Return pages scanned per page freed."""
+    return float(result.vmstat.pgscan_anon / max(1, result.vmstat.pgsteal_anon))
+
+
+def pool_bytes(result: Result) -> int:
+    """Return the memory that the store holds after the reclaim phase, bytes."""
+    if result.zswap is not None:
+        return int(result.zswap.pool_total_size)
+    return int(result.zram.mm_stat.mem_used_total) if result.zram is not None else 0
+
+
+def _cpu(*kinds: str) -> Callable[[Result], Value]:
+    def of(result: Result) -> Value:
+        return float(sum(cpu_ns(result, kind) for kind in kinds)) if result.threads else None
+
+    return of
+
+
+def _vmstat(name: str) -> Callable[[Result], Value]:
+    return lambda result: result.vmstat.get(name)
+
+
+def _timing(name: str, at: str) -> Callable[[Result], Value]:
+    def of(result: Result) -> Value:
+        spread: Any = result.timing.get(name)
+        return float(spread[at]) if spread is not None and spread.get("count") else None
+
+    return of
+
+
+def _plain(name: str) -> Callable[[Result], Value]:
+    return lambda result: result.timing.get(name)
+
+
+def _written(result: Result) -> Value:
+    """Pages stored or written, for each page freed: more than 1 are double writes."""
+    stored = result.vmstat.get("pswpout", 0) + result.vmstat.get("zswpout", 0) + result.vmstat.get("swpout_zero", 0)
+    stored -= result.vmstat.get("zswpwb", 0)
+    freed = result.vmstat.get("pgsteal_anon")
+    return stored / freed if freed else None
+
+
+def _held_twice(result: Result) -> Value:
+    samples = result.series.get("frames_held_twice")
+    return float(max(samples)) * result.config.page_size if samples else None
+
+
+_QUEUED: Final = "a queued page keeps its frame until a later scan comes round"
+
+MEASURES: Final = (
+    Measure("bytes_per_s", "reclaimed", "rate", lambda r: r.timing.bytes_per_s, "worse", 0, "reclaims {value}"),
+    Measure("kswapd_cpu_ns", "kswapd CPU", "ns", _cpu("kswapd"), "better", 1e5, "has kswapd spend {value} of CPU time"),
+    Measure(
+        "kcompressd_cpu_ns",
+        "kcompressd CPU",
+        "ns",
+        _cpu("kcompressd"),
+        "other",
+        1e5,
+        "has kcompressd spend {value} of CPU time",
+    ),
+    Measure(
+        "reclaim_cpu_ns",
+        "both together",
+        "ns",
+        _cpu("kswapd", "kcompressd"),
+        "better",
+        1e5,
+        "spends {value} of CPU time on reclaim in all",
+        "what moved did not go away, and scanning twice costs extra",
+    ),
+    Measure(
+        "scans_per_page",
+        "scanned a page freed",
+        "per page",
+        scans_per_page,
+        "better",
+        0.1,
+        "scans {value} pages for each that it frees",
+        _QUEUED,
+    ),
+    Measure(
+        "written_per_page",
+        "written a page freed",
+        "per page",
+        _written,
+        "better",
+        0.05,
+        "stores or writes {value} pages for each that it frees",
+        "pages that were written and not freed are written again",
+    ),
+    Measure("queued", "queued", "count", _vmstat("kcompressd_queued"), "other", 32, "queues {value} pages"),
+    Measure(
+        "full",
+        "queue was full",
+        "count",
+        _vmstat("kcompressd_full"),
+        "better",
+        32,
+        "finds the queue full {value} times",
+        "kswapd scans faster than the threads compress",
+    ),
+    Measure("pgactivate", "activated", "count", _vmstat("pgactivate"), "better", 64, "activates {value} pages"),
+    Measure(
+        "allocstall",
+        "allocation stalls",
+        "count",
+        _vmstat("allocstall"),
+        "better",
+        8,
+        "stalls {value} allocations in direct reclaim",
+    ),
+    Measure("stall_ns", "stalled in all", "ns", _plain("stall_ns"), "better", 1e6, "stalls tasks for {value} in all"),
+    Measure(
+        "touch_p99_ns",
+        "touch p99",
+        "ns",
+        _timing("touch_ns", "p99"),
+        "better",
+        1e4,
+        "has a page touch take {value} at the 99th percentile",
+    ),
+    Measure(
+        "touch_max_ns",
+        "longest touch",
+        "ns",
+        _timing("touch_ns", "max"),
+        "better",
+        1e6,
+        "has its longest page touch take {value}",
+    ),
+    Measure(
+        "queue_wait_p99_ns",
+        "queue wait p99",
+        "ns",
+        _timing("queue_wait_ns", "p99"),
+        "better",
+        1e4,
+        "keeps a page in the queue for {value} at the 99th percentile",
+    ),
+    Measure(
+        "fault_p99_ns",
+        "fault p99",
+        "ns",
+        _timing("fault_page_ns", "p99"),
+        "better",
+        1e4,
+        "has a fault take {value} at the 99th percentile",
+    ),
+    Measure(
+        "fault_wait_p99_ns",
+        "fault behind queue p99",
+        "ns",
+        _timing("fault_wait_ns", "p99"),
+        "better",
+        1e4,
+        "has a fault on a queued page wait {value} at the 99th percentile",
+        "a locked page is waited for until the thread reaches it",
+    ),
+    Measure(
+        "held_twice_bytes",
+        "frames held twice, peak",
+        "bytes",
+        _held_twice,
+        "better",
+        2**18,
+        "holds up to {value} in frames whose copy is in the pool already",
+        _QUEUED,
+    ),
+    Measure("pool_bytes", "pool", "bytes", lambda r: float(pool_bytes(r)), "better", 2**18, "has a pool of {value}"),
+)
+"""All of them, in the order in which they are shown."""

@@ -1,0 +1,213 @@
+"""Reports: one file, well-formed, nothing fetched, everything escaped, every number readable without scripts."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kcompressd import Lab, Pages, Result
+from kcompressd.cli import main
+from kcompressd.compare import compare
+from kcompressd.comparison import Comparison, Entry
+from kcompressd.estimate import estimate
+from kcompressd.html import scale
+from kcompressd.html.bars import Bar, bars, histogram
+from kcompressd.html.elements import Markup, join, tag
+from kcompressd.html.lines import HEIGHT, WIDTH, Line, lines, thinned
+from kcompressd.html.scatter import Point, scatter
+from kcompressd.html.table import Cell, table
+
+PAGES = Pages.sample()[::8]
+VOID = {"meta", "line", "rect", "path", "circle", "br"}
+GOLDEN = Path(__file__).parent / "golden"
+
+
+class Reader(HTMLParser):
+    """Checks that elements nest, and keeps what a reader sees."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.seen: list[str] = []
+        self.tags: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, name: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(name)
+        self.ids += [value or "" for key, value in attributes if key == "id"]
+        self.links += [value or "" for key, value in attributes if key in ("href", "src", "data", "action", "srcset")]
+        if name not in VOID:
+            self.open.append(name)
+
+    def handle_endtag(self, name: str) -> None:
+        assert name in VOID or self.open.pop() == name
+
+    def handle_startendtag(self, name: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(name, attributes)
+
+    def handle_data(self, data: str) -> None:
+        if not {"script", "style"} & set(self.open):
+            self.seen.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.seen)
+
+
+@pytest.fixture(scope="module")
+def documents() -> dict[str, str]:
+    """A report of each kind."""
+    return {
+        "traced run": Lab(threads=2, trace=True, pool_limit="15%").run(PAGES).to_html(),
+        "run": Lab(design="april", store="zram").run(PAGES).to_html(),
+        "comparison": compare(PAGES, ["rfc", "split"], lab=Lab(store="zram")).to_html(),
+        "estimate": estimate(PAGES, "lz4,zstd:1,lzo-rle").to_html(),
+    }
+
+
+def test_a_report_is_one_well_formed_file_that_fetches_nothing(documents: dict[str, str]) -> None:
+    for text in documents.values():
+        read = Reader(text)
+        assert text.startswith("<!DOCTYPE html>") and {"html", "head", "body", "main", "svg", "table"} <= set(read.tags)
+        assert read.links == [] and len(set(read.ids)) == len(read.ids)
+        assert not re.search(r"url\(|@import|fetch\(|XMLHttp|https?://(?!www\.w3\.org/2000/svg)", text)
+        assert "prefers-color-scheme: dark" in text and "width=device-width" in text
+
+
+def test_nothing_is_drawn_outside_its_chart(documents: dict[str, str]) -> None:
+    for text in documents.values():
+        for path in re.findall(r'<path d="([^"]*)" class="line', text):
+            points = [tuple(map(float, point.split())) for point in path[1:].split("L")]
+            assert points and all(0 <= x <= WIDTH and 0 <= y <= HEIGHT for x, y in points)
+        for x, width in re.findall(r'<rect x="([\d.]+)" y="[\d.]+" width="([\d.]+)"', text):
+            assert float(x) + float(width) <= WIDTH
+        assert "nan" not in " ".join(re.findall(r'(?:d|x|y|width|height)="([^"]*)"', text))
+
+
+def test_a_run_s_report_says_every_counter() -> None:
+    result = Lab(threads=2, trace=True).run(PAGES)
+    said = Reader(result.to_html()).text
+    assert result.zswap is not None
+    for counters in (result.vmstat, result.zswap, result.lifecycle.by_event):
+        assert [name for name, n in counters.items() if n and not re.search(rf"\b{name}\b.*\b{n}\b", said)] == []
+    assert "no violation" in said and "Pages by compressed size" in said and "Queue depth" in said
+
+
+def test_a_partial_and_a_bad_run_say_so() -> None:
+    data = json.loads((GOLDEN / "split-zswap.result.json").read_text())
+    stopped = {"kind": "cancelled", "message": "cancelled before its end", "actor": ""}
+    partial = Result.from_dict(data | {"complete": False, "error": stopped})
+    assert "Partial: the run ended before its end." in Reader(partial.to_html()).text
+    wrong = Result.from_dict(data | {"mismatched": [3]})
+    assert "1 pages came back different" in Reader(wrong.to_html()).text
+
+
+def test_everything_that_comes_from_outside_is_escaped() -> None:
+    evil = "<script>alert(1)</script>\"'&"
+    data: dict[str, Any] = json.loads((GOLDEN / "split-zswap.result.json").read_text())
+    data["notes"], data["errors"] = [evil], [evil]
+    data["environment"]["cpu"] = data["config"]["preset"] = data["config"]["compressor"] = evil
+    data["threads"][0]["actor"] = evil
+    data["vmstat"][evil] = 7
+    data["series"]["<i>"] = [1, 2]
+    result = Result.from_dict(data)
+    runs = (result,)
+    for text in (result.to_html(), Comparison((Entry(evil, runs, runs, evil),), {}, evil).to_html()):
+        assert Reader(text).tags.count("script") == 1 and "alert(1)" in Reader(text).text
+        assert "<i>" not in text
+
+
+def test_elements_escape_what_is_not_markup() -> None:
+    assert tag("p", "a<b", None, tag("b", "&"), title='"x"', hidden=True, lang=None) == (
+        '<p title="&quot;x&quot;" hidden>a&lt;b<b>&amp;</b></p>'
+    )
+    assert tag("path", d="M0 0", class_="line") == '<path d="M0 0" class="line"/>'
+    assert join(["<", Markup("<")]) == "&lt;<"
+
+
+@given(st.floats(1e-9, 1e18), st.integers(2, 8))
+def test_ticks_are_round_and_reach_the_top(high: float, about: int) -> None:
+    found = scale.ticks(high, about)
+    step = found[1]
+    assert found[0] == 0 and found[-1] >= high * (1 - 1e-9) and found[-2] < high
+    assert np.allclose(np.diff(found), step) and len(found) <= about + 1
+    assert f"{step:.1e}"[:3] in ("1.0", "2.0", "2.5", "5.0")
+
+
+@pytest.mark.parametrize("high", [0.0, -1.0, float("nan"), float("inf")])
+def test_an_axis_without_values_is_still_one(high: float) -> None:
+    assert scale.ticks(high) == [0.0, 1.0]
+
+
+def test_numbers_are_short() -> None:
+    assert [scale.number(v) for v in (0, 7, 999, 999.6, 12345, 1e6)] == ["0", "7", "999", "1k", "12.3k", "1M"]
+    assert [scale.size(v) for v in (0, 512, 2**20, 1536 * 2**20)] == ["0", "512 B", "1 MiB", "1.5 GiB"]
+    assert [scale.time(v) for v in (0, 12, 3.3e3, 5e7, 2e9)] == ["0", "12 ns", "3.3 µs", "50 ms", "2 s"]
+    assert (scale.percent(0.123), scale.ratio(2.667)) == ("12.3 %", "2.67x")
+
+
+@given(st.lists(st.integers(-5, 1000), min_size=1, max_size=2000), st.integers(2, 60))
+def test_a_thinned_line_keeps_ends_and_peaks(values: list[int], buckets: int) -> None:
+    x, y = np.arange(len(values), dtype=np.float64), np.array(values, dtype=np.float64)
+    few_x, few_y = thinned(x, y, buckets)
+    assert len(few_x) <= max(len(x) if len(x) <= 2 * buckets else 0, 2 * buckets + 2)
+    assert (few_y.min(), few_y.max()) == (y.min(), y.max())
+    assert (few_x[0], few_x[-1]) == (x[0], x[-1]) and (np.diff(few_x) > 0).all()
+    assert np.array_equal(y[few_x.astype(int)], few_y)
+
+
+def test_charts_of_nothing_and_of_one_point_are_drawn() -> None:
+    none, one = np.zeros(0), np.ones(1)
+    for drawn in (
+        lines("t", []),
+        lines("t", [Line("a", none, none), Line("b", one, one)]),
+        bars("t", []),
+        bars("t", [Bar("a", ((0.0, 1),), (0.0, 0.0))]),
+        histogram("t", [], ("0", "1", "2")),
+        histogram("t", [0, 0], ("0", "1", "2")),
+        scatter("t", []),
+        scatter("t", [Point("a", 0.0, 0.0), Point("a", 0.0, 0.0)]),
+    ):
+        assert "svg" in Reader(drawn).tags and "nan" not in drawn
+
+
+def test_a_table_knows_its_numbers() -> None:
+    read = table(["name", "bytes"], [["a", Cell("1 KiB", 1024)], ["b", Cell("-", None)]])
+    assert '<td class="n" data-v="1024">1 KiB</td>' in read and '<th scope="row">a</th>' in read
+    assert '<th scope="col" class="n"><span>bytes</span></th>' in read
+
+
+def test_the_verbs_write_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    at = str(tmp_path / "r.html")
+    for verb in ("run --design april", "compare --designs split", "estimate -c lz4"):
+        assert main([*verb.split(), "--sample", "--limit", "60", "--html", at]) == 0
+        assert f"report: {at}" in capsys.readouterr().err
+        Reader(Path(at).read_text())
+        assert main([*verb.split(), "--sample", "--html", str(tmp_path / "none" / "r.html")]) == 2
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium")
+def test_a_browser_runs_the_script_without_an_error(documents: dict[str, str], tmp_path: Path) -> None:
+    check = "<script>for (const b of document.querySelectorAll('thead button')) b.click();"
+    check += "document.title = document.querySelectorAll('[aria-sort]').length + ' sorted';</script>"
+    for name, text in documents.items():
+        page = tmp_path / "page.html"
+        page.write_text(text.replace("</body>", f"{check}</body>"))
+        command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", page.as_uri()]
+        shown = subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
+        tables = len(re.findall(r'<table class="sortable', text))
+        assert f"<title>{tables} sorted</title>" in shown, name
