@@ -24,6 +24,7 @@ check: setup
 
 bench:
 	cargo bench -p kcompressd-benches --bench queue
+	cargo bench -p kcompressd-benches --bench codec
 
 # After a change of python/kcompressd/lifecycle.py.
 generate: setup

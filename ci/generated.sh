@@ -1,10 +1,8 @@
 #!/usr/bin/env bash
 # What is generated from the definition is what stands in the tree; GENERATE=1 writes it instead.
 source "$(dirname "$0")/common.sh"
-write() {
-  "$PY" -c 'from kcompressd import table; print(table.rust_source(), end="")' >rust/core/src/lifecycle/generated.rs
-  rustfmt --edition 2024 --config-path rustfmt.toml rust/core/src/lifecycle/generated.rs
-  "$PY" -m kcompressd.lifecycle_docs
-}
-write
-[ "${GENERATE:-0}" = 1 ] || git diff --exit-code --stat -- rust/core/src/lifecycle/generated.rs docs/lifecycle.md
+files=(rust/core/src/lifecycle/generated.rs python/kcompressd/lifecycle_enums.py docs/lifecycle.md)
+"$PY" -m kcompressd.lifecycle_code "${files[@]:0:2}"
+rustfmt --edition 2024 --config-path rustfmt.toml "${files[0]}"
+"$PY" -m kcompressd.lifecycle_docs
+[ "${GENERATE:-0}" = 1 ] || git diff --exit-code --stat -- "${files[@]}"

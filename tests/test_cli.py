@@ -192,7 +192,15 @@ def test_a_capture_that_is_cut_short_exits_with_3(
 
 @pytest.mark.parametrize(
     "verb",
-    ["run --sample", "compare --sample", "estimate --sample", "show r.json", "validate t.npy", "capture --pid 1 -o f"],
+    [
+        "run --sample",
+        "compare --sample",
+        "estimate --sample",
+        "kernel --sample",
+        "show r.json",
+        "validate t.npy",
+        "capture --pid 1 -o f",
+    ],
 )
 def test_ctrl_c_anywhere_exits_with_130(
     verb: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -200,7 +208,12 @@ def test_ctrl_c_anywhere_exits_with_130(
     def ctrl_c(*arguments: object, **named: object) -> object:
         raise KeyboardInterrupt
 
-    for name in ("kcompressd.lab.Lab.run", "kcompressd.capture.capture", "kcompressd.estimate.estimate"):
+    for name in (
+        "kcompressd.lab.Lab.run",
+        "kcompressd.capture.capture",
+        "kcompressd.estimate.estimate",
+        "kcompressd.fidelity.of_kernel",
+    ):
         monkeypatch.setattr(name, ctrl_c)
     monkeypatch.setattr(Result, "load", ctrl_c)
     monkeypatch.setattr(Trace, "load", ctrl_c)
@@ -217,7 +230,7 @@ BAD: dict[str, str] = {
     "run odd.pages": "odd.pages: 5000 bytes are not a whole number of 4096-byte pages",
     "run empty.pages": "empty.pages: is empty (0 bytes), not a page file",
     "run torn.pages.zst": "torn.pages.zst: is not valid zstd",
-    "run folder": "folder: is a directory",
+    "run folder": "folder: is a directory without page files",
     "run r.json": "r.json: is a stored Result; print it with: kcompressd show r.json",
     "run job.toml": "job.toml: is a job file, not pages",
     "run --sample --limit 0": "argument --limit: '0' is not a whole number of at least 1",
@@ -284,6 +297,10 @@ BAD: dict[str, str] = {
     "estimate --sample --threads 0": "argument --threads: '0' is not a whole number of at least 1",
     "estimate --sample --json none/e.json": "none/e.json: its folder does not exist",
     "estimate --sample --csv --json -": "standard output: can take only one of --json -, --csv and --markdown",
+    "kernel": "one of the arguments FILE --sample is required",
+    "kernel none.pages": "none.pages: no such file",
+    "kernel --sample -c brotli": 'unknown compressor "brotli"; known: lz4,',
+    "kernel --sample --json none/k.json": "none/k.json: its folder does not exist",
     "capture -o f -- true": "true: exited with status 0 before it was captured",
 }
 

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transitions import Machine, MachineError
 
-from kcompressd import lifecycle, lifecycle_docs, table
+from kcompressd import lifecycle, lifecycle_code, lifecycle_docs, table
 
 ROOT = Path(__file__).parent.parent
-LAW = table.table()
+LAW = lifecycle.table()
 
 
 def test_the_core_s_constants_are_the_definition_s() -> None:
@@ -23,7 +23,13 @@ def test_the_core_s_constants_are_the_definition_s() -> None:
     def bare(text: str) -> str:
         return re.sub(r",(?=[\]})])", "", re.sub(r"\s+", "", text))
 
-    assert bare(generated) == bare(table.rust_source())
+    assert bare(generated) == bare(lifecycle_code.rust_source())
+
+
+def test_the_enums_are_the_definition_s() -> None:
+    assert (ROOT / "python/kcompressd/lifecycle_enums.py").read_text() == lifecycle_code.enums_source()
+    assert [s.name.lower() for s in lifecycle.State] == [s.name for s in lifecycle.STATES]
+    assert lifecycle.bits("frame lru", lifecycle.FLAGS)[1] == lifecycle.Flag.FRAME | lifecycle.Flag.LRU
 
 
 def test_the_document_is_the_definition_s() -> None:
@@ -121,4 +127,4 @@ def test_every_name_is_used() -> None:
 
 
 def test_a_changed_edge_is_another_digest() -> None:
-    assert table.of_definition(lifecycle.EDGES[1:]).digest != LAW.digest
+    assert lifecycle.table(lifecycle.EDGES[1:]).digest != LAW.digest

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from kcompressd import lifecycle
-from kcompressd.table import of_definition
 from kcompressd.trace import RECORD, SYSTEM, Trace, decode_states, encode_states, seal, sidecar
 from kcompressd.validate import Validation, main_validate, validate
 
@@ -134,13 +133,6 @@ def test_a_doubled_step_is_caught_by_the_law_alone(trace: Trace, data: st.DataOb
     result = Trace(np.insert(trace.records, index, trace.records[index])).validate()
     assert result.first is not None
     assert (result.first.check, result.first.record) == ("sequence", index + 1)
-
-
-def test_the_document_s_table_of_effects_is_the_one_the_walks_use() -> None:
-    text = (Path(__file__).parent.parent / "docs/formats.md").read_text()
-    for event, (before, after, same) in walks.EFFECTS.items():
-        kept = " ".join(f"`{flag}`" for flag in same.split() if flag not in (before, after))
-        assert f"| `{event}` | `{before}` | `{after}` | {kept} |" in text
 
 
 LIFE = [
@@ -305,7 +297,7 @@ def test_a_live_trace_is_judged_by_what_its_order_can_tell() -> None:
 
 
 def test_a_trace_of_another_law_says_so() -> None:
-    law = of_definition([e for e in lifecycle.EDGES if e.event != "reclaim"])
+    law = lifecycle.table([e for e in lifecycle.EDGES if e.event != "reclaim"])
     sealed = _sealed(Trace(np.array([tuple(r) for r in _life()], RECORD), {"pages": 1}))
     result = validate(sealed, law)
     assert [f.check for f in result.findings] == ["edge", "table"]

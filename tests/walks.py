@@ -10,33 +10,23 @@ from typing import Any
 import numpy as np
 
 from kcompressd import lifecycle
-from kcompressd.table import Row, Table, flag_bits, table
+from kcompressd.definition import Effect, bits
+from kcompressd.table import Row, Table
 from kcompressd.trace import RECORD, SYSTEM, Trace, sidecar
 
-LAW = table()
+LAW = lifecycle.table()
 STATE = {s.name: i for i, s in enumerate(lifecycle.STATES)}
 EVENT = {name: i for i, name in enumerate(lifecycle.EVENTS)}
 FLAG = {name: 1 << i for i, name in enumerate(lifecycle.FLAGS)}
 GUARD = {name: 1 << i for i, name in enumerate(lifecycle.GUARDS)}
-MOVING = {STATE[s] for s in ("isolated", "unmapped", "queued", "compressing", "writing_back", "faulting_in")}
+MOVING = {STATE[s.name] for s in lifecycle.STATES if not s.rests}
 KSWAPD, KCOMPRESSD, APP = 0x0100, 0x0200, 0x0300
-START = flag_bits("frame lru mapped dirty")[1]
+START = bits(lifecycle.INITIAL_FLAGS, lifecycle.FLAGS)[1]
+COPY = {s.name: s.copy for s in lifecycle.STATES}
 
-# What six events do to the flags: before, after, and the flags that stay (rust/core/src/judge/effects.rs).
-EFFECTS = {
-    "isolate": ("lru", "!lru", "active mapped"),
-    "putback": ("!lru", "lru", "active mapped"),
-    "rotate": ("lru reclaim", "!reclaim !active", "lru mapped"),
-    "activate": ("!active", "active", "mapped"),
-    "deactivate": ("active", "!active", "mapped reclaim"),
-    "swapcache_hit": ("!mapped", "mapped", "lru active"),
-}
-COPY = {
-    "compressed": "in_pool",
-    "compressed_freed": "in_pool",
-    "zero_filled": "zero",
-    "zero_filled_freed": "zero",
-}
+
+def flag_bits(text: str) -> tuple[int, int]:
+    return bits(text, lifecycle.FLAGS)
 
 
 @dataclass
@@ -119,10 +109,8 @@ class Walk:
         actor = KCOMPRESSD if dequeues else KSWAPD + self.random.randrange(2)
         self.log(aux, folio, page.seq, actor, flags, row.event, row.source, row.to, row.require_value)
         page.state, page.flags, page.seq = row.to, flags, page.seq + 1
-        if event in ("store", "end_writeback"):
-            page.copy = GUARD["in_pool"] if event == "store" else 0
-        elif to not in ("resident_swapcache", "faulting_in") and event != "shrink":
-            page.copy = GUARD[COPY[to]] if to in COPY else 0
+        copy = lifecycle.EFFECTS.get(event, Effect()).copy or COPY[to]
+        page.copy = page.copy if copy == "kept" else GUARD.get(copy, 0)
         return True
 
     def ticket(self, folio: int, page: PageAt, event: str, dequeues: bool) -> int:
@@ -139,7 +127,8 @@ class Walk:
 
     def new_flags(self, flags: int, event: str, to: int) -> int | None:
         """Flags after ``event`` that its effect and the new state allow, changing as few as they can."""
-        before, after, same = (flag_bits(text) for text in EFFECTS.get(event, ("", "", "")))
+        effect = lifecycle.EFFECTS.get(event, Effect())
+        before, after, same = map(flag_bits, (effect.before, effect.after, effect.same))
         if flags & before[0] != before[1]:
             return None
         changed = flags & ~after[0] | after[1]

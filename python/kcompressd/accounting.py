@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from kcompressd import lifecycle
 from kcompressd.result import Result
 
 PLACES: Final[dict[str, tuple[str, ...]]] = {
@@ -22,7 +23,7 @@ PLACES: Final[dict[str, tuple[str, ...]]] = {
     "written": ("written_back", "written_back_freed"),
     "activated": ("activated",),
     "kept": ("resident", "redirtied", "resident_swapcache", "freed"),
-    "half_way": ("isolated", "unmapped", "queued", "compressing", "writing_back", "faulting_in"),
+    "half_way": tuple(state.name for state in lifecycle.STATES if not state.rests),
 }
 """Words of the equations: where a page is at the end of the reclaim phase, each the sum of these states of
 `census.reclaim`. Every state is in exactly one.

@@ -63,6 +63,10 @@ class EstimateError(InputError):
     """An estimate cannot be made as asked: no pages, a compressor that was not measured."""
 
 
+class KernelError(InputError):
+    """The running kernel does not offer, or refuses, what is needed of it."""
+
+
 class ResultFileError(InputError):
     """A stored Result is missing, unreadable or malformed."""
 

@@ -26,10 +26,10 @@ from kcompressd import _core, environment
 from kcompressd.design import KERNEL, STORES, Design, Kernel, Store
 from kcompressd.errors import LabError, RunInterrupted
 from kcompressd.files import is_replaceable
+from kcompressd.lifecycle import table
 from kcompressd.pages import Pages
 from kcompressd.result import Result
 from kcompressd.sizes import parse_limit
-from kcompressd.table import table
 
 if TYPE_CHECKING:
     from kcompressd.step import Stepper

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from kcompressd import lifecycle
-from kcompressd.table import of_definition
 
 _INTRO = """# The life of a page
 
@@ -23,18 +22,28 @@ by which `kcompressd validate` judges a trace.
 A guard chooses between the transitions of one event from one state; `!` means that it must not hold. A
 record in a trace holds exactly the guards that its transition reads."""
 
+_STATES = """## States
+
+The flags must satisfy one of the alternatives whenever a page is in the state. `copy` is the guard that then holds of the
+copy in swap; `kept`: as before. A run that is over leaves pages only where they rest."""
+
+_EFFECTS = """## Effects
+
+What an event demands of the flags before and after it, which flags it leaves the same, and where the copy is afterwards if
+the new state does not say it."""
+
 
 def document(edges: Sequence[lifecycle.Edge] = lifecycle.EDGES) -> str:
     """The whole document for a law."""
-    digest = of_definition(edges).digest
+    digest = lifecycle.table(edges).digest
     parts = [
         _INTRO,
         f"{len(lifecycle.STATES)} states, {len(lifecycle.EVENTS)} events, {len(edges)} transitions; "
         f"table digest `{digest[:16]}…`.",
         "## Diagram\n\nTransitions that leave the state as it is are in the table only.",
         "```mermaid\n" + "\n".join(_diagram(edges)) + "\n```",
-        "## States\n\nThe flags must satisfy one of the alternatives whenever a page is in the state.",
-        _table(("id", "state", "meaning", "flags"), _states()),
+        _STATES,
+        _table(("id", "state", "in the kernel", "meaning", "flags", "copy", "rests"), _states()),
         "## Events",
         _table(
             ("id", "event", "in the kernel"),
@@ -47,6 +56,8 @@ def document(edges: Sequence[lifecycle.Edge] = lifecycle.EDGES) -> str:
             ("bit", "flag", "in the kernel"),
             [(str(i), f"`{n}`", m) for i, (n, m) in _numbered(lifecycle.FLAGS)],
         ),
+        _EFFECTS,
+        _table(("event", "before", "after", "the same", "copy"), _effects()),
         "## Transitions",
         _table(("from", "event", "guards", "to", "why"), _edges(edges)),
     ]
@@ -70,7 +81,27 @@ def _diagram(edges: Sequence[lifecycle.Edge]) -> list[str]:
 
 def _states() -> list[tuple[str, ...]]:
     rows = enumerate(lifecycle.STATES)
-    return [(str(i), f"`{s.name}`", s.meaning, " or ".join(f"`{f}`" for f in s.flags)) for i, s in rows]
+    return [
+        (
+            str(i),
+            f"`{s.name}`",
+            s.kernel,
+            s.meaning,
+            " or ".join(map(_code, s.flags)),
+            _code(s.copy),
+            "yes" if s.rests else "",
+        )
+        for i, s in rows
+    ]
+
+
+def _effects() -> list[tuple[str, ...]]:
+    effects = lifecycle.EFFECTS.items()
+    return [tuple(map(_code, (event, e.before, e.after, e.same, e.copy))) for event, e in effects]
+
+
+def _code(text: str) -> str:
+    return f"`{text}`" if text else ""
 
 
 def _edges(edges: Sequence[lifecycle.Edge]) -> list[tuple[str, ...]]:

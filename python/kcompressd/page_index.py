@@ -124,6 +124,34 @@ class PageIndex:
                 kept.append(replace(mapping, first_page=low - first, pages=high - low))
         return replace(self, mappings=tuple(kept))
 
+    @staticmethod
+    def joined(parts: Sequence[tuple[PageIndex, int]]) -> PageIndex:
+        """Return the index of several sets in a row, each given with its number of pages: the source's facts that
+        all share, every mapping moved on, counts added, notes once each, the first reason.
+        """
+        first = parts[0][0]
+        common = {
+            name: getattr(first.source, name)
+            for name in Source.__dataclass_fields__
+            if all(getattr(index.source, name) == getattr(first.source, name) for index, _ in parts)
+        }
+        mappings: list[Mapping] = []
+        before = 0
+        for index, pages in parts:
+            mappings += (replace(mapping, first_page=mapping.first_page + before) for mapping in index.mappings)
+            before += pages
+        counts = {
+            name: sum(getattr(index.skipped, name) for index, _ in parts) for name in Skipped.__dataclass_fields__
+        }
+        return PageIndex(
+            source=Source(**common),
+            mappings=tuple(mappings),
+            complete=all(index.complete for index, _ in parts),
+            reason=next((index.reason for index, _ in parts if index.reason), None),
+            skipped=Skipped(**counts),
+            notes=tuple(dict.fromkeys(note for index, _ in parts for note in index.notes)),
+        )
+
     def take(self, positions: npt.NDArray[np.int64], pages: int) -> PageIndex:
         """Return the index of the pages at `positions` (shape (k,), each in 0..pages), in that order."""
         owner = np.full(pages, -1, dtype=np.int64)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import html
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from importlib import resources
 from io import BytesIO
@@ -64,15 +65,44 @@ class Pages:
     @classmethod
     def from_file(cls, path: PathLike, *, page_size: int | None = None, verify: bool = True) -> Pages:
         """Open a page file: raw pages, or zstd when it is named `.zst`, with its `FILE.index.json` when there
-        is one.
+        is one. Memory images (`kcompressd.images`: ELF cores, LiME, CRIU) are recognised by content, and all
+        files of a directory are taken together.
 
-        `page_size` (bytes) defaults to the index's, else 4096. `verify=False` skips comparing the digest,
-        which reads every page; count and page size are always compared. Raises `PageFileError` or a subclass
+        `page_size` (bytes) defaults to the index's, else 4096; where the index has another, the pages are
+        `resized`. `verify=False` skips comparing the digest,
+        which reads every page; the count is always compared. Raises `PageFileError` or a subclass
         naming the path.
         """
         where = Path(path)
+        if where.is_dir():
+            from kcompressd.images import directory
+
+            files = directory.files(where)
+            return cls.concatenate([cls.from_file(file, page_size=page_size, verify=verify) for file in files], where)
         flat = page_file.read_flat(where)
-        return _assemble(flat, page_file.read_index(where), where, page_size, verify)
+        document = page_file.read_index(where)
+        if document is None:
+            from kcompressd import images
+
+            if (image := images.recognise(flat, where, page_size or PAGE_SIZE)) is not None:
+                return cls(image.array, image.index, str(where))
+        return _assemble(flat, document, where, page_size, verify)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Pages], origin: PathLike = "several") -> Pages:
+        """Join sets of one page size, in order; the index keeps every mapping, and of the sources what all have
+        in common. Raises `InputError` naming the set whose page size differs, or when there is none.
+        """
+        if not parts:
+            raise InputError(origin, "there are no pages to join")
+        if len(parts) == 1:
+            return parts[0]
+        for part in parts:
+            if part.page_size != parts[0].page_size:
+                sizes = f"{part.page_size} B, those before it {parts[0].page_size} B"
+                raise InputError(part._origin, f"its pages have {sizes}", "join sets of one page size")
+        joined = PageIndex.joined([(part.index, len(part)) for part in parts])
+        return cls(np.concatenate([part.array for part in parts]), joined, os.fspath(origin))
 
     @classmethod
     def from_bytes(cls, data: bytes | bytearray | memoryview, *, page_size: int = PAGE_SIZE) -> Pages:
@@ -145,6 +175,25 @@ class Pages:
         page_file.whole_pages(self._array.reshape(-1), self.page_size, where)
         page_file.write_pages(where, self._array.reshape(-1), document, level)
         return where
+
+    def resized(self, page_size: int) -> Pages:
+        """Return the same contents as pages of `page_size` bytes: neighbours joined, or pages split. A last page
+        that is not whole is left out. Joining does not know of holes between neighbours, and the index says so.
+        Raises `InputError` for a size that is not known, or when nothing is left.
+        """
+        _known_page_size(page_size, self._origin)
+        if page_size == self.page_size:
+            return self
+        count = self.nbytes // page_size
+        if count == 0:
+            raise InputError(self._origin, f"{self.nbytes} bytes are less than one page of {page_size} bytes")
+        flat = self._array.reshape(-1)[: count * page_size]
+        index = self._index.take(np.arange(count, dtype=np.int64) * page_size // self.page_size, len(self))
+        note = (
+            f"pages of {self.page_size} bytes seen as pages of {page_size}: neighbours in the file, holes are not known"
+        )
+        index = replace(index, notes=(*index.notes, note))
+        return Pages(flat.reshape(count, page_size), index, self._origin)
 
     def with_index(self, index: PageIndex) -> Pages:
         """Return the same contents with another index."""
@@ -222,19 +271,19 @@ def _known_page_size(page_size: int, subject: object) -> None:
 def _assemble(
     flat: Bytes, document: IndexDocument | None, subject: object, page_size: int | None, verify: bool
 ) -> Pages:
-    size = page_size or (document.page_size if document else PAGE_SIZE)
-    _known_page_size(size, subject)
+    wanted = page_size or (document.page_size if document else PAGE_SIZE)
+    _known_page_size(wanted, subject)
+    size = document.page_size if document else wanted
     pages = Pages(page_file.whole_pages(flat, size, subject), origin=str(subject))
     if document is None:
         return pages
     _compare(pages, document, subject, verify)
-    return pages.with_index(document.index)
+    return pages.with_index(document.index).resized(wanted)
 
 
 def _compare(pages: Pages, document: IndexDocument, subject: object, verify: bool) -> None:
     """Refuse an index that does not describe these pages."""
     facts: list[tuple[str, object, object]] = [
-        ("page_size", document.page_size, pages.page_size),
         ("pages", document.pages, len(pages)),
     ]
     if verify:

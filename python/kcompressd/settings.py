@@ -15,6 +15,7 @@ from kcompressd.sizes import duration, mib
 
 if TYPE_CHECKING:
     from kcompressd.estimate import CompressorEstimate, Estimate
+    from kcompressd.page_stats import Codec
 
 WORTH: Final = 0.10
 """The share of memory that twice the time must save."""
@@ -86,13 +87,14 @@ def _memory(compressor: CompressorEstimate) -> int:
     return int(compressor.mm_stat.mem_used_total)
 
 
-def _has_own_level(compressor: CompressorEstimate) -> bool:
-    return compressor.level is not None and compressor.level != _DEFAULT_LEVELS[compressor.name]
+def has_own_level(codec: Codec) -> bool:
+    """Tell whether the kernel must be told the level, because it is not its default."""
+    return codec.level is not None and codec.level != _DEFAULT_LEVELS[codec.name]
 
 
 def _zram(best: CompressorEstimate, disk_bytes: int) -> str:
     lines = [f"echo {best.name} > /sys/block/zram0/comp_algorithm"]
-    if _has_own_level(best):
+    if has_own_level(best.codec):
         lines.append(f'echo "algo={best.name} level={best.level}" > /sys/block/zram0/algorithm_params')
     lines += [
         f"echo {disk_bytes // 2**20}M > /sys/block/zram0/disksize",
@@ -102,12 +104,12 @@ def _zram(best: CompressorEstimate, disk_bytes: int) -> str:
 
 
 def _generator(best: CompressorEstimate) -> str:
-    level = f"(level={best.level})" if _has_own_level(best) else ""
+    level = f"(level={best.level})" if has_own_level(best.codec) else ""
     return f"[zram0]\nzram-size = ram / 2\ncompression-algorithm = {best.name}{level}\n"
 
 
 def _zswap(best: CompressorEstimate) -> str:
-    note = f"# zswap has no levels: this is {best.name} at its default\n" if _has_own_level(best) else ""
+    note = f"# zswap has no levels: this is {best.name} at its default\n" if has_own_level(best.codec) else ""
     return (
         f"{note}echo {best.name} > /sys/module/zswap/parameters/compressor\n"
         "echo Y > /sys/module/zswap/parameters/enabled\n"

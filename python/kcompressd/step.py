@@ -25,9 +25,9 @@ import numpy as np
 from kcompressd import _core
 from kcompressd.accounting import PLACES
 from kcompressd.errors import LabError
+from kcompressd.lifecycle import table
 from kcompressd.names import Names
 from kcompressd.show import lines
-from kcompressd.table import table
 from kcompressd.trace import RECORD, Records, Step, Trace
 
 

@@ -15,8 +15,6 @@ from typing import Any
 
 from transitions import Machine
 
-from kcompressd import lifecycle
-
 
 class TableError(ValueError):
     """A machine that cannot be compiled; the message names the state, event and rows."""
@@ -116,91 +114,3 @@ def _check_cells(rows: Sequence[Row], states: Sequence[str], events: Sequence[st
                 raise TableError(f"{cell}: the rows to {states[a.to]} and {states[b.to]} can both hold")
             if a.to == b.to:
                 raise TableError(f"{cell}: two rows to {states[a.to]}; write one")
-
-
-def table() -> Table:
-    """The compiled lifecycle (:data:`kcompressd.lifecycle.EDGES`) with its flag demands, in the definition's id order."""
-    return of_definition(lifecycle.EDGES)
-
-
-def of_definition(edges: Sequence[lifecycle.Edge]) -> Table:
-    """The lifecycle's states and events under other ``edges``: what an experiment with the law itself compiles."""
-    compiled = compile(lifecycle.machine(edges), tuple(lifecycle.GUARDS))
-    events = tuple(lifecycle.EVENTS)
-    unnamed = set(compiled.events) - set(events)
-    if unnamed:
-        raise TableError(f"events without a kernel meaning: {', '.join(sorted(unnamed))}")
-    renumber = [events.index(name) for name in compiled.events]
-    rows = sorted(Row(renumber[r.event], r.source, r.require_mask, r.require_value, r.to) for r in compiled.rows)
-    flags = tuple(tuple(flag_bits(text) for text in state.flags) for state in lifecycle.STATES)
-    return Table(compiled.states, events, compiled.guards, tuple(rows), flags)
-
-
-def flag_bits(text: str) -> tuple[int, int]:
-    """``"frame !lru"`` as ``(mask, value)`` over the bits of :data:`kcompressd.lifecycle.FLAGS`."""
-    names = list(lifecycle.FLAGS)
-    mask = value = 0
-    for word in text.split():
-        bit = 1 << names.index(word.lstrip("!"))
-        mask |= bit
-        value |= 0 if word.startswith("!") else bit
-    return mask, value
-
-
-def rust_source() -> str:
-    """``rust/core/src/lifecycle/generated.rs``: enums in id order and the default table as constants."""
-    t = table()
-    out = [
-        "//! Generated from python/kcompressd/lifecycle.py by `make generate`; a test fails when it drifts.",
-        "",
-        "use super::table::Row;",
-    ]
-    out += _rust_enum("State", "Where the contents of a page are.", [(s.name, s.meaning) for s in lifecycle.STATES])
-    out += _rust_enum("Event", "What happens to a page.", list(lifecycle.EVENTS.items()))
-    out += _rust_bits("flag", "u16", "Bits of the state word's flags.", lifecycle.FLAGS)
-    out += _rust_bits("guard", "u8", "Bits of a record's guards.", lifecycle.GUARDS)
-    out += ["", "/// The rows of the default table.", f"pub const ROWS: [Row; {len(t.rows)}] = ["]
-    out += [
-        f"    Row {{ event: {r.event}, from: {r.source}, require_mask: {r.require_mask}, "
-        f"require_value: {r.require_value}, to: {r.to} }},"
-        for r in t.rows
-    ]
-    out += ["];", "", "/// What each state demands of the flags: alternatives `(mask, value)`."]
-    out += [f"pub const STATE_FLAGS: [&[(u16, u16)]; {len(t.states)}] = ["]
-    out += ["    &[" + ", ".join(f"({m:#x}, {v:#x})" for m, v in alternatives) + "]," for alternatives in t.flags]
-    return "\n".join([*out, "];", ""])
-
-
-def _rust_enum(name: str, doc: str, entries: Sequence[tuple[str, str]]) -> list[str]:
-    out = [
-        "",
-        f"/// {doc}",
-        "#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]",
-        "#[repr(u8)]",
-    ]
-    out.append(f"pub enum {name} {{")
-    for number, (entry, meaning) in enumerate(entries):
-        out += [f"    /// {meaning[0].upper()}{meaning[1:]}.", f"    {_camel(entry)} = {number},"]
-    out += ["}", "", f"impl {name} {{", "    /// All of them, in id order."]
-    out += [f"    pub const ALL: [Self; {len(entries)}] = ["]
-    out += [f"        Self::{_camel(entry)}," for entry, _ in entries]
-    out += ["    ];", "", "    /// Its name in the definition, in traces and in messages."]
-    out += ["    pub const fn name(self) -> &'static str {", "        match self {"]
-    out += [f'            Self::{_camel(entry)} => "{entry}",' for entry, _ in entries]
-    return [*out, "        }", "    }", "}"]
-
-
-def _rust_bits(module: str, kind: str, doc: str, entries: dict[str, str]) -> list[str]:
-    out = ["", f"/// {doc}", f"pub mod {module} {{"]
-    for number, (entry, meaning) in enumerate(entries.items()):
-        out += [
-            f"    /// {meaning[0].upper()}{meaning[1:]}.",
-            f"    pub const {entry.upper()}: {kind} = 1 << {number};",
-        ]
-    out.append("    /// Names in bit order.")
-    out.append(f"    pub const NAMES: [&str; {len(entries)}] = [" + ", ".join(f'"{e}"' for e in entries) + "];")
-    return [*out, "}"]
-
-
-def _camel(name: str) -> str:
-    return "".join(part.capitalize() for part in name.split("_"))

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from kcompressd import lifecycle
 from kcompressd._core import Locator
 from kcompressd.files import is_replaceable, temporary, write_text
-from kcompressd.table import table
+from kcompressd.lifecycle import table
 
 if TYPE_CHECKING:
     from kcompressd.validate import Validation

@@ -18,9 +18,9 @@ import numpy.typing as npt
 
 from kcompressd import lifecycle
 from kcompressd._core import Judge, Locator
+from kcompressd.lifecycle import table as default_table
 from kcompressd.show import lines
 from kcompressd.table import Table
-from kcompressd.table import table as default_table
 from kcompressd.trace import (
     SYSTEM,
     SYSTEM_EVENTS,

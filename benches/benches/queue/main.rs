@@ -15,6 +15,7 @@
 mod rivals;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
+use kcompressd_benches::ratio::quartiles;
 use rivals::{Run, SUBJECTS, Subject};
 
 /// 0 is one thread that pushes 32 and drains 32 in turn: the operations without the scheduler.
@@ -63,12 +64,6 @@ fn compare((name, rival): Subject, run: &Run, pairs: usize) {
     let [_, theirs, _] = quartiles(times.iter().map(|pair| pair.1 * per_word));
     let [low, ratio, high] = quartiles(times.iter().map(|pair| pair.1 / pair.0));
     println!("{:>9} {ours:>14.1} {name:>22} {theirs:>12.1} {ratio:>8.2} ({low:.2}..{high:.2})", run.producers);
-}
-
-fn quartiles(values: impl Iterator<Item = f64>) -> [f64; 3] {
-    let mut sorted: Vec<f64> = values.collect();
-    sorted.sort_by(f64::total_cmp);
-    [1, 2, 3].map(|quarter| sorted[(sorted.len() - 1) * quarter / 4])
 }
 
 fn absolute(words: usize) {

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 Verbs: TypeAlias = "argparse._SubParsersAction[Any]"
 """What `add` of a verb's module is given."""
 
+PAGE_SIZES = (4096, 16384, 65536)
+"""As `page_index.PAGE_SIZES`; written out so that help needs no NumPy."""
+
 PIPED_WIDTH = 120
 """Columns when standard output is no terminal."""
 
@@ -30,9 +33,12 @@ def console() -> Console:
 def add_input(parser: argparse.ArgumentParser) -> None:
     """Declare the pages to work on: FILE or --sample."""
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("file", nargs="?", metavar="FILE", help="raw pages, or .zst (kcompressd capture makes them)")
+    source.add_argument("file", nargs="?", metavar="FILE", help="raw pages, .zst, an ELF core, LiME, CRIU, a folder")
     source.add_argument("--sample", action="store_true", help="the pages that come with the package")
     parser.add_argument("--limit", type=count, metavar="N", help="use only the first N pages")
+    parser.add_argument(
+        "--page-size", type=int, choices=PAGE_SIZES, metavar="BYTES", help="4096, 16384 or 65536 (default: the file's)"
+    )
 
 
 def pages(arguments: argparse.Namespace) -> Pages:
@@ -44,7 +50,10 @@ def pages(arguments: argparse.Namespace) -> Pages:
     if name is not None and name.endswith((".json", ".toml")):
         what = "a stored Result; print it with: kcompressd show" if name.endswith(".json") else "a job file"
         raise PageFileError(name, f"is {what} {name}" if name.endswith(".json") else f"is {what}, not pages")
-    found = Pages.sample() if arguments.sample else Pages.from_file(name)
+    if arguments.sample:
+        found = Pages.sample().resized(arguments.page_size or Pages.sample().page_size)
+    else:
+        found = Pages.from_file(name, page_size=arguments.page_size)
     return found if arguments.limit is None else found[: arguments.limit]
 
 

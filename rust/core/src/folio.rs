@@ -8,7 +8,8 @@
 //! - `extra_refs` counts references beyond the isolator's and the swap cache's;
 //! - `memcg`, `node` and `order` never change.
 
-use crate::lifecycle::{State, StateWord, flag};
+use crate::lifecycle::StateWord;
+use crate::lifecycle::generated::INITIAL;
 use crate::list::Links;
 use crate::snapshot::{Reader, Saved, Snapshot};
 use crate::sync::{AtomicU32, Ordering};
@@ -57,7 +58,7 @@ impl Folio {
     /// A resident, mapped, dirty page with PG_lru, which its maker puts on the inactive list.
     pub fn new(memcg: u16, node: u8) -> Self {
         Self {
-            word: StateWord::new(State::Resident, flag::FRAME | flag::MAPPED | flag::DIRTY | flag::LRU),
+            word: StateWord::new(INITIAL.0, INITIAL.1),
             prev: AtomicU32::new(NIL),
             next: AtomicU32::new(NIL),
             slot: AtomicU32::new(NIL),

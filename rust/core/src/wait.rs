@@ -195,6 +195,20 @@ impl WaitCell {
         self.park_until(ticket, Instant::now().checked_add(timeout))
     }
 
+    /// Sleeps for `timeout`, whoever is woken meanwhile; only [`WaitCell::shutdown`] ends it early.
+    pub fn sleep(&self, timeout: Duration) -> Woken {
+        let deadline = Instant::now().checked_add(timeout);
+        let mut parked = self.parked.lock();
+        while !parked.shutdown {
+            parked = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+                None => self.wake_up.wait(parked),
+                Some(Duration::ZERO) => return Woken::TimedOut,
+                Some(left) => self.wake_up.wait_timeout(parked, left),
+            };
+        }
+        Woken::Shutdown
+    }
+
     /// Tries until `attempt` gives something, asleep in between; `None` when the cell was shut down.
     ///
     /// This is the one composition of prepare, look and park. Whoever makes an attempt succeed wakes the cell.

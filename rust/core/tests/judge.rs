@@ -1,7 +1,7 @@
 //! The judge against the state word that wrote the records, and against a slow judge that asks the table each time.
 
-use kcompressd_core::judge::{Config, Judge, Ordering, Reason, Verdict, effects::EFFECTS};
-use kcompressd_core::lifecycle::generated::{ROWS, STATE_FLAGS};
+use kcompressd_core::judge::{Config, Judge, Ordering, Reason, Verdict};
+use kcompressd_core::lifecycle::generated::{EFFECTS, ROWS, STATE_FLAGS};
 use kcompressd_core::lifecycle::{Change, Event, Fire, State, StateWord, Table, flag, guard};
 use kcompressd_core::trace::{Record, SYSTEM, aux, system};
 use proptest::prelude::*;

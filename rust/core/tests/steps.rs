@@ -5,11 +5,12 @@ mod clocks;
 
 use clocks::{INCOMPRESSIBLE, Plan, STORES};
 use kcompressd_core::design::{Preset, StoreKind};
-use kcompressd_core::driver::Crew;
 use kcompressd_core::driver::explore::fingerprint;
+use kcompressd_core::driver::{Crew, Status};
 use kcompressd_core::reclaim::Task;
 use kcompressd_core::sync::boundaries_since_last_call;
-use kcompressd_core::system::System;
+use kcompressd_core::system::{System, Waiting};
+use kcompressd_core::wait::WaitKey;
 use proptest::prelude::*;
 
 /// Pages of every kind.
@@ -37,6 +38,19 @@ fn shallow(preset: Preset, store: StoreKind, depth: u32) -> kcompressd_core::des
 
 fn every_case() -> impl Iterator<Item = (Preset, StoreKind)> {
     Preset::ALL.iter().flat_map(|&preset| STORES.map(|store| (preset, store)))
+}
+
+#[test]
+fn a_wait_with_a_time_out_may_end_by_it_when_nothing_else_can_run() {
+    let (sys, mut crew) = start(Preset::Split, StoreKind::Zswap, 2);
+    let (timed, other) = (0, 1);
+    let ticket = sys.wait.prepare(WaitKey::Memory);
+    crew.seats[timed].status = Status::Waiting(Waiting { key: WaitKey::Memory, ticket, timeout_ns: Some(1) });
+    assert!(!crew.seats[timed].is_ready(&sys) && crew.seats[timed].is_runnable(&sys));
+    assert_eq!(crew.next_after(&sys, crew.seats.len() - 1), Some(other), "a time-out comes last");
+    let _ = crew.step(&sys, timed).unwrap();
+    assert!(!sys.wait.wake_all(WaitKey::Memory), "it has left the line");
+    assert!(crew.seats[timed].is_ready(&sys) && !crew.seats[timed].ctx.timed_out);
 }
 
 /// One step of the actor that `choice` falls on; false when nobody can.

@@ -48,6 +48,20 @@ fn cancelled_ticket_never_keeps_others_asleep() {
 }
 
 #[test]
+fn only_the_end_of_the_run_ends_a_sleep_early() {
+    let table = Arc::new(WaitTable::new(1, 1));
+    assert_eq!(table.sleep(Duration::from_millis(1)), Woken::TimedOut);
+    let sleeper = thread::spawn({
+        let table = Arc::clone(&table);
+        move || table.sleep(Duration::from_secs(3600))
+    });
+    [WaitKey::Memory, WaitKey::Device, WaitKey::Shrink].into_iter().for_each(|key| assert!(!table.wake_all(key)));
+    table.shutdown();
+    assert_eq!(sleeper.join().unwrap(), Woken::Shutdown);
+    assert_eq!(table.sleep(Duration::from_secs(3600)), Woken::Shutdown);
+}
+
+#[test]
 fn timeout_leaves_the_line() {
     let cell = WaitCell::new();
     let ticket = cell.prepare();

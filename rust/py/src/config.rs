@@ -154,7 +154,7 @@ fn plant(config: &Bound<'_, PyDict>) -> PyResult<Option<Plant>> {
     Ok(Some(Plant::Panic { actor, after_pages: get(&plant, "after_pages", 0)? }))
 }
 
-/// A compiled lifecycle (`kcompressd.table.Table.as_dict()`).
+/// A compiled lifecycle (`kcompressd.lifecycle.Table.as_dict()`).
 pub fn table(dict: &Bound<'_, PyDict>) -> PyResult<Table> {
     let names = |key: &str| get(dict, key, Vec::<String>::new());
     let error = |error: kcompressd_core::lifecycle::TableError| TableError::new_err(error.to_string());

@@ -18,9 +18,9 @@ use crate::reclaim::{Actor, App, Kcompressd, Kswapd, ShrinkWorker, SwapDevice, T
 use crate::snapshot::{Saved, Snapshot};
 use crate::stats::VmStat;
 use crate::sync::{AtomicBool, Ordering};
-use crate::system::{Ctx, Outcome, StepError, System};
+use crate::system::{Ctx, Outcome, StepError, System, Waiting};
 use crate::trace::{Log, Record};
-use crate::wait::{Ticket, WaitKey};
+use crate::wait::WaitKey;
 use std::sync::Arc;
 
 /// The flags that end the actors which never end by themselves.
@@ -56,8 +56,8 @@ pub fn actors(sys: &System, stops: &Stops) -> Vec<(u16, Actor)> {
 pub enum Status {
     /// It can.
     Ready,
-    /// Not before its ticket is woken.
-    Waiting(WaitKey, Ticket),
+    /// Not before its ticket is woken, or its time is out.
+    Waiting(Waiting),
     /// It has finished.
     Done,
 }
@@ -80,24 +80,36 @@ impl Seat {
         Self { actor, ctx, status: Status::Ready }
     }
 
-    /// Whether it can step now.
-    pub fn is_runnable(&self, sys: &System) -> bool {
+    /// Whether it can step now without a time-out.
+    #[inline]
+    pub fn is_ready(&self, sys: &System) -> bool {
         match self.status {
             Status::Ready => true,
-            Status::Waiting(key, ticket) => sys.wait.is_woken(key, &ticket),
+            Status::Waiting(wait) => sys.wait.is_woken(wait.key, &wait.ticket),
             Status::Done => false,
         }
     }
 
-    /// One step.
+    /// Whether it can step now, if need be by a time-out: where time is not modelled, any may be next.
+    pub fn is_runnable(&self, sys: &System) -> bool {
+        matches!(self.status, Status::Waiting(Waiting { timeout_ns: Some(_), .. })) || self.is_ready(sys)
+    }
+
+    /// One step. A seat that waits and was not woken leaves the line first: its time is out.
     ///
     /// # Errors
     /// [`StepError`].
+    #[inline]
     pub fn step(&mut self, sys: &System) -> Result<Outcome, StepError> {
+        if let Status::Waiting(wait) = self.status {
+            self.ctx.timed_out = !sys.wait.cancel(wait.key, wait.ticket);
+        }
+        self.ctx.marks = 0;
         let outcome = self.actor.step(sys, &mut self.ctx)?;
+        self.ctx.timed_out = false;
         self.status = match outcome {
-            Outcome::Ran(_) => Status::Ready,
-            Outcome::Wait(key, ticket) => Status::Waiting(key, ticket),
+            Outcome::Ran(_) | Outcome::Sleep(_) => Status::Ready,
+            Outcome::Wait(wait) => Status::Waiting(wait),
             Outcome::Done => Status::Done,
         };
         Ok(outcome)
@@ -107,8 +119,9 @@ impl Seat {
     fn status_word(&self, sys: &System) -> u64 {
         match self.status {
             Status::Done => 1,
-            Status::Waiting(key, ticket) if !self.is_runnable(sys) => {
-                2 + (u64::from(sys.wait.cell(key).place(ticket)) << 40 | key_word(key) << 1)
+            Status::Waiting(Waiting { key, ticket, timeout_ns }) if !self.is_ready(sys) => {
+                let place = u64::from(sys.wait.cell(key).place(ticket));
+                2 | u64::from(timeout_ns.is_some()) << 2 | key_word(key) << 3 | place << 40
             }
             Status::Ready | Status::Waiting(..) => 0,
         }
@@ -191,10 +204,12 @@ impl Crew {
         (0..self.seats.len()).filter(|&i| self.seats[i].is_runnable(sys))
     }
 
-    /// The first seat after `last` that can step, in a circle; `last` itself comes last.
+    /// The first seat after `last` that can step, in a circle; `last` itself comes last, and time-outs only when there is
+    /// nothing else.
     pub fn next_after(&self, sys: &System, last: usize) -> Option<usize> {
         let n = self.seats.len();
-        (1..=n).map(|i| (last + i) % n).find(|&i| self.seats[i].is_runnable(sys))
+        let circle = || (1..=n).map(|i| (last + i) % n);
+        circle().find(|&i| self.seats[i].is_ready(sys)).or_else(|| circle().find(|&i| self.seats[i].is_runnable(sys)))
     }
 
     /// Whether every actor has finished.

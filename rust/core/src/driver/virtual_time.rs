@@ -7,7 +7,7 @@
 //!
 //! Not modelled yet: a device read keeps the reader's CPU busy, wake-ups and switches cost nothing, no priorities.
 
-use super::Crew;
+use super::{Crew, Status};
 use crate::lifecycle::State;
 use crate::stats::VmStat;
 use crate::system::{Contents, Outcome, StepError, System, Work};
@@ -18,6 +18,14 @@ use crate::trace::Record;
 pub struct Costs {
     /// Looking at a folio, or moving it.
     pub scan_ns: u64,
+    /// Taking a page out of its page tables.
+    pub unmap_ns: u64,
+    /// A page fault, without what it reads.
+    pub fault_ns: u64,
+    /// Clearing a new page.
+    pub zero_page_ns: u64,
+    /// The application's reading or writing of a page.
+    pub touch_ns: u64,
     /// A state change or a short critical section.
     pub commit_ns: u64,
     /// The zero test, picoseconds per byte of the page.
@@ -37,6 +45,10 @@ impl Default for Costs {
     fn default() -> Self {
         Self {
             scan_ns: 100,
+            unmap_ns: 400,
+            fault_ns: 500,
+            zero_page_ns: 300,
+            touch_ns: 200,
             commit_ns: 50,
             zero_test_ps_per_byte: 40,
             compress_ns: None,
@@ -56,6 +68,11 @@ impl Costs {
         };
         match work {
             Work::Scan => self.scan_ns,
+            Work::Unmap => self.unmap_ns,
+            Work::Fault => self.fault_ns,
+            Work::ZeroPage => self.zero_page_ns,
+            Work::Touch => self.touch_ns,
+            Work::Think(ns) => u64::from(ns),
             Work::Commit => self.commit_ns,
             Work::ZeroTest(_) => self.zero_test_ps_per_byte * sys.config.page_size as u64 / 1000,
             Work::Compress(page) => per_page(self.compress_ns, sizes.map(|s| &s.compress_ns), page),
@@ -147,6 +164,8 @@ struct Loop<'a> {
     machine: &'a Machine,
     cpus: Vec<Cpu>,
     cpu_ns: Vec<u64>,
+    /// When each seat's sleep or wait ends by itself.
+    due_ns: Vec<Option<u64>>,
     records: Vec<Record>,
     steps: u64,
 }
@@ -168,7 +187,16 @@ pub fn run(sys: &System, crew: &mut Crew, machine: &Machine, start_ns: u64) -> R
     if cpus.is_empty() || cpus.iter().any(|cpu| cpu.speed_percent == 0) {
         return Err(VirtualError::Machine);
     }
-    let mut events = Loop { sys, crew, machine, cpus, cpu_ns: vec![0; seats], records: Vec::new(), steps: 0 };
+    let mut events = Loop {
+        sys,
+        crew,
+        machine,
+        cpus,
+        cpu_ns: vec![0; seats],
+        due_ns: vec![None; seats],
+        records: Vec::new(),
+        steps: 0,
+    };
     let end_ns = events.run(start_ns)?;
     Ok(events.finish(end_ns))
 }
@@ -179,23 +207,48 @@ impl Loop<'_> {
         loop {
             self.fill(now_ns);
             let busy = (0..self.cpus.len()).filter(|&c| self.cpus[c].seat.is_some());
-            let Some(c) = busy.min_by_key(|&c| self.cpus[c].now_ns) else { break };
-            now_ns = self.cpus[c].now_ns;
-            self.step(c)?;
+            let next = busy.min_by_key(|&c| self.cpus[c].now_ns);
+            let until_ns = next.map_or(u64::MAX, |c| self.cpus[c].now_ns);
+            match (self.next_due(now_ns, until_ns), next) {
+                (Some(due_ns), _) => now_ns = due_ns,
+                (None, Some(c)) => {
+                    now_ns = until_ns;
+                    self.step(c)?;
+                }
+                (None, None) => break,
+            }
         }
         if self.crew.is_done() {
             return Ok(self.cpus.iter().map(|cpu| cpu.now_ns).max().unwrap_or(now_ns));
         }
-        let waiting = (0..self.crew.seats.len()).filter(|&i| self.crew.seats[i].status != super::Status::Done);
+        let waiting = (0..self.crew.seats.len()).filter(|&i| self.crew.seats[i].status != Status::Done);
         Err(VirtualError::Deadlock { at_ns: now_ns, waiting: waiting.collect() })
+    }
+
+    /// The first sleep or time-out to end after `now_ns` and before `until_ns`, where there is a CPU to run on.
+    fn next_due(&self, now_ns: u64, until_ns: u64) -> Option<u64> {
+        let idle = self.cpus.iter().any(|cpu| cpu.seat.is_none());
+        let due = self.due_ns.iter().filter(|_| idle).flatten().copied();
+        due.filter(|&due| due > now_ns && due < until_ns).min()
+    }
+
+    /// Whether seat `i` can step at `now_ns`: a sleeper when its time is over, a waiter also when it was woken.
+    fn can_run(&self, i: usize, now_ns: u64) -> bool {
+        let seat = &self.crew.seats[i];
+        match self.due_ns[i] {
+            Some(due_ns) if due_ns <= now_ns => true,
+            Some(_) if seat.status == Status::Ready => false,
+            _ => seat.is_ready(self.sys),
+        }
     }
 
     /// Gives every idle CPU an actor, as far as there are any; it starts at `now_ns` or when the CPU is free.
     fn fill(&mut self, now_ns: u64) {
         for c in 0..self.cpus.len() {
             if self.cpus[c].seat.is_none()
-                && let Some(seat) = self.next_seat(self.cpus[c].last)
+                && let Some(seat) = self.next_seat(self.cpus[c].last, self.cpus[c].now_ns.max(now_ns))
             {
+                self.due_ns[seat] = None;
                 let cpu = &mut self.cpus[c];
                 cpu.now_ns = cpu.now_ns.max(now_ns);
                 cpu.slice_end_ns = cpu.now_ns.saturating_add(self.machine.slice_ns.max(1));
@@ -205,10 +258,10 @@ impl Loop<'_> {
     }
 
     /// The next runnable seat after `last` that no CPU runs.
-    fn next_seat(&self, last: usize) -> Option<usize> {
+    fn next_seat(&self, last: usize, now_ns: u64) -> Option<usize> {
         let n = self.crew.seats.len();
         let free = |i: &usize| self.cpus.iter().all(|cpu| cpu.seat != Some(*i));
-        (1..=n).map(|i| (last + i) % n).find(|i| free(i) && self.crew.seats[*i].is_runnable(self.sys))
+        (1..=n).map(|i| (last + i) % n).find(|i| free(i) && self.can_run(*i, now_ns))
     }
 
     /// One step of the actor on CPU `c`, at that CPU's time.
@@ -221,6 +274,11 @@ impl Loop<'_> {
         let outcome = stepped.map_err(|source| VirtualError::Step { at_ns, source })?;
         self.steps += 1;
         let Outcome::Ran(work) = outcome else {
+            self.due_ns[seat] = match outcome {
+                Outcome::Sleep(ns) => Some(at_ns.saturating_add(ns)),
+                Outcome::Wait(wait) => wait.timeout_ns.map(|ns| at_ns.saturating_add(ns)),
+                Outcome::Ran(_) | Outcome::Done => None,
+            };
             self.cpus[c].seat = None;
             return Ok(());
         };
@@ -235,7 +293,7 @@ impl Loop<'_> {
         if self.cpus[c].now_ns < self.cpus[c].slice_end_ns {
             return false;
         }
-        let others = self.next_seat(self.cpus[c].last).is_some();
+        let others = self.next_seat(self.cpus[c].last, self.cpus[c].now_ns).is_some();
         let cpu = &mut self.cpus[c];
         match others {
             true => cpu.seat = None,

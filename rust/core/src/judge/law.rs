@@ -1,7 +1,7 @@
 //! The table unrolled for the judge: one load answers "where does this event lead under these guards".
 
 use super::breach::Reason;
-use super::effects::{EFFECTS, Effect};
+use crate::lifecycle::effect::{Effect, KEPT, copy_after};
 use crate::lifecycle::{Event, State, Table, flag, guard};
 
 const STATES: usize = State::ALL.len();
@@ -27,9 +27,6 @@ pub(super) mod special {
     pub const WRITEBACK: u8 = 4;
 }
 
-/// The copy stays where it is ([`Step::copy`]).
-pub(super) const KEEP: u8 = u8::MAX;
-
 /// Where one (event, state, guards) leads.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Step {
@@ -37,13 +34,13 @@ pub(super) struct Step {
     pub to: u8,
     /// Guards that the row reads and the page's past decides.
     pub derived: u8,
-    /// Where the copy is afterwards, as guard bits, or [`KEEP`].
+    /// Where the copy is afterwards, as guard bits, or [`KEPT`].
     pub copy: u8,
     /// [`special`] checks.
     pub special: u8,
 }
 
-const NONE: Step = Step { to: u8::MAX, derived: 0, copy: KEEP, special: 0 };
+const NONE: Step = Step { to: u8::MAX, derived: 0, copy: KEPT, special: 0 };
 
 #[derive(Debug)]
 pub(super) struct Law {
@@ -102,7 +99,7 @@ fn index(event: u8, from: u8, guards: u8) -> usize {
 }
 
 fn effect_of(event: usize) -> Effect {
-    EFFECTS.iter().find(|(e, _)| *e as usize == event).map_or(Effect::ANY, |(_, effect)| *effect)
+    Event::ALL.get(event).map_or(Effect::ANY, |&event| Effect::of(event))
 }
 
 fn special_of(event: u8, from: u8) -> u8 {
@@ -118,22 +115,7 @@ fn writeback_of(reads: u8) -> u8 {
     if reads & guard::WRITEBACK_ENABLED != 0 { special::WRITEBACK } else { 0 }
 }
 
-/// Where the copy is once `event` has led to state `to`: guard bits (0: on the device, or nowhere), or [`KEEP`].
+/// [`copy_after`] by ids that exist.
 pub(super) fn copy_in(event: u8, to: u8) -> u8 {
-    use State::{Compressed, CompressedFreed, FaultingIn, ResidentSwapcache, Unmapped, ZeroFilled, ZeroFilledFreed};
-    match State::ALL[usize::from(to)] {
-        Compressed | CompressedFreed => guard::IN_POOL,
-        ZeroFilled | ZeroFilledFreed => guard::ZERO,
-        ResidentSwapcache if event == Event::Store as u8 => guard::IN_POOL,
-        Unmapped if event == Event::Shrink as u8 => KEEP,
-        ResidentSwapcache | FaultingIn => KEEP,
-        _ => 0,
-    }
-}
-
-/// Whether a complete run may leave a page in `state`.
-pub(super) fn rests(state: u8) -> bool {
-    use State::{Compressing, FaultingIn, Isolated, Queued, Unmapped, WritingBack};
-    let state = State::ALL[usize::from(state)];
-    !matches!(state, Isolated | Unmapped | Queued | Compressing | WritingBack | FaultingIn)
+    copy_after(Event::ALL[usize::from(event)], State::ALL[usize::from(to)])
 }

@@ -11,7 +11,7 @@
 //! 3. the table has the edge, under exactly the guards of the record; a bit that the row does not read is zero;
 //! 4. guards that the past decides agree with it: `mapped` (a flag), `in_pool` and `zero` (where the copy went), and
 //!    `writeback_enabled` (the knobs, when [`Config::memcgs`] is given and the order is total);
-//! 5. the new state permits the flags, and they changed as the event says ([`effects`]);
+//! 5. the new state permits the flags, and they changed as the event says ([`Effect`](crate::lifecycle::Effect));
 //! 6. time does not run backwards: for the whole trace when the order is total, else for each actor (a live actor reads
 //!    the clock once a batch, so two actors' stamps on one page may cross);
 //! 7. tickets: see [`queues`].
@@ -19,7 +19,6 @@
 //! After a breach the judge believes the record and goes on, so one altered record counts once or twice, not for ever.
 
 mod breach;
-pub mod effects;
 mod law;
 mod locator;
 mod pages;
@@ -318,7 +317,7 @@ impl Judge {
         if matches!(reason, Reason::Time { .. }) {
             self.clock[usize::from(record.actor) & (self.clock.len() - 1)] = record.t_ns;
         }
-        let believable = usize::from(record.to) < State::ALL.len();
+        let believable = usize::from(record.to) < State::ALL.len() && usize::from(record.event) < Event::ALL.len();
         if let Some(page) = self.pages.get(record.folio).filter(|_| believable) {
             let waited = page.state == State::Queued as u8 && record.to != page.state;
             *page = page.after(&record, law::copy_in(record.event, record.to));
@@ -331,7 +330,8 @@ impl Judge {
 
     /// Ends the trace. Of a complete one every page must be at rest and every ticket taken.
     pub fn finish(&mut self) -> Verdict {
-        let moving: Vec<(u32, u8)> = self.pages.iter().filter(|(_, p)| !law::rests(p.state)).map(at).collect();
+        let moving: Vec<(u32, u8)> =
+            self.pages.iter().filter(|(_, p)| !State::ALL[usize::from(p.state)].rests()).map(at).collect();
         if self.config.complete {
             for &(folio, state) in &moving {
                 let reason = Reason::Unfinished { state: State::ALL[usize::from(state)] };

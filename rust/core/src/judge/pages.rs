@@ -1,8 +1,9 @@
 //! What the judge remembers of each page: 8 bytes, in chunks made as folio numbers are met.
 
 use super::breach::Reason;
-use super::law::KEEP;
-use crate::lifecycle::{State, flag, guard};
+use crate::lifecycle::effect::KEPT;
+use crate::lifecycle::generated::INITIAL;
+use crate::lifecycle::{flag, guard};
 use crate::trace::Record;
 
 /// A page's past: what the next record must continue.
@@ -22,9 +23,8 @@ pub(super) struct Page {
 const _: () = assert!(size_of::<Page>() == 8);
 const _: () = assert!(flag::MAPPED >> 8 == guard::MAPPED as u16, "`Page::guards` moves one to the other by a shift");
 
-/// Every page's beginning: resident, on a list, mapped and dirty.
-pub(super) const START: Page =
-    Page { seq: 0, flags: flag::FRAME | flag::LRU | flag::MAPPED | flag::DIRTY, state: State::Resident as u8, copy: 0 };
+/// Every page's beginning.
+pub(super) const START: Page = Page { seq: 0, flags: INITIAL.1, state: INITIAL.0 as u8, copy: 0 };
 
 impl Page {
     /// The guards that its past decides.
@@ -36,7 +36,7 @@ impl Page {
     /// The page after `r`.
     #[inline(always)]
     pub(super) const fn after(self, r: &Record, copy: u8) -> Self {
-        let copy = if copy == KEEP { self.copy } else { copy };
+        let copy = if copy == KEPT { self.copy } else { copy };
         Self { seq: r.seq.wrapping_add(1), flags: r.flags, state: r.to, copy }
     }
 }

@@ -1,5 +1,6 @@
 //! Generated from python/kcompressd/lifecycle.py by `make generate`; a test fails when it drifts.
 
+use super::effect::{Effect, KEPT};
 use super::table::Row;
 
 /// Where the contents of a page are.
@@ -364,3 +365,57 @@ pub const STATE_FLAGS: [&[(u16, u16)]; 17] = [
     &[(0x31b, 0x310)],
     &[(0x383, 0x0)],
 ];
+
+/// The guard that holds of the copy in each state; 0: neither.
+pub const STATE_COPIES: [u8; 17] =
+    [0, 0, 0, 0, 0, guard::IN_POOL, guard::IN_POOL, 0, 0, 0, guard::ZERO, guard::ZERO, 0, 0, KEPT, KEPT, 0];
+
+/// Whether a run that is over may leave a page in the state.
+pub const STATE_RESTS: [bool; 17] =
+    [true, false, false, false, false, true, true, false, true, true, true, true, true, true, false, true, true];
+
+/// What events do to the flags and the copy.
+pub const EFFECTS: [(Event, Effect); 8] = [
+    (
+        Event::Isolate,
+        Effect { before_set: 0x80, before_clear: 0x0, after_set: 0x0, after_clear: 0x80, same: 0x240, copy: None },
+    ),
+    (
+        Event::Putback,
+        Effect { before_set: 0x0, before_clear: 0x80, after_set: 0x80, after_clear: 0x0, same: 0x240, copy: None },
+    ),
+    (
+        Event::Store,
+        Effect {
+            before_set: 0x0,
+            before_clear: 0x0,
+            after_set: 0x0,
+            after_clear: 0x0,
+            same: 0x0,
+            copy: Some(guard::IN_POOL),
+        },
+    ),
+    (
+        Event::Rotate,
+        Effect { before_set: 0x84, before_clear: 0x0, after_set: 0x0, after_clear: 0x44, same: 0x280, copy: None },
+    ),
+    (
+        Event::Activate,
+        Effect { before_set: 0x0, before_clear: 0x40, after_set: 0x40, after_clear: 0x0, same: 0x200, copy: None },
+    ),
+    (
+        Event::Deactivate,
+        Effect { before_set: 0x40, before_clear: 0x0, after_set: 0x0, after_clear: 0x40, same: 0x204, copy: None },
+    ),
+    (
+        Event::SwapcacheHit,
+        Effect { before_set: 0x0, before_clear: 0x200, after_set: 0x200, after_clear: 0x0, same: 0xc0, copy: None },
+    ),
+    (
+        Event::Shrink,
+        Effect { before_set: 0x0, before_clear: 0x0, after_set: 0x0, after_clear: 0x0, same: 0x0, copy: Some(KEPT) },
+    ),
+];
+
+/// Where every page begins.
+pub const INITIAL: (State, u16) = (State::Resident, 0x388);

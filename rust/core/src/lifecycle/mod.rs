@@ -5,11 +5,13 @@
 //! [`StateWord::fire`] changes all of it in one compare-and-swap, and nothing else changes it. A step reads the guards
 //! that lie outside the word once and passes them in; `mapped` is in the word and is read in the same swap.
 
+pub mod effect;
 pub mod generated;
 pub mod table;
 
 use crate::snapshot::{Reader, Saved, Snapshot};
 use crate::sync::{AtomicU64, Ordering};
+pub use effect::Effect;
 pub use generated::{Event, State, flag, guard};
 pub use table::{Row, Table, TableError};
 

@@ -4,7 +4,7 @@ use super::wait_unless;
 use crate::lifecycle::{Change, Event, Fire, State, Word, flag, guard};
 use crate::snapshot::Saved;
 use crate::stats::Vm;
-use crate::system::{Ctx, Outcome, StepError, Store, System, Work};
+use crate::system::{Ctx, Outcome, StepError, Store, System, Work, mark};
 use crate::units::NIL;
 use crate::wait::WaitKey;
 use crate::zram::ReadError;
@@ -98,14 +98,16 @@ impl App {
             Pc::Free => self.free(sys, ctx, page),
             Pc::Next => {
                 ctx.pages_done += 1;
+                ctx.marks |= mark::TOUCH_ENDS | mark::COND_RESCHED;
                 self.at += 1;
                 self.pc = Pc::Look;
-                Ok(RAN)
+                Ok(Outcome::Ran(if self.task == Task::Touch { Work::Touch } else { Work::Commit }))
             }
         }
     }
 
     fn look(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> Result<Outcome, StepError> {
+        ctx.marks |= mark::TOUCH_BEGINS;
         let word = sys.folio(page).word.load();
         if word.has(flag::LOCKED) {
             ctx.stat[Vm::FaultWaits] += 1;
@@ -138,7 +140,7 @@ impl App {
             ctx.stat[Vm::Pgmajfault] += 1;
             self.pc = Pc::Read(copy);
         }
-        Ok(RAN) // Refused: the shrink worker was faster; look again.
+        Ok(Outcome::Ran(Work::Fault)) // Refused: the shrink worker was faster; look again.
     }
 
     /// The folio is still there: a minor fault. A dirty one gives its slot back, under the LRU lock, where the kernel has
@@ -156,7 +158,7 @@ impl App {
             self.pc = Pc::Next;
         }
         drop(unscanned);
-        Ok(RAN)
+        Ok(Outcome::Ran(Work::Fault))
     }
 
     /// Reads the copy into the page's frame, which is locked and so nobody else's.

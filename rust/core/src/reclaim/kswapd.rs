@@ -10,7 +10,7 @@ use crate::lifecycle::{Change, Event, State, flag};
 use crate::node::Node;
 use crate::snapshot::Saved;
 use crate::stats::Vm;
-use crate::system::{Ctx, Outcome, StepError, System, Work};
+use crate::system::{Ctx, Outcome, StepError, System, Work, mark};
 use crate::units::SWAP_CLUSTER_MAX;
 use crate::wait::WaitKey;
 
@@ -143,6 +143,7 @@ impl Kswapd {
         ctx.stat[Vm::PgscanKswapd] += taken;
         ctx.stat[Vm::PgscanAnon] += taken;
         self.to_scan -= taken as u32;
+        ctx.marks |= mark::COND_RESCHED;
         self.pc = if taken == 0 { Pc::PassEnd } else { Pc::Look { at: 0 } };
         Ok(Outcome::Ran(Work::Scan))
     }
@@ -152,6 +153,7 @@ impl Kswapd {
         let look = self.look.get_or_insert_with(|| Look::new(page));
         let (outcome, exit) = look.step(sys, ctx)?;
         if let Some(exit) = exit {
+            ctx.marks |= mark::COND_RESCHED;
             self.look = None;
             self.moved |= exit.moved();
             self.freed |= exit == Exit::Freed;

@@ -45,6 +45,7 @@ type Step = (Outcome, Option<Exit>);
 
 const RAN: Outcome = Outcome::Ran(Work::Commit);
 const SCANNED: Outcome = Outcome::Ran(Work::Scan);
+const UNMAPPED: Outcome = Outcome::Ran(Work::Unmap);
 
 impl Look {
     /// A look at `page`, which the caller has isolated.
@@ -134,7 +135,7 @@ impl Look {
             Fire::Done(_) => {
                 ctx.stat[Vm::NrVmscanWrite] += 1;
                 self.pc = Pc::Writeout(Swapout::writeout(self.page));
-                Ok((SCANNED, None))
+                Ok((UNMAPPED, None))
             }
             Fire::Refused(_) => Ok((SCANNED, Some(self.kept(ctx)))), // A fault was faster.
         }
@@ -157,7 +158,7 @@ impl Look {
             Fire::Done(_) => self.pc = Pc::Free(state),
             Fire::Refused(_) => return Ok((SCANNED, Some(self.kept(ctx)))),
         }
-        Ok((SCANNED, None))
+        Ok((UNMAPPED, None))
     }
 
     fn written(&mut self, ctx: &mut Ctx, written: Written) -> Step {

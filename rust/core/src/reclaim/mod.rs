@@ -19,7 +19,7 @@ pub use kswapd::Kswapd;
 pub use shrink::ShrinkWorker;
 
 use crate::snapshot::Saved;
-use crate::system::{Ctx, Outcome, StepError, System};
+use crate::system::{Ctx, Outcome, StepError, System, Waiting};
 use crate::units::SWAP_CLUSTER_MAX;
 use crate::wait::{Ticket, WaitKey};
 
@@ -113,5 +113,5 @@ fn wait_unless(sys: &System, key: WaitKey, ready: impl FnOnce() -> bool) -> Outc
         sys.wait.cancel(key, ticket);
         return Outcome::Ran(crate::system::Work::Commit);
     }
-    Outcome::Wait(key, ticket)
+    Outcome::Wait(Waiting { key, ticket, timeout_ns: None })
 }

@@ -5,7 +5,7 @@ use crate::design::{EnqueueAt, Hold, OnFull, Policy, StoreKind, Tag};
 use crate::lifecycle::{Change, Event, flag};
 use crate::queue::{FolioQueue, Pop, ReserveError};
 use crate::stats::Vm;
-use crate::system::{Ctx, Outcome, StepError, System};
+use crate::system::{Ctx, Outcome, StepError, System, Waiting};
 use crate::tagged::TaggedFolio;
 use crate::trace::aux;
 use crate::units::NIL;
@@ -120,7 +120,7 @@ impl Swapout {
             sys.wait.cancel(key, ticket);
             return RAN;
         }
-        Progress::Step(Outcome::Wait(key, ticket))
+        Progress::Step(Outcome::Wait(Waiting { key, ticket, timeout_ns: None }))
     }
 
     fn sync_start(&self, sys: &System) -> Pc {

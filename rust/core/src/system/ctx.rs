@@ -12,6 +12,16 @@ use crate::wait::{Ticket, WaitKey};
 pub enum Work {
     /// Looking at one folio, or moving it between lists.
     Scan,
+    /// Taking a page out of its page tables (`try_to_unmap`).
+    Unmap,
+    /// Entering and leaving a page fault, its look-ups included.
+    Fault,
+    /// Clearing a new page.
+    ZeroPage,
+    /// The application's own reading or writing of a page, in user mode.
+    Touch,
+    /// The application computes for so many nanoseconds, in user mode.
+    Think(u32),
     /// Testing a page for zero.
     ZeroTest(u32),
     /// Compressing a page.
@@ -26,14 +36,37 @@ pub enum Work {
     Commit,
 }
 
+/// What an actor waits for, and how long at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// What it waits for.
+    pub key: WaitKey,
+    /// Drawn before its last look at the condition.
+    pub ticket: Ticket,
+    /// Nanoseconds after which the driver cancels the ticket and says so in [`Ctx::timed_out`]; `None`: for ever.
+    pub timeout_ns: Option<u64>,
+}
+
+/// What a step tells a driver that measures or schedules, besides its outcome: bits, taken after each step.
+pub mod mark {
+    /// The touch of a page begins with this step, unless it has begun already.
+    pub const TOUCH_BEGINS: u8 = 1;
+    /// The touch of a page ends with this step.
+    pub const TOUCH_ENDS: u8 = 2;
+    /// The actor may give its CPU up after this step: `cond_resched()`, or the return to user mode.
+    pub const COND_RESCHED: u8 = 4;
+}
+
 /// What a step was.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It did this work; the actor goes on.
     Ran(Work),
-    /// The actor waits; the ticket was drawn before its last look at the condition.
-    Wait(WaitKey, Ticket),
+    /// The actor waits.
+    Wait(Waiting),
+    /// The actor runs again after so many nanoseconds, whatever happens meanwhile.
+    Sleep(u64),
     /// The actor has finished.
     Done,
 }
@@ -85,6 +118,12 @@ pub struct Ctx {
     pub errors: Vec<StepError>,
     /// Pages whose work it has finished, for the driver's clock.
     pub pages_done: u64,
+    /// Whether the wait before this step ended by its time-out: set by the driver, for that step only.
+    pub timed_out: bool,
+    /// What its last step told the driver ([`mark`]).
+    pub marks: u8,
+    /// Whether it is stalled for want of memory (`psi_memstall_enter` to `psi_memstall_leave`).
+    pub memstall: bool,
 }
 
 impl std::fmt::Debug for Ctx {
@@ -107,6 +146,9 @@ impl Ctx {
             block: vec![0; 2 * page_size],
             errors: Vec::new(),
             pages_done: 0,
+            timed_out: false,
+            marks: 0,
+            memstall: false,
         }
     }
 }

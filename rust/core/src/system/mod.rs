@@ -11,7 +11,7 @@ pub mod contents;
 pub mod ctx;
 
 pub use contents::{Contents, Sizes};
-pub use ctx::{Ctx, Outcome, StepError, Work};
+pub use ctx::{Ctx, Outcome, StepError, Waiting, Work, mark};
 
 use crate::codec::CodecSpec;
 use crate::design::{Design, StoreKind, View};

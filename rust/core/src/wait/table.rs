@@ -1,5 +1,7 @@
 //! The one table of wait cells of a system.
 
+use std::time::Duration;
+
 use crate::snapshot::{Reader, Saved, Snapshot};
 
 use super::{Ticket, WaitCell, Woken};
@@ -36,6 +38,8 @@ pub struct WaitTable {
     memory: WaitCell,
     device: WaitCell,
     shrink: WaitCell,
+    /// Nobody wakes it, but for the end of the run.
+    sleepers: WaitCell,
 }
 
 impl WaitTable {
@@ -50,6 +54,7 @@ impl WaitTable {
             memory: WaitCell::new(),
             device: WaitCell::new(),
             shrink: WaitCell::new(),
+            sleepers: WaitCell::new(),
         }
     }
 
@@ -85,6 +90,16 @@ impl WaitTable {
         self.cell(key).park(ticket)
     }
 
+    /// [`WaitCell::park_timeout`] of the key's cell.
+    pub fn park_timeout(&self, key: WaitKey, ticket: Ticket, timeout: Duration) -> Woken {
+        self.cell(key).park_timeout(ticket, timeout)
+    }
+
+    /// Sleeps for `timeout`, or until the table is shut down. loom and shuttle have no clock: there it may sleep on.
+    pub fn sleep(&self, timeout: Duration) -> Woken {
+        self.sleepers.sleep(timeout)
+    }
+
     /// [`WaitCell::is_woken`] of the key's cell.
     pub fn is_woken(&self, key: WaitKey, ticket: &Ticket) -> bool {
         self.cell(key).is_woken(ticket)
@@ -109,7 +124,7 @@ impl WaitTable {
 
     fn cells(&self) -> impl Iterator<Item = &WaitCell> {
         let arrays = [&self.queues, &self.spaces, &self.folios, &self.writebacks];
-        arrays.into_iter().flatten().chain([&self.memory, &self.device, &self.shrink])
+        arrays.into_iter().flatten().chain([&self.memory, &self.device, &self.shrink, &self.sleepers])
     }
 }
 

@@ -7,6 +7,9 @@
 //! What it checks by itself: no step fails, no actor waits for ever, and where all have finished the accounting adds up
 //! ([`System::invariant`], every page in a state at rest). Livelock is not looked for: a cycle of states is no failure.
 //!
+//! Time is not modelled: a sleep is over at once, and a wait with a time-out may end by it in any state ("who steps next"
+//! includes a waiter whose time is out).
+//!
 //! [`replay`] runs one schedule; [`in_turn`] the schedule of one CPU, each actor until it waits; [`Stepper`] is a script's.
 
 mod stepper;
@@ -15,7 +18,7 @@ pub use stepper::{Refused, Stepper};
 
 use super::{Crew, Mark, Status};
 use crate::lifecycle::State;
-use crate::system::{StepError, System};
+use crate::system::{Outcome, StepError, System};
 use crate::trace::Record;
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -206,10 +209,8 @@ fn holds(properties: &[(&'static str, Always<'_>)], sys: &System, crew: &Crew) -
 /// # Errors
 /// What does not add up.
 pub fn nothing_lost(sys: &System) -> Result<(), String> {
-    let in_hands =
-        [State::Isolated, State::Unmapped, State::Queued, State::Compressing, State::WritingBack, State::FaultingIn];
     let census = sys.census();
-    if let Some(state) = in_hands.into_iter().find(|&state| census[state as usize] > 0) {
+    if let Some(state) = State::ALL.into_iter().find(|&state| !state.rests() && census[state as usize] > 0) {
         return Err(format!("{} pages are {} with nobody to take them on", census[state as usize], state.name()));
     }
     catch_unwind(AssertUnwindSafe(|| sys.invariant())).map_err(|panic| match panic.downcast::<String>() {
@@ -244,8 +245,8 @@ pub fn in_turn(sys: &System, crew: &mut Crew) -> Result<Vec<usize>, Failure> {
         loop {
             schedule.push(seat);
             match crew.step(sys, seat) {
-                Ok(crate::system::Outcome::Ran(_)) => {}
-                Ok(_) => break,
+                Ok(Outcome::Ran(_) | Outcome::Sleep(_)) => {}
+                Ok(Outcome::Wait(_) | Outcome::Done) => break,
                 Err(e) => return Err(Failure { schedule, wrong: e.into() }),
             }
         }

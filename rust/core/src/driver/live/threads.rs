@@ -6,11 +6,12 @@ use super::{Plant, Shared};
 use crate::lifecycle::{actor, actor_name};
 use crate::reclaim::Actor;
 use crate::sync::thread::{self, JoinHandle};
-use crate::system::{Ctx, Outcome};
+use crate::system::{Ctx, Outcome, Waiting};
 use crate::trace::Log;
 use crate::wait::Woken;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Steps between two readings of the clock.
 const BATCH: usize = 64;
@@ -110,9 +111,15 @@ impl Thread {
         loop {
             for _ in 0..BATCH {
                 match actor.step(&self.shared.sys, &mut self.ctx) {
-                    Ok(Outcome::Ran(_)) => {}
-                    Ok(Outcome::Wait(key, ticket)) => {
-                        if !self.wait(key, ticket) {
+                    Ok(Outcome::Ran(_)) => self.ctx.timed_out = false,
+                    Ok(Outcome::Wait(wait)) => {
+                        if !self.wait(wait) {
+                            return Ok(());
+                        }
+                        break;
+                    }
+                    Ok(Outcome::Sleep(ns)) => {
+                        if !self.sleep(ns) {
                             return Ok(());
                         }
                         break;
@@ -135,15 +142,42 @@ impl Thread {
         }
     }
 
-    /// Parks; false: the run is over.
-    fn wait(&mut self, key: crate::wait::WaitKey, ticket: crate::wait::Ticket) -> bool {
+    /// Parks until woken or the time is out; false: the run is over.
+    fn wait(&mut self, Waiting { key, ticket, timeout_ns }: Waiting) -> bool {
         self.read_clock();
-        let Some((turns, me)) = &self.turn else {
-            let woken = self.shared.sys.wait.park(key, ticket);
-            self.read_ns = self.shared.now_ns();
-            return woken != Woken::Shutdown;
+        let wait = &self.shared.sys.wait;
+        if self.turn.is_some() {
+            let goes_on = self.pass_turns(timeout_ns, || wait.is_woken(key, &ticket));
+            self.ctx.timed_out = !wait.cancel(key, ticket);
+            return goes_on;
+        }
+        let woken = match timeout_ns {
+            None => wait.park(key, ticket),
+            Some(ns) => wait.park_timeout(key, ticket, Duration::from_nanos(ns)),
         };
-        while !self.shared.sys.wait.is_woken(key, &ticket) {
+        self.ctx.timed_out = woken == Woken::TimedOut;
+        self.read_ns = self.shared.now_ns();
+        woken != Woken::Shutdown
+    }
+
+    /// Sleeps; false: the run is over.
+    fn sleep(&mut self, ns: u64) -> bool {
+        self.read_clock();
+        self.ctx.timed_out = false;
+        let goes_on = match self.turn {
+            Some(_) => self.pass_turns(Some(ns), || false),
+            None => self.shared.sys.wait.sleep(Duration::from_nanos(ns)) != Woken::Shutdown,
+        };
+        self.read_ns = self.shared.now_ns();
+        goes_on
+    }
+
+    /// Lets the others have their turns until `ready` or the time is out; false: the run is over.
+    fn pass_turns(&self, timeout_ns: Option<u64>, ready: impl Fn() -> bool) -> bool {
+        let Some((turns, me)) = &self.turn else { return true };
+        let started_ns = self.shared.now_ns();
+        let is_over = || timeout_ns.is_some_and(|ns| self.shared.now_ns() - started_ns >= ns);
+        while !ready() && !is_over() {
             if self.shared.is_cancelled() {
                 return false;
             }

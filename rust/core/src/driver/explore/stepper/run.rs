@@ -4,15 +4,14 @@ use super::{Refused, Stepper};
 use crate::driver::Status;
 use crate::lifecycle::{Event, State, actor};
 use crate::reclaim::Actor;
-use crate::system::{Outcome, StepError, System};
+use crate::system::{Outcome, StepError, System, Waiting};
 use crate::trace::Record;
-use crate::wait::{Ticket, WaitKey};
 
 /// Why an actor stopped.
 enum Stop {
     Fired,
     Rests,
-    Waits(WaitKey, Ticket),
+    Waits(Waiting),
 }
 
 impl Stepper {
@@ -34,7 +33,7 @@ impl Stepper {
         let from = self.records.len();
         let stop = self.steps_until(i, page, wanted)?;
         let (state, id) = (self.word(page)?.state(), self.hands[i].seat.ctx.actor);
-        if let Stop::Waits(key, ticket) = stop
+        if let Stop::Waits(Waiting { key, ticket, .. }) = stop
             && self.hands[i].page.is_some()
         {
             if id == actor::APP {
@@ -56,10 +55,10 @@ impl Stepper {
     fn steps_until(&mut self, i: usize, page: u32, wanted: Option<Event>) -> Result<Stop, StepError> {
         let mut fired = false;
         while !self.rests(i, page) {
-            if let Status::Waiting(key, ticket) = self.hands[i].seat.status
+            if let Status::Waiting(wait) = self.hands[i].seat.status
                 && !self.hands[i].seat.is_runnable(&self.sys)
             {
-                return Ok(Stop::Waits(key, ticket));
+                return Ok(Stop::Waits(wait));
             }
             let from = self.records.len();
             self.step(i)?;

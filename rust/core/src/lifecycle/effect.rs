@@ -1,10 +1,14 @@
-//! What an event does to the flags, where the table alone could not tell two events apart.
+//! What an event does beyond its edges: how the flags change, and where the copy in swap is afterwards.
 //!
 //! Six events leave a page's contents where they are; in one state they are edges from it to itself, and a record of
 //! one could pass for another. The flags tell: a page is isolated by clearing `PG_lru`, and so on (mm/vmscan.c, mm/swap.c
-//! of Linux 6.12; names only). Over `lru`, `active`, `mapped` and `reclaim` no two of them agree, which a test checks.
+//! of Linux 6.12; names only). No two of them agree, which a test checks. The effects are data of the definition
+//! ([`EFFECTS`]); the steps of the core know nothing of them, so that the judge holds them to it.
 
-use crate::lifecycle::{Event, flag};
+use super::generated::{EFFECTS, Event, STATE_COPIES, STATE_RESTS, State};
+
+/// "The copy stays where it is": a value beside the guard bits.
+pub const KEPT: u8 = u8::MAX;
 
 /// What must hold of the flags before and after an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,20 +23,17 @@ pub struct Effect {
     pub after_clear: u16,
     /// Flags that the event leaves as they were.
     pub same: u16,
+    /// Where the copy is afterwards (a guard bit, 0, [`KEPT`]), where the new state does not say it.
+    pub copy: Option<u8>,
 }
 
 impl Effect {
     /// Demands nothing.
-    pub const ANY: Self = Self { before_set: 0, before_clear: 0, after_set: 0, after_clear: 0, same: 0 };
+    pub const ANY: Self = Self { before_set: 0, before_clear: 0, after_set: 0, after_clear: 0, same: 0, copy: None };
 
-    /// Sets `flag`, which was clear, and leaves `same` alone.
-    const fn sets(flag: u16, same: u16) -> Self {
-        Self { before_clear: flag, after_set: flag, same, ..Self::ANY }
-    }
-
-    /// Clears `flag`, which was set, and leaves `same` alone.
-    const fn clears(flag: u16, same: u16) -> Self {
-        Self { before_set: flag, after_clear: flag, same, ..Self::ANY }
+    /// The effect of `event`.
+    pub fn of(event: Event) -> Self {
+        EFFECTS.iter().find(|(e, _)| *e == event).map_or(Self::ANY, |(_, effect)| *effect)
     }
 
     /// Whether flags may change from `before` to `after`.
@@ -44,33 +45,28 @@ impl Effect {
     }
 }
 
-/// To the inactive tail: PG_reclaim goes, and PG_active with it.
-const ROTATE: Effect = Effect {
-    before_set: flag::LRU | flag::RECLAIM,
-    after_clear: flag::RECLAIM | flag::ACTIVE,
-    same: flag::LRU | flag::MAPPED,
-    ..Effect::ANY
-};
+/// Where the copy is once `event` has led to `to`: guard bits (0: on the device, or nowhere), or [`KEPT`].
+pub fn copy_after(event: Event, to: State) -> u8 {
+    Effect::of(event).copy.unwrap_or(STATE_COPIES[to as usize])
+}
 
-/// The events with an effect that the judge demands.
-pub const EFFECTS: [(Event, Effect); 6] = [
-    (Event::Isolate, Effect::clears(flag::LRU, flag::ACTIVE | flag::MAPPED)),
-    (Event::Putback, Effect::sets(flag::LRU, flag::ACTIVE | flag::MAPPED)),
-    (Event::Rotate, ROTATE),
-    (Event::Activate, Effect::sets(flag::ACTIVE, flag::MAPPED)),
-    (Event::Deactivate, Effect::clears(flag::ACTIVE, flag::MAPPED | flag::RECLAIM)),
-    (Event::SwapcacheHit, Effect::sets(flag::MAPPED, flag::LRU | flag::ACTIVE)),
-];
+impl State {
+    /// Whether a run that is over may leave a page here.
+    #[inline]
+    pub const fn rests(self) -> bool {
+        STATE_RESTS[self as usize]
+    }
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lifecycle::generated::ROWS;
+    use crate::lifecycle::generated::{ROWS, flag};
 
     /// The judge's promise that any altered event shows: no record of one event is also a lawful record of another.
     #[test]
     fn no_event_can_pass_for_another() {
-        let effect = |event: u8| EFFECTS.iter().find(|(e, _)| *e as u8 == event).map_or(Effect::ANY, |(_, e)| *e);
+        let effect = |event: u8| Effect::of(Event::ALL[usize::from(event)]);
         for a in &ROWS {
             for b in ROWS.iter().filter(|b| b.event > a.event) {
                 if (a.from, a.to, a.require_value) != (b.from, b.to, b.require_value) {

@@ -1,0 +1,62 @@
+"""`kcompressd kernel`: the running kernel's own zram beside ours, on the same pages."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from kcompressd.cli import common
+
+if TYPE_CHECKING:
+    from kcompressd.fidelity import Report
+
+
+def add(verbs: common.Verbs) -> None:
+    """Declare the verb."""
+    parser = verbs.add_parser(
+        "kernel",
+        help="this kernel's own zram beside ours (root)",
+        description="Adds a spare zram device, writes the pages to it in order, once a compressor that this kernel "
+        "has, reads mm_stat after each page, and removes the device again, whatever happens; no other device is "
+        "touched. Shows the kernel's counters and how far ours differ, in bytes.",
+    )
+    common.add_input(parser)
+    common.add_compressors(parser, "default: all that this kernel has")
+    parser.add_argument(
+        "--json", metavar="FILE", help="save both sides and the pages that differ; - for standard output"
+    )
+    parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Compare, save what was asked for, print the table; 1 when something differs that should not."""
+    from kcompressd.fidelity import of_kernel
+
+    common.refuse_output(arguments.json, stream=True)
+    with _progress() as progress:
+        found = of_kernel(common.pages(arguments), arguments.compressors, progress=progress)
+    if arguments.json is not None:
+        common.write_text(found.to_json(), arguments.json)
+    if arguments.markdown:
+        print(found.to_markdown(), end="")
+    elif arguments.json != "-":
+        common.console().print(found)
+    return found.exit_code
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Report | None]:
+    """A bar on standard error when that is a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("kernel")
+        yield lambda name, done, total: bar.update(task, description=name, completed=done, total=total)
