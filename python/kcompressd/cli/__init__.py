@@ -13,9 +13,9 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from kcompressd.cli import capture, compare, estimate, kernel, run, show, validate
+from kcompressd.cli import capture, compare, doctor, estimate, kernel, run, show, validate
 
-VERBS = (capture, estimate, kernel, run, compare, validate, show)
+VERBS = (doctor, capture, estimate, kernel, run, compare, validate, show)
 
 NEXT = """\
 kcompressd: a user-space laboratory of Linux's asynchronous memory compression.

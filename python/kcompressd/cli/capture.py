@@ -22,12 +22,16 @@ def add(verbs: common.Verbs) -> None:
     parser = verbs.add_parser(
         "capture",
         help="save the anonymous pages of a live process",
-        usage="kcompressd capture (--pid N | [--after S] -- COMMAND …) -o FILE [--limit N] [--stats-only [-c LIST]]",
+        usage="kcompressd capture (--pid N | --cgroup PATH | --system | [--after S] -- COMMAND …) -o FILE [--limit N] "
+        "[--stats-only [-c LIST]]",
         description="Saves what reclaim could compress: the present anonymous pages of a process, which keeps "
         "running. A COMMAND is started, captured when its memory has been steady for half a second (or after S "
-        "seconds), and ended. With --stats-only the file has no contents, only each page's compressed sizes and times.",
+        "seconds), and ended. Of a cgroup or the whole system inactive pages come first where the kernel tells. With --stats-only the file has no contents, only each page's compressed sizes and times.",
     )
     parser.add_argument("--pid", type=common.count, metavar="N", help="the process")
+    parser.add_argument("--cgroup", metavar="PATH", help="every process in a cgroup and below it")
+    parser.add_argument("--system", action="store_true", help="a sample of all processes: 65536 pages unless --limit")
+    parser.add_argument("--seed", type=common.natural, default=0, metavar="N", help="of the sample (default 0)")
     parser.add_argument("command", nargs="*", metavar="COMMAND", help="a command to start, after --")
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="where to; .zst compresses")
     parser.add_argument("--after", type=seconds, metavar="S", help="capture the command after S seconds")
@@ -41,10 +45,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Capture, save, say what is in the file; 3 when the process exited half-way."""
     from kcompressd.errors import CaptureError
 
-    if (arguments.pid is None) == (not arguments.command):
-        raise CaptureError("capture", "needs a process", "give either --pid N or -- COMMAND")
-    if arguments.pid is not None and arguments.after is not None:
-        raise CaptureError("--after", "is for a command, a process with a pid is captured at once", "leave it out")
+    given = (arguments.pid is not None, bool(arguments.command), arguments.cgroup is not None, arguments.system)
+    if sum(given) != 1:
+        raise CaptureError("capture", "needs a process", "give either --pid N, --cgroup PATH, --system or -- COMMAND")
+    if not arguments.command and arguments.after is not None:
+        raise CaptureError("--after", "is for a command, others are captured at once", "leave it out")
     if arguments.compressors is not None and not arguments.stats_only:
         raise CaptureError("-c", "is for stats, a capture of contents compresses nothing", "add --stats-only")
     _refuse_name(arguments)
@@ -84,6 +89,13 @@ def _stats_only(arguments: argparse.Namespace) -> int:
 
 def _capture(arguments: argparse.Namespace) -> Pages:
     bar = sys.stderr.isatty()
+    if arguments.cgroup is not None or arguments.system:
+        from kcompressd import capture_many as many
+
+        if arguments.cgroup is not None:
+            return many.capture_cgroup(arguments.cgroup, limit=arguments.limit, seed=arguments.seed, progress=bar)
+        limit = many.DEFAULT_LIMIT if arguments.limit is None else arguments.limit
+        return many.capture_system(limit=limit, seed=arguments.seed, progress=bar)
     if arguments.pid is not None:
         from kcompressd.capture import capture
 
@@ -99,7 +111,9 @@ def _say(pages: Pages | PageStats, index: PageIndex, path: str) -> int:
 
     kinds = ", ".join(f"{kind} {count}" for kind, count in index.kinds.items())
     size = mib(len(pages) * pages.page_size)
-    print(f"{path}: {len(pages)} pages ({size}) of {index.command or 'a process'}{kinds and f': {kinds}'}")
+    print(
+        f"{path}: {len(pages)} pages ({size}) of {index.command or ('a process' if index.pid else 'several processes')}{kinds and f': {kinds}'}"
+    )
     for note in index.notes:
         print(f"note: {note}")
     if not index.complete:

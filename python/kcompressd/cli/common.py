@@ -19,6 +19,9 @@ Verbs: TypeAlias = "argparse._SubParsersAction[Any]"
 PAGE_SIZES = (4096, 16384, 65536)
 """As `page_index.PAGE_SIZES`; written out so that help needs no NumPy."""
 
+FILES = "raw pages or .zst, an ELF core, LiME or CRIU images, a folder of them"
+"""What `Pages.from_file` takes, for help."""
+
 PIPED_WIDTH = 120
 """Columns when standard output is no terminal."""
 
@@ -33,8 +36,13 @@ def console() -> Console:
 def add_input(parser: argparse.ArgumentParser) -> None:
     """Declare the pages to work on: FILE or --sample."""
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("file", nargs="?", metavar="FILE", help="raw pages, .zst, an ELF core, LiME, CRIU, a folder")
+    source.add_argument("file", nargs="?", metavar="FILE", help=f"{FILES} (kcompressd capture makes them)")
     source.add_argument("--sample", action="store_true", help="the pages that come with the package")
+    add_selection(parser)
+
+
+def add_selection(parser: argparse.ArgumentParser) -> None:
+    """Declare which pages of the input are used, and as what."""
     parser.add_argument("--limit", type=count, metavar="N", help="use only the first N pages")
     parser.add_argument(
         "--page-size", type=int, choices=PAGE_SIZES, metavar="BYTES", help="4096, 16384 or 65536 (default: the file's)"

@@ -30,12 +30,12 @@ def add(verbs: common.Verbs) -> None:
         "suits these pages best.",
     )
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("file", nargs="?", metavar="FILE", help="raw pages, .zst, or .stats.npz of a capture without")
+    source.add_argument("file", nargs="?", metavar="FILE", help=f"{common.FILES}, or .stats.npz")
     source.add_argument("--pid", type=common.count, metavar="N", help="the pages of a live process, not saved")
     source.add_argument("--sample", action="store_true", help="the pages that come with the package")
     common.add_compressors(parser, "default lz4,lzo-rle,zstd:1,zstd:3")
     add = parser.add_argument
-    add("--limit", type=common.count, metavar="N", help="use only the first N pages")
+    common.add_selection(parser)
     add("--threads", type=common.count, metavar="N", help="threads that measure (default: one a CPU)")
     add("--chain-size", type=common.count, default=8, metavar="N", help="CONFIG_ZSMALLOC_CHAIN_SIZE (default 8)")
     add("--json", metavar="FILE", help="save everything; - for standard output")
@@ -86,14 +86,15 @@ def _source(arguments: argparse.Namespace) -> Pages | PageStats:
     if arguments.pid is not None:
         from kcompressd.capture import capture
 
-        return capture(arguments.pid, limit=arguments.limit, progress=sys.stderr.isatty())
+        live = capture(arguments.pid, limit=arguments.limit, progress=sys.stderr.isatty())
+        return live.resized(arguments.page_size or live.page_size)
     if arguments.file is None or not arguments.file.endswith(SUFFIX):
         return common.pages(arguments)
     from kcompressd.errors import EstimateError
 
-    if arguments.limit is not None or arguments.threads is not None:
+    if any(value is not None for value in (arguments.limit, arguments.threads, arguments.page_size)):
         raise EstimateError(
-            arguments.file, "is measured already: --limit and --threads are for pages", "leave them out"
+            arguments.file, "is measured already: --limit, --page-size and --threads are for pages", "leave them out"
         )
     return PageStats.load(arguments.file)
 
