@@ -1,0 +1,185 @@
+"""A trace as Chrome's trace events, for Perfetto (ui.perfetto.dev) and chrome://tracing.
+
+Actors are threads. What takes time is a slice: on its actor's track where one actor begins and ends it (compress, fault),
+else on a track of its own (waiting in a queue, writeback). A flow arrow leads from `queue` on kswapd's track to `compress`
+on kcompressd's. Every other record is an instant. Counters: each queue's depth, and frames held although compressed.
+
+Each record of the trace is in exactly one event's `args` (`seq`, or `end` of a slice), so nothing is left out. Format:
+"Trace Event Format" (Google, 2016); times are microseconds.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from kcompressd import files, lifecycle
+from kcompressd.errors import OutputError
+from kcompressd.trace import RECORD, SYSTEM, Records, Trace, actor_name, aux_text, event_name, state_name
+
+Event: TypeAlias = dict[str, Any]
+"""One trace event."""
+
+PID: Final = 1
+_ENDS: Final = {
+    "compress": {"store", "reject", "redirty", "write"},
+    "fault": {"load", "load_error"},
+}
+"""Slices of one actor: by the event that begins them, the events that end them."""
+_STATES: Final = {"queued": "in queue", "writing_back": "writeback"}
+"""States that are slices of their own: nobody's track, one page's."""
+_NAMES: Final = tuple(lifecycle.EVENTS)
+
+
+def save(trace: Trace, path: str | os.PathLike[str]) -> int:
+    """Write `path` (compressed when it ends in .gz) and return the number of events; raises `OutputError`."""
+    where, count = Path(path), 0
+
+    def write(out: BinaryIO) -> None:
+        nonlocal count
+        out.write(f'{{"displayTimeUnit": "ns", "otherData": {json.dumps(_about(trace))},\n"traceEvents": ['.encode())
+        for event in events(trace):
+            out.write((",\n" if count else "\n").encode() + json.dumps(event, separators=(",", ":")).encode())
+            count += 1
+        out.write(b"\n]}\n")
+
+    def packed(out: BinaryIO) -> None:
+        with gzip.GzipFile(filename="", mode="wb", fileobj=out, compresslevel=5, mtime=0) as stream:
+            write(stream)  # type: ignore[arg-type]  # a GzipFile is as good a file
+
+    try:
+        with files.temporary(where, packed if where.suffix == ".gz" else write) as name:
+            os.replace(name, where)
+    except OSError as error:
+        raise OutputError(where, f"cannot be written: {error.strerror or error}") from error
+    return count
+
+
+def events(trace: Trace) -> Iterator[Event]:
+    """Yield all events: names of the tracks, then everything, slices of actors when they end."""
+    yield from _tracks(trace)
+    yield from _Episode(trace)
+
+
+def _about(trace: Trace) -> Event:
+    meta = trace.meta or {}
+    known = {key: meta[key] for key in ("design", "pages", "ordering", "complete") if key in meta}
+    return known | {"records": len(trace), "unit": trace.unit}
+
+
+def _tracks(trace: Trace) -> Iterator[Event]:
+    design = (trace.meta or {}).get("design") or "a design of its own"
+    yield {"ph": "M", "name": "process_name", "pid": PID, "tid": 0, "args": {"name": f"kcompressd: {design}"}}
+    for actor in np.unique(trace.records["actor"]).tolist():
+        yield {"ph": "M", "name": "thread_name", "pid": PID, "tid": actor, "args": {"name": actor_name(actor)}}
+        yield {"ph": "M", "name": "thread_sort_index", "pid": PID, "tid": actor, "args": {"sort_index": actor}}
+
+
+def _in_order(records: Records) -> tuple[Records, npt.NDArray[np.int64]]:
+    """Return the records and their times, rising, each page's in the order of its events.
+
+    In a live trace an actor reads the clock once a batch, so one page's times may cross between actors: a time is never
+    shown before that of the same page's event before it.
+    """
+    by_page = np.lexsort((records["seq"], records["folio"]))
+    t = records["t_ns"][by_page].astype(np.int64)
+    page = np.cumsum(np.diff(records["folio"][by_page].astype(np.int64), prepend=-1) != 0)
+    apart = int(t.max(initial=0)) + 1
+    alone = records["folio"][by_page] == SYSTEM
+    risen = np.where(alone, t, np.maximum.accumulate(t + page * apart) - page * apart)
+    times = np.empty_like(risen)
+    times[by_page] = risen
+    order = np.lexsort((records["seq"], times))
+    return records[order], times[order]
+
+
+class _Episode:
+    """Turns records into events, one after the other, keeping what is open."""
+
+    def __init__(self, trace: Trace) -> None:
+        self.records, self.times = _in_order(trace.records)
+        self.begin_ns = int(self.times[0]) if len(self.times) else 0
+        self.now_ns = self.begin_ns
+        self.depths: dict[int, int] = {}
+        self.queue_of: dict[int, int] = {}
+        self.held = 0
+        self.open: dict[int, Event] = {}
+        """Slices of actors, by page."""
+
+    def __iter__(self) -> Iterator[Event]:
+        for record, now_ns in zip(self.records, self.times.tolist(), strict=True):
+            self.now_ns = now_ns
+            plain = dict(zip(RECORD.names or (), record.tolist(), strict=True))
+            yield from self._system(plain) if plain["folio"] == SYSTEM else self._page(plain)
+        for slice_ in self.open.values():
+            slice_["dur"] = self._us() - slice_["ts"]
+            slice_["args"]["unfinished"] = True
+            yield slice_
+
+    def _us(self) -> float:
+        return (self.now_ns - self.begin_ns) / 1e3
+
+    def _event(self, ph: str, name: str, record: dict[str, int], **more: Any) -> Event:
+        return {"ph": ph, "name": name, "pid": PID, "tid": record["actor"], "ts": self._us(), **more}
+
+    def _system(self, record: dict[str, int]) -> Iterator[Event]:
+        name = event_name(record["event"])
+        yield self._event("i", name, record, s="g", args={"says": aux_text(name, record["aux"])})
+
+    def _page(self, record: dict[str, int]) -> Iterator[Event]:
+        name = _NAMES[record["event"]]
+        before, after = state_name(record["from"]), state_name(record["to"])
+        args = {"page": record["folio"], "seq": record["seq"], "from": before, "to": after}
+        if says := aux_text(name, record["aux"]):
+            args["says"] = says
+        if before in _STATES and before != after:
+            yield self._event("e", _STATES[before], record, cat=before, id=record["folio"])
+        if after in _STATES and before != after:
+            yield self._event("b", _STATES[after], record, cat=after, id=record["folio"])
+        yield from self._slice_or_instant(name, record, args)
+        yield from self._flow(name, before, record)
+        yield from self._counters(before, after, record)
+
+    def _slice_or_instant(self, name: str, record: dict[str, int], args: Event) -> Iterator[Event]:
+        page = record["folio"]
+        begun = self.open.get(page)
+        if begun is not None and name in _ENDS[begun["name"]] and begun["tid"] == record["actor"]:
+            begun["dur"] = self._us() - begun["ts"]
+            begun["args"]["end"] = {"event": name} | {key: args[key] for key in args if key != "page"}
+            yield self.open.pop(page)
+        elif name in _ENDS and page not in self.open:
+            self.open[page] = self._event("X", name, record, args=args)
+        elif name == "queue":  # an arrow needs a slice to begin in
+            yield self._event("X", name, record, dur=0.0, args=args)
+        else:
+            yield self._event("i", name, record, s="t", args=args)
+
+    def _flow(self, name: str, before: str, record: dict[str, int]) -> Iterator[Event]:
+        """An arrow for each stay in the queue, named by page and ticket."""
+        if name == "queue":
+            yield self._event("s", "hand over", record, cat="flow", id=f"{record['folio']}.{record['aux']}")
+        elif name == "compress" and before == "queued":
+            yield self._event("f", "hand over", record, cat="flow", id=f"{record['folio']}.{record['aux']}", bp="e")
+
+    def _counters(self, before: str, after: str, record: dict[str, int]) -> Iterator[Event]:
+        page = record["folio"]
+        if after == "queued" and before != "queued":
+            self.queue_of[page] = (record["aux"] >> 48) - 1
+            yield self._depth(self.queue_of[page], 1, record)
+        if before == "queued" and after != "queued" and page in self.queue_of:
+            yield self._depth(self.queue_of.pop(page), -1, record)
+        change = (after == "compressed") - (before == "compressed")
+        if change:
+            self.held += change
+            yield self._event("C", "frames held although compressed", record, args={"pages": self.held})
+
+    def _depth(self, queue: int, change: int, record: dict[str, int]) -> Event:
+        self.depths[queue] = self.depths.get(queue, 0) + change
+        return self._event("C", f"queue {queue}", record, args={"folios": self.depths[queue]})
