@@ -13,9 +13,31 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from kcompressd.cli import capture, compare, doctor, estimate, export, kernel, run, show, validate
+from kcompressd.cli import (
+    capture,
+    compare,
+    completion,
+    doctor,
+    estimate,
+    export,
+    kernel,
+    run,
+    show,
+    validate,
+)
 
-VERBS = (doctor, capture, estimate, kernel, run, compare, validate, show, export)
+VERBS = (
+    doctor,
+    capture,
+    estimate,
+    kernel,
+    run,
+    compare,
+    validate,
+    show,
+    export,
+    completion,
+)
 
 NEXT = """\
 kcompressd: a user-space laboratory of Linux's asynchronous memory compression.
