@@ -16,6 +16,7 @@ test: setup
 lint: setup
 	ci/lint-rust.sh
 	ci/lint-python.sh
+	ci/docs.sh
 
 # Long: loom without a bound on preemptions, proptest and Hypothesis with many more cases.
 check: setup
