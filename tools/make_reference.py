@@ -8,7 +8,7 @@ from pathlib import Path
 
 os.environ["COLUMNS"] = "100"
 
-from kcompressd.cli import parser  # noqa: E402  # after COLUMNS, which argparse reads
+from kcompressd.cli import parser  # after COLUMNS, which argparse reads
 
 DOCS = Path(__file__).parent.parent / "docs"
 MAN = DOCS.parent / "kcompressd.data/data/share/man/man1/kcompressd.1"
