@@ -20,6 +20,7 @@ from kcompressd.result import Result
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
+    from kcompressd.columns import Columns
     from kcompressd.validate import Validation
 
 
@@ -151,6 +152,32 @@ class Comparison:
     def to_json(self) -> str:
         """Return `to_dict` as text."""
         return json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def columns(self) -> Columns:
+        """Return a table with a row for each run: `design`, `group`, `repeat`, and every measure."""
+        from kcompressd.columns import Columns, measures
+
+        runs = ((entry, repeat, run) for entry in self.entries for repeat, run in enumerate(entry.results))
+        rows = [{"design": e.name, "group": e.group, "repeat": repeat} | measures(run) for e, repeat, run in runs]
+        return Columns.of_rows(rows)
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Export `columns()` as an Arrow stream; needs the extra `arrow`."""
+        return self.columns().__arrow_c_stream__(requested_schema)
+
+    def to_pandas(self) -> Any:
+        """Return `columns()` as a `pandas.DataFrame`; needs the extra `pandas`."""
+        return self.columns().to_pandas()
+
+    def to_polars(self) -> Any:
+        """Return `columns()` as a `polars.DataFrame`; needs the extra `polars`."""
+        return self.columns().to_polars()
+
+    def plot(self) -> Any:
+        """Return a `matplotlib.figure.Figure` of all entries; needs the extra `plot`."""
+        from kcompressd import plot
+
+        return plot.of_comparison(self)
 
     def to_html(self) -> str:
         """Return the report as one self-contained HTML file's text."""

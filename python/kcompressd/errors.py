@@ -67,6 +67,18 @@ class KernelError(InputError):
     """The running kernel does not offer, or refuses, what is needed of it."""
 
 
+class MissingExtraError(InputError, ImportError):
+    """Something asked for needs a package that is not installed."""
+
+    def __init__(self, module: str, extra: str) -> None:
+        """Name the package, and the extra that brings it."""
+        super().__init__(module.partition(".")[0], "is not installed", f"pip install 'kcompressd[{extra}]'")
+
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        """Keep it picklable: its arguments are not the three parts."""
+        return type(self), (self.subject, self.fix.partition("[")[2].rstrip("]'"))
+
+
 class ResultFileError(InputError):
     """A stored Result is missing, unreadable or malformed."""
 

@@ -36,6 +36,7 @@ from kcompressd.pages import Pages
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
+    from kcompressd.columns import Columns
     from kcompressd.settings import Choice
 
 VERSION: Final = 1
@@ -201,6 +202,16 @@ class Estimate:
         from kcompressd import estimate_report
 
         yield from estimate_report.parts(self)
+
+    def columns(self) -> Columns:
+        """Return a table with a row for each compressor, names joined by dots."""
+        from kcompressd.columns import Columns
+
+        return Columns.of_rows([_flat(compressor.to_dict()) for compressor in self.compressors])
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Export `columns()` as an Arrow stream; needs the extra `arrow`."""
+        return self.columns().__arrow_c_stream__(requested_schema)
 
     def to_html(self) -> str:
         """Return the report as one self-contained HTML file's text."""

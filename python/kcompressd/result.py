@@ -12,7 +12,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from kcompressd.errors import LabError, ResultFileError
 from kcompressd.files import write_text
@@ -22,6 +24,7 @@ from kcompressd.result_form import KEYS, VERSION, refuse_malformed
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
+    from kcompressd.columns import Columns
     from kcompressd.trace import Trace
 
 
@@ -166,6 +169,34 @@ class Result:
         from kcompressd import report
 
         yield from report.parts(self)
+
+    def columns(self, what: Literal["measures", "series", "threads"] = "measures") -> Columns:
+        """Return a table: one row of every measure (names joined by dots), the samples, or a row a thread."""
+        from kcompressd.columns import Columns, measures
+
+        if what == "measures":
+            return Columns.of_rows([measures(self)])
+        if what == "threads":
+            return Columns.of_rows([dict(thread) for thread in self.threads])
+        return Columns({name: np.asarray(values) for name, values in self.series.items()})
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Export `columns()` as an Arrow stream; needs the extra `arrow`."""
+        return self.columns().__arrow_c_stream__(requested_schema)
+
+    def to_pandas(self, what: Literal["measures", "series", "threads"] = "measures") -> Any:
+        """Return `columns(what)` as a `pandas.DataFrame`; needs the extra `pandas`."""
+        return self.columns(what).to_pandas()
+
+    def to_polars(self, what: Literal["measures", "series", "threads"] = "measures") -> Any:
+        """Return `columns(what)` as a `polars.DataFrame`; needs the extra `polars`."""
+        return self.columns(what).to_polars()
+
+    def plot(self) -> Any:
+        """Return a `matplotlib.figure.Figure` of the run over time; needs the extra `plot`."""
+        from kcompressd import plot
+
+        return plot.of_result(self)
 
     def to_html(self) -> str:
         """Return the report as one self-contained HTML file's text."""
