@@ -98,7 +98,7 @@ def test_the_schema_describes_every_key_of_the_config() -> None:
 
 
 def test_the_document_lists_the_schema_s_keys_in_order() -> None:
-    text = (ROOT / "docs/formats.md").read_text().split("\n## Results\n")[1].split("\n### ")[0]
+    text = (ROOT / "docs/formats.md").read_text().split("\n## Results\n")[1].split("\n##")[0]
     assert re.findall(r"^\| `(\w+)` \|", text, re.M) == SCHEMA["required"] == list(Lab().run(PAGES).to_dict())
 
 
