@@ -301,6 +301,15 @@ BAD: dict[str, str] = {
     "kernel none.pages": "none.pages: no such file",
     "kernel --sample -c brotli": 'unknown compressor "brotli"; known: lz4,',
     "kernel --sample --json none/k.json": "none/k.json: its folder does not exist",
+    "observe": "the following arguments are required: --seconds",
+    "observe --seconds 0": "observe: 0.0 seconds are too few; give at least 0.1",
+    "observe --seconds long": "argument --seconds: 'long' is not a number of seconds",
+    "observe --seconds 1 --cgroup none/there": "none/there: no such cgroup",
+    "observe --seconds 1 --json none/o.json": "none/o.json: its folder does not exist",
+    "compare r.json": "r.json: is one Result; name at least two, or show it: kcompressd show",
+    "compare r.json none.json": "none.json: cannot be read: No such file or directory",
+    "compare r.json odd.pages": "odd.pages: is no stored Result (.json)",
+    "compare odd.pages r.json": "odd.pages: is no stored Result (.json)",
     "capture -o f -- true": "true: exited with status 0 before it was captured",
 }
 

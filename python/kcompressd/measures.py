@@ -55,9 +55,12 @@ def cpu_ns(result: Result, kind: str) -> int:
     return sum(int(t.get("reclaim_cpu_ns", 0)) for t in of_kind)
 
 
-def scans_per_page(result: Result) -> float:
-    """Return pages scanned per page freed."""
-    return float(result.vmstat.pgscan_anon / max(1, result.vmstat.pgsteal_anon))
+def scans_per_page(result: Result) -> Value:
+    """Return anonymous pages scanned per page freed; None of a kernel that scanned none, or does not say."""
+    scanned = result.vmstat.get("pgscan_anon")
+    if scanned is None or (result.kind == "observed" and not scanned):
+        return None
+    return float(scanned / max(1, result.vmstat.get("pgsteal_anon", 0)))
 
 
 def pool_bytes(result: Result) -> int:

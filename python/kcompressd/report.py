@@ -23,11 +23,21 @@ WIDTH = 100
 def title(result: Result) -> str:
     """Return what was run and how it ended, in one line."""
     config = result.config
+    if result.kind == "observed":
+        return _observed(result)
     design = config.get("preset") or "a design of its own"
     size = mib(result.pages * config.page_size)
     how = "" if result.complete else ", partial"
     where = f"{design} on {config.store}, {config.compressor}, {actors(result)}"
     return f"{where}: {result.pages} pages ({size}){how}"
+
+
+def _observed(result: Result) -> str:
+    config = result.config
+    whose = "a cgroup" if config.get("cgroup") else "the whole system"
+    how = "" if result.complete else ", interrupted"
+    seconds = f"{config.get('seconds', 0):.1f} s"
+    return f"Linux {result.environment.get('kernel')} observed for {seconds}, {whose}: {config.store}, {config.compressor}{how}"
 
 
 def actors(result: Result) -> str:
@@ -39,7 +49,7 @@ def actors(result: Result) -> str:
 
 def sections(result: Result) -> Iterator[tuple[str, Rows]]:
     """Yield the table's sections: a heading and its rows; counters that are zero are left out."""
-    yield "speed", _speed(result)
+    yield "speed", _rates(result) if result.kind == "observed" else _speed(result)
     yield "where the pages are after reclaim", _numbers(result.census.reclaim)
     if result.zswap is not None:
         yield "zswap", _numbers(result.zswap)
@@ -48,7 +58,8 @@ def sections(result: Result) -> Iterator[tuple[str, Rows]]:
         yield "zram io_stat", _numbers(result.zram.io_stat)
     yield "vmstat", _numbers(result.vmstat)
     yield "CPU time", _cpu(result)
-    yield "checks", _checks(result)
+    if result.kind != "observed":
+        yield "checks", _checks(result)
 
 
 def parts(result: Result) -> Iterator[RenderableType]:
@@ -110,6 +121,20 @@ def _speed(result: Result) -> Rows:
         spread = timing.get(name)
         if spread and spread.get("count"):
             rows.append((f"{name} p50 / p99 / max", " / ".join(duration(spread[at]) for at in ("p50", "p99", "max"))))
+    return rows
+
+
+def _rates(result: Result) -> Rows:
+    """What a kernel did, as bytes a second, and the share of the time that tasks were stalled (PSI)."""
+    timing = result.timing
+    rows = [
+        ("swapped out", f"{timing.bytes_per_s / 2**20:.1f} MiB/s"),
+        ("swapped in", f"{timing.get('fault_bytes_per_s', 0) / 2**20:.1f} MiB/s"),
+    ]
+    for name, ns in timing.items():
+        if name.startswith("psi_"):
+            what = name.removeprefix("psi_").removesuffix("_ns").replace("_", ", ")
+            rows.append((f"stalled on {what}", f"{ns / max(1, timing.get('reclaim_ns', 0)):.2%}"))
     return rows
 
 

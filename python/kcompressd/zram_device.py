@@ -159,7 +159,7 @@ class ZramDevice:
 
     def mm_stat(self) -> MmStat:
         """Return the kernel's counters."""
-        return _mm_stat((self._sys / "mm_stat").read_bytes())
+        return parse_mm_stat((self._sys / "mm_stat").read_bytes())
 
     def write(self, pages: Pages, each: Callable[[int], object], *, sector: int | None = None) -> Iterator[MmStat]:
         """Write pages in order, past the page cache, and yield `mm_stat` after each; `sector`: all to this page
@@ -175,7 +175,7 @@ class ZramDevice:
                     at = size * (number if sector is None else sector)
                     if os.pwrite(device, aligned, at) != size:
                         raise KernelError(self.name, f"took only a part of page {number}")
-                    yield _mm_stat(os.pread(stat_file, 512, 0))
+                    yield parse_mm_stat(os.pread(stat_file, 512, 0))
                     each(number + 1)
         finally:
             os.close(stat_file)
@@ -188,7 +188,8 @@ def charged(stats: list[MmStat]) -> npt.NDArray[np.uint32]:
     return np.diff(sums).astype(np.uint32)
 
 
-def _mm_stat(text: bytes) -> MmStat:
+def parse_mm_stat(text: bytes) -> MmStat:
+    """Parse the kernel's line; raises `KernelError` when it lacks fields."""
     values = [int(word) for word in text.split()]
     if len(values) < len(FIELDS):
         raise KernelError("mm_stat", f"has {len(values)} fields, not {len(FIELDS)}: a kernel before 4.18")

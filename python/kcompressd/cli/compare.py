@@ -23,11 +23,13 @@ def add(verbs: common.Verbs) -> None:
     """Declare the verb."""
     parser = verbs.add_parser(
         "compare",
-        help="run every design on the same pages",
+        help="run every design on the same pages; or set stored Results side by side",
         description="Interleaved repeats of every design; medians, spread, and the ratio to sync. A difference "
-        "inside the spread is shown as ≈.",
+        "inside the spread is shown as ≈. Of two or more stored Results (run --json, observe --json): one table, "
+        "ratios to the first.",
     )
     common.add_input(parser)
+    parser.add_argument("more", nargs="*", metavar="RESULT.json", help="stored Results, when FILE is one")
     parser.add_argument("--designs", type=designs, default=DESIGNS, metavar="A,B", help="which (default: all)")
     common.add_lab(parser)
     parser.add_argument("--repeats", type=common.count, default=REPEATS, metavar="N", help="at least 5 (default)")
@@ -45,6 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     common.refuse_output(arguments.json, stream=True)
     common.refuse_output(arguments.html)
+    if arguments.more or (arguments.file is not None and arguments.file.endswith(".json")):
+        return _stored(arguments)
     pages = common.pages(arguments)
     with _progress() as progress:
         found = compare(
@@ -60,6 +64,25 @@ def run(arguments: argparse.Namespace) -> int:
         common.write_text(found.to_json(), arguments.json)
     if arguments.json != "-":
         common.console().print(found)
+    common.write_html(found, arguments.html)
+    return found.exit_code
+
+
+def _stored(arguments: argparse.Namespace) -> int:
+    """Set stored Results side by side; what they are of is not judged again."""
+    from kcompressd import stored
+    from kcompressd.errors import InputError
+
+    paths = [arguments.file, *arguments.more]
+    for path in paths:
+        if not path.endswith(".json"):
+            raise InputError(path, "is no stored Result (.json)", "compare either one page file, or stored Results")
+    found = stored.load(paths)
+    if arguments.json is not None:
+        common.write_text(found.to_json(), arguments.json)
+    if arguments.json != "-":
+        for part in stored.parts(found):
+            common.console().print(part)
     common.write_html(found, arguments.html)
     return found.exit_code
 

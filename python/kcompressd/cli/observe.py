@@ -1,0 +1,72 @@
+"""`kcompressd observe`: the running kernel's counters over some seconds, as a Result."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from kcompressd.cli import common
+from kcompressd.cli.capture import seconds
+
+if TYPE_CHECKING:
+    from kcompressd.observe import Tick
+    from kcompressd.result import Result
+
+INTERRUPTED = 130
+
+
+def add(verbs: common.Verbs) -> None:
+    """Declare the verb."""
+    parser = verbs.add_parser(
+        "observe",
+        help="what this kernel swaps and compresses meanwhile",
+        description="Reads /proc/vmstat, zswap, zram and PSI for some seconds and shows what grew; the kernel is only "
+        "read. The saved Result stands beside others in: kcompressd compare host.json sim.json",
+    )
+    parser.add_argument("--seconds", type=seconds, required=True, metavar="N", help="how long")
+    parser.add_argument("--cgroup", metavar="PATH", help="one cgroup v2: a folder, or its name below /sys/fs/cgroup")
+    parser.add_argument("--json", metavar="FILE", help="save the Result; - for standard output")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Observe, save what was asked for, print the table; what was seen before Ctrl-C is shown too."""
+    from kcompressd.errors import RunInterrupted
+    from kcompressd.observe import observe
+    from kcompressd.result import Result
+
+    common.refuse_output(arguments.json, stream=True)
+    try:
+        with _progress() as progress:
+            found = observe(arguments.seconds, cgroup=arguments.cgroup, progress=progress)
+        return _show(found, arguments)
+    except RunInterrupted as interrupted:
+        if isinstance(interrupted.result, Result):
+            _show(interrupted.result, arguments)
+        print("kcompressd: interrupted: the result is partial", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _show(result: Result, arguments: argparse.Namespace) -> int:
+    if arguments.json is not None:
+        common.write_text(result.to_json(), arguments.json)
+    if arguments.json != "-":
+        common.console().print(result)
+    return result.exit_code
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Tick | None]:
+    """A bar on standard error when that is a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("observing")
+        yield lambda done, total: bar.update(task, completed=done, total=total)
