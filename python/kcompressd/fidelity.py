@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -216,21 +216,22 @@ def _figures(device: ZramDevice, codec: Codec, pages: Pages, progress: Report | 
 
 
 def find_chain_size(device: ZramDevice, codec: Codec) -> tuple[int, str]:
-    """Return CONFIG_ZSMALLOC_CHAIN_SIZE as the kernel behaves, and a note when that is not certain.
-
-    One page of each size that a compressor makes of ever more noise, alone on the device: `mem_used_total` is
-    then one zspage of the size's class, and which classes have how many pages depends on the chain size.
-    """
+    """Return CONFIG_ZSMALLOC_CHAIN_SIZE as the kernel behaves, and a note when that is not certain."""
     probes = noise_pages(os.sysconf("SC_PAGE_SIZE"))
     device.setup(codec, probes.page_size)
-    seen = {
-        stat["compr_data_size"]: stat["mem_used_total"] for stat in device.write(probes, lambda done: None, sector=0)
-    }
-    sizes = sorted(size for size in seen if 0 < size < probes.page_size)
+    return chain_size_of(device.write(probes, lambda done: None, sector=0), probes.page_size)
+
+
+def chain_size_of(stats: Iterable[MmStat], page_size: int) -> tuple[int, str]:
+    """Return the chain size that explains `mm_stat` of devices that hold one of `noise_pages` each, and a note.
+
+    `mem_used_total` is then one zspage of the page's size class, and which classes have how many pages
+    depends on the chain size.
+    """
+    seen = {stat["compr_data_size"]: stat["mem_used_total"] for stat in stats}
+    sizes = sorted(size for size in seen if 0 < size < page_size)
     fits = [
-        chain
-        for chain in range(4, 17)
-        if all(zspage_bytes(probes.page_size, chain, size) == seen[size] for size in sizes)
+        chain for chain in range(4, 17) if all(zspage_bytes(page_size, chain, size) == seen[size] for size in sizes)
     ]
     if len(fits) == 1:
         return fits[0], ""
