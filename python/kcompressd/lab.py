@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -151,10 +151,16 @@ class Lab:
             notes.append("zram is the swap device: the swap file is not used")
         return notes
 
-    def run(self, pages: Pages | npt.NDArray[np.uint8], progress: Progress | bool = False) -> Result:
+    def run(
+        self,
+        pages: Pages | npt.NDArray[np.uint8],
+        progress: Progress | bool = False,
+        watch: Callable[[Mapping[str, Any]], object] | None = None,
+    ) -> Result:
         """Send `pages` (a `Pages`, or uint8 of shape (n, page_size)) through the design and back.
 
-        `progress` is a callback, or True for a bar on standard error. Returns the result, partial when
+        `progress` is a callback, or True for a bar on standard error; `watch` (`kcompressd.watch.Watch`) is called as
+        often, with all that is known at the moment. Returns the result, partial when
         something ended the run early; raises `RunInterrupted` on Ctrl-C. Raises `DesignError`, `CodecError`,
         `LabError`, and `DeviceError` for a swap file that cannot be made or has no room.
         """
@@ -162,7 +168,7 @@ class Lab:
         with self._swap(len(given)) as swap_file, _reporter(progress, given) as report:
             config = self._config(given, swap_file)
             run = _core.Run(given.array, config, table().as_dict())
-            interrupted = _follow(run, report, len(given))
+            interrupted = _follow(run, report, len(given), watch or (lambda now: None))
             result = self._result(run, config, given)
         if interrupted:
             raise RunInterrupted(result)
@@ -260,17 +266,19 @@ def _refuse_overwriting(path: Path) -> None:
         raise LabError(path, "is not empty and would be overwritten", "give a new path, or remove it")
 
 
-def _follow(run: _core.Run, report: Progress, pages: int) -> bool:
+def _follow(run: _core.Run, report: Progress, pages: int, watch: Callable[[Mapping[str, Any]], object]) -> bool:
     """Start the run and wait for its end; True when Ctrl-C ended it. All its threads are joined then."""
     try:
         run.start()
         while not run.wait(POLL_S):
             now = run.progress()
+            watch(now)
             report(now["phase"], now["pages_done"], pages)
     except KeyboardInterrupt:
         run.cancel()
         return True
     report("ended", pages, pages)
+    watch(run.progress())
     return False
 
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from kcompressd.cli import common
 
 if TYPE_CHECKING:
+    from kcompressd.lab import Lab
+    from kcompressd.pages import Pages
     from kcompressd.result import Result
+    from kcompressd.watch import Watch
 
 INTERRUPTED = 130
 CHARTED = 1 << 18
@@ -31,27 +36,46 @@ def add(verbs: common.Verbs) -> None:
     parser.add_argument("--trace", metavar="T.npy", help="record every event")
     parser.add_argument("--json", metavar="FILE", help="save the Result; - for standard output")
     common.add_html(parser)
+    parser.add_argument("--watch", action="store_true", help="draw queues, pool and CPU time by thread while it runs")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run, save what was asked for, print the table; an interrupted run is printed too."""
-    from kcompressd.errors import RunInterrupted
+    from kcompressd.errors import OutputError, RunInterrupted
     from kcompressd.lab import Lab
     from kcompressd.result import Result
 
     common.refuse_output(arguments.trace)
     common.refuse_output(arguments.json, stream=True)
     common.refuse_output(arguments.html)
+    if arguments.watch and not sys.stderr.isatty():
+        raise OutputError("--watch", "draws in a terminal, and standard error is none", "leave it out")
     pages = common.pages(arguments)
     lab = Lab(design=arguments.design, trace=_traces(arguments, len(pages)), **common.lab(arguments))
     try:
-        return _show(lab.run(pages, progress=sys.stderr.isatty()), arguments)
+        with _watched(arguments, lab, pages) as watch:
+            result = lab.run(pages, progress=watch is None and sys.stderr.isatty(), watch=watch)
+        return _show(result, arguments)
     except RunInterrupted as interrupted:
         if isinstance(interrupted.result, Result):
             _show(interrupted.result, arguments)
         print("kcompressd: interrupted: the result is partial", file=sys.stderr)
         return INTERRUPTED
+
+
+@contextlib.contextmanager
+def _watched(arguments: argparse.Namespace, lab: Lab, pages: Pages) -> Iterator[Watch | None]:
+    """The live view on standard error, when it was asked for."""
+    if not arguments.watch:
+        yield None
+        return
+    from kcompressd.sizes import mib
+    from kcompressd.watch import Watch
+
+    title = f"{arguments.design} on {arguments.store}, {mib(pages.nbytes)}"
+    with Watch(title, page_size=pages.page_size, depth=lab.resolved().depth) as watch:
+        yield watch
 
 
 def _traces(arguments: argparse.Namespace, pages: int) -> bool:

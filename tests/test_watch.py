@@ -1,0 +1,100 @@
+"""The live view, in a terminal that is a pseudo terminal."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from kcompressd import Lab, Pages
+from kcompressd.cli import main
+from kcompressd.watch import CpuShares, Watch, curve
+
+
+def in_terminal(*arguments: str, interrupt: bytes | None = None) -> tuple[int, str]:
+    """Run the command with a pseudo terminal as its output; return exit code and what it drew. With `interrupt`, Ctrl-C
+    once that was drawn.
+    """
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-m", "kcompressd", *arguments]
+    env = os.environ | {"TERM": "xterm", "COLUMNS": "100", "LINES": "40"}
+    process = subprocess.Popen(command, stdin=follower, stdout=follower, stderr=follower, env=env)
+    os.close(follower)
+    drawn, until = b"", time.monotonic() + 60
+    while time.monotonic() < until:
+        if select.select([leader], [], [], 0.5)[0]:
+            try:
+                drawn += os.read(leader, 1 << 16)
+            except OSError:  # the last writer has closed it
+                break
+        if interrupt is not None and interrupt in drawn:
+            process.send_signal(signal.SIGINT)
+            interrupt = None
+    os.close(leader)
+    return process.wait(10), drawn.decode()
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Enough pages that a run is looked at several times."""
+    path = tmp_path_factory.mktemp("pages") / "many.pages"
+    sample = Pages.sample().array
+    np.concatenate([sample] * 16).tofile(path)
+    return str(path)
+
+
+def test_it_draws_queues_pool_and_threads_and_then_the_result(many: str) -> None:
+    code, drawn = in_terminal("run", many, "--design", "split", "--threads", "2", "-c", "zstd", "--watch")
+    assert code == 0
+    for words in ("reclaim: ", "queue 0", "queue 1", "of 256", "in flight", "pool", "kswapd0", "kcompressd1", "%"):
+        assert words in drawn, words
+    assert drawn.count("reclaim: ") > 2 and "ended: 24576 pages of 24576" in drawn
+    assert drawn.index("ended: ") < drawn.index("lifecycle events")
+    assert drawn.rindex("\x1b[?25h") > drawn.rindex("\x1b[?25l")  # the cursor is back
+
+
+def test_ctrl_c_gives_the_terminal_back(many: str) -> None:
+    code, drawn = in_terminal("run", many, "-c", "zstd:19", "--watch", interrupt=b"kswapd0")
+    assert code == 130 and "interrupted: the result is partial" in drawn
+    assert drawn.rindex("\x1b[?25h") > drawn.rindex("\x1b[?25l")
+
+
+def test_without_a_terminal_it_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--sample", "--watch"]) == 2
+    assert "--watch: draws in a terminal, and standard error is none; leave it out" in capsys.readouterr().err
+
+
+def test_what_it_is_told_is_what_it_draws() -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=100, height=40)
+    now: dict[str, Any] = {"pages_done": 3, "pages": 9, "queue_len": [4, 0], "pool_pages": 256, "in_flight": 5}
+    with Watch("title", page_size=4096, depth=8, console=console) as watch:
+        watch(now | {"phase": "reclaim", "allocstall": 7})
+        watch(now | {"phase": "ended", "queue_len": []})
+    last = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", out.getvalue()).split("title")[-1]
+    assert re.search(r"ended: 9 pages of 9", last) and re.search(r"queue 0 +4 of 8 +▄", last)
+    assert re.search(r"pool +1\.0 MiB", last) and re.search(r"stalls +7 ", last)
+
+
+def test_a_curve_shows_what_is_not_nothing() -> None:
+    assert curve([0, 1, 50, 100], 100) == " ▁▄█" and curve([], 8) == "" and curve([0, 0], 0) == "  "
+
+
+def test_cpu_time_is_that_of_the_run_s_threads(many: str) -> None:
+    seen = CpuShares()
+    result = Lab(threads=1, compressor="zstd").run(Pages.from_file(many), watch=lambda now: seen.sample())
+    spent = {name: ns for name, ns, _ in seen.shares()}
+    told = {str(t.actor): t.reclaim_cpu_ns + t.fault_cpu_ns for t in result.threads}
+    assert {"kswapd0", "kcompressd0", "app0"} <= set(spent)
+    assert 0.5 * told["kcompressd0"] <= spent["kcompressd0"] <= 1.1 * told["kcompressd0"]
