@@ -1,5 +1,5 @@
 # make demo: set up and do the main job on real pages.   make test: set up and run every test.
-.PHONY: demo test setup lint check bench generate clean
+.PHONY: demo test setup lint check soak bench generate clean
 
 setup:
 	ci/setup.sh
@@ -10,6 +10,7 @@ demo: setup
 test: setup
 	ci/test-rust.sh
 	ci/test-loom.sh
+	ci/test-shuttle.sh
 	ci/generated.sh
 	ci/test-python.sh
 
@@ -18,10 +19,15 @@ lint: setup
 	ci/lint-python.sh
 	ci/docs.sh
 
-# Long: loom without a bound on preemptions, proptest and Hypothesis with many more cases.
+# Long: loom without a bound on preemptions, shuttle with thousands of schedules, proptest and Hypothesis with many more cases.
 check: setup
 	LOOM_MAX_PREEMPTIONS=none ci/test-loom.sh
+	KCOMPRESSD_SHUTTLE_RUNS=5000 ci/test-shuttle.sh
 	PROPTEST_CASES=20000 ci/test-rust.sh
+
+# Ten million page lives with everything going wrong at random (a quarter of an hour).
+soak:
+	ci/soak.sh
 
 bench:
 	cargo bench -p kcompressd-benches --bench queue

@@ -65,7 +65,7 @@ def _machine(*transitions: dict[str, object]) -> Machine:
 )
 def test_compile_refuses_by_name(transitions: list[dict[str, object]], guards: list[str] | None, says: str) -> None:
     with pytest.raises(table.TableError, match=re.escape(says)):
-        table.compile(_machine(*transitions), guards)
+        table.compile(_machine(*transitions), guards, disjoint=True)
 
 
 def test_compile_takes_eight_guards_and_disjoint_rows() -> None:

@@ -15,7 +15,8 @@ its *frame* is still allocated (the flag ``frame``). A transition belongs to the
 are chosen by the step and must satisfy what the new state demands of them (:attr:`StateDef.flags`) and what the event
 does to them (:data:`EFFECTS`).
 
-:func:`compile` serves any flat ``transitions`` machine, not only this one.
+:func:`compile` serves any flat ``transitions`` machine, not only this one: ``compile(machine).validate(log)`` judges an
+event log (:data:`LOG`) by it.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from kcompressd.definition import Edge as Edge
 from kcompressd.definition import Effect as Effect
 from kcompressd.definition import StateDef as StateDef
 from kcompressd.definition import bits
+from kcompressd.event_log import LOG as LOG
+from kcompressd.event_log import LogVerdict as LogVerdict
 from kcompressd.lifecycle_enums import Event as Event
 from kcompressd.lifecycle_enums import Flag as Flag
 from kcompressd.lifecycle_enums import Guard as Guard
@@ -323,14 +326,14 @@ def table(edges: Sequence[Edge] = EDGES) -> Table:
     Other ``edges`` make another law of the same names: what an experiment with the law itself hands to the core. Raises
     :class:`TableError` for edges that do not make a table, and for events that :data:`EVENTS` does not name.
     """
-    compiled = compile(machine(edges), tuple(GUARDS))
+    compiled = compile(machine(edges), tuple(GUARDS), disjoint=True)
     events = tuple(EVENTS)
     if unnamed := set(compiled.events) - set(events):
         raise TableError(f"events without a kernel meaning: {', '.join(sorted(unnamed))}")
     renumber = [events.index(name) for name in compiled.events]
     rows = sorted(Row(renumber[r.event], r.source, r.require_mask, r.require_value, r.to) for r in compiled.rows)
     flags = tuple(tuple(bits(text, FLAGS) for text in state.flags) for state in STATES)
-    return Table(compiled.states, events, compiled.guards, tuple(rows), flags)
+    return Table(compiled.states, events, compiled.guards, tuple(rows), flags, INITIAL)
 
 
 class Page:

@@ -1,8 +1,9 @@
 """Compiling a ``transitions`` machine to the table that the Rust core obeys and the validator judges by.
 
-A cell (state, event) holds rows ``(require_mask, require_value, to)`` over at most 8 guard bits. :func:`compile` proves
-the rows of each cell disjoint, and two rows of one cell may not lead to the same state: so every guard bit in a record
-is either read by its row or zero, and any altered bit shows.
+A cell (state, event) holds disjoint rows ``(require_mask, require_value, to)`` over at most 8 guard bits. Of our own law
+(``disjoint=True``) they must be so as written, and two rows of one cell may not lead to the same state: so every guard bit
+in a record is either read by its row or zero, and any altered bit shows. Any other flat machine compiles as well, and
+:meth:`Table.validate` judges event logs by it.
 """
 
 from __future__ import annotations
@@ -10,10 +11,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from transitions import Machine
+from transitions.extensions import HierarchicalMachine
+
+if TYPE_CHECKING:
+    from kcompressd.event_log import Log, LogVerdict
 
 
 class TableError(ValueError):
@@ -35,7 +40,8 @@ class Row:
 class Table:
     """A compiled machine: names in id order, the rows, and what each state demands of the flags.
 
-    ``flags[state]`` lists alternatives ``(mask, value)`` over flag bits; empty: nothing is demanded.
+    ``flags[state]`` lists alternatives ``(mask, value)`` over flag bits; empty: nothing is demanded. ``initial`` is the
+    state that the machine's models begin in, if it says so.
     """
 
     states: tuple[str, ...]
@@ -43,6 +49,7 @@ class Table:
     guards: tuple[str, ...]
     rows: tuple[Row, ...]
     flags: tuple[tuple[tuple[int, int], ...], ...]
+    initial: str | None = None
 
     @property
     def digest(self) -> str:
@@ -60,29 +67,71 @@ class Table:
             "flags": [[list(a) for a in state] for state in self.flags],
         }
 
+    def validate(self, log: Log, initial: str | None = None) -> LogVerdict:
+        """Judges an event log by the table; see :func:`kcompressd.event_log.validate`."""
+        from kcompressd.event_log import validate
 
-def compile(machine: Machine, guards: Sequence[str] | None = None) -> Table:
-    """Compiles a flat ``transitions`` machine.
+        return validate(self, log, initial)
 
-    ``guards`` gives condition names their bits; by default they are numbered as they appear. Conditions must be names,
-    not callables. Raises :class:`TableError` naming the cell when rows overlap or end alike, for more than 8 guards or
-    256 states or events, and for nested states.
+
+def compile(machine: Machine, guards: Sequence[str] | None = None, *, disjoint: bool = False) -> Table:
+    """Compiles a flat ``transitions`` machine to a table.
+
+    ``guards`` gives condition names their bits; by default they are numbered as they appear, ``conditions`` and ``unless``
+    alike. Among the transitions of one event from one state the first whose conditions hold is taken, as ``transitions``
+    does; with ``disjoint`` a cell where that order matters is refused instead, and so are two rows that end alike. Events
+    made by ``auto_transitions``, reflexive and internal transitions are edges like others; callbacks are not looked at.
+
+    What does not make a table raises :class:`TableError`, naming it: nested or parallel states, a condition that is a
+    callable (a table needs a name), more than 8 guards, 256 states or 256 events.
+
+        >>> from transitions import Machine
+        >>> states, melt = ["solid", "liquid"], ["melt", "solid", "liquid"]
+        >>> compile(Machine(states=states, transitions=[melt], initial="solid", auto_transitions=False)).rows
+        (Row(event=0, source=0, require_mask=0, require_value=0, to=1),)
     """
-    states = tuple(machine.states)
-    events = tuple(machine.events)
+    if isinstance(machine, HierarchicalMachine):
+        raise TableError("a hierarchical machine has nested states; a table is flat: give each leaf a name of its own")
+    states, events = tuple(machine.states), tuple(machine.events)
     names = list(guards if guards is not None else ())
-    rows: list[Row] = []
+    cells: dict[tuple[int, int], list[Row]] = {}
     for event_id, event in enumerate(events):
         for source, transitions in machine.events[event].transitions.items():
+            cell = cells.setdefault((event_id, states.index(source)), [])
             for transition in transitions:
                 mask, value = _guard_bits(transition, names, open_ended=guards is None)
                 dest = source if transition.dest is None else transition.dest
-                rows.append(Row(event_id, states.index(source), mask, value, states.index(dest)))
+                cell.append(Row(event_id, states.index(source), mask, value, states.index(dest)))
     if max(len(states), len(events)) > 256 or len(names) > 8:
         raise TableError(f"{len(states)} states, {len(events)} events, {len(names)} guards: at most 256, 256 and 8")
-    rows.sort()
-    _check_cells(rows, states, events)
-    return Table(states, events, tuple(names), tuple(rows), tuple(() for _ in states))
+    if disjoint:
+        _check_cells(sorted(row for cell in cells.values() for row in cell), states, events)
+    rows = sorted(row for cell in cells.values() for row in _first_wins(cell))
+    initial = machine.initial if machine.initial in states else None
+    return Table(states, events, tuple(names), tuple(rows), tuple(() for _ in states), initial)
+
+
+def _first_wins(cell: Sequence[Row]) -> list[Row]:
+    """The rows of one cell made disjoint: each without what the rows before it take."""
+    out: list[Row] = []
+    for row in cell:
+        parts = [row]
+        for before in tuple(out):
+            parts = [piece for part in parts for piece in _without(part, before)]
+        out += parts
+    return out
+
+
+def _without(row: Row, other: Row) -> list[Row]:
+    """``row`` where ``other`` does not hold, in disjoint pieces."""
+    shared = row.require_mask & other.require_mask
+    if (row.require_value ^ other.require_value) & shared:
+        return [row]
+    pieces, mask, value = [], row.require_mask, row.require_value
+    for bit in (1 << n for n in range(8) if other.require_mask & ~row.require_mask & 1 << n):
+        pieces.append(replace(row, require_mask=mask | bit, require_value=value | (~other.require_value & bit)))
+        mask, value = mask | bit, value | (other.require_value & bit)
+    return pieces
 
 
 def _guard_bits(transition: Any, names: list[str], *, open_ended: bool) -> tuple[int, int]:

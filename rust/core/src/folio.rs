@@ -34,7 +34,7 @@ pub struct Folio {
     pub order: u8,
 }
 
-const _: () = assert!(cfg!(kcompressd_loom) || size_of::<Folio>() == 64);
+const _: () = assert!(cfg!(any(kcompressd_loom, kcompressd_shuttle)) || size_of::<Folio>() == 64);
 
 macro_rules! field {
     ($get:ident, $set:ident, $doc:literal) => {

@@ -20,7 +20,7 @@ pub use std::sync::OnceLock;
 
 use backend::sync as imp;
 use std::sync::PoisonError;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A spin-wait hint; under loom and shuttle it yields to the scheduler, without which a spin never ends.
 #[inline]
@@ -98,8 +98,19 @@ impl Condvar {
         MutexGuard { inner: self.0.wait(inner).unwrap_or_else(PoisonError::into_inner), section }
     }
 
-    /// As [`Condvar::wait`], at most `timeout`; loom and shuttle have no clock and may sleep on.
-    pub fn wait_timeout<'a, T>(&self, guard: MutexGuard<'a, T>, timeout: Duration) -> MutexGuard<'a, T> {
+    /// As [`Condvar::wait`] for a guard of `mutex`, at most `timeout`. loom has no clock and may sleep on; under shuttle
+    /// the others run once and it looks again.
+    pub fn wait_timeout<'a, T>(
+        &self,
+        mutex: &'a Mutex<T>,
+        guard: MutexGuard<'a, T>,
+        timeout: Duration,
+    ) -> MutexGuard<'a, T> {
+        if cfg!(kcompressd_shuttle) {
+            drop(guard);
+            thread::yield_now();
+            return mutex.lock_within();
+        }
         let MutexGuard { inner, section } = guard;
         let (inner, _) = self.0.wait_timeout(inner, timeout).unwrap_or_else(PoisonError::into_inner);
         MutexGuard { inner, section }
@@ -113,6 +124,30 @@ impl Condvar {
     /// Wakes one waiter.
     pub fn notify_one(&self) {
         self.0.notify_one();
+    }
+}
+
+/// When a wait with a time-out is over. Under shuttle, which has no clock and must give equal runs for equal schedules,
+/// that is at the third look.
+#[derive(Debug)]
+pub struct Deadline {
+    at: Option<Instant>,
+    looks: u32,
+}
+
+impl Deadline {
+    /// `timeout` from now; a time too far to tell is never.
+    pub fn after(timeout: Duration) -> Self {
+        Self { at: Instant::now().checked_add(timeout), looks: 0 }
+    }
+
+    /// What is left; zero when it is over, `None` when it never is.
+    pub fn left(&mut self) -> Option<Duration> {
+        if cfg!(kcompressd_shuttle) {
+            self.looks += 1;
+            return Some(if self.looks < 3 { Duration::MAX } else { Duration::ZERO });
+        }
+        Some(self.at?.saturating_duration_since(Instant::now()))
     }
 }
 

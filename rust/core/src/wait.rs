@@ -26,10 +26,10 @@ mod table;
 
 pub use table::{WaitKey, WaitTable};
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::snapshot::{Reader, Saved, Snapshot};
-use crate::sync::{AtomicU64, Condvar, Mutex, Ordering, fence, spin_loop, thread};
+use crate::sync::{AtomicU64, Condvar, Deadline, Mutex, Ordering, fence, spin_loop, thread};
 
 const ENROLLED_SHIFT: u32 = 32;
 /// Rounds of spinning, 8 x 2^round spins each, before a waiter yields: long enough for entries to gather, so that a
@@ -190,20 +190,20 @@ impl WaitCell {
         self.park_until(ticket, None)
     }
 
-    /// As [`WaitCell::park`], for at most `timeout`. loom and shuttle have no clock: there it may sleep on.
+    /// As [`WaitCell::park`], for at most `timeout`. loom has no clock: there it may sleep on.
     pub fn park_timeout(&self, ticket: Ticket, timeout: Duration) -> Woken {
-        self.park_until(ticket, Instant::now().checked_add(timeout))
+        self.park_until(ticket, Some(Deadline::after(timeout)))
     }
 
     /// Sleeps for `timeout`, whoever is woken meanwhile; only [`WaitCell::shutdown`] ends it early.
     pub fn sleep(&self, timeout: Duration) -> Woken {
-        let deadline = Instant::now().checked_add(timeout);
+        let mut deadline = Deadline::after(timeout);
         let mut parked = self.parked.lock();
         while !parked.shutdown {
-            parked = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+            parked = match deadline.left() {
                 None => self.wake_up.wait(parked),
                 Some(Duration::ZERO) => return Woken::TimedOut,
-                Some(left) => self.wake_up.wait_timeout(parked, left),
+                Some(left) => self.wake_up.wait_timeout(&self.parked, parked, left),
             };
         }
         Woken::Shutdown
@@ -324,7 +324,7 @@ impl WaitCell {
         }
     }
 
-    fn park_until(&self, ticket: Ticket, deadline: Option<Instant>) -> Woken {
+    fn park_until(&self, ticket: Ticket, mut deadline: Option<Deadline>) -> Woken {
         let mut parked = self.parked.lock();
         parked.threads += 1;
         let woken = loop {
@@ -334,10 +334,10 @@ impl WaitCell {
             if self.is_woken(&ticket) {
                 break Woken::Woken;
             }
-            parked = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+            parked = match deadline.as_mut().and_then(Deadline::left) {
                 None => self.wake_up.wait(parked),
                 Some(Duration::ZERO) => break Woken::TimedOut,
-                Some(left) => self.wake_up.wait_timeout(parked, left),
+                Some(left) => self.wake_up.wait_timeout(&self.parked, parked, left),
             };
         };
         parked.threads -= 1;

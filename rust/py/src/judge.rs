@@ -1,5 +1,6 @@
-//! `Judge` and `Locator`: `kcompressd_core::judge` over the bytes of a trace file.
+//! `Judge` and `Locator`: `kcompressd_core::judge` over the bytes of a trace file; `Replay`: any machine's event log.
 
+use kcompressd_core::judge::replay::{self, Refusal, Wrong};
 use kcompressd_core::judge::{self as core, Breach, Config, Memcgs, Ordering, decode};
 use kcompressd_core::lifecycle::{Row, Table};
 use pyo3::exceptions::PyValueError;
@@ -84,6 +85,58 @@ impl Locator {
     fn altered(&self, sum: u64, weighted: u64) -> Option<u64> {
         self.0.altered(&core::Locator { sum, weighted, records: self.0.records })
     }
+}
+
+/// `(record, model, state, event, guards, wrong, to)`; `wrong` is "event", "edge" or "to", and `to` where the edge leads.
+type Refused = (u64, u32, u8, u8, u8, &'static str, Option<u8>);
+
+/// Replays the event log of any compiled machine.
+#[pyclass(module = "kcompressd._core")]
+pub struct Replay(replay::Replay);
+
+#[pymethods]
+impl Replay {
+    #[new]
+    fn new(rows: Vec<(u8, u8, u8, u8, u8)>, states: usize, events: usize, guards: u32, initial: u8) -> PyResult<Self> {
+        let exist = |&(event, from, _, _, to): &(u8, u8, u8, u8, u8)| {
+            usize::from(event) < events && usize::from(from.max(to)) < states
+        };
+        if states > 256 || events > 256 || guards > 8 || usize::from(initial) >= states || !rows.iter().all(exist) {
+            return Err(PyValueError::new_err("not a compiled machine: an id is out of range"));
+        }
+        let row = |(event, from, require_mask, require_value, to)| Row { event, from, require_mask, require_value, to };
+        let rows: Vec<Row> = rows.into_iter().map(row).collect();
+        Ok(Self(replay::Replay::new(&rows, states, events, guards, initial)))
+    }
+
+    /// Replays whole records of 8 bytes.
+    fn feed(&mut self, py: Python<'_>, records: &[u8]) -> PyResult<()> {
+        match records.as_chunks() {
+            (records, []) => py.detach(|| self.0.feed(records)),
+            _ => return Err(PyValueError::new_err(format!("{} bytes are not whole records of 8", records.len()))),
+        }
+        Ok(())
+    }
+
+    /// `(records, violations, first)`.
+    fn verdict(&self) -> (u64, u64, Option<Refused>) {
+        let (records, violations, first) = self.0.verdict();
+        (records, violations, first.map(refused))
+    }
+
+    /// The state id of each model, one byte each.
+    fn states<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, self.0.states())
+    }
+}
+
+fn refused(r: Refusal) -> Refused {
+    let (wrong, to) = match r.wrong {
+        Wrong::Event => ("event", None),
+        Wrong::Edge => ("edge", None),
+        Wrong::To(to) => ("to", Some(to)),
+    };
+    (r.index, r.model, r.state, r.event, r.guards, wrong, to)
 }
 
 fn whole(bytes: &[u8]) -> PyResult<&[[u8; 32]]> {

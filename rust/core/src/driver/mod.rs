@@ -8,7 +8,7 @@
 //! the queues are closed → kcompressd threads end → the shrink worker is stopped → the device is stopped.
 
 pub mod explore;
-#[cfg(not(any(kcompressd_loom, kcompressd_shuttle)))]
+#[cfg(not(kcompressd_loom))]
 pub mod live;
 pub mod virtual_time;
 

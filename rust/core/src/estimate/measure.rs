@@ -230,7 +230,7 @@ impl<'a> Crew<'a> {
             let running = self.running.lock();
             let ended = *running == 0;
             if !ended {
-                drop(self.ended.wait_timeout(running, WATCH));
+                drop(self.ended.wait_timeout(&self.running, running, WATCH));
             } else {
                 drop(running);
             }

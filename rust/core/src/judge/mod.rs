@@ -23,6 +23,7 @@ mod law;
 mod locator;
 mod pages;
 pub mod queues;
+pub mod replay;
 
 use crate::lifecycle::{Event, State, Table, guard};
 use crate::trace::{Record, SYSTEM, system};

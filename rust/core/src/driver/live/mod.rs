@@ -180,7 +180,8 @@ impl Live {
         &self.shared.sys
     }
 
-    /// Whether it has ended; [`Live::finish`] does not block then.
+    /// Whether it has ended; [`Live::finish`] does not block then. (shuttle's threads cannot tell.)
+    #[cfg(not(kcompressd_shuttle))]
     pub fn has_ended(&self) -> bool {
         self.controller.as_ref().is_none_or(thread::JoinHandle::is_finished)
     }

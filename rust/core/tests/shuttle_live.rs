@@ -1,0 +1,165 @@
+//! Whole live runs under shuttle: every design on both stores, knobs turned meanwhile, runs cut short.
+//!
+//! `RUSTFLAGS="--cfg kcompressd_shuttle" cargo test --release -p kcompressd-core --test shuttle_live`; each test runs
+//! `KCOMPRESSD_SHUTTLE_RUNS` schedules (20 unless set), half of them random, half by priority (PCT). A lost wake-up shows
+//! as shuttle's deadlock report, which prints the schedule to replay.
+#![cfg(kcompressd_shuttle)]
+
+use kcompressd_core::design::{Design, Preset, StoreKind};
+use kcompressd_core::driver::live::{FaultOrder, Live, LiveConfig, Plant, Report};
+use kcompressd_core::frames::Frames;
+use kcompressd_core::judge::{Config as Judged, Judge};
+use kcompressd_core::lifecycle::{State, Table};
+use kcompressd_core::memcg::Memcgs;
+use kcompressd_core::swap::{Backing, Device, IoFaults};
+use kcompressd_core::sync::thread;
+use kcompressd_core::system::{Config, Contents, System};
+use kcompressd_core::wait::WaitKey;
+use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
+use shuttle::{FailurePersistence, MaxSteps, Runner};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+const PAGE: usize = 4096;
+const PAGES: usize = 6;
+
+/// Zero, incompressible and compressible pages in turn.
+fn pages() -> Vec<u8> {
+    let noise = |i: usize| (i.wrapping_mul(0x9e37_79b9) >> 13) as u8;
+    let byte = |page: usize, i: usize| match page % 3 {
+        0 if page > 0 => 0,
+        1 => noise(page * PAGE + i),
+        _ => (i / 64) as u8 ^ page as u8,
+    };
+    (0..PAGES).flat_map(|page| (0..PAGE).map(move |i| byte(page, i))).collect()
+}
+
+fn swap_file() -> Backing {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let path = std::env::temp_dir().join(format!("kcompressd-shuttle-{}-{number}", std::process::id()));
+    let backing = Backing::create(&path, 16, PAGE).unwrap();
+    std::fs::remove_file(path).unwrap();
+    backing
+}
+
+fn system(design: Design, store: StoreKind, limit: Option<u64>, faults: IoFaults) -> System {
+    let config = Config {
+        design,
+        store,
+        kernel: (6, 12),
+        codec: "lz4".parse().unwrap(),
+        page_size: PAGE,
+        chain_size: 8,
+        pool_limit_pages: limit,
+        accept_threshold_percent: 90,
+        nodes: 1,
+        slots: 16,
+    };
+    let mut memcgs = Memcgs::new(PAGE);
+    memcgs.add("group", 0).unwrap();
+    let frames = Contents::Frames(Frames::from_bytes(&pages(), PAGE).unwrap());
+    let device = Device::new(swap_file(), PAGE, faults);
+    System::new(config, Table::default(), memcgs, |page| (page % 2) as u16, device, frames).unwrap()
+}
+
+fn start(sys: System, plant: Option<Plant>) -> Live {
+    let fault = FaultOrder::Shuffled;
+    let live = LiveConfig { trace: true, fault, app_threads: 2, go_on: true, plant, ..LiveConfig::default() };
+    Live::start(sys, live, pages()).unwrap()
+}
+
+fn check(mut report: Report, may_end: &[&str]) {
+    let ended = report.error.take();
+    assert!(ended.iter().all(|error| may_end.contains(&error.kind)), "{ended:?}");
+    let judged = Judged { complete: ended.is_none(), ..Judged::default() };
+    let mut judge = Judge::new(&Table::default(), Some(PAGES), judged);
+    judge.feed(&report.take_trace(PAGES)).unwrap();
+    assert_eq!(judge.finish().first, None);
+    if ended.is_none() {
+        assert!(report.mismatched.is_empty(), "{:?}", report.mismatched);
+        assert!(judge.states().iter().all(|&state| state == State::Freed as u8));
+        assert_eq!(report.pool_pages_at_exit, 0);
+    }
+}
+
+/// The presets with two kcompressd threads and queues so short that they overflow.
+fn designs() -> impl Iterator<Item = (Design, StoreKind)> {
+    let stores = [StoreKind::Zswap, StoreKind::Zram];
+    let short = |design: Design| if design.threads > 0 { design.with_threads(2).with_depth(2) } else { design };
+    Preset::ALL.iter().flat_map(move |preset| stores.map(|store| (short(preset.design(store)), store)))
+}
+
+fn schedules(scheduler: impl Scheduler + 'static, run: impl Fn() + Send + Sync + 'static) {
+    let mut config = shuttle::Config::new();
+    config.stack_size = 1 << 20;
+    config.max_steps = MaxSteps::FailAfter(5_000_000);
+    config.failure_persistence = FailurePersistence::Print;
+    config.silence_warnings = true;
+    Runner::new(scheduler, config).run(run);
+}
+
+/// Runs schedules of `run`, half random, half with 3 changes of priority.
+fn shuttle(run: impl Fn() + Send + Sync + Clone + 'static) {
+    let runs = std::env::var("KCOMPRESSD_SHUTTLE_RUNS").map_or(20, |text| text.parse().expect("a number of runs"));
+    let half = usize::div_ceil(runs, 2);
+    schedules(RandomScheduler::new(half), run.clone());
+    schedules(PctScheduler::new(3, half), run);
+}
+
+#[test]
+fn every_design_brings_every_page_back() {
+    for (design, store) in designs() {
+        shuttle(move || check(start(system(design, store, None, IoFaults::default()), None).finish(), &[]));
+    }
+}
+
+/// A pool of one page: refusals, the shrink worker, and a device that fails.
+#[test]
+fn a_full_pool_and_a_failing_device_lose_nothing() {
+    for (design, store) in designs().filter(|(_, store)| *store == StoreKind::Zswap) {
+        let faults = IoFaults { writes: vec![0, 2], short_writes: vec![1], ..IoFaults::default() };
+        shuttle(move || check(start(system(design, store, Some(1), faults.clone()), None).finish(), &[]));
+    }
+}
+
+#[test]
+fn knobs_turned_meanwhile_lose_nothing() {
+    for (design, store) in designs() {
+        shuttle(move || {
+            let live = start(system(design, store, None, IoFaults::default()), None);
+            turn(live.system());
+            check(live.finish(), &[]);
+        });
+    }
+}
+
+/// Both directions of each knob, other threads running in between.
+fn turn(sys: &System) {
+    for round in 0..2 {
+        sys.memcgs.get(1).unwrap().set_writeback(round == 1);
+        for (number, queue) in sys.queues.iter().enumerate() {
+            queue.set_depth(1 + round).unwrap();
+            sys.wait.wake_all(WaitKey::QueueSpace(number as u16));
+        }
+        thread::yield_now();
+        if let Some(zswap) = sys.zswap() {
+            zswap.set_compressor(["zstd:1", "lz4"][round].parse().unwrap()).unwrap();
+        }
+        sys.memcgs.get(1).unwrap().set_zswap_max([0, u64::MAX][round]);
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn a_run_cut_short_ends() {
+    for (design, store) in designs() {
+        shuttle(move || {
+            let live = start(system(design, store, None, IoFaults::default()), None);
+            thread::yield_now();
+            live.cancel();
+            check(live.finish(), &["cancelled"]);
+        });
+        let plant = Some(Plant::CloseQueues { after_pages: 2 });
+        shuttle(move || check(start(system(design, store, None, IoFaults::default()), plant).finish(), &["closed"]));
+    }
+}
