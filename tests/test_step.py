@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from kcompressd import DeviceError, Lab, NotAtHead, Pages, ProtocolViolation, StepError, Stepper, _core, lifecycle
 from kcompressd.errors import LabError
 from kcompressd.lab import IoFaults, Memcg
-from kcompressd.trace import SYSTEM, guard_names
+from kcompressd.trace import SYSTEM, SYSTEM_EVENTS, guard_names
 
 README = Path(__file__).parent.parent / "README.md"
 PAGE, ZERO, NOISE = 4096, 4, 5
@@ -38,8 +38,7 @@ def _lawful(stepper: Stepper) -> None:
     validation = stepper.trace.validate()
     assert validation.ok, validation.explain()
     counted = {name: count for name, count in stepper.counters.lifecycle.by_event.items() if count}
-    knobs = ("writeback_knob", "resize", "io_error")
-    assert {name: n for name, n in validation.by_event.items() if name not in knobs} == counted
+    assert {name: n for name, n in validation.by_event.items() if name not in SYSTEM_EVENTS} == counted
 
 
 @pytest.mark.parametrize("store", ["zswap", "zram"])

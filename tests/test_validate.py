@@ -335,3 +335,44 @@ def test_the_command_s_exit_codes(tmp_path: Path) -> None:
     good.write_bytes(data)
     assert main_validate(good, console) == 1
     assert "guards" in out.getvalue() and "partial" in out.getvalue()
+
+
+def test_another_actor_s_page_is_not_taken_on() -> None:
+    rows = _life()
+    rows[4][4] = 0x0201  # stored by kcompressd1, begun by kcompressd0
+    result = _judge(rows)
+    assert result.first is not None
+    assert (result.first.check, result.first.record) == ("owner", 4)
+    assert "kcompressd0 has the page" in result.first.text
+
+
+def test_an_activation_says_what_could_not_be_allocated() -> None:
+    flags = walks.flag_bits("frame dirty mapped active")[1]
+    activate = [20, 0, 0, 1, 0x0100, flags, walks.EVENT["activate"], 1, walks.STATE["activated"], 0]
+    assert _check(_judge([_life()[0], activate])) == ("cause", 1, 0)
+    activate[1] = 1
+    assert _judge([_life()[0], activate]).ok
+
+
+def test_the_store_holds_what_its_live_copies_have() -> None:
+    assert _judge([*_life(), _system(100, 0x85, 1000)]).ok
+    result = _judge([*_life(), _system(100, 0x85, 1001)])
+    assert result.first is not None and result.first.check == "pool"
+    assert "the store counts 1001 bytes, its live copies have 1000" in result.first.text
+
+
+@pytest.mark.parametrize(("hold", "ok"), [("locked", True), ("writeback", False)])
+def test_a_queued_folio_is_held_as_its_design_says(hold: str, ok: bool) -> None:
+    meta = {"pages": 1, "config": {"design": {"hold": hold}}}
+    result = Trace(np.array([tuple(r) for r in _life()], RECORD), meta).validate()
+    assert result.ok is ok and "locked or writeback" in result.checked
+    assert ok or (result.first is not None and result.first.check == "flags")
+
+
+def test_the_others_are_shown_with_the_first_breach() -> None:
+    rows = sorted([*_life(0), *_life(1, ticket=1, start=3)], key=lambda r: r[0])
+    for r in rows:
+        r[4] += r[2] if r[4] < 0x0200 else 0  # a kswapd each
+    rows[-1][8] = walks.STATE["freed"]
+    text = _judge(rows).explain()
+    assert "the others before it:" in text and "kswapd0" in text

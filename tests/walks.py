@@ -38,6 +38,8 @@ class PageAt:
     seq: int = 0
     copy: int = 0
     ticket: int = 0
+    owner: int = 0
+    bytes: int = 0
 
 
 class Walk:
@@ -60,6 +62,7 @@ class Walk:
         for _ in range(steps):
             if self.random.random() < 0.02:
                 self.turn_knob()
+                self.log(aux=sum(page.bytes for page in self.pages), folio=SYSTEM, event=0x85)
             choices = list(range(len(self.pages)))
             self.random.shuffle(choices)
             if not any(self.step(folio) for folio in choices):
@@ -107,10 +110,14 @@ class Walk:
             return False
         aux = self.ticket(folio, page, event, dequeues)
         actor = KCOMPRESSD if dequeues else KSWAPD + self.random.randrange(2)
+        if row.source != row.to:
+            actor = page.owner if lifecycle.STATES[row.source].held else actor
+            page.owner = actor
         self.log(aux, folio, page.seq, actor, flags, row.event, row.source, row.to, row.require_value)
         page.state, page.flags, page.seq = row.to, flags, page.seq + 1
         copy = lifecycle.EFFECTS.get(event, Effect()).copy or COPY[to]
         page.copy = page.copy if copy == "kept" else GUARD.get(copy, 0)
+        page.bytes = (aux if event == "store" else page.bytes) if page.copy & GUARD["in_pool"] else 0
         return True
 
     def ticket(self, folio: int, page: PageAt, event: str, dequeues: bool) -> int:
@@ -123,6 +130,8 @@ class Walk:
         if dequeues:
             self.queue.popleft()
             return page.ticket
+        if event == "activate" and page.state == STATE["isolated"]:
+            return self.random.randrange(1, 3)
         return self.random.randrange(1, 4096) if event == "store" else 0
 
     def new_flags(self, flags: int, event: str, to: int) -> int | None:

@@ -15,7 +15,8 @@ class StateDef:
     each is a string of flag names, a leading ``!`` for a flag that must be clear: the state word must satisfy at least
     one of them whenever the page is in the state. ``copy`` is the guard that holds of the copy in swap while the page is
     here (``in_pool``, ``zero``), ``kept`` where it stays what it was before, empty where there is none or the device has
-    it. ``rests``: a run that is over may leave pages here.
+    it. ``rests``: a run that is over may leave pages here. ``held``: one actor has the page, the one whose event brought it
+    here, and only that one takes it on.
     """
 
     name: str
@@ -24,6 +25,7 @@ class StateDef:
     flags: tuple[str, ...]
     copy: str = ""
     rests: bool = True
+    held: bool = False
 
 
 @dataclass(frozen=True)

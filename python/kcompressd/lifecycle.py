@@ -78,6 +78,7 @@ STATES: tuple[StateDef, ...] = (
         "in its frame only, taken off the list by a scan",
         ("frame !lru !writeback !locked",),
         rests=False,
+        held=True,
     ),
     StateDef(
         "unmapped",
@@ -85,6 +86,7 @@ STATES: tuple[StateDef, ...] = (
         "in the swap cache, unmapped, dirty bit cleared; swap_writeout() decides what follows",
         ("frame locked reclaim swapcache !dirty !lru !writeback !mapped",),
         rests=False,
+        held=True,
     ),
     StateDef(
         "queued",
@@ -99,6 +101,7 @@ STATES: tuple[StateDef, ...] = (
         "an actor compresses it",
         ("frame swapcache !dirty locked !writeback !mapped", "frame swapcache !dirty !locked writeback"),
         rests=False,
+        held=True,
     ),
     StateDef(
         "compressed",
@@ -166,6 +169,7 @@ STATES: tuple[StateDef, ...] = (
         ("frame locked !lru !writeback !mapped",),
         copy="kept",
         rests=False,
+        held=True,
     ),
     StateDef(
         "resident_swapcache",

@@ -46,6 +46,12 @@ def rust_source() -> str:
         "Whether a run that is over may leave a page in the state.",
         [str(s.rests).lower() for s in lifecycle.STATES],
     )
+    out += _array(
+        "STATE_HELD",
+        "bool",
+        "Whether one actor has a page in the state: the one that brought it there.",
+        [str(s.held).lower() for s in lifecycle.STATES],
+    )
     out += _array("EFFECTS", "(Event, Effect)", "What events do to the flags and the copy.", effects)
     start = bits(lifecycle.INITIAL_FLAGS, lifecycle.FLAGS)[1]
     initial = f"pub const INITIAL: (State, u16) = (State::{_camel(lifecycle.INITIAL)}, {start:#x});"

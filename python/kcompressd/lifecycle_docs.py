@@ -25,7 +25,8 @@ record in a trace holds exactly the guards that its transition reads."""
 _STATES = """## States
 
 The flags must satisfy one of the alternatives whenever a page is in the state. `copy` is the guard that then holds of the
-copy in swap; `kept`: as before. A run that is over leaves pages only where they rest."""
+copy in swap; `kept`: as before. A run that is over leaves pages only where they rest. Of a held
+page only the actor that brought it there takes it on."""
 
 _EFFECTS = """## Effects
 
@@ -43,7 +44,7 @@ def document(edges: Sequence[lifecycle.Edge] = lifecycle.EDGES) -> str:
         "## Diagram\n\nTransitions that leave the state as it is are in the table only.",
         "```mermaid\n" + "\n".join(_diagram(edges)) + "\n```",
         _STATES,
-        _table(("id", "state", "in the kernel", "meaning", "flags", "copy", "rests"), _states()),
+        _table(("id", "state", "in the kernel", "meaning", "flags", "copy", "rests", "held"), _states()),
         "## Events",
         _table(
             ("id", "event", "in the kernel"),
@@ -90,6 +91,7 @@ def _states() -> list[tuple[str, ...]]:
             " or ".join(map(_code, s.flags)),
             _code(s.copy),
             "yes" if s.rests else "",
+            "yes" if s.held else "",
         )
         for i, s in rows
     ]

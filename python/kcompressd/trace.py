@@ -49,8 +49,9 @@ FORMAT = "kcompressd-trace"
 VERSION = 1
 SYSTEM = 0xFFFFFFFF
 """The folio number of a system event."""
-SYSTEM_EVENTS = ("writeback_knob", "zswap_max_knob", "resize", "io_error", "phase")
+SYSTEM_EVENTS = ("writeback_knob", "zswap_max_knob", "resize", "io_error", "phase", "pool")
 """Names of the events from 0x80."""
+_NOT_ALLOCATED = {1: "no swap slot", 2: "no memory for the swap cache"}
 PHASES = ("reclaim", "fault", "exit")
 _ACTORS = {1: "kswapd", 2: "kcompressd", 3: "app", 4: "swapdev", 5: "shrink_worker"}
 _SCRIPT = 6
@@ -307,6 +308,10 @@ def aux_text(event: str, aux: int) -> str:
             return f"queue {high}: depth {low}"
         case "io_error":
             return f"slot {aux}"
+        case "pool":
+            return f"{aux} bytes in the store"
+        case "activate" if aux:
+            return _NOT_ALLOCATED.get(aux, f"aux {aux:#x}")
         case "phase":
             return PHASES[aux] if aux < len(PHASES) else f"phase {aux}"
     return f"aux {aux:#x}" if aux else ""

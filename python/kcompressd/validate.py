@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,13 +34,15 @@ from kcompressd.trace import (
     guard_names,
     judged,
     state_name,
+    step,
 )
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-_LAW = ("edges", "sequence", "guards of the past", "flags")
+_LAW = ("edges", "sequence", "guards of the past", "flags", "owners", "activations")
 _AROUND = 3
+_MEANWHILE = 256
 
 States = npt.NDArray[np.uint8]
 """State ids by page."""
@@ -113,7 +115,7 @@ def validate(trace: Trace, law: Table | None = None) -> Validation:
     law = law or default_table()
     meta = trace.meta or {}
     rows = [(r.event, r.source, r.require_mask, r.require_value, r.to) for r in law.rows]
-    judge = Judge(rows, [list(f) for f in law.flags], meta.get("pages"), **judged(meta))
+    judge = Judge(rows, _permitted(law, _hold(meta)), meta.get("pages"), **judged(meta))
     digest = hashlib.sha256()
     for block in trace.blocks():
         judge.feed(block)
@@ -123,7 +125,7 @@ def validate(trace: Trace, law: Table | None = None) -> Validation:
     findings = [_explain(trace, law, *breach)] if breach else []
     beside = list(_against_sidecar(trace, law, digest.hexdigest(), judge)) if "sha256" in meta else []
     counts = zip((*law.events, *SYSTEM_EVENTS), (*by_event, *by_system), strict=True)
-    checked, unchecked = _coverage(trace)
+    checked, unchecked = _coverage(trace, pool=by_system[SYSTEM_EVENTS.index("pool")] > 0)
     return Validation(
         events=events,
         violations=violations + len(beside),
@@ -134,6 +136,21 @@ def validate(trace: Trace, law: Table | None = None) -> Validation:
         complete=meta.get("complete"),
         in_flight=in_flight,
     )
+
+
+def _hold(meta: dict[str, Any]) -> str | None:
+    """What a design holds of a queued folio, where the sidecar tells: ``locked`` or ``writeback``."""
+    design = (meta.get("config") or {}).get("design")
+    return design.get("hold") if isinstance(design, dict) else None
+
+
+def _permitted(law: Table, hold: str | None) -> list[list[tuple[int, int]]]:
+    """What each state demands of the flags under a design: a queued folio is locked or under writeback, as it says."""
+    flag = 1 << list(lifecycle.FLAGS).index(hold) if hold in ("locked", "writeback") else 0
+    return [
+        [(mask, value) for mask, value in alternatives if state != "queued" or value & flag == flag]
+        for state, alternatives in zip(law.states, law.flags, strict=True)
+    ]
 
 
 def main_validate(path: str | PathLike[str], console: Console) -> int:
@@ -148,12 +165,11 @@ def main_validate(path: str | PathLike[str], console: Console) -> int:
     return result.exit_code
 
 
-def _coverage(trace: Trace) -> tuple[tuple[str, ...], dict[str, str]]:
+def _coverage(trace: Trace, *, pool: bool) -> tuple[tuple[str, ...], dict[str, str]]:
     meta = trace.meta or {}
-    checked, unchecked = (
-        list(_LAW),
-        {"guard exclusive": "the trace does not say whether a load drops its copy"},
-    )
+    checked, unchecked = list(_LAW), {"guard exclusive": "the trace does not say whether a load drops its copy"}
+    _sort(checked, unchecked, "pool bytes", pool, "the trace does not say what the store holds")
+    _sort(checked, unchecked, "locked or writeback", _hold(meta) is not None, "the sidecar gives no design")
     if meta.get("ordering") == "total":
         checked += ["time", "tickets", "FIFO order"]
         _sort(checked, unchecked, "queue depth", "queues" in meta, "the sidecar gives no depths")
@@ -233,6 +249,7 @@ def _explain(trace: Trace, law: Table, index: int, page: int, check: str, reason
         out += [_says(trace, index), *_law_says(trace, law, index, check)]
     if page != SYSTEM:
         out += _around(trace, index, page)
+    out += _meanwhile(trace, index, page)
     return Finding(check, index if index < len(trace) else None, None if page == SYSTEM else page, "\n".join(out))
 
 
@@ -289,3 +306,20 @@ def _around(trace: Trace, index: int, page: int) -> list[str]:
     at = next((i for i, s in enumerate(steps) if s.index >= index), len(steps))
     some = steps[max(0, at - _AROUND) : at + _AROUND]
     return [f"  page {page} around it:", *("  " + line for line in lines(some, index, trace.unit))] if some else []
+
+
+def _meanwhile(trace: Trace, index: int, page: int) -> list[str]:
+    """What each other actor did last before the record, with whichever page."""
+    first = max(0, index - _MEANWHILE)
+    before = trace.records[first:index]
+    me = int(trace.records[index]["actor"]) if index < len(trace) else None
+    last = {int(actor): first + at for at, actor in enumerate(before["actor"].tolist()) if actor != me}
+    others = [at for at in sorted(last.values()) if int(trace.records[at]["folio"]) not in (SYSTEM, page)]
+    if not others:
+        return []
+    pages = [int(trace.records[at]["folio"]) for at in others]
+    steps = [replace(step(trace.records[at], at, None), changed=()) for at in others]
+    return [
+        "  the others before it:",
+        *(f"    page {p}: {line.strip()}" for p, line in zip(pages, lines(steps, unit=trace.unit), strict=True)),
+    ]

@@ -45,8 +45,10 @@ pub mod system {
     pub const IO_ERROR: u8 = 0x83;
     /// A phase begins: 0 reclaim, 1 fault, 2 exit.
     pub const PHASE: u8 = 0x84;
+    /// Bytes of all copies in the store, as it counts them itself: `aux`. Noted when nobody is in the middle of a step.
+    pub const POOL: u8 = 0x85;
     /// Names, from 0x80.
-    pub const NAMES: [&str; 5] = ["writeback_knob", "zswap_max_knob", "resize", "io_error", "phase"];
+    pub const NAMES: [&str; 6] = ["writeback_knob", "zswap_max_knob", "resize", "io_error", "phase", "pool"];
 }
 
 /// What `aux` holds, by event.
@@ -55,6 +57,11 @@ pub mod aux {
     pub const fn ticket(queue: u16, position: u64) -> u64 {
         ((queue as u64) + 1) << 48 | position & 0xffff_ffff_ffff
     }
+
+    /// `activate` of an isolated page: there was no swap slot.
+    pub const NO_SLOT: u64 = 1;
+    /// `activate` of an isolated page: there was no memory for the swap cache.
+    pub const NO_MEMORY: u64 = 2;
 
     /// `store`: bytes stored (the low half) and the copy's kind.
     pub const fn stored(bytes: u32, kind: u32) -> u64 {

@@ -55,7 +55,8 @@ impl Walker {
         let Ok(Fire::Done(fired)) = self.word.fire(table, event, held, change) else { return None };
         self.copy = copy(event, fired.to.state(), self.copy);
         let queued = event == Event::Queue || fired.from.state() == State::Queued && event == Event::Compress;
-        let aux = if queued { aux::ticket(page, self.ticket) } else { 0 };
+        let unallocated = (event, before.state()) == (Event::Activate, State::Isolated);
+        let aux = if queued { aux::ticket(page, self.ticket) } else { u64::from(unallocated) };
         self.ticket += u64::from(queued && event == Event::Compress);
         let (from, to) = (fired.from.state() as u8, fired.to.state() as u8);
         let (seq, flags) = (fired.from.seq(), fired.to.flags());
@@ -97,7 +98,8 @@ fn slow(records: &[Record]) -> Option<u64> {
             let (to, read) = table.next(event, state, r.guards & !known | past)?;
             let same = (r.seq, r.from, r.to, r.guards) == (seq, state as u8, to as u8, read);
             let flags = r.flags >> flag::NAMES.len() == 0 && table.permits(to, r.flags);
-            let fine = same && flags && effect_holds(event, before, r.flags) && r.t_ns >= now;
+            let unallocated = (event, to) == (Event::Activate, State::Activated) && !(1..=2).contains(&r.aux);
+            let fine = !unallocated && same && flags && effect_holds(event, before, r.flags) && r.t_ns >= now;
             fine.then_some((seq + 1, to, r.flags, copy(event, to, at)))
         };
         let Some(after) = lawful() else { return Some(i as u64) };
@@ -210,7 +212,7 @@ fn a_system_event_is_bare_and_known() {
     assert_eq!(first(&[phase], None), None);
     for bad in [
         Record { aux: 3, ..phase },
-        Record { event: 0x85, ..phase },
+        Record { event: 0x86, ..phase },
         Record { event: 0, ..phase },
         Record { seq: 1, ..phase },
         Record { guards: 1, ..phase },

@@ -1,6 +1,6 @@
 //! What a judge says of a record that breaks the law.
 
-use crate::lifecycle::{State, guard};
+use crate::lifecycle::{State, actor_name, guard};
 use crate::trace::Record;
 
 /// A record and what is wrong with it. At the end of a trace: `index` is the number of records and `record.folio` the page.
@@ -145,6 +145,23 @@ pub enum Reason {
         /// Folios that wait.
         waiting: u64,
     },
+    /// Another actor has the page.
+    #[error("{} has the page", actor_name(*.owner))]
+    Owner {
+        /// Who brought it to its state.
+        owner: u16,
+    },
+    /// An activation that does not say what could not be allocated.
+    #[error("activated, but neither was writeback denied nor an allocation refused")]
+    Cause,
+    /// The store's own count is not the sum of the live copies.
+    #[error("the store counts {said} bytes, its live copies have {live}")]
+    Pool {
+        /// The store's count.
+        said: u64,
+        /// The sum over the pages whose copy is in the store.
+        live: u64,
+    },
     /// A complete trace leaves a page half way.
     #[error("left {} at the end", .state.name())]
     Unfinished {
@@ -181,6 +198,9 @@ impl Reason {
             Self::NoTicket | Self::StrayTicket | Self::NoQueue | Self::Ticket { .. } => "ticket",
             Self::TicketTwice { .. } | Self::TicketPage { .. } | Self::TicketGap { .. } => "ticket",
             Self::Order { .. } | Self::Fifo { .. } => "fifo",
+            Self::Owner { .. } => "owner",
+            Self::Cause => "cause",
+            Self::Pool { .. } => "pool",
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::breach::Reason;
 use crate::lifecycle::effect::{Effect, KEPT, copy_after};
-use crate::lifecycle::{Event, State, Table, flag, guard};
+use crate::lifecycle::{Event, Row, State, Table, flag, guard};
 
 const STATES: usize = State::ALL.len();
 const EVENTS: usize = Event::ALL.len();
@@ -25,6 +25,10 @@ pub(super) mod special {
     pub const TICKET: u8 = 3;
     /// The row reads `writeback_enabled`.
     pub const WRITEBACK: u8 = 4;
+    /// Must say why nothing could be allocated.
+    pub const CAUSE: u8 = 8;
+    /// Leaves a state in which one actor has the page.
+    pub const HELD: u8 = 16;
 }
 
 /// Where one (event, state, guards) leads.
@@ -58,7 +62,7 @@ impl Law {
                 to: row.to,
                 derived: row.require_mask & (guard::MAPPED | guard::IN_POOL | guard::ZERO),
                 copy: copy_in(row.event, row.to),
-                special: special_of(row.event, row.from) | writeback_of(row.require_mask),
+                special: special_of(row) | writeback_of(row.require_mask) | held_of(row),
             };
         }
         let permitted = |flags: u16| State::ALL.iter().filter(move |&&s| table.permits(s, flags));
@@ -102,13 +106,19 @@ fn effect_of(event: usize) -> Effect {
     Event::ALL.get(event).map_or(Effect::ANY, |&event| Effect::of(event))
 }
 
-fn special_of(event: u8, from: u8) -> u8 {
-    match Event::ALL[usize::from(event)] {
+fn special_of(row: &Row) -> u8 {
+    match Event::ALL[usize::from(row.event)] {
         Event::Queue => special::QUEUE,
-        Event::Compress if from == State::Queued as u8 => special::DEQUEUE,
+        Event::Compress if row.from == State::Queued as u8 => special::DEQUEUE,
         Event::Compress => special::DIRECT,
+        // Else it was met under writeback, which its flags say.
+        Event::Activate if row.to == State::Activated as u8 => special::CAUSE,
         _ => 0,
     }
+}
+
+fn held_of(row: &Row) -> u8 {
+    if row.from != row.to && State::ALL[usize::from(row.from)].is_held() { special::HELD } else { 0 }
 }
 
 fn writeback_of(reads: u8) -> u8 {

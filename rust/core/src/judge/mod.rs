@@ -2,7 +2,7 @@
 //!
 //! The judge shares the compiled [`Table`] with the core and nothing else: where a page is, its sequence number, its
 //! flags and the place of its copy are rebuilt from the records alone. So a core that logs what it did not do, or does
-//! what the law forbids, is caught even though both read one table. It keeps 8 bytes a page, a window of tickets a
+//! what the law forbids, is caught even though both read one table. It keeps 16 bytes a page, a window of tickets a
 //! queue, and one time an actor; it reads each record once.
 //!
 //! What holds for every record, in the order in which a breach is named:
@@ -14,7 +14,12 @@
 //! 5. the new state permits the flags, and they changed as the event says ([`Effect`](crate::lifecycle::Effect));
 //! 6. time does not run backwards: for the whole trace when the order is total, else for each actor (a live actor reads
 //!    the clock once a batch, so two actors' stamps on one page may cross);
-//! 7. tickets: see [`queues`].
+//! 7. a page that one actor has (isolated, unmapped, compressing, faulting in) is taken on by that actor alone: nobody
+//!    else owns its frame meanwhile;
+//! 8. an isolated page is activated only where an allocation was refused (a refused store only where writeback is denied,
+//!    which the guard says);
+//! 9. tickets: see [`queues`];
+//! 10. whenever the store says how many bytes it holds, that is the sum over the pages whose copy it has.
 //!
 //! After a breach the judge believes the record and goes on, so one altered record counts once or twice, not for ever.
 
@@ -26,7 +31,7 @@ pub mod queues;
 pub mod replay;
 
 use crate::lifecycle::{Event, State, Table, guard};
-use crate::trace::{Record, SYSTEM, system};
+use crate::trace::{Record, SYSTEM, aux, system};
 pub use breach::{Breach, Reason};
 use law::{FLAG_BITS, GUARD_BITS, Law, special};
 pub use locator::Locator;
@@ -94,6 +99,8 @@ pub struct Judge {
     queues: Queues,
     clock: Box<[u64]>,
     config: Config,
+    /// Bytes of the copies in the store.
+    pool_bytes: u64,
     events: u64,
     by_event: [u64; 256],
     violations: u64,
@@ -152,6 +159,7 @@ impl Judge {
             queues: Queues::new(&config),
             clock: vec![0; actors].into_boxed_slice(),
             config,
+            pool_bytes: 0,
             events: 0,
             by_event: [0; 256],
             violations: 0,
@@ -206,8 +214,9 @@ impl Judge {
         }
         self.clock[clock] = r.t_ns;
         self.by_event[usize::from(r.event)] += 1;
-        *page = page.after(r, step.copy);
-        if step.special == 0 { Ok(()) } else { self.judge_special(r, step.special) }
+        let before = std::mem::replace(page, page.after(r, step.copy));
+        self.pool_bytes = self.pool_bytes.wrapping_add(page.bytes.into()).wrapping_sub(before.bytes.into());
+        if step.special == 0 { Ok(()) } else { self.judge_special(r, step.special, before.owner) }
     }
 
     /// A system event, or a page met for the first time, or one that cannot be.
@@ -220,7 +229,13 @@ impl Judge {
         self.judge(r)
     }
 
-    fn judge_special(&mut self, r: &Record, what: u8) -> Result<(), Reason> {
+    fn judge_special(&mut self, r: &Record, what: u8, owner: u16) -> Result<(), Reason> {
+        if what & special::HELD != 0 && owner != r.actor {
+            return Err(Reason::Owner { owner });
+        }
+        if what & special::CAUSE != 0 && r.aux != aux::NO_SLOT && r.aux != aux::NO_MEMORY {
+            return Err(Reason::Cause);
+        }
         if what & special::WRITEBACK != 0 && self.writeback_enabled(r.folio) == Some(r.guards & 1 == 0) {
             return Err(Reason::Guard { guard: guard::WRITEBACK_ENABLED, held: r.guards & 1 == 0 });
         }
@@ -261,6 +276,7 @@ impl Judge {
             system::WRITEBACK_KNOB => self.turn_knob(of, value),
             system::RESIZE => self.queues.resize(of, value),
             system::PHASE if r.aux > 2 => Err(Reason::System),
+            system::POOL if r.aux != self.pool_bytes => Err(Reason::Pool { said: r.aux, live: self.pool_bytes }),
             _ => Ok(()),
         }
     }
@@ -315,13 +331,16 @@ impl Judge {
         let breach = Breach { index, record, reason };
         self.violations += 1;
         self.first.get_or_insert(breach);
-        if matches!(reason, Reason::Time { .. }) {
-            self.clock[usize::from(record.actor) & (self.clock.len() - 1)] = record.t_ns;
+        match reason {
+            Reason::Time { .. } => self.clock[usize::from(record.actor) & (self.clock.len() - 1)] = record.t_ns,
+            Reason::Pool { said, .. } => self.pool_bytes = said,
+            _ => {}
         }
         let believable = usize::from(record.to) < State::ALL.len() && usize::from(record.event) < Event::ALL.len();
         if let Some(page) = self.pages.get(record.folio).filter(|_| believable) {
             let waited = page.state == State::Queued as u8 && record.to != page.state;
-            *page = page.after(&record, law::copy_in(record.event, record.to));
+            let before = std::mem::replace(page, page.after(&record, law::copy_in(record.event, record.to)));
+            self.pool_bytes = self.pool_bytes.wrapping_add(page.bytes.into()).wrapping_sub(before.bytes.into());
             if waited {
                 self.queues.forget(record.folio);
             }

@@ -1,14 +1,14 @@
-//! What the judge remembers of each page: 8 bytes, in chunks made as folio numbers are met.
+//! What the judge remembers of each page: 16 bytes, in chunks made as folio numbers are met.
 
 use super::breach::Reason;
 use crate::lifecycle::effect::KEPT;
 use crate::lifecycle::generated::INITIAL;
-use crate::lifecycle::{flag, guard};
+use crate::lifecycle::{Event, flag, guard};
 use crate::trace::Record;
 
 /// A page's past: what the next record must continue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(C, align(8))]
+#[repr(C, align(16))]
 pub(super) struct Page {
     /// Its next sequence number.
     pub seq: u32,
@@ -18,13 +18,17 @@ pub(super) struct Page {
     pub state: u8,
     /// Where its copy is, as guard bits.
     pub copy: u8,
+    /// Bytes of its copy in the store, if it is there.
+    pub bytes: u32,
+    /// Who brought it to its state.
+    pub owner: u16,
 }
 
-const _: () = assert!(size_of::<Page>() == 8);
+const _: () = assert!(size_of::<Page>() == 16);
 const _: () = assert!(flag::MAPPED >> 8 == guard::MAPPED as u16, "`Page::guards` moves one to the other by a shift");
 
 /// Every page's beginning.
-pub(super) const START: Page = Page { seq: 0, flags: INITIAL.1, state: INITIAL.0 as u8, copy: 0 };
+pub(super) const START: Page = Page { seq: 0, flags: INITIAL.1, state: INITIAL.0 as u8, copy: 0, bytes: 0, owner: 0 };
 
 impl Page {
     /// The guards that its past decides.
@@ -37,13 +41,22 @@ impl Page {
     #[inline(always)]
     pub(super) const fn after(self, r: &Record, copy: u8) -> Self {
         let copy = if copy == KEPT { self.copy } else { copy };
-        Self { seq: r.seq.wrapping_add(1), flags: r.flags, state: r.to, copy }
+        let stored = r.event == Event::Store as u8;
+        let bytes = if copy & guard::IN_POOL == 0 {
+            0
+        } else if stored {
+            r.aux as u32
+        } else {
+            self.bytes
+        };
+        let owner = if r.from == r.to { self.owner } else { r.actor };
+        Self { seq: r.seq.wrapping_add(1), flags: r.flags, state: r.to, copy, bytes, owner }
     }
 }
 
 const CHUNK_BITS: u32 = 14;
 const CHUNK: usize = 1 << CHUNK_BITS;
-/// Chunks made for a trace of unknown size: 2^28 pages, 2 GiB of memory here, 1 TiB of memory traced.
+/// Chunks made for a trace of unknown size: 2^28 pages, 4 GiB of memory here, 1 TiB of memory traced.
 const MOST_CHUNKS: usize = 1 << (28 - CHUNK_BITS);
 
 type Chunk = Box<[Page; CHUNK]>;

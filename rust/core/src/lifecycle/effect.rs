@@ -5,7 +5,7 @@
 //! of Linux 6.12; names only). No two of them agree, which a test checks. The effects are data of the definition
 //! ([`EFFECTS`]); the steps of the core know nothing of them, so that the judge holds them to it.
 
-use super::generated::{EFFECTS, Event, STATE_COPIES, STATE_RESTS, State};
+use super::generated::{EFFECTS, Event, STATE_COPIES, STATE_HELD, STATE_RESTS, State};
 
 /// "The copy stays where it is": a value beside the guard bits.
 pub const KEPT: u8 = u8::MAX;
@@ -55,6 +55,12 @@ impl State {
     #[inline]
     pub const fn rests(self) -> bool {
         STATE_RESTS[self as usize]
+    }
+
+    /// Whether one actor has a page that is here: the one that brought it, and only that one takes it on.
+    #[inline]
+    pub const fn is_held(self) -> bool {
+        STATE_HELD[self as usize]
     }
 }
 

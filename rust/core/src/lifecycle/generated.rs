@@ -374,6 +374,10 @@ pub const STATE_COPIES: [u8; 17] =
 pub const STATE_RESTS: [bool; 17] =
     [true, false, false, false, false, true, true, false, true, true, true, true, true, true, false, true, true];
 
+/// Whether one actor has a page in the state: the one that brought it there.
+pub const STATE_HELD: [bool; 17] =
+    [false, true, true, false, true, false, false, false, false, false, false, false, false, false, true, false, false];
+
 /// What events do to the flags and the copy.
 pub const EFFECTS: [(Event, Effect); 8] = [
     (

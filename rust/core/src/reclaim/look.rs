@@ -5,6 +5,7 @@ use crate::snapshot::Saved;
 use crate::stats::Vm;
 use crate::swapout::{Progress, Swapout, Written};
 use crate::system::{Ctx, Outcome, StepError, Store, System, Work};
+use crate::trace::aux;
 use crate::units::NIL;
 
 /// How a look ends.
@@ -116,7 +117,7 @@ impl Look {
             self.pc = Pc::Slot;
             return Ok((RAN, None));
         }
-        sys.must(ctx, self.page, Event::Activate, 0, Change::flags(flag::ACTIVE, 0), 0)?;
+        sys.must(ctx, self.page, Event::Activate, 0, Change::flags(flag::ACTIVE, 0), aux::NO_SLOT)?;
         ctx.stat[Vm::Pgactivate] += 1;
         Ok((RAN, Some(Exit::Kept)))
     }

@@ -188,6 +188,14 @@ impl System {
         }
     }
 
+    /// Bytes of all copies, as the store counts them: zram's `compr_data_size`, the lengths of zswap's entries.
+    pub fn pool_bytes(&self) -> u64 {
+        match &self.store {
+            Store::Zswap(zswap) => zswap.stored_bytes(),
+            Store::Zram(zram) => zram.mm_stat().compr_data_size,
+        }
+    }
+
     /// The folio with this index.
     #[inline]
     pub fn folio(&self, page: u32) -> &Folio {

@@ -127,6 +127,12 @@ impl Zswap {
         self.counters.stored_pages.load(OWNED) // ORDERING: Relaxed: a counter.
     }
 
+    /// Bytes of the entries, one by one: right while nobody stores or frees.
+    pub fn stored_bytes(&self) -> u64 {
+        let held = self.entries.iter().filter(|entry| entry.handle().is_some());
+        held.map(|entry| u64::from(entry.meta().len)).sum()
+    }
+
     /// /sys/kernel/debug/zswap: names and values.
     pub fn debugfs(&self) -> Vec<(&'static str, u64)> {
         let size = ("pool_total_size", self.total_pages() * self.page_size);

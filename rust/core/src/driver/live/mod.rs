@@ -17,6 +17,7 @@ use crate::lifecycle::{State, actor};
 use crate::reclaim::{Actor, App, Task};
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, thread};
 use crate::system::{Contents, Store, System};
+use crate::trace::Record;
 use crate::units::SWAP_CLUSTER_MAX;
 use crate::wait::WaitKey;
 use std::sync::Arc;
@@ -244,11 +245,13 @@ impl Controller {
             self.enter(1);
             self.report.timing.fault_ns = self.apps(Task::Touch);
             self.report.census_fault = self.shared.sys.census();
+            self.note_pool();
             self.verify(original);
         }
         if !self.shared.is_cancelled() {
             self.enter(2);
             self.apps(Task::Exit);
+            self.note_pool();
         }
         self.enter(3);
         self.report.error = self.shared.error.lock().take();
@@ -282,6 +285,16 @@ impl Controller {
         self.end_workers(&stops, kcompressd, shrink, device);
         self.report.note_stores(&self.shared.sys);
         self.report.census_reclaim = self.shared.sys.census();
+        self.note_pool();
+    }
+
+    /// Between two phases nobody is in the middle of a step: what the store holds, for the judge.
+    fn note_pool(&mut self) {
+        if self.shared.config.trace && !self.shared.is_cancelled() {
+            let (t_ns, aux) = (self.shared.now_ns(), self.shared.sys.pool_bytes());
+            let (folio, event) = (crate::trace::SYSTEM, crate::trace::system::POOL);
+            self.report.notes.push(Record { t_ns, aux, folio, event, actor: actor::SCRIPT, ..Record::default() });
+        }
     }
 
     /// Close and drain; what the shrink worker wrote last is still reclaimed.

@@ -151,6 +151,8 @@ pub struct Report {
     pub mismatched: Vec<u32>,
     /// Samples over time.
     pub series: Series,
+    /// What the controlling thread noted, for the trace.
+    pub notes: Vec<Record>,
 }
 
 impl Report {
@@ -175,7 +177,8 @@ impl Report {
 
     /// All records in one order ([`crate::trace::merge`]); the threads' logs are emptied.
     pub fn take_trace(&mut self, pages: usize) -> Vec<Record> {
-        let logs = self.threads.iter_mut().map(|thread| std::mem::take(&mut thread.records)).collect();
+        let notes = std::mem::take(&mut self.notes);
+        let logs = self.threads.iter_mut().map(|thread| std::mem::take(&mut thread.records)).chain([notes]).collect();
         crate::trace::merge(logs, pages)
     }
 }

@@ -45,6 +45,8 @@ pub struct Stepper {
     errors: Vec<StepError>,
     steps: u64,
     violations: u64,
+    /// What the store held when that was last noted.
+    pool_bytes: u64,
     /// What the frames held, page by page; empty for a system without bytes.
     original: Vec<Vec<u8>>,
 }
@@ -58,7 +60,17 @@ impl Stepper {
         let script = Ctx::new(actor::SCRIPT, sys.config.codec, sys.config.page_size, Log::new(true, 0));
         let original = (0..sys.folios.len() as u32).map_while(|page| sys.contents.page(page).map(<[u8]>::to_vec));
         let original = original.collect();
-        Self { hands, script, records: Vec::new(), errors: Vec::new(), steps: 0, violations: 0, original, sys }
+        Self {
+            hands,
+            script,
+            records: Vec::new(),
+            errors: Vec::new(),
+            steps: 0,
+            violations: 0,
+            pool_bytes: 0,
+            original,
+            sys,
+        }
     }
 
     /// The system, to look at.
@@ -147,6 +159,18 @@ impl Stepper {
 
     fn note(&mut self, event: u8, aux: u64) {
         self.steps += 1;
+        self.log(event, aux);
+    }
+
+    /// Notes how many bytes the store holds, if that has changed.
+    fn note_pool(&mut self) {
+        let bytes = self.sys.pool_bytes();
+        if std::mem::replace(&mut self.pool_bytes, bytes) != bytes {
+            self.log(events::POOL, bytes);
+        }
+    }
+
+    fn log(&mut self, event: u8, aux: u64) {
         self.script.log.now_ns = self.steps;
         self.script.log.system(actor::SCRIPT, event, aux);
         self.records.append(&mut self.script.log.take());

@@ -31,7 +31,9 @@ impl Stepper {
     /// Runs actor `i` for `page` and says what came of it.
     pub(super) fn run(&mut self, i: usize, page: u32, wanted: Option<Event>) -> Result<State, Refused> {
         let from = self.records.len();
-        let stop = self.steps_until(i, page, wanted)?;
+        let stop = self.steps_until(i, page, wanted);
+        self.note_pool();
+        let stop = stop?;
         let (state, id) = (self.word(page)?.state(), self.hands[i].seat.ctx.actor);
         if let Stop::Waits(Waiting { key, ticket, .. }) = stop
             && self.hands[i].page.is_some()
