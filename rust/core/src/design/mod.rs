@@ -6,10 +6,12 @@
 
 pub mod policy;
 pub mod presets;
+pub mod scripted;
 pub mod validate;
 
-pub use policy::{Admission, Policy, Refused, View};
+pub use policy::{Admission, Policy, PolicyError, Refused, View};
 pub use presets::Preset;
+pub use scripted::{Ask, Scripted};
 pub use validate::DesignError;
 
 /// What swaps pages out: the store behind the queue.

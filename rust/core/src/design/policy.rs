@@ -1,6 +1,6 @@
 //! The decisions of a design as pure functions over a small [`View`], so that another policy can stand in.
 
-use super::{CheckBefore, Design, EnqueueAt, Gates, OnComplete, OnFull, OnReject, Placement, StoreKind};
+use super::{CheckBefore, Design, EnqueueAt, Gates, OnComplete, OnFull, OnReject, Placement, StoreKind, choice};
 
 /// What a decision may look at; Copy, no reference into the system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,44 +17,79 @@ pub struct View {
     pub sync_device: bool,
     /// The folio's node.
     pub node: u8,
+    /// log2 of the folio's size in base pages.
+    pub order: u8,
+    /// Folios in all queues, in eighths of what they may hold; 0 where no script looks ([`super::Scripted`]).
+    pub fill: u8,
 }
 
-/// What happens to a folio at an enqueue point.
-#[must_use]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
-    /// It may be queued.
-    Queue,
-    /// The producer goes on itself.
-    Sync,
+choice! {
+    /// What happens to a folio at an enqueue point.
+    #[must_use]
+    Admission {
+        /// It may be queued.
+        Queue = "queue",
+        /// The producer goes on itself.
+        Sync = "sync",
+    }
+}
+choice! {
+    /// What becomes of a folio that the store refused.
+    #[must_use]
+    Refused {
+        /// `__swap_writepage`.
+        Device = "device",
+        /// The active list.
+        Activate = "activate",
+        /// Dirty again, for a later scan.
+        Redirty = "redirty",
+    }
 }
 
-/// What becomes of a folio that the store refused.
-#[must_use]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
-    /// `__swap_writepage`.
-    Device,
-    /// The active list.
-    Activate,
-    /// Dirty again, for a later scan.
-    Redirty,
+/// A policy that cannot be followed: the script failed, gave no such answer, or two answers to one view.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("policy: {ask} of {view:?}: {reason}")]
+pub struct PolicyError {
+    /// The decision, as the script's method is called.
+    pub ask: &'static str,
+    /// What it looked at.
+    pub view: View,
+    /// What is wrong with the answer.
+    pub reason: String,
 }
 
-/// What a design decides. Every method is a pure function of its arguments.
+/// What a design decides. Every method is a pure function of its arguments; a [`Design`] never fails.
 pub trait Policy {
     /// Whether a folio that arrives at `point` is queued.
-    fn admit(&self, point: EnqueueAt, view: View) -> Admission;
-    /// The first queue to try among `lens` (their lengths), and the order is cyclic from there.
-    fn place(&self, view: View, turn: u32, lens: &[u32]) -> usize;
+    ///
+    /// # Errors
+    /// [`PolicyError`], as for all of them.
+    fn admit(&self, point: EnqueueAt, view: View) -> Result<Admission, PolicyError>;
+    /// How the queue to try first is chosen.
+    ///
+    /// # Errors
+    /// As for `admit`.
+    fn placement(&self, view: View) -> Result<Placement, PolicyError>;
     /// When every queue it may use is full.
-    fn full(&self, view: View) -> OnFull;
+    ///
+    /// # Errors
+    /// As for `admit`.
+    fn full(&self, view: View) -> Result<OnFull, PolicyError>;
     /// When the store refused it; `queued`: a worker is asking.
-    fn refused(&self, queued: bool, view: View) -> Refused;
+    ///
+    /// # Errors
+    /// As for `admit`.
+    fn refused(&self, queued: bool, view: View) -> Result<Refused, PolicyError>;
+    /// What its completion does on the LRU, decided when it is queued: rotation needs PG_reclaim kept. Completion rotates
+    /// whatever carries it: the folio itself, or one that a later look met under writeback and marked.
+    ///
+    /// # Errors
+    /// As for `admit`.
+    fn complete(&self, view: View) -> Result<OnComplete, PolicyError>;
 }
 
 impl Policy for Design {
-    fn admit(&self, point: EnqueueAt, view: View) -> Admission {
+    fn admit(&self, point: EnqueueAt, view: View) -> Result<Admission, PolicyError> {
         let Gates { kswapd_only, anon_only, writeback_enabled, sync_device } = self.gates;
         let zswap = view.store == StoreKind::Zswap;
         let pass = self.enqueue_at == point
@@ -63,46 +98,51 @@ impl Policy for Design {
             && (!anon_only || view.anon)
             && (!writeback_enabled || view.writeback_enabled)
             && (!sync_device || zswap || view.sync_device);
-        if pass { Admission::Queue } else { Admission::Sync }
+        Ok(if pass { Admission::Queue } else { Admission::Sync })
     }
 
-    fn place(&self, view: View, turn: u32, lens: &[u32]) -> usize {
-        match self.placement {
-            Placement::PerNode => usize::from(view.node) % lens.len(),
-            Placement::FirstFit => 0,
-            Placement::RoundRobin => turn as usize % lens.len(),
-            Placement::Shortest => (0..lens.len()).min_by_key(|&q| lens[q]).unwrap_or(0),
-        }
+    fn placement(&self, _view: View) -> Result<Placement, PolicyError> {
+        Ok(self.placement)
     }
 
-    fn full(&self, _view: View) -> OnFull {
-        self.on_full
+    fn full(&self, _view: View) -> Result<OnFull, PolicyError> {
+        Ok(self.on_full)
     }
 
-    fn refused(&self, queued: bool, view: View) -> Refused {
-        match (queued, self.on_reject, view.writeback_enabled) {
+    fn refused(&self, queued: bool, view: View) -> Result<Refused, PolicyError> {
+        Ok(match (queued, self.on_reject, view.writeback_enabled) {
             (true, OnReject::Device, _) if !self.recheck_writeback => Refused::Device,
             (_, _, true) => Refused::Device,
             (true, OnReject::Device, false) => Refused::Redirty,
             (_, _, false) => Refused::Activate,
+        })
+    }
+
+    fn complete(&self, _view: View) -> Result<OnComplete, PolicyError> {
+        Ok(self.on_complete)
+    }
+}
+
+impl Placement {
+    /// The first queue to try among `lens` (their lengths); the order is cyclic from there.
+    pub fn first(self, node: u8, turn: u32, lens: &[u32]) -> usize {
+        match self {
+            Self::PerNode => usize::from(node) % lens.len(),
+            Self::FirstFit => 0,
+            Self::RoundRobin => turn as usize % lens.len(),
+            Self::Shortest => (0..lens.len()).min_by_key(|&q| lens[q]).unwrap_or(0),
         }
+    }
+
+    /// Whether a folio may go on to the next queue once its first choice is full: not when that is its own node's alone.
+    pub fn spills(self) -> bool {
+        self != Self::PerNode
     }
 }
 
 impl Design {
-    /// Queues that a folio may go to once its first choice is full: all of them, but its own node's alone.
-    pub fn spills(&self) -> bool {
-        self.placement != Placement::PerNode
-    }
-
     /// Whether the first half of `zswap_store` runs before queueing.
     pub fn checks_before(&self) -> bool {
         self.check_before != CheckBefore::NONE
-    }
-
-    /// Whether PG_reclaim survives queueing. Completion rotates whatever carries it: the folio itself, if it was kept, or one
-    /// that a later look met under writeback and marked.
-    pub fn keeps_reclaim(&self) -> bool {
-        self.on_complete == OnComplete::Rotate
     }
 }

@@ -1,7 +1,7 @@
 //! How a swap-out ends: stored, sent to the device, activated, or dirty again.
 
 use super::{Pc, Progress, RAN, Swapout, Written};
-use crate::design::{Policy, Refused, StoreKind};
+use crate::design::{Refused, StoreKind};
 use crate::lifecycle::{Change, Event, Fire, flag, guard};
 use crate::stats::Vm;
 use crate::system::{Ctx, StepError, System};
@@ -36,7 +36,7 @@ impl Swapout {
             sys.wait.wake_all(WaitKey::Shrink);
         }
         let view = sys.view(self.folio, ctx.actor);
-        match sys.design().refused(self.queued, view) {
+        match sys.policy().refused(self.queued, view)? {
             // The knob flipped while it was queued, and the design does not look again.
             Refused::Device if !view.writeback_enabled => self.write_to_device(sys, ctx),
             Refused::Device => {

@@ -11,7 +11,7 @@ pub mod writeback;
 
 pub use queueing::was_begun;
 
-use crate::design::{Admission, EnqueueAt, OnReject, Policy, StoreKind};
+use crate::design::{Admission, EnqueueAt, OnReject, StoreKind};
 use crate::lifecycle::{Change, Event, flag};
 use crate::snapshot::Saved;
 use crate::stats::Vm;
@@ -153,12 +153,15 @@ impl Swapout {
             StoreKind::Zswap => [EnqueueAt::SwapWriteout, EnqueueAt::ZswapStore],
             StoreKind::Zram => [EnqueueAt::SwapWriteout, EnqueueAt::ZramBio],
         };
-        let queue = points.into_iter().any(|point| sys.design().admit(point, view) == Admission::Queue);
+        let mut queue = false;
+        for point in points {
+            queue |= sys.policy().admit(point, view)? == Admission::Queue;
+        }
         let zswap = view.store == StoreKind::Zswap;
         match (queue, zswap) {
             (true, true) if sys.design().checks_before() => self.begin(sys, ctx, true),
             (true, _) => {
-                self.pc = self.first_queue(sys, ctx);
+                self.pc = self.first_queue(sys, ctx)?;
                 self.step(sys, ctx)
             }
             (false, true) => self.begin(sys, ctx, false),
@@ -175,7 +178,7 @@ impl Swapout {
                 let shrinking = Shrinking::new(sys.memcgs.online(memcg));
                 self.pc = Pc::MakeRoom { shrinking, then_queue };
             }
-            begun => self.begun(sys, ctx, begun, then_queue),
+            begun => self.begun(sys, ctx, begun, then_queue)?,
         }
         Ok(RAN)
     }
@@ -189,24 +192,31 @@ impl Swapout {
         let (work, end) = shrinking.step(sys, ctx, zswap)?;
         match end {
             None => {}
-            Some(Ok(())) => self.begun(sys, ctx, zswap.store_begin_charged(), then_queue),
+            Some(Ok(())) => self.begun(sys, ctx, zswap.store_begin_charged(), then_queue)?,
             Some(Err(NotShrunk::Nothing | NotShrunk::Kept)) => self.pc = Pc::Refused,
         }
         Ok(Progress::Step(Outcome::Ran(work)))
     }
 
-    fn begun(&mut self, sys: &System, ctx: &Ctx, begun: Result<u32, Refusal>, then_queue: bool) {
+    fn begun(
+        &mut self,
+        sys: &System,
+        ctx: &Ctx,
+        begun: Result<u32, Refusal>,
+        then_queue: bool,
+    ) -> Result<(), StepError> {
         let Ok(pool) = begun else {
             self.pc = Pc::Refused;
-            return;
+            return Ok(());
         };
         sys.folio(self.folio).set_pool(pool);
         self.begun = true;
         self.pc = match (then_queue, self.queued) {
-            (true, _) => self.first_queue(sys, ctx),
+            (true, _) => self.first_queue(sys, ctx)?,
             (false, true) => Pc::Compress,
             (false, false) => Pc::Start,
         };
+        Ok(())
     }
 
     /// Compression begins: in a queued folio's case this is where it leaves the queue's hands.

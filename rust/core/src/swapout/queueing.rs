@@ -1,7 +1,7 @@
 //! The queue's side of `swap_writeout`: choosing a queue, pushing, and what a full one means.
 
 use super::{Pc, Progress, RAN, Swapout, Written};
-use crate::design::{EnqueueAt, Hold, OnFull, Policy, StoreKind, Tag};
+use crate::design::{EnqueueAt, Hold, OnComplete, OnFull, StoreKind, Tag};
 use crate::lifecycle::{Change, Event, flag};
 use crate::queue::{FolioQueue, Pop, ReserveError};
 use crate::stats::Vm;
@@ -27,15 +27,16 @@ pub fn was_begun(sys: &System, entry: TaggedFolio) -> bool {
 }
 
 impl Swapout {
-    pub(super) fn first_queue(&self, sys: &System, ctx: &Ctx) -> Pc {
+    pub(super) fn first_queue(&self, sys: &System, ctx: &Ctx) -> Result<Pc, StepError> {
         let mut lens = [0; 64];
         let lens = &mut lens[..sys.queues.len().min(64)];
         for (len, queue) in lens.iter_mut().zip(&sys.queues) {
             *len = queue.len() as u32;
         }
         let turn = if sys.queues.len() > 1 { sys.next_turn() } else { 0 };
-        let first = sys.design().place(sys.view(self.folio, ctx.actor), turn, lens) as u16;
-        Pc::Push { first, tried: 0 }
+        let view = sys.view(self.folio, ctx.actor);
+        let first = sys.policy().placement(view)?.first(view.node, turn, lens) as u16;
+        Ok(Pc::Push { first, tried: 0 })
     }
 
     /// Queues the folio: the state changes between the reservation and the publication, so that no consumer can see the
@@ -43,9 +44,12 @@ impl Swapout {
     pub(super) fn push(&mut self, sys: &System, ctx: &mut Ctx, first: u16, tried: u16) -> Result<Progress, StepError> {
         let number = (first + tried) % sys.queues.len() as u16;
         let queue = &sys.queues[usize::from(number)];
+        let view = sys.view(self.folio, ctx.actor);
+        let spills = sys.policy().placement(view)?.spills();
+        let completion = sys.policy().complete(view)?;
         let mut reservation = match queue.reserve(1) {
             Ok(reservation) => reservation,
-            Err(ReserveError::Full) if sys.design().spills() && usize::from(tried) + 1 < sys.queues.len() => {
+            Err(ReserveError::Full) if spills && usize::from(tried) + 1 < sys.queues.len() => {
                 self.pc = Pc::Push { first, tried: tried + 1 };
                 return Ok(RAN);
             }
@@ -57,7 +61,7 @@ impl Swapout {
             Hold::Locked => Change::NONE,
             Hold::Writeback => Change::flags(flag::WRITEBACK, flag::LOCKED),
         };
-        let clear = if sys.design().keeps_reclaim() { hold.clear } else { hold.clear | flag::RECLAIM };
+        let clear = if completion == OnComplete::Rotate { hold.clear } else { hold.clear | flag::RECLAIM };
         if sys.design().extra_ref {
             folio.get();
         }
@@ -95,7 +99,7 @@ impl Swapout {
         ctx.stat[Vm::KcompressdFull] += 1;
         let on_full = match why {
             ReserveError::Closed => OnFull::SyncNew,
-            ReserveError::Full => sys.design().full(sys.view(self.folio, ctx.actor)),
+            ReserveError::Full => sys.policy().full(sys.view(self.folio, ctx.actor))?,
         };
         match on_full {
             OnFull::SyncNew => self.go_sync(sys, ctx),

@@ -1,6 +1,7 @@
 //! What one actor carries from step to step, and what a step tells its driver.
 
 use crate::codec::{CodecSpec, Codecs, DecodeError};
+use crate::design::PolicyError;
 use crate::lifecycle::{Event, FlagSet, ProtocolViolation};
 use crate::stats::VmStat;
 use crate::swap::DeviceError;
@@ -90,6 +91,9 @@ pub enum StepError {
     /// The device failed.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// A scripted policy failed.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// A stored block did not come back.
     #[error("page {page}: {source}")]
     Decode {

@@ -14,7 +14,7 @@ pub use contents::{Contents, Sizes};
 pub use ctx::{Ctx, Outcome, StepError, Waiting, Work, mark};
 
 use crate::codec::CodecSpec;
-use crate::design::{Design, StoreKind, View};
+use crate::design::{Design, Policy, Scripted, StoreKind, View};
 use crate::folio::Folio;
 use crate::lifecycle::{Change, Event, Fire, ProtocolViolation, State, Table, actor, flag};
 use crate::memcg::Memcgs;
@@ -85,6 +85,7 @@ pub struct System {
     pub config: Config,
     /// The law.
     pub table: Table,
+    scripted: Option<Scripted>,
     /// Pages, by index.
     pub folios: Box<[Folio]>,
     /// One queue per kcompressd thread.
@@ -134,6 +135,7 @@ impl System {
             (0..pages).map(|i| Folio::new(memcg_of(i), node_of(i, pages, config.nodes))).collect();
         let system = Self {
             table,
+            scripted: None,
             wait: WaitTable::new(queues.len() as u16, pages.clamp(1, 1024)),
             nodes: (0..config.nodes).map(|_| Node::default()).collect(),
             store: store(&config, pool, memcgs.iter().count())?,
@@ -161,6 +163,21 @@ impl System {
     #[inline]
     pub fn design(&self) -> &Design {
         &self.config.design
+    }
+
+    /// The same system with a script deciding in its design's place; for the single-threaded clocks.
+    #[must_use]
+    pub fn scripted(self, policy: Scripted) -> Self {
+        Self { scripted: Some(policy), ..self }
+    }
+
+    /// Who decides: the script, else the design.
+    #[inline]
+    pub fn policy(&self) -> &dyn Policy {
+        match &self.scripted {
+            Some(scripted) => scripted,
+            None => &self.config.design,
+        }
     }
 
     /// Whether the store is zswap.
@@ -218,7 +235,16 @@ impl System {
             writeback_enabled: self.memcgs.writeback_enabled(folio.memcg),
             sync_device: self.config.store == StoreKind::Zram,
             node: folio.node,
+            order: folio.order,
+            fill: if self.scripted.is_some() { self.fill() } else { 0 },
         }
+    }
+
+    /// Folios in all queues, in eighths of what they may hold, rounded up.
+    fn fill(&self) -> u8 {
+        let queued: usize = self.queues.iter().map(FolioQueue::len).sum();
+        let room = self.queues.iter().map(FolioQueue::depth).sum::<usize>().max(1);
+        (queued * 8).div_ceil(room).min(8) as u8
     }
 
     /// The queue entry of a page: tagged when the design tags zswap's folios.

@@ -30,6 +30,7 @@ impl RunError {
             StepError::Violation(_) | StepError::Held { .. } => "violation",
             StepError::Device(_) => "device",
             StepError::Decode { .. } => "decode",
+            StepError::Policy(_) => "policy",
         };
         Self { kind, message: error.to_string(), actor: actor.into() }
     }

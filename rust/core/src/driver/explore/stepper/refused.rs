@@ -132,7 +132,10 @@ impl Refused {
             | Self::Unread { page, state, .. } => Some((page, Some(state))),
             Self::Busy { page, with, state, .. } => Some((page, (page == with).then_some(state))),
             Self::Step(StepError::Violation(ref violation)) => Some((violation.page, Some(violation.state))),
-            Self::NoQueue { .. } | Self::NoMemcg(_) | Self::Queue(_) | Self::Step(StepError::Device(_)) => None,
+            Self::NoQueue { .. }
+            | Self::NoMemcg(_)
+            | Self::Queue(_)
+            | Self::Step(StepError::Device(_) | StepError::Policy(_)) => None,
         }
     }
 }
