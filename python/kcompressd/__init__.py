@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from kcompressd.lab import IoFaults, Lab, Memcg, Plant
     from kcompressd.page_stats import PageStats
     from kcompressd.pages import Pages
+    from kcompressd.policy import Policy, View
     from kcompressd.result import Result
     from kcompressd.spawn import capture_command
     from kcompressd.step import Folio, Stepper
@@ -53,11 +54,13 @@ _HOMES = {
     "PageStats": "page_stats",
     "Pages": "pages",
     "Plant": "lab",
+    "Policy": "policy",
     "ProtocolViolation": "_core",
     "Result": "result",
     "RunInterrupted": "errors",
     "StepError": "_core",
     "Stepper": "step",
+    "View": "policy",
     "Zswap": "zswap",
     "ZswapError": "_core",
     "capture_command": "spawn",
@@ -80,11 +83,13 @@ __all__ = [
     "PageStats",
     "Pages",
     "Plant",
+    "Policy",
     "ProtocolViolation",
     "Result",
     "RunInterrupted",
     "StepError",
     "Stepper",
+    "View",
     "Zswap",
     "ZswapError",
     "__version__",

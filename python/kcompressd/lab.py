@@ -28,6 +28,7 @@ from kcompressd.errors import LabError, RunInterrupted
 from kcompressd.files import is_replaceable
 from kcompressd.lifecycle import table
 from kcompressd.pages import Pages
+from kcompressd.policy import Policy
 from kcompressd.result import Result
 from kcompressd.sizes import parse_limit
 
@@ -88,7 +89,7 @@ class Plant:
 class Lab:
     """What is run, and how.
 
-    - `design`: a preset's name or a `Design`; `threads` and `depth` replace its own. With placement by node,
+    - `design`: a preset's name, a `Design`, or for `step` a `Policy`; `threads` and `depth` replace its own. With placement by node,
       N threads mean N nodes, each with its kswapd; `kswapd` sets the number of nodes.
     - `store`, `compressor` ("lz4", "zstd:3"), `kernel` modelled.
     - `pool_limit`: bytes, or a text: "64M", "20%" of the input. zswap's pool limit or zram's mem_limit; None:
@@ -101,7 +102,7 @@ class Lab:
       clock starts.
     """
 
-    design: str | Design = "split"
+    design: str | Design | Policy = "split"
     store: Store = "zswap"
     compressor: str = "lz4"
     threads: int | None = None
@@ -128,10 +129,11 @@ class Lab:
         """Return the design that runs: with `threads` and `depth`, validated; raises `DesignError`."""
         if self.store not in STORES:
             raise LabError(f"store {self.store!r}", f"is not one of {', '.join(STORES)}")
-        if isinstance(self.design, str):
-            design = Design.preset(self.design, self.store, depth=self.depth, threads=self.threads)
+        asked = self.design.design if isinstance(self.design, Policy) else self.design
+        if isinstance(asked, str):
+            design = Design.preset(asked, self.store, depth=self.depth, threads=self.threads)
         else:
-            design = self.design if self.threads is None else self.design.with_threads(self.threads)
+            design = asked if self.threads is None else asked.with_threads(self.threads)
             design = design if self.depth is None else design.with_depth(self.depth)
         design.validate(self.store, self.kernel)
         return design
@@ -164,6 +166,9 @@ class Lab:
         something ended the run early; raises `RunInterrupted` on Ctrl-C. Raises `DesignError`, `CodecError`,
         `LabError`, and `DeviceError` for a swap file that cannot be made or has no room.
         """
+        if isinstance(self.design, Policy):
+            fix = "use Lab.step, or the virtual clock"
+            raise LabError(self.design.name, "is a policy: real threads would wait for Python at every page", fix)
         given = self._given(pages)
         with self._swap(len(given)) as swap_file, _reporter(progress, given) as report:
             config = self._config(given, swap_file)
@@ -200,6 +205,7 @@ class Lab:
         limit = None if self.pool_limit is None else parse_limit(self.pool_limit, pages.nbytes)
         return {
             "design": self.resolved().to_dict(),
+            "policy": self.design if isinstance(self.design, Policy) else None,
             "store": self.store,
             "compressor": _core.check_codec(self.compressor),
             "kernel": self.kernel,
@@ -233,12 +239,18 @@ class Lab:
 
     def _said(self, config: dict[str, Any], pages: Pages) -> dict[str, Any]:
         """What a result says of the request: no path, and of groups only their numbers of pages."""
-        said = {key: value for key, value in config.items() if key not in ("swap_file", "memcg_of")}
-        name = self.design if isinstance(self.design, str) else self.design.name(self.store)
+        said = {key: value for key, value in config.items() if key not in ("swap_file", "memcg_of", "policy")}
+        match self.design:
+            case str() as name:
+                preset: str | None = name
+            case Policy() as policy:
+                preset = policy.name
+            case design:
+                preset = design.name(self.store)
         counts = [len(pages)] + [0] * len(self.memcgs)
         if config["memcg_of"] is not None:
             counts = np.bincount(config["memcg_of"], minlength=len(counts)).tolist()
-        return {"preset": name, **said, "pages": len(pages), "memcg_pages": counts}
+        return {"preset": preset, **said, "pages": len(pages), "memcg_pages": counts}
 
     @contextlib.contextmanager
     def _swap(self, pages: int) -> Iterator[Path | None]:

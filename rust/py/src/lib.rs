@@ -6,6 +6,7 @@ mod design;
 mod error;
 mod estimate;
 mod judge;
+mod policy;
 mod report;
 mod run;
 mod step;

@@ -2,6 +2,7 @@
 
 use crate::config::{self, RunConfig};
 use crate::error::{DeviceError, ZswapError};
+use crate::policy;
 use crate::report::to_dict;
 use kcompressd_core::driver::live::{Live, LiveConfig, Report};
 use kcompressd_core::frames::Frames;
@@ -208,6 +209,7 @@ pub fn make(pages: &PyBuffer<u8>, config: &Bound<'_, PyDict>, table: &Bound<'_, 
     let (backing, direct) = backing(&run)?;
     let live = run.live.clone();
     let system = py.detach(|| system(run, table, backing, &contents))?;
+    let system = policy::scripted(system, config)?;
     Ok(Made { system, live, contents, direct })
 }
 

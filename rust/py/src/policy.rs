@@ -1,0 +1,42 @@
+//! A policy in Python, as the core's script: asked by name, answers by name.
+
+use kcompressd_core::design::scripted::Script;
+use kcompressd_core::design::{Ask, Scripted, StoreKind, View};
+use kcompressd_core::system::System;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+/// `system` with the callable of `config["policy"]` deciding, if there is one: it is called with the decision's name, what
+/// belongs to it (the point, or whether a worker asks), and the view as a mapping; None leaves it to the design.
+pub fn scripted(system: System, config: &Bound<'_, PyDict>) -> PyResult<System> {
+    let Some(policy) = config.get_item("policy")?.filter(|policy| !policy.is_none()) else { return Ok(system) };
+    let design = system.config.design;
+    Ok(system.scripted(Scripted::new(design, script(policy.unbind()))))
+}
+
+fn script(policy: Py<PyAny>) -> Box<Script> {
+    Box::new(move |ask, view| Python::attach(|py| answer(py, &policy, ask, view)).map_err(|error| error.to_string()))
+}
+
+fn answer(py: Python<'_>, policy: &Py<PyAny>, ask: Ask, view: View) -> PyResult<Option<String>> {
+    let detail = match ask {
+        Ask::Admit(point) => point.name().into_pyobject(py)?.into_any().unbind(),
+        Ask::Refused(queued) => queued.into_pyobject(py)?.to_owned().into_any().unbind(),
+        Ask::Placement | Ask::Full | Ask::Complete => py.None(),
+    };
+    policy.call1(py, (ask.name(), detail, view_dict(py, view)?))?.extract(py)
+}
+
+fn view_dict(py: Python<'_>, view: View) -> PyResult<Bound<'_, PyDict>> {
+    let View { store, is_kswapd, anon, writeback_enabled, sync_device, node, order, fill } = view;
+    let dict = PyDict::new(py);
+    dict.set_item("store", if store == StoreKind::Zswap { "zswap" } else { "zram" })?;
+    dict.set_item("is_kswapd", is_kswapd)?;
+    dict.set_item("anon", anon)?;
+    dict.set_item("writeback_enabled", writeback_enabled)?;
+    dict.set_item("sync_device", sync_device)?;
+    dict.set_item("node", node)?;
+    dict.set_item("order", order)?;
+    dict.set_item("fill", fill)?;
+    Ok(dict)
+}
