@@ -9,7 +9,9 @@ use kcompressd_core::driver::explore::{Properties, explore, in_turn};
 use kcompressd_core::stats::{Vm, VmStat};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-fn ran(plan: &Plan, policy: Option<Scripted>) -> Result<(VmStat, Vec<(&'static str, u64)>), String> {
+type Counted = (VmStat, Vec<(&'static str, u64)>);
+
+fn ran(plan: &Plan, policy: Option<Scripted>) -> Result<Counted, String> {
     let sys = plan.build();
     let sys = match policy {
         Some(policy) => sys.scripted(policy),
@@ -86,7 +88,7 @@ fn a_view_is_asked_about_twice_and_never_again() {
     ran(&plan, Some(script)).unwrap();
     // ORDERING: Relaxed: one thread. At most nine fills, each twice, for forty pages.
     let asked = ASKED.load(Ordering::Relaxed);
-    assert!(asked > 0 && asked % 2 == 0 && asked <= 18, "{asked}");
+    assert!(asked > 0 && asked.is_multiple_of(2) && asked <= 18, "{asked}");
 }
 
 #[test]
@@ -99,7 +101,7 @@ fn bad_answers_end_the_run_by_name() {
         april.design,
         Box::new(move |_, _| {
             // ORDERING: Relaxed: one thread.
-            let even = turn.fetch_add(1, Ordering::Relaxed) % 2 == 0;
+            let even = turn.fetch_add(1, Ordering::Relaxed).is_multiple_of(2);
             Ok(Some(if even { "queue" } else { "sync" }.to_owned()))
         }),
     );
