@@ -117,20 +117,19 @@ impl Links for Folio {
 
 impl Snapshot for Folio {
     fn save(&self, out: &mut Saved) {
-        self.word.save(out);
-        out.state.push(u64::from(self.prev()) << 32 | u64::from(self.next()));
-        out.state.push(u64::from(self.slot()) << 32 | u64::from(self.pool()));
-        out.state.push(u64::from(self.extra_refs()));
+        out.state.push(u64::from(self.word.parts()) << 32 | u64::from(self.extra_refs()));
+        out.state.push(out.slot(self.slot()) << 32 | u64::from(self.pool()));
     }
 
     fn restore(&self, from: &mut Reader<'_>) {
-        self.word.restore(from);
-        let (links, copy, refs) = (from.state(), from.state(), from.state());
-        self.set_prev((links >> 32) as u32);
-        self.set_next(links as u32);
+        let (word, copy) = (from.state(), from.state());
+        self.word.set_parts((word >> 32) as u32);
+        // The links of a listed folio are its list's to restore.
+        self.set_prev(NIL);
+        self.set_next(NIL);
         self.set_slot((copy >> 32) as u32);
         self.set_pool(copy as u32);
         // ORDERING: Relaxed: a restoring driver is alone.
-        self.extra_refs.store(refs as u32, Ordering::Relaxed);
+        self.extra_refs.store(word as u32, Ordering::Relaxed);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The list itself is plain data under its owner's lock; an element's links belong to that lock.
 
-use crate::snapshot::{Reader, Saved};
+use crate::snapshot::{Names, Order, Reader, Saved};
 use crate::units::NIL;
 
 /// An element that can be on one [`List`] at a time.
@@ -108,16 +108,21 @@ impl List {
         std::iter::successors(first, |&i| Some(elements[i as usize].prev()).filter(|&p| p != NIL))
     }
 
-    /// Appends the ends to a snapshot; the links are the elements'.
-    pub fn save(&self, out: &mut Saved) {
-        out.state.push(u64::from(self.head) << 32 | u64::from(self.tail));
+    /// Appends the elements, from the tail on, to a snapshot, under the names that `order` chooses.
+    pub fn save<L: Links>(&self, elements: &[L], out: &mut Saved, order: impl Fn(&Names) -> &Order) {
         out.state.push(u64::from(self.len));
+        for index in self.from_tail(elements) {
+            let name = order(&out.names).name(index);
+            out.state.push(u64::from(name));
+        }
     }
 
-    /// Takes the ends back.
-    pub fn restore(&mut self, from: &mut Reader<'_>) {
-        let ends = from.state();
-        *self = Self { head: (ends >> 32) as u32, tail: ends as u32, len: from.state() as u32 };
+    /// Takes the elements back. What was on the list before loses its links only if it is on a list again.
+    pub fn restore<L: Links>(&mut self, elements: &[L], from: &mut Reader<'_>) {
+        *self = Self::default();
+        for _ in 0..from.state() {
+            self.add_head(elements, from.state() as u32);
+        }
     }
 }
 

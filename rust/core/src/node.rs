@@ -5,7 +5,7 @@
 
 use crate::folio::Folio;
 use crate::list::List;
-use crate::snapshot::{Reader, Saved, Snapshot};
+use crate::snapshot::{Reader, Saved};
 use crate::sync::{AtomicU32, Mutex, MutexGuard, Ordering};
 
 /// The anonymous lists of a node.
@@ -60,19 +60,26 @@ impl Node {
     }
 }
 
-impl Snapshot for Node {
-    fn save(&self, out: &mut Saved) {
+impl Node {
+    /// Appends the lists to a snapshot. How often something happened is not in it: whoever waits knows whether it did.
+    pub fn save(&self, folios: &[Folio], out: &mut Saved) {
         let lru = self.lru();
-        lru.inactive.save(out);
-        lru.active.save(out);
-        out.counters.push(u64::from(self.progress()));
+        lru.inactive.save(folios, out, |names| &names.pages);
+        lru.active.save(folios, out, |names| &names.pages);
     }
 
-    fn restore(&self, from: &mut Reader<'_>) {
+    /// Takes the lists back, after their folios; nothing has happened yet.
+    pub fn restore(&self, folios: &[Folio], from: &mut Reader<'_>) {
         let mut lru = self.lru();
-        lru.inactive.restore(from);
-        lru.active.restore(from);
-        // ORDERING: Relaxed: a restoring driver is alone.
-        self.progress.store(from.counter() as u32, Ordering::Relaxed);
+        lru.inactive.restore(folios, from);
+        lru.active.restore(folios, from);
+        drop(lru);
+        self.forget_progress();
+    }
+
+    /// Counts from 0 again: for a driver that is alone and tells whoever remembers a number.
+    pub fn forget_progress(&self) {
+        // ORDERING: Relaxed: the driver is alone.
+        self.progress.store(0, Ordering::Relaxed);
     }
 }

@@ -1,69 +1,172 @@
-//! Saving the state of a system and restoring it in place, for the explore driver and the step driver.
+//! Saving the state of a system and restoring it in place, for the explore driver.
 //!
-//! A snapshot is a flat list of words in two parts. `state` decides what can happen next: two systems with
-//! equal `state` behave alike, so its words are hashed to recognise a state met before. `counters` only
-//! record what has happened (vmstat, sequence numbers) and are restored but never compared. Neither holds an
-//! address: folios, slots and zspages are indices, so a snapshot restores into the same memory at any time.
+//! A snapshot is a flat list of words that decide what can happen next: two systems with equal words behave alike, so they
+//! are hashed to recognise a state met before. What only records the past (vmstat, sequence numbers, queue positions) is
+//! not in them and stays as it is when a snapshot is restored. No word holds an address: folios, slots and objects are
+//! indices, so a snapshot restores into the same memory at any time.
+//!
+//! **Symmetry.** Which folio of equal ones is which decides nothing. [`Names`] gives indices new names while a state is
+//! saved; words saved under other names are a state that behaves alike, and restore as one.
+
+use crate::units::NIL;
+
+/// New names for one kind of index, within classes of indices that may take each other's places. Empty: the old names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Order {
+    class_of: Vec<u32>,
+    members: Vec<Vec<u32>>,
+    taken: Vec<usize>,
+    new_of: Vec<u32>,
+    old_of: Vec<u32>,
+}
+
+impl Order {
+    /// An order of indices that are alike where `class_of` (class numbers from 0) says so.
+    pub fn of_classes(class_of: Vec<u32>) -> Self {
+        let classes = class_of.iter().max().map_or(0, |&most| most as usize + 1);
+        let mut members = vec![Vec::new(); classes];
+        (0..).zip(&class_of).for_each(|(index, &class)| members[class as usize].push(index));
+        let blank = vec![NIL; class_of.len()];
+        Self { taken: vec![0; classes], members, new_of: blank.clone(), old_of: blank, class_of }
+    }
+
+    /// Forgets the names, to give new ones.
+    pub fn begin(&mut self) {
+        self.taken.fill(0);
+        self.new_of.fill(NIL);
+    }
+
+    /// Gives `old` the next name of its class, unless it has one.
+    #[inline]
+    pub fn give(&mut self, old: u32) {
+        if self.new_of[old as usize] == NIL {
+            let class = self.class_of[old as usize] as usize;
+            let new = self.members[class][self.taken[class]];
+            self.taken[class] += 1;
+            self.new_of[old as usize] = new;
+            self.old_of[new as usize] = old;
+        }
+    }
+
+    /// Whether `old` has been given a name.
+    pub fn has(&self, old: u32) -> bool {
+        self.new_of[old as usize] != NIL
+    }
+
+    /// The new name of `old`; NIL stays NIL.
+    #[inline]
+    pub fn name(&self, old: u32) -> u32 {
+        self.new_of.get(old as usize).copied().unwrap_or(old)
+    }
+
+    /// Who is called `new`.
+    #[inline]
+    pub fn at(&self, new: u32) -> u32 {
+        self.old_of.get(new as usize).copied().unwrap_or(new)
+    }
+
+    /// Whether names are changed at all.
+    pub fn renames(&self) -> bool {
+        !self.new_of.is_empty()
+    }
+
+    /// The new names by old ones.
+    pub fn names(&self) -> &[u32] {
+        &self.new_of
+    }
+}
+
+/// New names for the indices of a state while it is saved. The default changes nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// Of pages.
+    pub pages: Order,
+    /// Of swap slots.
+    pub slots: Order,
+    /// Of zsmalloc's handles: pool, old handle, new handle.
+    handles: Vec<(u32, u64, u64)>,
+}
+
+const CLASS: u64 = !0 << 32;
+
+impl Names {
+    /// Forgets the handles' names.
+    pub fn begin_handles(&mut self) {
+        self.handles.clear();
+    }
+
+    /// Gives a handle of `pool` the lowest index that none of its class has been given.
+    pub fn give_handle(&mut self, pool: u32, old: u64) {
+        let alike = |&&(p, o, _): &&(u32, u64, u64)| p == pool && o & CLASS == old & CLASS;
+        let index = self.handles.iter().filter(alike).count() as u64;
+        self.handles.push((pool, old, old & CLASS | index));
+    }
+
+    /// The new name of a handle (raw word) of `pool`; handles that were given none keep theirs.
+    #[inline]
+    pub fn handle(&self, pool: u32, old: u64) -> u64 {
+        self.handles.iter().find(|&&(p, o, _)| (p, o) == (pool, old)).map_or(old, |&(.., new)| new)
+    }
+}
 
 /// The words of one saved system.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Saved {
     /// Words that decide the future; hashed and compared.
     pub state: Vec<u64>,
-    /// Words that record the past; restored only.
-    pub counters: Vec<u64>,
+    /// The names under which indices are saved.
+    pub names: Names,
 }
 
 impl Saved {
-    /// Empties both parts and keeps their memory.
+    /// Empties the words and keeps their memory, and the names.
     pub fn clear(&mut self) {
         self.state.clear();
-        self.counters.clear();
     }
 
-    /// A reader at the start of both parts.
+    /// A reader at the start.
     pub fn reader(&self) -> Reader<'_> {
-        Reader { state: &self.state, counters: &self.counters }
+        Reader::new(&self.state)
+    }
+
+    /// The word for a page index.
+    #[inline]
+    pub fn page(&self, page: u32) -> u64 {
+        u64::from(self.names.pages.name(page))
+    }
+
+    /// The word for a slot index.
+    #[inline]
+    pub fn slot(&self, slot: u32) -> u64 {
+        u64::from(self.names.slots.name(slot))
     }
 }
 
 /// Reads a [`Saved`] back in the order it was written.
 #[derive(Debug)]
-pub struct Reader<'a> {
-    state: &'a [u64],
-    counters: &'a [u64],
-}
+pub struct Reader<'a>(&'a [u64]);
 
-impl Reader<'_> {
-    /// The next state word.
+impl<'a> Reader<'a> {
+    /// A reader of these words.
+    pub fn new(words: &'a [u64]) -> Self {
+        Self(words)
+    }
+
+    /// The next word.
     ///
     /// # Panics
     /// If the snapshot is shorter than what is read: writer and reader of one type disagree.
     #[inline]
     pub fn state(&mut self) -> u64 {
-        take(&mut self.state)
-    }
-
-    /// The next counter word.
-    ///
-    /// # Panics
-    /// As [`Reader::state`].
-    #[inline]
-    pub fn counter(&mut self) -> u64 {
-        take(&mut self.counters)
+        let (first, rest) = self.0.split_first().expect("snapshot written by the same type");
+        self.0 = rest;
+        *first
     }
 
     /// Whether every word has been read.
     pub fn is_empty(&self) -> bool {
-        self.state.is_empty() && self.counters.is_empty()
+        self.0.is_empty()
     }
-}
-
-#[inline]
-fn take(words: &mut &[u64]) -> u64 {
-    let (first, rest) = words.split_first().expect("snapshot written by the same type");
-    *words = rest;
-    *first
 }
 
 /// State that can be saved and restored in place.

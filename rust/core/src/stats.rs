@@ -1,6 +1,5 @@
 //! Counters with the kernel's names, kept per actor and added up by the driver: no counter is shared on a hot path.
 
-use crate::snapshot::{Reader, Saved};
 use hdrhistogram::Histogram;
 use std::ops::{Index, IndexMut};
 
@@ -95,16 +94,6 @@ impl VmStat {
     /// Names and values in order.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
         Vm::ALL.iter().map(|&counter| (counter.name(), self[counter]))
-    }
-
-    /// Appends the counters to a snapshot (they never decide what happens next).
-    pub fn save(&self, out: &mut Saved) {
-        out.counters.extend_from_slice(&self.0);
-    }
-
-    /// Takes them back.
-    pub fn restore(&mut self, from: &mut Reader<'_>) {
-        self.0.fill_with(|| from.counter());
     }
 }
 

@@ -117,6 +117,16 @@ impl Log {
         }
     }
 
+    /// The records, which stay.
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// Forgets the records and keeps their memory.
+    pub fn clear(&mut self) {
+        self.records.clear();
+    }
+
     /// Takes the records out.
     pub fn take(&mut self) -> Vec<Record> {
         std::mem::take(&mut self.records)

@@ -20,7 +20,7 @@
 //!
 //! **Saved states.** `enrolled` and `woken` only grow, so that equal situations would differ by their history.
 //! A cell's state is therefore the length of its line, and a ticket's is [`WaitCell::place`]: 0 when
-//! woken, else its number in line. The raw count goes into the counters, which keeps raw tickets valid too.
+//! woken, else its number in line; after a restore [`WaitCell::ticket_at`] gives the ticket of a place.
 
 mod table;
 
@@ -235,6 +235,18 @@ impl WaitCell {
         self.line().place(ticket)
     }
 
+    /// How many are in line.
+    pub fn waiting(&self) -> u32 {
+        self.line().waiting()
+    }
+
+    /// Makes the line so long, for a restore.
+    fn set_waiting(&self, waiting: u32) {
+        let woken = self.line().woken();
+        // ORDERING: Relaxed: nobody else uses the cell while it is restored.
+        self.line.store(Line::new(woken.wrapping_add(waiting), woken).0, Ordering::Relaxed);
+    }
+
     /// The ticket that stands at `place`; inverts [`WaitCell::place`] after a restore.
     pub fn ticket_at(&self, place: u32) -> Ticket {
         Ticket(self.line().woken().wrapping_add(place).wrapping_sub(1))
@@ -364,14 +376,10 @@ impl WaitCell {
 
 impl Snapshot for WaitCell {
     fn save(&self, out: &mut Saved) {
-        let line = self.line();
-        out.state.push(u64::from(line.waiting()));
-        out.counters.push(u64::from(line.woken()));
+        out.state.push(u64::from(self.waiting()));
     }
 
     fn restore(&self, from: &mut Reader<'_>) {
-        let (waiting, woken) = (from.state() as u32, from.counter() as u32);
-        // ORDERING: Relaxed: nobody else uses the cell while it is restored.
-        self.line.store(Line::new(woken.wrapping_add(waiting), woken).0, Ordering::Relaxed);
+        self.set_waiting(from.state() as u32);
     }
 }

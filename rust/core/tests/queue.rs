@@ -32,7 +32,7 @@ fn decode(folios: &[Folio], code: u64) -> TaggedFolio {
 
 fn save(queue: &FolioQueue, folios: &[Folio]) -> Saved {
     let mut saved = Saved::default();
-    queue.save(&mut saved, |folio| encode(folios, folio));
+    queue.save(&mut saved, |_, folio| encode(folios, folio));
     saved
 }
 
@@ -163,9 +163,13 @@ fn step(queue: &FolioQueue, model: &mut Model, folios: &[Folio], op: &Op) {
         Op::SetDepth(depth) => assert_eq!(queue.set_depth(depth), Ok(std::mem::replace(&mut model.depth, depth))),
         Op::Restore => {
             let saved = save(queue, folios);
-            let _spoiled = (queue.push(tag(folios, 1)), drain(queue, 7), queue.set_depth(0), queue.close());
+            let spoiled = (queue.push(tag(folios, 1)), drain(queue, 7), queue.set_depth(0), queue.close());
             restore(queue, folios, &saved);
             assert_eq!(save(queue, folios), saved);
+            // The head stays where it has got to.
+            let moved = spoiled.1.1.released as u64;
+            model.next += moved;
+            model.entries.iter_mut().for_each(|(position, _)| *position += moved);
         }
         Op::Close => assert_eq!(queue.close(), !std::mem::replace(&mut model.closed, true)),
     }
@@ -275,21 +279,5 @@ fn state_is_the_same_wherever_the_head_is() {
         assert!(queue.push(tag(&folios, 7)).is_ok() && queue.push(tag(&folios, 8)).is_ok());
         save(&queue, &folios)
     });
-    assert_eq!(a.state, b.state);
-    assert_eq!((a.counters, b.counters), (vec![0], vec![3]));
-}
-
-#[test]
-fn positions_wrap_at_their_width() {
-    let (folios, queue) = (folios(), FolioQueue::new(4, 4).expect("valid sizes"));
-    let mut last = save(&queue, &folios);
-    last.counters[0] = (1 << 46) - 2;
-    restore(&queue, &folios, &last);
-    let positions: Vec<_> = (0..4).map(|i| queue.push(tag(&folios, i))).collect();
-    assert_eq!(positions, [Ok((1 << 46) - 2), Ok((1 << 46) - 1), Ok(0), Ok(1)]);
-    assert_eq!((queue.len(), queue.depth()), (4, 4));
-    assert!(matches!(queue.push(tag(&folios, 4)), Err(PushError::Full(_))));
-    let (run, drained) = drain(&queue, 9);
-    assert_eq!(run, (0..4).map(|i| tag(&folios, i)).collect::<Vec<_>>());
-    assert_eq!(drained, Drained { n: 4, first: (1 << 46) - 2, released: 4, then: Then::More });
+    assert_eq!(a, b);
 }

@@ -14,28 +14,19 @@ pub mod virtual_time;
 
 use crate::design::StoreKind;
 use crate::lifecycle::actor;
-use crate::reclaim::{Actor, App, Kcompressd, Kswapd, ShrinkWorker, SwapDevice, Task};
-use crate::snapshot::{Saved, Snapshot};
+use crate::reclaim::{Actor, Admin, App, Kcompressd, Kswapd, ShrinkWorker, Stop, SwapDevice, Task, Toggle};
 use crate::stats::VmStat;
-use crate::sync::{AtomicBool, Ordering};
 use crate::system::{Ctx, Outcome, StepError, System, Waiting};
 use crate::trace::{Log, Record};
 use crate::wait::WaitKey;
-use std::sync::Arc;
 
 /// The flags that end the actors which never end by themselves.
 #[derive(Clone, Debug, Default)]
 pub struct Stops {
     /// Nobody stores into zswap any more.
-    pub shrink: Arc<AtomicBool>,
+    pub shrink: Stop,
     /// Nobody submits writes any more.
-    pub device: Arc<AtomicBool>,
-}
-
-impl Stops {
-    fn both(&self) -> [&AtomicBool; 2] {
-        [&self.shrink, &self.device]
-    }
+    pub device: Stop,
 }
 
 /// The actors that swap `sys` out, with their ids: a kswapd per node, a kcompressd per queue, and behind zswap the shrink
@@ -114,31 +105,6 @@ impl Seat {
         };
         Ok(outcome)
     }
-
-    /// What of its status decides the future: woken is as good as ready, and a place in line is a place.
-    fn status_word(&self, sys: &System) -> u64 {
-        match self.status {
-            Status::Done => 1,
-            Status::Waiting(Waiting { key, ticket, timeout_ns }) if !self.is_ready(sys) => {
-                let place = u64::from(sys.wait.cell(key).place(ticket));
-                2 | u64::from(timeout_ns.is_some()) << 2 | key_word(key) << 3 | place << 40
-            }
-            Status::Ready | Status::Waiting(..) => 0,
-        }
-    }
-}
-
-fn key_word(key: WaitKey) -> u64 {
-    let (kind, index) = match key {
-        WaitKey::Queue(queue) => (0, u32::from(queue)),
-        WaitKey::QueueSpace(queue) => (1, u32::from(queue)),
-        WaitKey::Folio(page) => (2, page),
-        WaitKey::Writeback(page) => (3, page),
-        WaitKey::Memory => (4, 0),
-        WaitKey::Device => (5, 0),
-        WaitKey::Shrink => (6, 0),
-    };
-    u64::from(index) << 3 | kind
 }
 
 /// The actors of a single-threaded driver.
@@ -148,21 +114,8 @@ pub struct Crew {
     pub seats: Vec<Seat>,
     stops: Stops,
     log: bool,
-}
-
-/// A point of a run to go back to: the system's words, the actors' clones.
-#[derive(Clone, Debug)]
-pub struct Mark {
-    saved: Saved,
-    seats: Vec<(Actor, Status)>,
-    stopped: [bool; 2],
-}
-
-impl Mark {
-    /// The words: two marks with equal state words behave alike from there on.
-    pub fn saved(&self) -> &Saved {
-        &self.saved
-    }
+    /// Steps that may still be made to fail.
+    pub faults_left: u8,
 }
 
 impl Crew {
@@ -170,12 +123,12 @@ impl Crew {
     pub fn reclaim(sys: &System, log: bool) -> Self {
         let stops = Stops::default();
         let seats = actors(sys, &stops).into_iter().map(|(id, actor)| Seat::new(sys, id, actor, log)).collect();
-        Self { seats, stops, log }
+        Self { seats, stops, log, faults_left: 0 }
     }
 
     /// One application thread alone.
     pub fn app(sys: &System, task: Task, order: &[u32], log: bool) -> Self {
-        Self { seats: Vec::new(), stops: Stops::default(), log }.with_app(sys, task, order)
+        Self { seats: Vec::new(), stops: Stops::default(), log, faults_left: 0 }.with_app(sys, task, order)
     }
 
     /// The same crew with one more application thread.
@@ -184,6 +137,14 @@ impl Crew {
         let number = self.seats.iter().filter(|seat| matches!(seat.actor, Actor::App(_))).count() as u16;
         let app = Actor::App(App::new(task, order.into()));
         self.seats.push(Seat::new(sys, actor::APP + number, app, self.log));
+        self
+    }
+
+    /// The same crew with somebody who turns a knob at any time.
+    #[must_use]
+    pub fn with_toggle(mut self, sys: &System, toggle: Toggle) -> Self {
+        let number = self.seats.iter().filter(|seat| matches!(seat.actor, Actor::Admin(_))).count() as u16;
+        self.seats.push(Seat::new(sys, actor::ADMIN + number, Actor::Admin(Admin::new(toggle)), self.log));
         self
     }
 
@@ -197,6 +158,16 @@ impl Crew {
             self.send_home(sys);
         }
         Ok(outcome)
+    }
+
+    /// The step of a choice.
+    ///
+    /// # Errors
+    /// [`StepError`].
+    pub fn choose(&mut self, sys: &System, choice: explore::Choice) -> Result<Outcome, StepError> {
+        self.seats[choice.seat()].ctx.inject = choice.fails();
+        self.faults_left -= u8::from(choice.fails());
+        self.step(sys, choice.seat())
     }
 
     /// The seats that can step now.
@@ -236,7 +207,7 @@ impl Crew {
     }
 
     fn send_home(&self, sys: &System) {
-        if !self.ended(|a| matches!(a, Actor::Kswapd(_) | Actor::App(_))) {
+        if !self.ended(|a| matches!(a, Actor::Kswapd(_) | Actor::App(_) | Actor::Admin(_))) {
             return;
         }
         for (number, queue) in (0..).zip(&sys.queues) {
@@ -252,41 +223,9 @@ impl Crew {
             }
         }
     }
-
-    /// Notes where everything is. Logs are not part of it: a crew that goes back does not log.
-    pub fn mark(&self, sys: &System) -> Mark {
-        let mut saved = Saved::default();
-        sys.save(&mut saved);
-        for seat in &self.seats {
-            seat.actor.save(sys, &mut saved);
-            saved.state.push(seat.status_word(sys));
-            seat.ctx.stat.save(&mut saved);
-        }
-        let seats = self.seats.iter().map(|seat| (seat.actor.clone(), seat.status)).collect();
-        // ORDERING: Relaxed: this driver is alone.
-        let stopped = self.stops.both().map(|flag| flag.load(Ordering::Relaxed));
-        Mark { saved, seats, stopped }
-    }
-
-    /// Goes back to `mark`, in place.
-    pub fn back_to(&mut self, sys: &System, mark: &Mark) {
-        let mut reader = mark.saved.reader();
-        sys.restore(&mut reader);
-        for (seat, (actor, status)) in self.seats.iter_mut().zip(&mark.seats) {
-            seat.actor.clone_from(actor);
-            seat.status = *status;
-            seat.ctx.stat.restore(&mut reader);
-            seat.ctx.errors.clear();
-        }
-        for (flag, stopped) in self.stops.both().into_iter().zip(mark.stopped) {
-            // ORDERING: Relaxed: this driver is alone.
-            flag.store(stopped, Ordering::Relaxed);
-        }
-    }
 }
 
-fn stop(sys: &System, flag: &AtomicBool, key: WaitKey) {
-    // ORDERING: Release pairs with the Acquire of the actor that ends by it.
-    flag.store(true, Ordering::Release);
+fn stop(sys: &System, stop: &Stop, key: WaitKey) {
+    stop.set(true);
     sys.wait.wake_all(key);
 }

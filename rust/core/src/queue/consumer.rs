@@ -26,7 +26,7 @@ pub enum Pop {
 }
 
 /// What comes after the folios that a drain took.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Then {
     /// Nothing.
     Empty,

@@ -2,7 +2,7 @@
 //!
 //! Everything here assumes that no other thread uses the queue, no reservation is open and the token is free.
 
-use crate::snapshot::{Reader, Saved};
+use crate::snapshot::{Names, Reader, Saved};
 use crate::sync::Ordering;
 use crate::tagged::{Slot, TaggedFolio};
 
@@ -22,39 +22,39 @@ impl FolioQueue {
     }
 
     /// Appends the queue's words: depth and closed, then the entries from the head on as `encode` gives them
-    /// (an index and a tag, never an address, and never `u64::MAX`). Positions are counters: two queues that
-    /// hold the same folios have the same state wherever their heads are.
+    /// (an index and a tag, never an address, and never `u64::MAX`). Positions only record the past: two queues that
+    /// hold the same folios have the same state wherever their heads are, and a restore leaves the head where it is.
     ///
     /// # Panics
     /// If a reservation is open.
-    pub fn save(&self, out: &mut Saved, mut encode: impl FnMut(TaggedFolio) -> u64) {
+    pub fn save(&self, out: &mut Saved, encode: impl Fn(&Names, TaggedFolio) -> u64) {
         let tail = self.tail();
         out.state.push(Tail::new(self.len() as u64, tail.depth(), tail.is_closed()).0);
-        out.state.extend(self.taken().map(|(_, slot)| match slot {
-            Slot::Folio(folio) => encode(folio),
-            Slot::Tombstone => TOMBSTONE_CODE,
-            Slot::Vacant => panic!("a reservation is open while the queue is saved"),
-        }));
-        out.counters.push(self.head());
+        for (_, slot) in self.taken() {
+            let word = match slot {
+                Slot::Folio(folio) => encode(&out.names, folio),
+                Slot::Tombstone => TOMBSTONE_CODE,
+                Slot::Vacant => panic!("a reservation is open while the queue is saved"),
+            };
+            out.state.push(word);
+        }
     }
 
     /// Takes back what [`FolioQueue::save`] wrote; `decode` inverts its `encode`.
     pub fn restore(&self, from: &mut Reader<'_>, mut decode: impl FnMut(u64) -> TaggedFolio) {
         let tail = Tail(from.state());
-        let head = from.counter();
-        let len = tail.position() as usize;
-        for i in 0..self.capacity() {
-            let word = if i < len { from.state() } else { 0 };
-            let word = match word {
-                _ if i >= len => Slot::VACANT,
-                TOMBSTONE_CODE => Slot::TOMBSTONE,
-                code => decode(code).into_word(),
+        let (head, len, taken) = (self.head(), tail.position() as usize, self.len());
+        for i in 0..len.max(taken) {
+            let word = match i < len {
+                false => Slot::VACANT,
+                true => match from.state() {
+                    TOMBSTONE_CODE => Slot::TOMBSTONE,
+                    code => decode(code).into_word(),
+                },
             };
             // ORDERING: Relaxed here and below: nobody else uses the queue while it is restored.
             self.slot(after(head, i)).store(word, Ordering::Relaxed);
         }
-        // ORDERING: Relaxed, as above.
-        self.consumers.0.head.store(head, Ordering::Relaxed);
         // ORDERING: Relaxed, as above.
         self.producers.0.seen_head.store(head, Ordering::Relaxed);
         let tail = Tail::new(after(head, len), tail.depth(), tail.is_closed());
@@ -71,5 +71,32 @@ impl FolioQueue {
             // ORDERING: Acquire pairs with the Release of `FolioQueue::publish`.
             (position, Slot::of(self.slot(position).load(Ordering::Acquire)))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::folio::Folio;
+    use crate::queue::{Drained, PushError, Then};
+    use crate::tagged::Origin;
+
+    #[test]
+    fn positions_wrap_at_their_width() {
+        let folios: Vec<Folio> = (0..5).map(|_| Folio::new(0, 0)).collect();
+        let tag = |i: usize| TaggedFolio::new(&folios[i], Origin::Zswap);
+        let queue = FolioQueue::new(4, 4).expect("valid sizes");
+        let last = (1 << 46) - 2;
+        // ORDERING: Relaxed: this test is alone with the queue.
+        queue.consumers.0.head.store(last, Ordering::Relaxed);
+        queue.restore(&mut Reader::new(&[Tail::new(0, 4, false).0]), |_| unreachable!("nothing is queued"));
+        let positions: Vec<_> = (0..4).map(|i| queue.push(tag(i))).collect();
+        assert_eq!(positions, [Ok(last), Ok(last + 1), Ok(0), Ok(1)]);
+        assert_eq!((queue.len(), queue.depth()), (4, 4));
+        assert!(matches!(queue.push(tag(4)), Err(PushError::Full(_))));
+        let mut taken = [None; 9];
+        let drained = queue.claim().expect("free").drain(&mut taken);
+        assert!(taken[..4].iter().flatten().copied().eq((0..4).map(tag)));
+        assert_eq!(drained, Drained { n: 4, first: last, released: 4, then: Then::More });
     }
 }

@@ -2,7 +2,6 @@
 
 use super::wait_unless;
 use crate::lifecycle::{Change, Event, Fire, State, Word, flag, guard};
-use crate::snapshot::Saved;
 use crate::stats::Vm;
 use crate::system::{Ctx, Outcome, StepError, Store, System, Work, mark};
 use crate::units::NIL;
@@ -49,7 +48,7 @@ enum Then {
 }
 
 /// One application thread.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct App {
     task: Task,
     /// The pages, in the order they are touched.
@@ -287,12 +286,19 @@ impl App {
         Ok(RAN)
     }
 
-    /// Appends what decides its future to a snapshot.
-    pub fn save(&self, out: &mut Saved) {
-        use std::hash::{Hash, Hasher};
-        let mut hasher = std::hash::DefaultHasher::new();
-        (self.task, self.at, self.pc).hash(&mut hasher);
-        out.state.push(hasher.finish());
+    /// [`super::Actor::each_page`].
+    pub fn each_page(&mut self, f: &mut dyn FnMut(&mut u32)) {
+        let mut order = self.order.to_vec();
+        order[self.at..].iter_mut().for_each(f);
+        self.order = order.into();
+    }
+
+    /// [`super::Actor::normalise`]: pages that it is done with.
+    pub fn normalise(&mut self) {
+        if self.at > 0 {
+            self.order = self.order[self.at..].into();
+            self.at = 0;
+        }
     }
 }
 

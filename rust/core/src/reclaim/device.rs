@@ -1,16 +1,13 @@
 //! The swap device: writes what was submitted and ends writeback.
 
-use super::wait_unless;
+use super::{Stop, wait_unless};
 use crate::lifecycle::{Change, Event, actor, flag};
-use crate::snapshot::Saved;
 use crate::swap::DeviceError;
-use crate::sync::{AtomicBool, Ordering};
 use crate::system::{Ctx, Outcome, StepError, System, Work};
 use crate::trace::system as events;
 use crate::wait::WaitKey;
-use std::sync::Arc;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Pc {
     Next,
     Sleep,
@@ -22,16 +19,16 @@ enum Pc {
 }
 
 /// The completion side of the device.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SwapDevice {
     pc: Pc,
     /// Set when nobody will submit any more.
-    stop: Arc<AtomicBool>,
+    stop: Stop,
 }
 
 impl SwapDevice {
     /// The device; it ends when `stop` is set and nothing waits.
-    pub fn new(stop: Arc<AtomicBool>) -> Self {
+    pub fn new(stop: Stop) -> Self {
         Self { pc: Pc::Next, stop }
     }
 
@@ -70,8 +67,7 @@ impl SwapDevice {
     }
 
     fn next(&mut self, sys: &System) -> Outcome {
-        // ORDERING: Acquire pairs with the driver's Release: what was submitted before the stop is seen.
-        let stop = self.stop.load(Ordering::Acquire);
+        let stop = self.stop.is_set();
         if let Some(page) = sys.device.next() {
             self.pc = Pc::Write(page);
             return Outcome::Ran(Work::Commit);
@@ -83,13 +79,15 @@ impl SwapDevice {
     /// Sleeps until something is submitted or nothing ever will be.
     fn sleep(&mut self, sys: &System) -> Outcome {
         self.pc = Pc::Next;
-        // ORDERING: Acquire: as in `next`.
-        wait_unless(sys, WaitKey::Device, || !sys.device.is_idle() || self.stop.load(Ordering::Acquire))
+        wait_unless(sys, WaitKey::Device, || !sys.device.is_idle() || self.stop.is_set())
     }
 
     fn write(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> Outcome {
         let slot = sys.folio(page).slot();
-        let written = sys.device.write(slot, sys.contents.page(page));
+        let written = match ctx.fails() {
+            true => sys.device.fail_write(slot),
+            false => sys.device.write(slot, sys.contents.page(page)),
+        };
         self.pc = Pc::End { page, written: written.is_ok() };
         if let Err(error) = written {
             note(ctx, error, slot);
@@ -112,19 +110,17 @@ impl SwapDevice {
         Ok(Outcome::Ran(Work::Commit))
     }
 
-    /// Appends what decides its future to a snapshot.
-    pub fn save(&self, out: &mut Saved) {
-        let (at, page) = match self.pc {
-            Pc::Next => (0, 0),
-            Pc::Write(page) => (1, page),
-            Pc::End { page, written } => (2 + u64::from(written), page),
-            Pc::Rotate(page) => (4, page),
-            Pc::Arrive(page) => (5, page),
-            Pc::Done => (6, 0),
-            Pc::Sleep => (7, 0),
-        };
-        // ORDERING: Relaxed: a saving driver is alone.
-        out.state.push(at << 33 | u64::from(page) << 1 | u64::from(self.stop.load(Ordering::Relaxed)));
+    /// Whether the next step is a write.
+    pub fn writes_next(&self) -> bool {
+        matches!(self.pc, Pc::Write(_))
+    }
+
+    /// [`super::Actor::each_page`].
+    pub fn each_page(&mut self, f: &mut dyn FnMut(&mut u32)) {
+        match &mut self.pc {
+            Pc::Write(page) | Pc::End { page, .. } | Pc::Rotate(page) | Pc::Arrive(page) => f(page),
+            Pc::Next | Pc::Sleep | Pc::Done => {}
+        }
     }
 }
 

@@ -3,7 +3,6 @@
 use super::{Cluster, wait_unless};
 use crate::lifecycle::flag;
 use crate::queue::{Drained, Then};
-use crate::snapshot::Saved;
 use crate::stats::Vm;
 use crate::swapout::{Progress, Swapout, Written, was_begun};
 use crate::system::{Ctx, Outcome, StepError, System, Work};
@@ -11,7 +10,7 @@ use crate::trace::aux;
 use crate::units::SWAP_CLUSTER_MAX;
 use crate::wait::WaitKey;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Pc {
     Drain,
     Folio {
@@ -27,7 +26,7 @@ enum Pc {
 }
 
 /// One kcompressd thread.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Kcompressd {
     queue: u16,
     pc: Pc,
@@ -39,6 +38,8 @@ pub struct Kcompressd {
     /// Finished folios that are still to be rotated and reported.
     finished: Cluster,
     then: Then,
+    /// It has slept and found nothing since.
+    woken_for_nothing: bool,
 }
 
 impl Kcompressd {
@@ -53,6 +54,7 @@ impl Kcompressd {
             swapout: None,
             finished: Cluster::default(),
             then: Then::Empty,
+            woken_for_nothing: false,
         }
     }
 
@@ -96,6 +98,7 @@ impl Kcompressd {
         drop(consumer);
         (self.first_position, self.then, self.begun) = (first, then, 0);
         self.batch.clear();
+        self.woken_for_nothing &= n == 0;
         for (i, entry) in taken[..n].iter().flatten().enumerate() {
             self.batch.push(sys.page_of(*entry));
             self.begun |= u32::from(was_begun(sys, *entry)) << i;
@@ -156,6 +159,8 @@ impl Kcompressd {
         self.report(sys);
         self.pc = match (usize::from(next) < self.batch.len(), self.then) {
             (true, _) => Pc::Folio { at: next },
+            // A predicate without kthread_should_stop(): the thread was woken, looked at its queue alone, and sleeps on.
+            (false, Then::Closed) if self.woken_for_nothing && self.misses_stop(sys) => Pc::Sleep,
             (false, Then::Closed) => Pc::Done,
             (false, Then::Empty) => Pc::Sleep,
             (false, Then::More | Then::Busy) => Pc::Drain,
@@ -176,28 +181,50 @@ impl Kcompressd {
     /// Sleeps until something is queued or the queue is closed.
     fn sleep(&mut self, sys: &System, ctx: &mut Ctx) -> Outcome {
         let queue = &sys.queues[usize::from(self.queue)];
-        let outcome = wait_unless(sys, WaitKey::Queue(self.queue), || !queue.is_empty() || queue.is_closed());
-        ctx.stat[Vm::KcompressdWakeups] += u64::from(matches!(outcome, Outcome::Wait(..)));
+        let closed = || queue.is_closed() && !self.misses_stop(sys);
+        let outcome = wait_unless(sys, WaitKey::Queue(self.queue), || !queue.is_empty() || closed());
+        self.woken_for_nothing = matches!(outcome, Outcome::Wait(..));
+        ctx.stat[Vm::KcompressdWakeups] += u64::from(self.woken_for_nothing);
         self.pc = Pc::Drain;
         outcome
     }
 
-    /// Appends what decides its future to a snapshot.
-    pub fn save(&self, out: &mut Saved) {
-        let at = match self.pc {
-            Pc::Drain => 0,
-            Pc::Settle { node, next } => 1 << 16 | u64::from(node) << 8 | u64::from(next),
-            Pc::Sleep => 2,
-            Pc::Done => 3,
-            Pc::Folio { at } => 8 + u64::from(at),
-        };
-        out.state.push(at << 32 | u64::from(self.begun));
-        out.state.push(self.then as u64);
-        self.batch.save(out);
-        self.finished.save(out);
-        match &self.swapout {
-            Some(swapout) => swapout.save(out),
-            None => out.state.push(0),
+    /// Whether `kthread_stop` was called and a sleeping thread does not notice it.
+    fn misses_stop(&self, sys: &System) -> bool {
+        !sys.design().stop_in_predicate && sys.kthread_should_stop(self.queue)
+    }
+
+    /// The folio that it is finishing.
+    pub fn swapout(&self) -> Option<&Swapout> {
+        self.swapout.as_ref()
+    }
+
+    /// [`super::Actor::each_page`].
+    pub fn each_page(&mut self, f: &mut dyn FnMut(&mut u32)) {
+        let Self {
+            queue: _,
+            pc: _,
+            batch,
+            begun: _,
+            first_position: _,
+            swapout,
+            finished,
+            then: _,
+            woken_for_nothing: _,
+        } = self;
+        batch.each_page(f);
+        if let Some(swapout) = swapout {
+            swapout.each_page(f);
+        }
+        finished.each_page(f);
+    }
+
+    /// [`super::Actor::normalise`]: positions in the queue's history, and what only a design that misses a stop asks for.
+    pub fn normalise(&mut self, sys: &System) {
+        self.first_position = 0;
+        self.woken_for_nothing &= !sys.design().stop_in_predicate;
+        if let Some(swapout) = &mut self.swapout {
+            swapout.normalise();
         }
     }
 }

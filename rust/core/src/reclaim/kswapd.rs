@@ -8,8 +8,8 @@ use super::look::{Exit, Look};
 use super::{Cluster, wait_unless};
 use crate::lifecycle::{Change, Event, State, flag};
 use crate::node::Node;
-use crate::snapshot::Saved;
 use crate::stats::Vm;
+use crate::swapout::Swapout;
 use crate::system::{Ctx, Outcome, StepError, System, Work, mark};
 use crate::units::SWAP_CLUSTER_MAX;
 use crate::wait::WaitKey;
@@ -17,7 +17,7 @@ use crate::wait::WaitKey;
 /// `MAX_RECLAIM_RETRIES`: fruitless passes after which kswapd gives up.
 pub const MAX_RECLAIM_RETRIES: u8 = 16;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Pc {
     PassStart,
     Age,
@@ -30,7 +30,7 @@ enum Pc {
 }
 
 /// kswapd of one node.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Kswapd {
     node: u8,
     pc: Pc,
@@ -213,28 +213,28 @@ impl Kswapd {
         outcome
     }
 
-    /// Appends what decides its future to a snapshot.
-    pub fn save(&self, sys: &System, out: &mut Saved) {
-        let at = match self.pc {
-            Pc::PassStart => 0,
-            Pc::Isolate => 1,
-            Pc::Putback => 2,
-            Pc::PassEnd => 3,
-            Pc::Sleep => 4,
-            Pc::Done => 5,
-            Pc::Age => 6,
-            Pc::Look { at } => 8 + u64::from(at),
-        };
+    /// The folio that it is writing out.
+    pub fn swapout(&self) -> Option<&Swapout> {
+        self.look.as_ref()?.swapout()
+    }
+
+    /// [`super::Actor::each_page`].
+    pub fn each_page(&mut self, f: &mut dyn FnMut(&mut u32)) {
+        let Self { list, kept, look, only, .. } = self;
+        list.each_page(f);
+        kept.each_page(f);
+        if let Some(look) = look {
+            look.each_page(f);
+        }
+        only.iter_mut().for_each(f);
+    }
+
+    /// [`super::Actor::normalise`]: of the node's progress it only matters whether there was any since.
+    pub fn normalise(&mut self, sys: &System) {
         let news = sys.nodes[usize::from(self.node)].progress() != self.progress_seen;
-        let counts = u64::from(self.resent) << 16 | u64::from(self.failures) << 8;
-        let bits = u64::from(self.freed) << 2 | u64::from(self.moved) << 1 | u64::from(news);
-        out.state.push(at << 32 | counts | bits);
-        out.state.push(u64::from(self.to_scan) << 32 | u64::from(self.only.unwrap_or(u32::MAX)));
-        self.list.save(out);
-        self.kept.save(out);
-        match &self.look {
-            Some(look) => look.save(out),
-            None => out.state.push(0),
+        self.progress_seen = if news { u32::MAX } else { 0 };
+        if let Some(look) = &mut self.look {
+            look.normalise();
         }
     }
 }

@@ -1,7 +1,6 @@
 //! One look at one isolated folio: the body of `shrink_folio_list`, exits by name.
 
 use crate::lifecycle::{Change, Event, Fire, State, Word, flag, guard};
-use crate::snapshot::Saved;
 use crate::stats::Vm;
 use crate::swapout::{Progress, Swapout, Written};
 use crate::system::{Ctx, Outcome, StepError, Store, System, Work};
@@ -27,7 +26,7 @@ impl Exit {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Pc {
     First,
     Slot,
@@ -36,7 +35,7 @@ enum Pc {
 }
 
 /// One look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Look {
     page: u32,
     pc: Pc,
@@ -206,17 +205,27 @@ impl Look {
         }
     }
 
-    /// Appends what decides its future to a snapshot.
-    pub fn save(&self, out: &mut Saved) {
-        let at = match self.pc {
-            Pc::First => 1,
-            Pc::Slot => 2,
-            Pc::Writeout(_) => 3,
-            Pc::Free(state) => 16 + state as u64,
-        };
-        out.state.push(at << 32 | u64::from(self.page));
-        if let Pc::Writeout(swapout) = &self.pc {
-            swapout.save(out);
+    /// The way through `swap_writeout` that it is on.
+    pub fn swapout(&self) -> Option<&Swapout> {
+        match &self.pc {
+            Pc::Writeout(swapout) => Some(swapout),
+            Pc::First | Pc::Slot | Pc::Free(_) => None,
+        }
+    }
+
+    /// [`super::Actor::normalise`].
+    pub fn normalise(&mut self) {
+        if let Pc::Writeout(swapout) = &mut self.pc {
+            swapout.normalise();
+        }
+    }
+
+    /// [`super::Actor::each_page`].
+    pub fn each_page(&mut self, f: &mut dyn FnMut(&mut u32)) {
+        let Self { page, pc } = self;
+        f(page);
+        if let Pc::Writeout(swapout) = pc {
+            swapout.each_page(f);
         }
     }
 }

@@ -5,6 +5,7 @@
 //! nothing moved in 16 passes. There are no watermarks, no two-look rule and no memory budget yet: every page is wanted
 //! gone, as by MADV_PAGEOUT.
 
+pub mod admin;
 pub mod app;
 pub mod device;
 pub mod kcompressd;
@@ -12,19 +13,21 @@ pub mod kswapd;
 mod look;
 pub mod shrink;
 
+pub use admin::{Admin, Toggle};
 pub use app::{App, Task};
 pub use device::SwapDevice;
 pub use kcompressd::Kcompressd;
 pub use kswapd::Kswapd;
 pub use shrink::ShrinkWorker;
 
-use crate::snapshot::Saved;
-use crate::system::{Ctx, Outcome, StepError, System, Waiting};
+use crate::swapout::Swapout;
+use crate::sync::{Arc, AtomicBool, Ordering};
+use crate::system::{Ctx, Fault, Outcome, StepError, System, Waiting};
 use crate::units::SWAP_CLUSTER_MAX;
 use crate::wait::{Ticket, WaitKey};
 
 /// Up to 32 folios in an actor's hands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Cluster {
     pages: [u32; SWAP_CLUSTER_MAX],
     len: u8,
@@ -57,14 +60,58 @@ impl Cluster {
         self.len = 0;
     }
 
-    fn save(&self, out: &mut Saved) {
-        out.state.push(u64::from(self.len));
-        out.state.extend(self.as_slice().iter().map(|&p| u64::from(p)));
+    fn each_page(&mut self, f: &mut dyn FnMut(&mut u32)) {
+        self.pages[..usize::from(self.len)].iter_mut().for_each(f);
     }
 }
 
+impl PartialEq for Cluster {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_slice() == other.as_slice()
+    }
+}
+
+impl Eq for Cluster {}
+
+impl std::hash::Hash for Cluster {
+    fn hash<H: std::hash::Hasher>(&self, hasher: &mut H) {
+        self.as_slice().hash(hasher);
+    }
+}
+
+/// A flag that the driver sets to end an actor which never ends by itself. All actors of a kind are equal in it: it is the
+/// driver's, not theirs.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Sets or clears it.
+    pub fn set(&self, stop: bool) {
+        // ORDERING: Release pairs with the Acquire of the actor that ends by it.
+        self.0.store(stop, Ordering::Release);
+    }
+
+    /// Whether it is set.
+    pub fn is_set(&self) -> bool {
+        // ORDERING: Acquire pairs with the driver's Release: what was done before the stop is seen.
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+impl PartialEq for Stop {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Stop {}
+
+impl std::hash::Hash for Stop {
+    fn hash<H: std::hash::Hasher>(&self, _: &mut H) {}
+}
+
 /// Any actor: what a driver runs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Actor {
     /// kswapd of a node.
     Kswapd(Kswapd),
@@ -76,6 +123,8 @@ pub enum Actor {
     Device(SwapDevice),
     /// zswap's shrink worker.
     Shrink(ShrinkWorker),
+    /// Somebody who turns a knob.
+    Admin(Admin),
 }
 
 impl Actor {
@@ -91,17 +140,60 @@ impl Actor {
             Self::App(actor) => actor.step(sys, ctx),
             Self::Device(actor) => actor.step(sys, ctx),
             Self::Shrink(actor) => actor.step(sys, ctx),
+            Self::Admin(actor) => actor.step(sys, ctx),
         }
     }
 
-    /// Appends what decides its future to a snapshot; restoring is putting a clone back.
-    pub fn save(&self, sys: &System, out: &mut Saved) {
+    /// Calls `f` on every page index in it: to see which there are, and to give them other names.
+    pub fn each_page(&mut self, f: &mut dyn FnMut(&mut u32)) {
         match self {
-            Self::Kswapd(actor) => actor.save(sys, out),
-            Self::Kcompressd(actor) => actor.save(out),
-            Self::App(actor) => actor.save(out),
-            Self::Device(actor) => actor.save(out),
-            Self::Shrink(actor) => actor.save(out),
+            Self::Kswapd(actor) => actor.each_page(f),
+            Self::Kcompressd(actor) => actor.each_page(f),
+            Self::App(actor) => actor.each_page(f),
+            Self::Device(actor) => actor.each_page(f),
+            Self::Shrink(actor) => actor.each_page(f),
+            Self::Admin(_) => {}
+        }
+    }
+
+    /// The folio that it takes through `swap_writeout`.
+    fn swapout(&self) -> Option<&Swapout> {
+        match self {
+            Self::Kswapd(actor) => actor.swapout(),
+            Self::Kcompressd(actor) => actor.swapout(),
+            Self::App(_) | Self::Device(_) | Self::Shrink(_) | Self::Admin(_) => None,
+        }
+    }
+
+    /// What the next step can be made to fail at ([`Ctx::inject`]).
+    pub fn fault_point(&self) -> Option<Fault> {
+        match self {
+            Self::Device(device) if device.writes_next() => Some(Fault::DeviceWrite),
+            _ => self.swapout()?.fault_point(),
+        }
+    }
+
+    /// Whether the next step only takes time: nobody else can see it, and nothing that anybody else does changes it.
+    pub fn is_private(&self) -> bool {
+        match self {
+            Self::Device(device) => device.writes_next(),
+            _ => self.swapout().is_some_and(Swapout::is_private),
+        }
+    }
+
+    /// Whether it holds an object of the pool that no slot has (a zram write beyond `mem_limit`, not yet undone).
+    pub fn holds_object(&self) -> bool {
+        self.swapout().is_some_and(Swapout::holds_object)
+    }
+
+    /// Forgets what only records the past, so that actors with the same future are equal. Only a driver that restores
+    /// `sys` before the next step may call it: counts begin anew there.
+    pub fn normalise(&mut self, sys: &System) {
+        match self {
+            Self::Kswapd(actor) => actor.normalise(sys),
+            Self::Kcompressd(actor) => actor.normalise(sys),
+            Self::App(actor) => actor.normalise(),
+            Self::Device(_) | Self::Shrink(_) | Self::Admin(_) => {}
         }
     }
 }

@@ -1,15 +1,12 @@
 //! zswap's shrink worker: when a store was refused for a full pool, writes entries back, a group at a time round the tree,
 //! until the pools are at the accept threshold or 16 attempts failed.
 
-use super::wait_unless;
-use crate::snapshot::Saved;
+use super::{Stop, wait_unless};
 use crate::swapout::writeback::{Shrinking, Writeback};
-use crate::sync::{AtomicBool, Ordering};
 use crate::system::{Ctx, Outcome, StepError, System, Work};
 use crate::wait::WaitKey;
 use crate::zswap::Zswap;
 use crate::zswap::shrink::Round;
-use std::sync::Arc;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Pc {
@@ -22,22 +19,22 @@ enum Pc {
 }
 
 /// The worker.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ShrinkWorker {
     pc: Pc,
     round: Round,
-    stop: Arc<AtomicBool>,
+    stop: Stop,
 }
 
 impl ShrinkWorker {
     /// The worker; it ends when `stop` is set and no run is queued.
-    pub fn new(stop: Arc<AtomicBool>) -> Self {
+    pub fn new(stop: Stop) -> Self {
         Self { pc: Pc::Idle, round: Round::default(), stop }
     }
 
     /// The worker writing the entry of `page`, whatever its place on the LRU, and then done: what a script drives.
     pub fn only(page: u32) -> Self {
-        Self { pc: Pc::Only(Writeback::new(page)), ..Self::new(Arc::default()) }
+        Self { pc: Pc::Only(Writeback::new(page)), ..Self::new(Stop::default()) }
     }
 
     /// One step.
@@ -73,8 +70,7 @@ impl ShrinkWorker {
     }
 
     fn idle(&mut self, sys: &System, zswap: &Zswap) -> Outcome {
-        // ORDERING: Acquire pairs with the driver's Release.
-        let stopped = || self.stop.load(Ordering::Acquire);
+        let stopped = || self.stop.is_set();
         self.pc = match (zswap.take_shrink_work(), stopped()) {
             (true, _) => Pc::Next,
             (false, true) => Pc::Done,
@@ -100,13 +96,12 @@ impl ShrinkWorker {
         }
     }
 
-    /// Appends what decides its future to a snapshot.
-    pub fn save(&self, out: &mut Saved) {
-        use std::hash::{Hash, Hasher};
-        let mut hasher = std::hash::DefaultHasher::new();
-        (self.pc, self.round).hash(&mut hasher);
-        // ORDERING: Relaxed: a saving driver is alone.
-        self.stop.load(Ordering::Relaxed).hash(&mut hasher);
-        out.state.push(hasher.finish());
+    /// [`super::Actor::each_page`].
+    pub fn each_page(&mut self, f: &mut dyn FnMut(&mut u32)) {
+        match &mut self.pc {
+            Pc::Shrink(shrinking) => shrinking.each_page(f),
+            Pc::Only(writeback) => writeback.each_page(f),
+            Pc::Idle | Pc::Next | Pc::Done => {}
+        }
     }
 }

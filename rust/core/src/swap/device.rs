@@ -155,7 +155,14 @@ impl Device {
 
     /// Folios whose writes wait, the next first.
     pub fn pending(&self) -> Vec<u32> {
-        self.pending.lock().iter().copied().collect()
+        let mut pending = Vec::new();
+        self.each_pending(|folio| pending.push(folio));
+        pending
+    }
+
+    /// Calls `f` on each of [`Device::pending`].
+    pub fn each_pending(&self, f: impl FnMut(u32)) {
+        self.pending.lock().iter().copied().for_each(f);
     }
 
     /// Whether no write waits.
@@ -183,6 +190,15 @@ impl Device {
             _ => len,
         };
         if wrote == want { Ok(()) } else { Err(DeviceError::Short { slot, wrote, want }) }
+    }
+
+    /// As [`Device::write`], of a write that fails.
+    ///
+    /// # Errors
+    /// [`DeviceError::Io`], always.
+    pub fn fail_write(&self, slot: u32) -> Result<(), DeviceError> {
+        next_number(&self.writes);
+        Err(DeviceError::Io { operation: "write", slot, source: io::Error::other("injected fault") })
     }
 
     /// Reads `slot` into `page` (`None`: a modelled device).
@@ -222,13 +238,13 @@ impl Snapshot for Device {
     fn save(&self, out: &mut Saved) {
         let pending = self.pending.lock();
         out.state.push(pending.len() as u64);
-        out.state.extend(pending.iter().map(|&f| u64::from(f)));
-        // ORDERING: Relaxed: a saving driver is alone.
-        let counts = [self.writes.load(Ordering::Relaxed), self.reads.load(Ordering::Relaxed)];
+        for &folio in pending.iter() {
+            out.state.push(out.page(folio));
+        }
         // Without faults to come, the numbers decide nothing.
-        match self.faults == IoFaults::default() {
-            true => out.counters.extend(counts),
-            false => out.state.extend(counts),
+        if self.faults != IoFaults::default() {
+            // ORDERING: Relaxed: a saving driver is alone.
+            out.state.extend([self.writes.load(Ordering::Relaxed), self.reads.load(Ordering::Relaxed)]);
         }
     }
 
@@ -237,10 +253,11 @@ impl Snapshot for Device {
         let len = from.state();
         pending.clear();
         pending.extend((0..len).map(|_| from.state() as u32));
-        let none = self.faults == IoFaults::default();
-        for count in [&self.writes, &self.reads] {
-            // ORDERING: Relaxed: a restoring driver is alone.
-            count.store(if none { from.counter() } else { from.state() }, Ordering::Relaxed);
+        if self.faults != IoFaults::default() {
+            for count in [&self.writes, &self.reads] {
+                // ORDERING: Relaxed: a restoring driver is alone.
+                count.store(from.state(), Ordering::Relaxed);
+            }
         }
     }
 }

@@ -17,6 +17,12 @@ struct Free {
     freed: Vec<u32>,
 }
 
+impl Free {
+    fn used(&self) -> u32 {
+        self.next - u32::try_from(self.freed.len()).expect("at most `total`")
+    }
+}
+
 /// Slots and their zeromap. `used + free == total` at all times.
 #[derive(Debug)]
 pub struct Slots {
@@ -56,8 +62,7 @@ impl Slots {
 
     /// Slots in use.
     pub fn used(&self) -> u32 {
-        let free = self.free.lock();
-        free.next - u32::try_from(free.freed.len()).expect("at most `total`")
+        self.free.lock().used()
     }
 
     /// `swap_zeromap_folio_set` / `_clear`.
@@ -78,12 +83,21 @@ impl Slots {
 }
 
 impl Snapshot for Slots {
+    /// Slots under new names have those in use first: which free slot comes next then decides nothing.
     fn save(&self, out: &mut Saved) {
         let free = self.free.lock();
-        out.state.push(u64::from(free.next) << 32 | free.freed.len() as u64);
-        out.state.extend(free.freed.iter().map(|&s| u64::from(s)));
-        // ORDERING: Relaxed: a saving driver is alone.
-        out.state.extend(self.zeromap.iter().map(|w| w.load(Ordering::Relaxed)));
+        match out.names.slots.renames() {
+            true => out.state.push(u64::from(free.used()) << 32),
+            false => {
+                out.state.push(u64::from(free.next) << 32 | free.freed.len() as u64);
+                out.state.extend(free.freed.iter().map(|&s| u64::from(s)));
+            }
+        }
+        for first in (0..self.total).step_by(64) {
+            let zeros = (first..self.total.min(first + 64)).rev();
+            let word = zeros.fold(0, |word, new| word << 1 | u64::from(self.is_zero(out.names.slots.at(new))));
+            out.state.push(word);
+        }
     }
 
     fn restore(&self, from: &mut Reader<'_>) {

@@ -13,14 +13,13 @@ pub use queueing::was_begun;
 
 use crate::design::{Admission, EnqueueAt, OnReject, StoreKind};
 use crate::lifecycle::{Change, Event, flag};
-use crate::snapshot::Saved;
 use crate::stats::Vm;
 use crate::system::contents::Compressed;
-use crate::system::{Ctx, Outcome, StepError, Store, System, Work};
+use crate::system::{Ctx, Fault, Outcome, StepError, Store, System, Work};
 use crate::units::NIL;
 use crate::wait::WaitKey;
 use crate::zram::{Data, NoMemory};
-use crate::zsmalloc::Handle;
+use crate::zsmalloc::{Exhausted, Frames, Handle};
 use crate::zswap::shrink::NotShrunk;
 use crate::zswap::{Block, Form, Refusal, Zswap};
 use writeback::Shrinking;
@@ -241,20 +240,31 @@ impl Swapout {
             Store::Zram(_) => (true, sys.config.codec),
             Store::Zswap(zswap) => (false, zswap.codec(sys.folio(self.folio).pool())),
         };
-        let compressed = sys.contents.compress(self.folio, zram, ctx.codecs.get(spec), &mut ctx.block);
+        let compressed = match ctx.fails() {
+            true => Compressed::default(),
+            false => sys.contents.compress(self.folio, zram, ctx.codecs.get(spec), &mut ctx.block),
+        };
         self.pc = Pc::Allocate { compressed };
         Progress::Step(Outcome::Ran(Work::Compress(self.folio)))
     }
 
     fn allocate(&mut self, sys: &System, ctx: &mut Ctx, compressed: Compressed) -> Result<Progress, StepError> {
-        self.pc = match &sys.store {
-            Store::Zram(_) => self.allocate_zram(sys, ctx, compressed),
-            Store::Zswap(_) => self.allocate_zswap(sys, ctx, compressed),
+        let frames = sys.zspage_frames();
+        self.pc = match ctx.fails() {
+            true => self.allocate_from(sys, ctx, compressed, &Exhausted(&frames)),
+            false => self.allocate_from(sys, ctx, compressed, &frames),
         };
         Ok(RAN)
     }
 
-    fn allocate_zram(&self, sys: &System, ctx: &Ctx, compressed: Compressed) -> Pc {
+    fn allocate_from(&self, sys: &System, ctx: &Ctx, compressed: Compressed, frames: &impl Frames) -> Pc {
+        match &sys.store {
+            Store::Zram(_) => self.allocate_zram(sys, ctx, compressed, frames),
+            Store::Zswap(_) => self.allocate_zswap(sys, ctx, compressed, frames),
+        }
+    }
+
+    fn allocate_zram(&self, sys: &System, ctx: &Ctx, compressed: Compressed, frames: &impl Frames) -> Pc {
         let Store::Zram(zram) = &sys.store else { return Pc::Refused };
         let data = match compressed.same {
             Some(word) => Data::Same(word),
@@ -264,7 +274,7 @@ impl Swapout {
                 Data::Block { len, bytes: page.and(len).map(|len| &ctx.block[..len]), page }
             }
         };
-        match zram.write(sys.folio(self.folio).slot(), data, &sys.zspage_frames()) {
+        match zram.write(sys.folio(self.folio).slot(), data, frames) {
             Ok(len) => Pc::Store { len: len as u32 },
             Err(NoMemory { beyond: Some(beyond), .. }) => Pc::Undo { beyond },
             Err(_) => Pc::Refused,
@@ -279,11 +289,11 @@ impl Swapout {
         RAN
     }
 
-    fn allocate_zswap(&self, sys: &System, ctx: &Ctx, compressed: Compressed) -> Pc {
+    fn allocate_zswap(&self, sys: &System, ctx: &Ctx, compressed: Compressed, frames: &impl Frames) -> Pc {
         let Store::Zswap(zswap) = &sys.store else { return Pc::Refused };
         let Some(block) = self.block(sys, ctx, zswap, compressed) else { return Pc::Refused };
         let folio = sys.folio(self.folio);
-        match zswap.store_page(folio.slot(), folio.pool(), block, &sys.memcgs, &sys.zspage_frames()) {
+        match zswap.store_page(folio.slot(), folio.pool(), block, &sys.memcgs, frames) {
             Ok(()) => Pc::Publish { len: block.len as u32 },
             Err(_) => Pc::Refused,
         }
@@ -310,13 +320,38 @@ impl Swapout {
         RAN
     }
 
-    /// Appends what decides its future to a snapshot.
-    pub fn save(&self, out: &mut Saved) {
-        use std::hash::{Hash, Hasher};
-        let mut hasher = std::hash::DefaultHasher::new();
-        // The ticket is a position in the queue's history, not a decision.
-        Self { ticket: 0, ..*self }.hash(&mut hasher);
-        out.state.push(hasher.finish());
+    /// Whether it holds an object of zram's pool that no slot has.
+    pub fn holds_object(&self) -> bool {
+        matches!(self.pc, Pc::Undo { .. })
+    }
+
+    /// The next step only takes time: nobody else can see it, and nothing that anybody else does changes it.
+    pub fn is_private(&self) -> bool {
+        matches!(self.pc, Pc::ZeroTest | Pc::Compress)
+    }
+
+    /// What the next step can be made to fail at.
+    pub fn fault_point(&self) -> Option<Fault> {
+        match self.pc {
+            Pc::Compress => Some(Fault::Codec),
+            Pc::Allocate { .. } => Some(Fault::Alloc),
+            _ => None,
+        }
+    }
+
+    /// Calls `f` on every page index in it.
+    pub fn each_page(&mut self, f: &mut dyn FnMut(&mut u32)) {
+        let Self { folio, pc, queued: _, ticket: _, begun: _, behind } = self;
+        f(folio);
+        if let Pc::MakeRoom { shrinking, .. } = pc {
+            shrinking.each_page(f);
+        }
+        behind.iter_mut().for_each(|(folio, _)| f(folio));
+    }
+
+    /// Forgets the ticket, a position in the queue's history.
+    pub fn normalise(&mut self) {
+        self.ticket = 0;
     }
 
     fn drop_pool_reference(&self, sys: &System) {

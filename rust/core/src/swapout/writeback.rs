@@ -82,6 +82,11 @@ impl Writeback {
         Ok((work, self.go(end)))
     }
 
+    /// Calls `f` on every page index in it.
+    pub fn each_page(&mut self, f: &mut dyn FnMut(&mut u32)) {
+        f(&mut self.page);
+    }
+
     fn go(&mut self, end: Result<Pc, Outcome>) -> Option<Outcome> {
         match end {
             Ok(pc) => {
@@ -132,6 +137,14 @@ impl Shrinking {
     /// One entry of `memcg` on each node.
     pub fn new(memcg: u16) -> Self {
         Self { walk: ShrinkMemcg::new(memcg), entry: None }
+    }
+
+    /// Calls `f` on every page index in it.
+    pub fn each_page(&mut self, f: &mut dyn FnMut(&mut u32)) {
+        let Self { walk: _, entry } = self;
+        if let Some(entry) = entry {
+            entry.each_page(f);
+        }
     }
 
     /// One step: a look at a list, or a step of an entry's writeback.

@@ -60,6 +60,14 @@ impl Contents {
         self.len() == 0
     }
 
+    /// What decides how the page fares, for systems without bytes: two pages of one kind behave alike.
+    pub fn kind(&self, page: u32) -> (u32, bool) {
+        match self {
+            Self::Frames(_) => (page, false),
+            Self::Sizes(sizes) => (sizes.len[page as usize], sizes.same[page as usize]),
+        }
+    }
+
     /// The bytes of a page that the caller holds in a state in which nobody writes its frame.
     pub(crate) fn page(&self, page: u32) -> Option<&[u8]> {
         match self {

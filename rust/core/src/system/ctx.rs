@@ -104,6 +104,17 @@ pub enum StepError {
     },
 }
 
+/// What a step can be made to fail at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// The compressor fails.
+    Codec,
+    /// zs_malloc finds no memory.
+    Alloc,
+    /// The device fails a write.
+    DeviceWrite,
+}
+
 /// One actor's belongings.
 pub struct Ctx {
     /// Who it is ([`crate::lifecycle::actor`]).
@@ -122,6 +133,8 @@ pub struct Ctx {
     pub errors: Vec<StepError>,
     /// Pages whose work it has finished, for the driver's clock.
     pub pages_done: u64,
+    /// The next step is to fail at its [`Fault`]; the step takes it ([`Ctx::fails`]).
+    pub inject: bool,
     /// Whether the wait before this step ended by its time-out: set by the driver, for that step only.
     pub timed_out: bool,
     /// What its last step told the driver ([`mark`]).
@@ -150,9 +163,15 @@ impl Ctx {
             block: vec![0; 2 * page_size],
             errors: Vec::new(),
             pages_done: 0,
+            inject: false,
             timed_out: false,
             marks: 0,
             memstall: false,
         }
+    }
+
+    /// Whether this step is to fail, once.
+    pub fn fails(&mut self) -> bool {
+        std::mem::take(&mut self.inject)
     }
 }

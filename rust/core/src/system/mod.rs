@@ -11,7 +11,7 @@ pub mod contents;
 pub mod ctx;
 
 pub use contents::{Contents, Sizes};
-pub use ctx::{Ctx, Outcome, StepError, Waiting, Work, mark};
+pub use ctx::{Ctx, Fault, Outcome, StepError, Waiting, Work, mark};
 
 use crate::codec::CodecSpec;
 use crate::design::{Design, Policy, Scripted, StoreKind, View};
@@ -20,7 +20,7 @@ use crate::lifecycle::{Change, Event, Fire, ProtocolViolation, State, Table, act
 use crate::memcg::Memcgs;
 use crate::node::Node;
 use crate::queue::FolioQueue;
-use crate::snapshot::{Reader, Saved, Snapshot};
+use crate::snapshot::{Names, Reader, Saved, Snapshot};
 use crate::swap::{Device, Slots};
 use crate::sync::{AtomicU32, Ordering};
 use crate::tagged::{Origin, TaggedFolio};
@@ -107,6 +107,8 @@ pub struct System {
     /// Folios queued, compressed by a worker or written to the device, not yet back.
     in_flight: AtomicU32,
     turn: AtomicU32,
+    /// `kthread_stop` was called of the kcompressd thread with this number plus one; 0: of none.
+    stopped_kthread: AtomicU32,
 }
 
 impl System {
@@ -145,6 +147,7 @@ impl System {
             contents,
             in_flight: AtomicU32::new(0),
             turn: AtomicU32::new(0),
+            stopped_kthread: AtomicU32::new(0),
             folios,
             queues,
             config,
@@ -339,6 +342,19 @@ impl System {
         self.turn.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// `kthread_stop` of kcompressd thread `queue`, but for waking it: modelled, for designs whose thread misses it. No
+    /// driver ends a run by it.
+    pub fn stop_kthread(&self, queue: u16) {
+        // ORDERING: Release: precedes the closing of the queue; pairs with `kthread_should_stop`.
+        self.stopped_kthread.store(u32::from(queue) + 1, Ordering::Release);
+    }
+
+    /// `kthread_should_stop` of kcompressd thread `queue`.
+    pub fn kthread_should_stop(&self, queue: u16) -> bool {
+        // ORDERING: Acquire: pairs with `stop_kthread`.
+        self.stopped_kthread.load(Ordering::Acquire) == u32::from(queue) + 1
+    }
+
     /// How many pages are in each state.
     pub fn census(&self) -> [u32; State::ALL.len()] {
         let mut census = [0; State::ALL.len()];
@@ -434,10 +450,14 @@ fn store(config: &Config, pool: PoolConfig, groups: usize) -> Result<Store, Conf
 
 impl Snapshot for System {
     fn save(&self, out: &mut Saved) {
-        self.folios.iter().for_each(|f| f.save(out));
-        self.queues.iter().for_each(|q| q.save(out, |e| u64::from(self.page_of(e)) << 1 | u64::from(e.is_zswap())));
+        for new in 0..self.folios.len() as u32 {
+            self.folio(out.names.pages.at(new)).save(out);
+        }
+        let entry =
+            |names: &Names, entry| u64::from(names.pages.name(self.page_of(entry))) << 1 | u64::from(entry.is_zswap());
+        self.queues.iter().for_each(|q| q.save(out, entry));
         self.wait.save(out);
-        self.nodes.iter().for_each(|n| n.save(out));
+        self.nodes.iter().for_each(|n| n.save(&self.folios, out));
         self.memcgs.save(out);
         match &self.store {
             Store::Zswap(zswap) => zswap.save(out),
@@ -445,8 +465,10 @@ impl Snapshot for System {
         }
         self.slots.save(out);
         self.device.save(out);
-        out.state.push(u64::from(self.in_flight()));
         // ORDERING: Relaxed: a saving driver is alone.
+        let stopped = u64::from(self.stopped_kthread.load(Ordering::Relaxed));
+        out.state.push(stopped << 32 | u64::from(self.in_flight()));
+        // ORDERING: Relaxed: as above.
         out.state.push(u64::from(self.turn.load(Ordering::Relaxed)) % self.queues.len().max(1) as u64);
     }
 
@@ -456,7 +478,7 @@ impl Snapshot for System {
         let entry = |word: u64| TaggedFolio::new(self.folio((word >> 1) as u32), origin(word));
         self.queues.iter().for_each(|q| q.restore(from, entry));
         self.wait.restore(from);
-        self.nodes.iter().for_each(|n| n.restore(from));
+        self.nodes.iter().for_each(|n| n.restore(&self.folios, from));
         self.memcgs.restore(from);
         match &self.store {
             Store::Zswap(zswap) => zswap.restore(from),
@@ -464,8 +486,11 @@ impl Snapshot for System {
         }
         self.slots.restore(from);
         self.device.restore(from);
+        let flight = from.state();
         // ORDERING: Relaxed: a restoring driver is alone.
-        self.in_flight.store(from.state() as u32, Ordering::Relaxed);
+        self.in_flight.store(flight as u32, Ordering::Relaxed);
+        // ORDERING: Relaxed: as above.
+        self.stopped_kthread.store((flight >> 32) as u32, Ordering::Relaxed);
         // ORDERING: Relaxed: a restoring driver is alone.
         self.turn.store(from.state() as u32, Ordering::Relaxed);
     }

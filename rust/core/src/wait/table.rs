@@ -123,17 +123,33 @@ impl WaitTable {
     }
 
     fn cells(&self) -> impl Iterator<Item = &WaitCell> {
-        let arrays = [&self.queues, &self.spaces, &self.folios, &self.writebacks];
-        arrays.into_iter().flatten().chain([&self.memory, &self.device, &self.shrink, &self.sleepers])
+        self.folios.iter().chain(&self.writebacks).chain(self.others())
+    }
+
+    /// The cells that are no folio's.
+    fn others(&self) -> impl Iterator<Item = &WaitCell> {
+        self.queues.iter().chain(&self.spaces).chain([&self.memory, &self.device, &self.shrink, &self.sleepers])
+    }
+
+    fn pair(&self, folio: u32) -> (&WaitCell, &WaitCell) {
+        (&self.folios[folio as usize], &self.writebacks[folio as usize])
     }
 }
 
 impl Snapshot for WaitTable {
     fn save(&self, out: &mut Saved) {
-        self.cells().for_each(|cell| cell.save(out));
+        self.others().for_each(|cell| cell.save(out));
+        for (folio, writeback) in (0..).zip(&self.folios).map(|(i, _)| self.pair(out.names.pages.at(i))) {
+            out.state.push(u64::from(folio.waiting()) << 32 | u64::from(writeback.waiting()));
+        }
     }
 
     fn restore(&self, from: &mut Reader<'_>) {
-        self.cells().for_each(|cell| cell.restore(from));
+        self.others().for_each(|cell| cell.restore(from));
+        for (folio, writeback) in self.folios.iter().zip(&self.writebacks) {
+            let waiting = from.state();
+            folio.set_waiting((waiting >> 32) as u32);
+            writeback.set_waiting(waiting as u32);
+        }
     }
 }

@@ -2,8 +2,19 @@
 
 use super::stat::Counter;
 use super::{Entry, Object, Place, Zram};
-use crate::snapshot::{Reader, Saved, Snapshot};
+use crate::snapshot::{Names, Reader, Saved, Snapshot};
 use crate::zsmalloc::Handle;
+
+impl Zram {
+    /// Gives the handles of the slots names, in the order that the slots' names have.
+    pub fn name_handles(&self, names: &mut Names) {
+        for new in 0..self.entries.len() as u32 {
+            if let Place::Pool(object) = self.entries[names.slots.at(new) as usize].lock().place {
+                names.give_handle(0, object.handle.to_raw());
+            }
+        }
+    }
+}
 
 /// The accounting of the swap path's device, which has no clock, no secondary algorithms and no backing device.
 ///
@@ -14,14 +25,14 @@ impl Snapshot for Zram {
         assert!(self.backing.is_none(), "a device with a backing device has no snapshot");
         self.pool.save(out);
         out.state.push(self.limit_pages.get());
-        out.counters.extend(self.stats.all().map(Counter::get));
-        for entry in &self.entries {
-            match entry.lock().place {
+        out.state.extend(self.stats.gauges().map(Counter::get));
+        for new in 0..self.entries.len() as u32 {
+            match self.entries[out.names.slots.at(new) as usize].lock().place {
                 Place::Empty => out.state.push(0),
                 Place::Same(word) => out.state.extend([1, word]),
                 Place::Pool(object) => {
                     let tag = 2 | u64::from(object.huge) << 2 | u64::from(object.len) << 3;
-                    out.state.extend([tag, object.handle.to_raw()]);
+                    out.state.extend([tag, out.names.handle(0, object.handle.to_raw())]);
                 }
                 Place::Backing(_) => unreachable!("there is no backing device"),
             }
@@ -31,7 +42,7 @@ impl Snapshot for Zram {
     fn restore(&self, from: &mut Reader<'_>) {
         self.pool.restore(from);
         self.limit_pages.set(from.state());
-        self.stats.all().iter().for_each(|counter| counter.set(from.counter()));
+        self.stats.gauges().iter().for_each(|gauge| gauge.set(from.state()));
         for entry in &self.entries {
             let tag = from.state();
             let place = match tag & 3 {

@@ -49,19 +49,9 @@ pub(super) struct Stats {
 }
 
 impl Stats {
-    /// All of them, for a snapshot.
-    pub fn all(&self) -> [&Counter; 9] {
-        [
-            &self.pages_stored,
-            &self.compr_data_size,
-            &self.max_used_pages,
-            &self.same_pages,
-            &self.huge_pages,
-            &self.huge_pages_since,
-            &self.failed_reads,
-            &self.failed_writes,
-            &self.notify_free,
-        ]
+    /// Those that say what is, not what has been, for a snapshot.
+    pub fn gauges(&self) -> [&Counter; 4] {
+        [&self.pages_stored, &self.compr_data_size, &self.same_pages, &self.huge_pages]
     }
 }
 

@@ -30,7 +30,7 @@ pub use arena::CHUNK_BYTES;
 pub use class::{ClassTable, ConfigError, EMPTY, FULL, FULLNESS_GROUPS, HANDLE_BYTES, MIN_ALLOC_BYTES, SizeClass};
 pub use stats::{ClassStats, DESCRIPTOR_BYTES, PoolStats};
 
-use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering};
+use crate::sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering};
 use crate::units::PAGE_SIZE;
 use arena::Arena;
 use std::num::NonZeroU64;
@@ -75,6 +75,26 @@ pub trait Frames {
     fn take(&self, pages: usize) -> bool;
     /// Takes `pages` back.
     fn give(&self, pages: usize);
+    /// Whether there is memory for one more handle: the kernel's comes from a slab of its own.
+    fn handle(&self) -> bool {
+        true
+    }
+}
+
+/// A source that has nothing to give: every allocation fails, what is freed goes back.
+#[derive(Clone, Copy, Debug)]
+pub struct Exhausted<'a, F>(pub &'a F);
+
+impl<F: Frames> Frames for Exhausted<'_, F> {
+    fn take(&self, _pages: usize) -> bool {
+        false
+    }
+    fn give(&self, pages: usize) {
+        self.0.give(pages);
+    }
+    fn handle(&self) -> bool {
+        false
+    }
 }
 
 /// Pages without limit.
@@ -157,6 +177,8 @@ pub struct Pool {
     arena: Option<Arena>,
     pages: AtomicUsize,
     pages_compacted: AtomicUsize,
+    /// Classes that have ever had a zspage, a bit each: all that a snapshot needs to look at.
+    grown: [AtomicU64; 4],
 }
 
 impl Pool {
@@ -168,7 +190,32 @@ impl Pool {
         let table = ClassTable::new(config.page_size, config.chain_size)?;
         let classes = table.classes().iter().map(|shape| Shard(Mutex::new(Class::new(*shape)))).collect();
         let arena = config.bytes.then(|| Arena::new(config.page_size, config.chain_size));
-        Ok(Self { table, classes, arena, pages: AtomicUsize::new(0), pages_compacted: AtomicUsize::new(0) })
+        let (pages, pages_compacted) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Ok(Self { table, classes, arena, pages, pages_compacted, grown: std::array::from_fn(|_| AtomicU64::new(0)) })
+    }
+
+    fn note_grown(&self, class: usize) {
+        // ORDERING: Relaxed: read only by a snapshot, whose caller is alone.
+        self.grown[class / 64].fetch_or(1 << (class % 64), Ordering::Relaxed);
+    }
+
+    /// The classes that [`Pool::note_grown`] noted, in order.
+    fn grown(&self) -> impl Iterator<Item = usize> {
+        let (mut at, mut word) = (0, self.grown_word(0));
+        std::iter::from_fn(move || {
+            while word == 0 {
+                at += 1;
+                word = if at < self.grown.len() { self.grown_word(at) } else { return None };
+            }
+            let bit = word.trailing_zeros() as usize;
+            word &= word - 1;
+            Some(at * 64 + bit)
+        })
+    }
+
+    fn grown_word(&self, at: usize) -> u64 {
+        // ORDERING: Relaxed: as for `note_grown`.
+        self.grown[at].load(Ordering::Relaxed)
     }
 
     /// The size classes.
@@ -236,16 +283,19 @@ impl Pool {
         let page_size = self.table.page_size();
         let at = self.table.index_of(size_bytes).ok_or(AllocError::Size { size_bytes, page_size })?;
         let mut class = self.classes[at].0.lock();
+        if !frames.handle() {
+            return Err(AllocError::NoMemory { class_bytes: class.shape.size_bytes, pages: 0 });
+        }
         let zspage = match class.open_zspage() {
             Some(zspage) => zspage,
-            None => self.grow(&mut class, frames)?,
+            None => self.grow(at, &mut class, frames)?,
         };
         let handle = Handle::new(at, class.put(zspage, size_bytes));
         Ok((class, handle))
     }
 
-    /// Adds a zspage to `class`.
-    fn grow(&self, class: &mut Class, frames: &(impl Frames + ?Sized)) -> Result<u32, AllocError> {
+    /// Adds a zspage to `class`, which has index `at`.
+    fn grow(&self, at: usize, class: &mut Class, frames: &(impl Frames + ?Sized)) -> Result<u32, AllocError> {
         let pages = class.shape.pages as usize;
         if !frames.take(pages) {
             return Err(AllocError::NoMemory { class_bytes: class.shape.size_bytes, pages });
@@ -254,6 +304,7 @@ impl Pool {
         let run = run.inspect_err(|_| frames.give(pages))?;
         // ORDERING: as in `total_pages`.
         self.pages.fetch_add(pages, Ordering::Relaxed);
+        self.note_grown(at);
         Ok(class.add_zspage(run))
     }
 

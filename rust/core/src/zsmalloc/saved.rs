@@ -5,12 +5,12 @@
 //! their first object; handle indices are a function of which are in use (`IndexSet`). The order of free cells
 //! is in them: it decides where the next object goes, and compaction moves objects in address order.
 //!
-//! Layout: the number of classes in use, then for each its index and number of zspages, then for each zspage, by
-//! group from the emptiest and from the head, its first free cell and its cells.
+//! Layout: the number of classes in use, then for each its index and number of zspages in one word, then for each
+//! zspage, by group from the emptiest and from the head, its first free cell and its cells.
 
 use super::class::{EMPTY, FULL};
 use super::zspage::{Cell, Class, Slot};
-use super::{Ordering, Pool};
+use super::{Handle, Ordering, Pool};
 use crate::snapshot::{Reader, Saved, Snapshot};
 use crate::units::NIL;
 
@@ -20,66 +20,79 @@ use crate::units::NIL;
 /// Both calls panic on a pool with bytes: contents are not in a snapshot.
 impl Snapshot for Pool {
     fn save(&self, out: &mut Saved) {
-        assert!(self.arena.is_none(), "a pool with bytes has no snapshot");
-        out.counters.push(self.pages_compacted() as u64);
-        let count_at = out.state.len();
-        out.state.push(0);
-        for (index, shard) in self.classes.iter().enumerate() {
-            let class = shard.0.lock();
-            if class.objects > 0 {
-                out.state[count_at] += 1;
-                out.state.extend([index as u64, class.zspage_count() as u64]);
-                class.save(&mut out.state);
-            }
-        }
+        self.save_as(0, out);
     }
 
     fn restore(&self, from: &mut Reader<'_>) {
         assert!(self.arena.is_none(), "a pool with bytes has no snapshot");
-        // ORDERING: the caller guarantees that no other thread runs.
-        self.pages_compacted.store(from.counter() as usize, Ordering::Relaxed);
-        let (mut left, mut pages) = (from.state(), 0);
-        let mut next = (left > 0).then(|| from.state());
-        for (index, shard) in self.classes.iter().enumerate() {
-            let mut class = shard.0.lock();
-            class.clear();
-            if next == Some(index as u64) {
-                pages += class.restore(from) * class.shape.pages as usize;
-                left -= 1;
-                next = (left > 0).then(|| from.state());
-            }
+        self.grown().for_each(|index| self.classes[index].0.lock().clear());
+        let mut pages = 0;
+        for _ in 0..from.state() {
+            let head = from.state();
+            let index = (head >> 32) as usize;
+            self.note_grown(index);
+            let mut class = self.classes[index].0.lock();
+            class.restore(head as u32, from);
+            pages += head as u32 as usize * class.shape.pages as usize;
         }
-        // ORDERING: as above.
+        // ORDERING: Relaxed: the caller guarantees that no other thread runs.
         self.pages.store(pages, Ordering::Relaxed);
     }
 }
 
-impl Class {
-    fn save(&self, out: &mut Vec<u64>) {
-        for group in EMPTY + 1..FULL {
-            self.list(group).for_each(|zspage| self.save_zspage(zspage, out));
+impl Pool {
+    /// [`Snapshot::save`] of the pool with this number: handles have names by pool.
+    pub fn save_as(&self, number: u32, out: &mut Saved) {
+        assert!(self.arena.is_none(), "a pool with bytes has no snapshot");
+        let count_at = out.state.len();
+        out.state.push(0);
+        for index in self.grown() {
+            let class = self.classes[index].0.lock();
+            if class.objects > 0 {
+                out.state[count_at] += 1;
+                out.state.push((index as u64) << 32 | class.zspage_count() as u64);
+                class.save(
+                    &|handle| out.names.handle(number, Handle::new(index, handle).to_raw()) as u32,
+                    &mut out.state,
+                );
+            }
         }
-        let mut full: Vec<u32> = self.list(FULL).collect();
-        full.sort_unstable_by_key(|&zspage| self.cells_of(zspage)[0].handle());
-        full.into_iter().for_each(|zspage| self.save_zspage(zspage, out));
     }
 
-    fn save_zspage(&self, zspage: u32, out: &mut Vec<u64>) {
+    /// Makes the pool an empty one, without counting frames.
+    pub fn reset(&self) {
+        self.restore(&mut Reader::new(&[0]));
+    }
+}
+
+impl Class {
+    fn save(&self, name: &impl Fn(u32) -> u32, out: &mut Vec<u64>) {
+        for group in EMPTY + 1..FULL {
+            self.list(group).for_each(|zspage| self.save_zspage(zspage, name, out));
+        }
+        if self.lists[FULL].count < 2 {
+            return self.list(FULL).for_each(|zspage| self.save_zspage(zspage, name, out));
+        }
+        let mut full: Vec<u32> = self.list(FULL).collect();
+        full.sort_unstable_by_key(|&zspage| self.cells_of(zspage)[0].handle().map(name));
+        full.into_iter().for_each(|zspage| self.save_zspage(zspage, name, out));
+    }
+
+    fn save_zspage(&self, zspage: u32, name: &impl Fn(u32) -> u32, out: &mut Vec<u64>) {
         out.push(u64::from(self.zspages[zspage as usize].free));
-        out.extend(self.cells_of(zspage).iter().map(|&cell| self.pack(cell)));
+        out.extend(self.cells_of(zspage).iter().map(|&cell| self.pack(cell, name)));
     }
 
     /// A cell as a word: `len_bytes << 32 | handle + 1`, or `next free cell << 32`.
-    fn pack(&self, cell: Cell) -> u64 {
+    fn pack(&self, cell: Cell, name: &impl Fn(u32) -> u32) -> u64 {
         match cell.handle() {
-            Some(handle) => (self.slot(handle).len_bytes() as u64) << 32 | u64::from(handle + 1),
+            Some(handle) => (self.slot(handle).len_bytes() as u64) << 32 | u64::from(name(handle) + 1),
             None => u64::from(cell.next()) << 32,
         }
     }
 
-    /// Takes the zspages of a cleared class back and returns how many there are.
-    fn restore(&mut self, from: &mut Reader<'_>) -> usize {
-        let count = from.state() as usize;
+    /// Takes the `count` zspages of a cleared class back.
+    fn restore(&mut self, count: u32, from: &mut Reader<'_>) {
         for _ in 0..count {
             let zspage = self.add_zspage(None);
             self.zspages[zspage as usize].free = from.state() as u32;
@@ -88,8 +101,7 @@ impl Class {
             }
         }
         // A list grows at its head, so the last comes first.
-        (0..count as u32).rev().for_each(|zspage| self.regroup(zspage));
-        count
+        (0..count).rev().for_each(|zspage| self.regroup(zspage));
     }
 
     fn unpack(&mut self, zspage: u32, object: u32, word: u64) {

@@ -18,8 +18,9 @@ macro_rules! counters {
                 vec![$((stringify!($name), self.$name.load(Ordering::Relaxed)),)*]
             }
 
-            pub(super) fn all(&self) -> Vec<&AtomicU64> {
-                vec![$(&self.$name,)*]
+            /// Those that say what is, not what has been.
+            pub(super) fn gauges(&self) -> [&AtomicU64; 2] {
+                [&self.stored_pages, &self.stored_incompressible_pages]
             }
         }
     };

@@ -105,27 +105,27 @@ impl Entry {
     }
 
     pub fn save(&self, out: &mut Saved) {
-        out.state.push(self.handle.load(OWNED));
-        out.state.push(u64::from(self.expected.load(OWNED)));
-        if self.handle().is_some() {
-            out.state.push(u64::from(self.meta.load(OWNED)) << 32 | u64::from(self.folio()));
-            out.state.push(u64::from(self.prev()) << 32 | u64::from(self.next()));
-            out.state.push(u64::from(self.place.load(OWNED)) << 1 | u64::from(self.referenced.load(OWNED)));
-        }
+        let expected = u64::from(self.expected.load(OWNED)) << 63;
+        let Some(handle) = self.handle() else { return out.state.push(expected) };
+        out.state.push(expected | out.names.handle(self.meta().pool, handle.to_raw()));
+        out.state.push(u64::from(self.meta.load(OWNED)) << 32 | out.page(self.folio()));
+        out.state.push(u64::from(self.place.load(OWNED)) << 1 | u64::from(self.referenced.load(OWNED)));
     }
 
     pub fn restore(&self, from: &mut Reader<'_>) {
-        self.handle.store(from.state(), OWNED);
-        self.expected.store(from.state() != 0, OWNED);
-        if self.handle().is_some() {
-            let (meta, links, place) = (from.state(), from.state(), from.state());
-            self.meta.store((meta >> 32) as u32, OWNED);
-            self.folio.store(meta as u32, OWNED);
-            self.set_prev((links >> 32) as u32);
-            self.set_next(links as u32);
-            self.place.store((place >> 1) as u32, OWNED);
-            self.referenced.store(place & 1 == 1, OWNED);
-        }
+        let head = from.state();
+        self.handle.store(head & !(1 << 63), OWNED);
+        self.expected.store(head >> 63 != 0, OWNED);
+        // The links of a listed entry are its list's to restore.
+        self.set_prev(NIL);
+        self.set_next(NIL);
+        // What an entry was before it was empty decides nothing, so it is always the same.
+        let held = self.handle().is_some();
+        let (meta, place) = if held { (from.state(), from.state()) } else { (u64::from(NIL), 0) };
+        self.meta.store((meta >> 32) as u32, OWNED);
+        self.folio.store(meta as u32, OWNED);
+        self.place.store((place >> 1) as u32, OWNED);
+        self.referenced.store(place & 1 == 1, OWNED);
     }
 }
 

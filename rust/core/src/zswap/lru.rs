@@ -9,7 +9,7 @@
 use super::entry::{Entry, OWNED};
 use crate::list::List;
 use crate::memcg::Memcgs;
-use crate::snapshot::{Reader, Saved, Snapshot};
+use crate::snapshot::{Reader, Saved};
 use crate::sync::{AtomicU64, Mutex, MutexGuard};
 
 #[derive(Debug, Default)]
@@ -146,26 +146,35 @@ impl Lrus {
         before.min(entries)
     }
 
+    /// The slots on all lists, each list from its oldest.
+    pub fn each_slot(&self, entries: &[Entry], mut f: impl FnMut(u32)) {
+        for lruvec in &self.lruvecs {
+            lruvec.lru.lock().list.from_tail(entries).for_each(&mut f);
+        }
+    }
+
     /// Entries on all lists.
     pub fn total(&self) -> u64 {
         self.lruvecs.iter().map(|lruvec| u64::from(lruvec.lru.lock().list.len())).sum()
     }
 }
 
-impl Snapshot for Lrus {
-    fn save(&self, out: &mut Saved) {
+impl Lrus {
+    /// Appends the lists to a snapshot.
+    pub fn save(&self, entries: &[Entry], out: &mut Saved) {
         for lruvec in &self.lruvecs {
             let lru = lruvec.lru.lock();
-            lru.list.save(out);
+            lru.list.save(entries, out, |names| &names.slots);
             // ORDERING: Relaxed: a saving driver is alone.
             out.state.push(lruvec.nr_disk_swapins.load(OWNED) << 1 | u64::from(lru.reparented));
         }
     }
 
-    fn restore(&self, from: &mut Reader<'_>) {
+    /// Takes the lists back, after their entries.
+    pub fn restore(&self, entries: &[Entry], from: &mut Reader<'_>) {
         for lruvec in &self.lruvecs {
             let mut lru = lruvec.lru.lock();
-            lru.list.restore(from);
+            lru.list.restore(entries, from);
             let word = from.state();
             lru.reparented = word & 1 == 1;
             lruvec.nr_disk_swapins.store(word >> 1, OWNED); // ORDERING: Relaxed: a restoring driver is alone.

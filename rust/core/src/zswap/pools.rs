@@ -167,27 +167,25 @@ impl Pools {
 
 impl Snapshot for Pools {
     fn save(&self, out: &mut Saved) {
-        out.state.push(u64::from(self.current()));
-        for slot in &self.slots {
-            out.state.push(slot.refs());
-            if slot.refs() > 0 {
-                out.state.push(slot.codec().to_word());
-                slot.zs.get().expect("a pool with references exists").save(out);
-            }
+        let alive = self.alive().fold(0, |alive, (number, ..)| alive | 1u64 << number);
+        out.state.push(u64::from(self.current()) << 32 | alive);
+        for (number, codec, refs) in self.alive() {
+            out.state.extend([refs, codec.to_word()]);
+            self.zs(number).save_as(number, out);
         }
     }
 
     fn restore(&self, from: &mut Reader<'_>) {
+        let head = from.state();
         // ORDERING: Relaxed (all of it): a restoring driver is alone.
-        self.current.store(from.state() as u32, Ordering::Relaxed);
+        self.current.store((head >> 32) as u32, Ordering::Relaxed);
         for (number, slot) in self.slots.iter().enumerate() {
-            let refs = from.state();
+            let refs = if head >> number & 1 == 1 { from.state() } else { 0 };
             if refs > 0 {
                 self.set_up(number, CodecSpec::from_word(from.state()));
                 self.zs(number as u32).restore(from);
             } else if let Some(zs) = slot.zs.get().filter(|zs| zs.total_pages() > 0) {
-                let empty = Saved { state: vec![0], counters: vec![0] };
-                zs.restore(&mut empty.reader());
+                zs.reset();
             }
             // ORDERING: Relaxed: as above.
             slot.refs.store(refs, Ordering::Relaxed);

@@ -1,45 +1,82 @@
 //! The explore clock: every order in which actors can step, on the real core code, for small systems.
 //!
-//! [`explore`] walks the graph of states depth first. A state is the words that decide the future ([`Mark::saved`]): the
-//! system's and the actors'; counters are not in it. It is recognised by a 128-bit hash, so a count can be short by a
-//! collision (odds below 2^-80 for 2^24 states). The system goes back in place; nothing is cloned but the actors.
+//! [`explore`] walks the graph of states breadth first. A state is the words that decide the future ([`States`]); what only
+//! records the past is not in it. It is recognised by a 128-bit hash, so a count can be short by a collision (odds below
+//! 2^-80 for 2^24 states). The system goes back in place, from packed words; nothing is cloned.
 //!
 //! What it checks by itself: no step fails, no actor waits for ever, and where all have finished the accounting adds up
-//! ([`System::invariant`], every page in a state at rest). Livelock is not looked for: a cycle of states is no failure.
-//!
-//! Time is not modelled: a sleep is over at once, and a wait with a time-out may end by it in any state ("who steps next"
-//! includes a waiter whose time is out).
+//! ([`System::invariant`], every page in a state at rest). With [`Properties::eventually`] also that from every state such an
+//! end can be reached, so that no cycle of states is a trap; that is a property of the graph (AG EF), not of LTL under
+//! fairness: it does not say that an end *is* reached however the scheduler behaves.
 //!
 //! [`replay`] runs one schedule; [`in_turn`] the schedule of one CPU, each actor until it waits; [`Stepper`] is a script's.
 
+mod choice;
+mod graph;
+mod packed;
+mod search;
+mod states;
 mod stepper;
 
+pub use choice::Choice;
+pub use search::fingerprint;
+pub use states::{MAX_FOLIOS, States};
 pub use stepper::{Refused, Stepper};
 
-use super::{Crew, Mark, Status};
+use super::{Crew, Status};
 use crate::lifecycle::State;
 use crate::system::{Outcome, StepError, System};
 use crate::trace::Record;
-use std::collections::HashSet;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What must hold in every state; the error says what does not.
 pub type Always<'a> = Box<dyn Fn(&System, &Crew) -> Result<(), String> + 'a>;
-/// What must hold in some state.
-pub type Sometimes<'a> = Box<dyn Fn(&System, &Crew) -> bool + 'a>;
+/// What must hold of every step that logs something; the error says what does not.
+pub type OnStep<'a> = Box<dyn Fn(&System, &[Record]) -> Result<(), String> + 'a>;
+/// What must hold in some state, or of the step that first leads to it (where the crew logs).
+pub type Sometimes<'a> = Box<dyn Fn(&System, &Crew, &[Record]) -> bool + 'a>;
 
-/// What to look for, and how far.
-#[derive(Default)]
+/// What to look for, how, and how far.
 pub struct Properties<'a> {
     /// Checked in every state.
     pub always: Vec<(&'static str, Always<'a>)>,
+    /// Checked of every step, where the crew logs.
+    pub on_step: Vec<(&'static str, OnStep<'a>)>,
     /// Checked in every state where all have finished, besides what [`explore`] checks by itself.
     pub at_end: Vec<(&'static str, Always<'a>)>,
     /// Counted: nothing passes vacuously.
     pub sometimes: Vec<(&'static str, Sometimes<'a>)>,
+    /// From every state an end can be reached where all that is checked at an end holds.
+    pub eventually: bool,
+    /// States that differ only in which folio is which are one.
+    pub symmetry: bool,
+    /// A step that nobody else can see is taken at once, alone, as part of the step before it. Properties must not see it
+    /// either: they look at the system, not at the places of actors in their programs.
+    pub reduction: bool,
     /// States after which the search stops, incomplete; 0: no bound.
     pub max_states: u64,
+    /// Steps from the start beyond which it does not look; 0: no bound.
+    pub max_depth: u32,
+    /// Bytes of its tables after which it stops; 0: no bound.
+    pub max_memory_bytes: u64,
+}
+
+impl Default for Properties<'_> {
+    /// Nothing to look for, with both reductions, without bounds.
+    fn default() -> Self {
+        Self {
+            always: Vec::new(),
+            on_step: Vec::new(),
+            at_end: Vec::new(),
+            sometimes: Vec::new(),
+            eventually: false,
+            symmetry: true,
+            reduction: true,
+            max_states: 0,
+            max_depth: 0,
+            max_memory_bytes: 0,
+        }
+    }
 }
 
 impl std::fmt::Debug for Properties<'_> {
@@ -57,6 +94,9 @@ pub enum Wrong {
     /// Nobody can run and these have not finished.
     #[error("deadlock: actors {0:?} wait for ever")]
     Deadlock(Vec<usize>),
+    /// A state from which the run cannot end well any more, though it goes on.
+    #[error("from here no end can be reached any more")]
+    NoWayToAnEnd,
     /// A property does not hold.
     #[error("{name}: {what}")]
     Property {
@@ -70,10 +110,21 @@ pub enum Wrong {
 /// A failure, with the way to it.
 #[derive(Debug)]
 pub struct Failure {
-    /// Seats in the order in which they stepped from the start; [`replay`] goes there again.
-    pub schedule: Vec<usize>,
+    /// The choices from the start; [`replay`] goes there again.
+    pub schedule: Vec<Choice>,
     /// What went wrong.
     pub wrong: Wrong,
+}
+
+/// How often a `sometimes` was met.
+#[derive(Debug)]
+pub struct Met {
+    /// Its name.
+    pub name: &'static str,
+    /// States that it held in.
+    pub times: u64,
+    /// A shortest way to the first of them.
+    pub way: Vec<Choice>,
 }
 
 /// What a search came to.
@@ -85,115 +136,27 @@ pub struct Report {
     pub transitions: u64,
     /// States in which every actor had finished.
     pub ends: u64,
-    /// The longest schedule walked.
-    pub deepest: usize,
+    /// The longest of the shortest ways to the states.
+    pub deepest: u32,
     /// How many states each `sometimes` held in.
-    pub sometimes: Vec<(&'static str, u64)>,
+    pub sometimes: Vec<Met>,
     /// The first failure; the search stops at it.
     pub failure: Option<Failure>,
     /// Whether every reachable state was seen.
     pub complete: bool,
-}
-
-/// The 128-bit name of a state.
-pub fn fingerprint(state: &[u64]) -> u128 {
-    let half = |salt: u64| {
-        let mut hasher = DefaultHasher::new();
-        salt.hash(&mut hasher);
-        state.hash(&mut hasher);
-        hasher.finish()
-    };
-    u128::from(half(1)) << 64 | u128::from(half(2))
-}
-
-struct Frame {
-    mark: Mark,
-    /// Seats still to try here.
-    left: Vec<usize>,
-}
-
-struct Search<'a, 'p> {
-    sys: &'a System,
-    crew: &'a mut Crew,
-    properties: &'a Properties<'p>,
-    seen: HashSet<u128>,
-    stack: Vec<Frame>,
-    schedule: Vec<usize>,
-    report: Report,
+    /// The bound that stopped it.
+    pub stopped_by: Option<&'static str>,
+    /// Bytes of its tables at the end.
+    pub memory_bytes: u64,
+    /// Different actors (places in their programs, with what they carry) met.
+    pub actors: u64,
 }
 
 /// Searches every state that `crew` can reach from here. The system is left where the search ended.
+///
+/// A failure's schedule is a shortest one, private steps ([`crate::reclaim::Actor::is_private`]) not counted.
 pub fn explore(sys: &System, crew: &mut Crew, properties: &Properties<'_>) -> Report {
-    let sometimes = properties.sometimes.iter().map(|(name, _)| (*name, 0)).collect();
-    let report = Report { sometimes, ..Report::default() };
-    let (seen, stack, schedule) = (HashSet::new(), Vec::new(), Vec::new());
-    let mut search = Search { sys, crew, properties, seen, stack, schedule, report };
-    if let Err(wrong) = search.run() {
-        let schedule = search.schedule;
-        search.report.failure = Some(Failure { schedule, wrong });
-    }
-    search.report
-}
-
-impl Search<'_, '_> {
-    fn run(&mut self) -> Result<(), Wrong> {
-        self.arrive()?;
-        while let Some(frame) = self.stack.last_mut() {
-            if self.properties.max_states != 0 && self.report.states >= self.properties.max_states {
-                return Ok(());
-            }
-            let Some(seat) = frame.left.pop() else {
-                self.stack.pop();
-                self.schedule.pop();
-                continue;
-            };
-            self.crew.back_to(self.sys, &frame.mark);
-            self.schedule.push(seat);
-            self.report.transitions += 1;
-            let _ = self.crew.step(self.sys, seat)?;
-            if !self.arrive()? {
-                self.schedule.pop();
-            }
-        }
-        self.report.complete = true;
-        Ok(())
-    }
-
-    /// Looks at the state just reached; whether it is new.
-    fn arrive(&mut self) -> Result<bool, Wrong> {
-        let mark = self.crew.mark(self.sys);
-        if !self.seen.insert(fingerprint(&mark.saved().state)) {
-            return Ok(false);
-        }
-        self.report.states += 1;
-        self.report.deepest = self.report.deepest.max(self.schedule.len());
-        self.check()?;
-        let left: Vec<usize> = self.crew.runnable(self.sys).collect();
-        if left.is_empty() {
-            self.check_end()?;
-        }
-        self.stack.push(Frame { mark, left });
-        Ok(true)
-    }
-
-    fn check(&mut self) -> Result<(), Wrong> {
-        holds(&self.properties.always, self.sys, self.crew)?;
-        for ((_, met), (_, property)) in self.report.sometimes.iter_mut().zip(&self.properties.sometimes) {
-            *met += u64::from(property(self.sys, self.crew));
-        }
-        Ok(())
-    }
-
-    fn check_end(&mut self) -> Result<(), Wrong> {
-        if !self.crew.is_done() {
-            let waits = |&i: &usize| self.crew.seats[i].status != Status::Done;
-            return Err(Wrong::Deadlock((0..self.crew.seats.len()).filter(waits).collect()));
-        }
-        self.report.ends += 1;
-        let lost = |what| Wrong::Property { name: "nothing is lost", what };
-        nothing_lost(self.sys).map_err(lost)?;
-        holds(&self.properties.at_end, self.sys, self.crew)
-    }
+    search::Search::new(sys, crew, properties).run()
 }
 
 fn holds(properties: &[(&'static str, Always<'_>)], sys: &System, crew: &Crew) -> Result<(), Wrong> {
@@ -223,11 +186,11 @@ pub fn nothing_lost(sys: &System) -> Result<(), String> {
 ///
 /// # Errors
 /// The failure, with the part of the schedule that led to it.
-pub fn replay(sys: &System, crew: &mut Crew, schedule: &[usize]) -> Result<Vec<Record>, Failure> {
+pub fn replay(sys: &System, crew: &mut Crew, schedule: &[Choice]) -> Result<Vec<Record>, Failure> {
     let mut records = Vec::new();
-    for (i, &seat) in schedule.iter().enumerate() {
-        let stepped = crew.step(sys, seat);
-        crew.collect(seat, &mut records);
+    for (i, &choice) in schedule.iter().enumerate() {
+        let stepped = crew.choose(sys, choice);
+        crew.collect(choice.seat(), &mut records);
         let _ = stepped.map_err(|e| Failure { schedule: schedule[..=i].to_vec(), wrong: e.into() })?;
     }
     Ok(records)
@@ -238,12 +201,12 @@ pub fn replay(sys: &System, crew: &mut Crew, schedule: &[usize]) -> Result<Vec<R
 ///
 /// # Errors
 /// The failure, with the schedule that led to it.
-pub fn in_turn(sys: &System, crew: &mut Crew) -> Result<Vec<usize>, Failure> {
+pub fn in_turn(sys: &System, crew: &mut Crew) -> Result<Vec<Choice>, Failure> {
     let (mut schedule, mut last) = (Vec::new(), crew.seats.len().saturating_sub(1));
     while let Some(seat) = crew.next_after(sys, last) {
         last = seat;
         loop {
-            schedule.push(seat);
+            schedule.push(Choice::step(seat));
             match crew.step(sys, seat) {
                 Ok(Outcome::Ran(_) | Outcome::Sleep(_)) => {}
                 Ok(Outcome::Wait(_) | Outcome::Done) => break,

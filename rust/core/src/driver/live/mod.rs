@@ -306,11 +306,11 @@ impl Controller {
         }
         self.join(kcompressd);
         // ORDERING: Release pairs with the Acquire in the worker: what was stored precedes.
-        stops.shrink.store(true, Ordering::Release);
+        stops.shrink.set(true);
         shared.sys.wait.wake_all(WaitKey::Shrink);
         self.join(shrink);
         // ORDERING: Release pairs with the Acquire in the device: what was submitted precedes.
-        stops.device.store(true, Ordering::Release);
+        stops.device.set(true);
         shared.sys.wait.wake_all(WaitKey::Device);
         self.join(device);
         let written_back = shared.sys.census()[State::WrittenBack as usize];
