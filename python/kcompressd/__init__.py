@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         NotAtHead,
         ProtocolViolation,
         StepError,
+        ZramError,
         ZswapError,
     )
     from kcompressd.comparison import Comparison
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from kcompressd.result import Result
     from kcompressd.spawn import capture_command
     from kcompressd.step import Folio, Stepper
+    from kcompressd.zram import Zram
     from kcompressd.zswap import Zswap
 
 _HOMES = {
@@ -61,6 +63,8 @@ _HOMES = {
     "StepError": "_core",
     "Stepper": "step",
     "View": "policy",
+    "Zram": "zram",
+    "ZramError": "_core",
     "Zswap": "zswap",
     "ZswapError": "_core",
     "capture_command": "spawn",
@@ -90,6 +94,8 @@ __all__ = [
     "StepError",
     "Stepper",
     "View",
+    "Zram",
+    "ZramError",
     "Zswap",
     "ZswapError",
     "__version__",

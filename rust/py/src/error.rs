@@ -30,6 +30,12 @@ pyo3::create_exception!(
     PyValueError,
     "A slot, node, group or pool that there is not, or that cannot be changed now."
 );
+pyo3::create_exception!(
+    kcompressd._core,
+    ZramError,
+    PyValueError,
+    "A slot, compressor or device that there is not, no memory under mem_limit, or a spent writeback_limit."
+);
 pyo3::create_exception!(kcompressd._core, TableError, PyValueError, "A definition that does not make a table.");
 pyo3::create_exception!(
     kcompressd._core,

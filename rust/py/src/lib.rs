@@ -10,6 +10,7 @@ mod policy;
 mod report;
 mod run;
 mod step;
+mod zram;
 mod zswap;
 
 use pyo3::prelude::*;
@@ -30,7 +31,8 @@ mod _core {
     use super::design::{design_notes, preset, presets, validate_design, with_depth, with_threads};
     #[pymodule_export]
     use super::error::{
-        CodecError, DesignError, DeviceError, NotAtHead, ProtocolViolation, StepError, TableError, ZswapError,
+        CodecError, DesignError, DeviceError, NotAtHead, ProtocolViolation, StepError, TableError, ZramError,
+        ZswapError,
     };
     #[pymodule_export]
     use super::estimate::{account, measure};
@@ -38,6 +40,8 @@ mod _core {
     use super::run::Run;
     #[pymodule_export]
     use super::step::Stepper;
+    #[pymodule_export]
+    use super::zram::Zram;
     #[pymodule_export]
     use super::zswap::Zswap;
 

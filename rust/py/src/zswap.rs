@@ -235,7 +235,11 @@ fn group(direct: &Direct, memcg: u16) -> PyResult<&Memcg> {
     direct.memcgs.get(memcg).ok_or_else(|| not_done(DirectError::NoMemcg(memcg)))
 }
 
-fn dict<'py>(py: Python<'py>, values: impl IntoIterator<Item = (&'static str, u64)>) -> PyResult<Bound<'py, PyDict>> {
+/// Counters as a dictionary.
+pub fn dict<'py>(
+    py: Python<'py>,
+    values: impl IntoIterator<Item = (&'static str, u64)>,
+) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     for (name, value) in values {
         dict.set_item(name, value)?;
