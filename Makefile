@@ -1,5 +1,5 @@
 # make demo: set up and do the main job on real pages.   make test: set up and run every test.
-.PHONY: demo test setup lint check soak bench generate clean
+.PHONY: demo test setup lint check fuzz soak bench generate clean
 
 setup:
 	ci/setup.sh
@@ -25,6 +25,10 @@ check: setup
 	KCOMPRESSD_SHUTTLE_RUNS=5000 ci/test-shuttle.sh
 	PROPTEST_CASES=20000 ci/test-rust.sh
 
+# Long: coverage-guided fuzzing of the decoders, encoders, zsmalloc and the judge; FUZZ_SECONDS for each (default 60).
+fuzz:
+	ci/fuzz.sh
+
 # Ten million page lives with everything going wrong at random (a quarter of an hour).
 soak:
 	ci/soak.sh
@@ -32,6 +36,7 @@ soak:
 bench:
 	cargo bench -p kcompressd-benches --bench queue
 	cargo bench -p kcompressd-benches --bench codec
+	cargo bench -p kcompressd-benches --bench store
 
 # After a change of python/kcompressd/lifecycle.py.
 generate: setup

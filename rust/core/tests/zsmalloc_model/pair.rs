@@ -1,9 +1,10 @@
-//! The pool against a model that does the same the slow way: vectors, no indices, no lists of lists.
+//! The pool and a model that does the same the slow way, side by side: vectors, no indices, no lists of lists.
+//!
+//! Shared with the fuzz target `zsmalloc`; whatever differs panics.
 
 use kcompressd_core::snapshot::{Saved, Snapshot};
 use kcompressd_core::sync::{AtomicUsize, Ordering};
 use kcompressd_core::zsmalloc::{AllocError, FULLNESS_GROUPS, Frames, Handle, Pool, PoolConfig, SizeClass};
-use proptest::prelude::*;
 use std::collections::BTreeMap;
 
 /// Pages that run out.
@@ -141,7 +142,7 @@ impl Class {
 }
 
 #[derive(Clone, Debug)]
-enum Op {
+pub enum Op {
     /// Store an object of this size.
     Store(usize),
     /// Free the object at this place among the living (modulo).
@@ -155,28 +156,8 @@ enum Op {
     Restore,
 }
 
-fn size() -> impl Strategy<Value = usize> {
-    // Few sizes meet often in a class; the ends and the huge boundary are among them.
-    prop_oneof![
-        4 => prop::sample::select(vec![1, 24, 25, 700, 1400, 1480, 2100, 3000, 3600]),
-        1 => prop::sample::select(vec![3624, 3625, 4096]),
-        1 => 1usize..=4096,
-    ]
-}
-
-fn op() -> impl Strategy<Value = Op> {
-    prop_oneof![
-        8 => size().prop_map(Op::Store),
-        6 => any::<usize>().prop_map(Op::Free),
-        1 => (size(), 10usize..80).prop_map(|(size, n)| Op::Burst(size, n)),
-        1 => (2usize..5).prop_map(Op::Thin),
-        1 => Just(Op::Compact),
-        1 => Just(Op::Restore),
-    ]
-}
-
 /// The pool, the model, and what lives in both.
-struct Pair {
+pub struct Pair {
     pool: Pool,
     budget: Budget,
     bytes: bool,
@@ -184,11 +165,12 @@ struct Pair {
     pages_left: usize,
     living: BTreeMap<u32, (Handle, Vec<u8>)>,
     ids: u32,
-    compacted: usize,
+    /// Pages that compaction has freed.
+    pub compacted: usize,
 }
 
 impl Pair {
-    fn new(config: PoolConfig, pages: usize) -> Self {
+    pub fn new(config: PoolConfig, pages: usize) -> Self {
         let (pool, bytes) = (Pool::new(config).expect("valid"), config.bytes);
         let classes = pool.table().classes().iter().map(|shape| Class { shape: *shape, zspages: Vec::new() }).collect();
         let budget = Budget(AtomicUsize::new(pages));
@@ -196,7 +178,7 @@ impl Pair {
     }
 
     /// Stores an object of `size`, given as if pages had 4096 bytes.
-    fn store(&mut self, size: usize) -> Result<(), TestCaseError> {
+    fn store(&mut self, size: usize) {
         let size = size * self.pool.table().page_size() / 4096;
         let id = self.ids;
         self.ids += 1;
@@ -208,16 +190,15 @@ impl Pair {
         let (class_bytes, pages) = (class.shape.size_bytes, class.shape.pages as usize);
         match got {
             Ok(handle) => {
-                prop_assert!(placed);
-                prop_assert_eq!(self.pool.size_class_of(handle), class.shape);
+                assert!(placed);
+                assert_eq!(self.pool.size_class_of(handle), class.shape);
                 self.living.insert(id, (handle, contents));
             }
             Err(error) => {
-                prop_assert!(!placed);
-                prop_assert_eq!(error, AllocError::NoMemory { class_bytes, pages });
+                assert!(!placed);
+                assert_eq!(error, AllocError::NoMemory { class_bytes, pages });
             }
         }
-        Ok(())
     }
 
     fn free(&mut self, nth: usize) {
@@ -231,21 +212,20 @@ impl Pair {
         self.pages_left += self.classes[class].free(id);
     }
 
-    fn compact(&mut self) -> Result<(), TestCaseError> {
+    pub fn compact(&mut self) {
         let promised = self.pool.compactable_pages();
         let freed: usize = self.classes.iter_mut().map(Class::compact).sum();
-        prop_assert_eq!(self.pool.compact(&self.budget), freed);
-        prop_assert_eq!(freed, promised, "compaction keeps its promise");
-        prop_assert_eq!(self.pool.compactable_pages(), 0);
+        assert_eq!(self.pool.compact(&self.budget), freed);
+        assert_eq!(freed, promised, "compaction keeps its promise");
+        assert_eq!(self.pool.compactable_pages(), 0);
         self.pages_left += freed;
         self.compacted += freed;
-        Ok(())
     }
 
     /// Saves, changes everything, restores: the same words again, and they go on as before.
-    fn restore(&mut self) -> Result<(), TestCaseError> {
+    pub fn restore(&mut self) {
         if self.bytes {
-            return Ok(());
+            return;
         }
         let (saved, left) = (save(&self.pool), self.pages_left);
         let unlimited = Budget(AtomicUsize::new(1 << 20));
@@ -256,136 +236,65 @@ impl Pair {
         self.pool.compact(&unlimited);
         let mut reader = saved.reader();
         self.pool.restore(&mut reader);
-        prop_assert!(reader.is_empty());
-        prop_assert_eq!(save(&self.pool), saved);
+        assert!(reader.is_empty());
+        assert_eq!(save(&self.pool), saved);
         self.compacted = self.pool.pages_compacted(); // what has been is not restored
         // ORDERING: one thread.
-        prop_assert_eq!(self.budget.0.load(Ordering::Relaxed), left);
-        Ok(())
+        assert_eq!(self.budget.0.load(Ordering::Relaxed), left);
     }
 
-    fn compare(&self) -> Result<(), TestCaseError> {
+    pub fn compare(&self) {
         self.pool.invariant();
         let stats = self.pool.stats();
         for (ours, model) in stats.classes.iter().zip(&self.classes) {
             let mut groups = [0; FULLNESS_GROUPS];
             model.zspages.iter().for_each(|zspage| groups[zspage.group()] += 1);
-            prop_assert_eq!(ours.zspages, groups, "class {}", model.shape.size_bytes);
-            prop_assert_eq!(ours.objects_used, model.zspages.iter().map(Zspage::used).sum::<usize>());
+            assert_eq!(ours.zspages, groups, "class {}", model.shape.size_bytes);
+            assert_eq!(ours.objects_used, model.zspages.iter().map(Zspage::used).sum::<usize>());
         }
         // ORDERING: one thread.
-        prop_assert_eq!(self.budget.0.load(Ordering::Relaxed), self.pages_left);
-        prop_assert_eq!(stats.total_pages, self.pool.total_pages());
-        prop_assert_eq!((stats.objects, stats.pages_compacted), (self.living.len(), self.compacted));
-        prop_assert_eq!(stats.used_bytes, self.living.values().map(|(_, contents)| contents.len()).sum::<usize>());
-        prop_assert_eq!(stats.handle_bytes, 8 * self.living.len());
-        self.contents()
+        assert_eq!(self.budget.0.load(Ordering::Relaxed), self.pages_left);
+        assert_eq!(stats.total_pages, self.pool.total_pages());
+        assert_eq!((stats.objects, stats.pages_compacted), (self.living.len(), self.compacted));
+        assert_eq!(stats.used_bytes, self.living.values().map(|(_, contents)| contents.len()).sum::<usize>());
+        assert_eq!(stats.handle_bytes, 8 * self.living.len());
+        self.contents();
     }
 
-    fn contents(&self) -> Result<(), TestCaseError> {
+    fn contents(&self) {
         let mut page = vec![0; 65536];
         for (handle, contents) in self.living.values() {
             let len = self.pool.read(*handle, &mut page);
-            prop_assert_eq!(len, contents.len());
-            prop_assert!(!self.bytes || page[..len] == contents[..], "contents of {handle:?}");
+            assert_eq!(len, contents.len());
+            assert!(!self.bytes || page[..len] == contents[..], "contents of {handle:?}");
         }
-        Ok(())
     }
 
-    fn step(&mut self, op: &Op) -> Result<(), TestCaseError> {
+    pub fn step(&mut self, op: &Op) {
         match *op {
             Op::Store(size) => self.store(size),
             Op::Free(nth) => {
                 self.free(nth);
-                Ok(())
             }
-            Op::Burst(size, n) => (0..n).try_for_each(|_| self.store(size)),
+            Op::Burst(size, n) => (0..n).for_each(|_| self.store(size)),
             Op::Thin(n) => {
                 (0..self.living.len() / n).for_each(|i| self.free(i * (n - 1)));
-                Ok(())
             }
             Op::Compact => self.compact(),
             Op::Restore => self.restore(),
         }
     }
 
-    fn run(&mut self, ops: &[Op]) -> Result<(), TestCaseError> {
-        ops.iter().try_for_each(|op| self.step(op).and_then(|()| self.compare()))
+    pub fn run(&mut self, ops: &[Op]) {
+        for op in ops {
+            self.step(op);
+            self.compare();
+        }
     }
 }
 
-fn save(pool: &Pool) -> Saved {
+pub fn save(pool: &Pool) -> Saved {
     let mut saved = Saved::default();
     pool.save(&mut saved);
     saved
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..Default::default() })]
-
-    /// Accounting and contents follow the model step by step, refusals and compaction included.
-    #[test]
-    fn follows_the_model(
-        ops in prop::collection::vec(op(), 1..120),
-        bytes: bool,
-        chain_size in 4usize..=16,
-        page_size in prop::sample::select(vec![4096usize, 4096, 16384, 65536]),
-        pages in prop::sample::select(vec![12usize, 60, 100_000]),
-    ) {
-        Pair::new(PoolConfig { page_size, chain_size, bytes }, pages).run(&ops)?;
-    }
-
-    /// Two pools that came to the same objects in the same places by different ways save the same words.
-    #[test]
-    fn history_leaves_no_trace(sizes in prop::collection::vec(size(), 1..60), extra in prop::collection::vec(size(), 0..60)) {
-        let unlimited = Budget(AtomicUsize::new(1 << 20));
-        let pools = [(); 2].map(|()| Pool::new(PoolConfig { bytes: false, ..Default::default() }).expect("valid"));
-        // The first pool has seen other objects before and has given all of them back, in two orders.
-        let handles: Vec<_> = extra.iter().map(|&size| pools[0].malloc(size, &unlimited).expect("unlimited")).collect();
-        let (even, odd): (Vec<_>, Vec<_>) = handles.into_iter().enumerate().partition(|(i, _)| i % 2 == 0);
-        odd.into_iter().rev().chain(even).for_each(|(_, handle)| pools[0].free(handle, &unlimited));
-        for pool in &pools {
-            sizes.iter().for_each(|&size| { pool.malloc(size, &unlimited).expect("unlimited"); });
-        }
-        prop_assert_eq!(save(&pools[0]), save(&pools[1]));
-    }
-}
-
-/// Long enough that compaction has much to move, in classes of many and of few objects.
-#[test]
-fn long_runs_compact() {
-    for (bytes, sizes) in [(true, [24, 1400, 2100, 3000]), (false, [40, 700, 1480, 3600])] {
-        let mut pair = Pair::new(PoolConfig { bytes, ..Default::default() }, 100_000);
-        for round in 0..6 {
-            let ops: Vec<_> = (0..400).map(|i| Op::Store(sizes[(i * i + round) % 4])).collect();
-            let frees = (0..320).map(|i| Op::Free(i * 7919 + round * 31));
-            ops.into_iter().chain(frees).for_each(|op| pair.step(&op).expect("as the model"));
-            pair.compare().expect("before compaction");
-            pair.compact().expect("compaction");
-            pair.compare().expect("after compaction");
-            pair.restore().expect("restored");
-            pair.compare().expect("after a restore");
-        }
-        assert!(pair.compacted > 300, "{} pages", pair.compacted);
-    }
-}
-
-/// The order among full zspages decides nothing and is not in the words.
-#[test]
-fn the_order_of_full_zspages_leaves_no_trace() {
-    let unlimited = Budget(AtomicUsize::new(1 << 20));
-    let [one, two] = [(); 2].map(|()| Pool::new(PoolConfig { bytes: false, ..Default::default() }).expect("valid"));
-    let fill = |pool: &Pool| [(); 8].map(|()| pool.malloc(2000, &unlimited).expect("unlimited"));
-    let handles = [fill(&one), fill(&two)];
-    assert_eq!(handles[0], handles[1]);
-    // Out and in again: the zspage is full again, but now at the head.
-    two.free(handles[1][1], &unlimited);
-    assert_eq!(two.malloc(2000, &unlimited), Ok(handles[1][1]));
-    assert_eq!(save(&one), save(&two));
-}
-
-#[test]
-#[should_panic(expected = "no snapshot")]
-fn bytes_are_not_saved() {
-    save(&Pool::new(PoolConfig::default()).expect("valid"));
 }
