@@ -132,7 +132,7 @@ def test_a_run_that_is_cut_short_exits_with_3(
     from kcompressd import lab
 
     plant = lab.Plant(panic_in="kcompressd0", after_pages=3)
-    monkeypatch.setattr(lab.Lab, "_config", _with(lab.Lab._config, plant=plant.to_dict()))
+    monkeypatch.setattr(lab.Lab, "config", _with(lab.Lab.config, plant=plant.to_dict()))
     assert main(["run", *SMALL, "--json", "r.json", "--trace", "t.npy"]) == 3
     out, err = capsys.readouterr()
     assert "60 pages (0.2 MiB), partial" in out and "the run ended early: kcompressd0 panicked" in out
@@ -149,7 +149,7 @@ def test_a_run_that_loses_a_page_exits_with_1(
     from kcompressd import lab
 
     faults = {"writes": [], "reads": [0]}
-    monkeypatch.setattr(lab.Lab, "_config", _with(lab.Lab._config, io_faults=faults))
+    monkeypatch.setattr(lab.Lab, "config", _with(lab.Lab.config, io_faults=faults))
     argv = ["run", "--sample", "--json", "r.json"]
     assert main(argv) == 1
     assert "does not add up: contents" in capsys.readouterr().out
@@ -232,7 +232,8 @@ BAD: dict[str, str] = {
     "run torn.pages.zst": "torn.pages.zst: is not valid zstd",
     "run folder": "folder: is a directory without page files",
     "run r.json": "r.json: is a stored Result; print it with: kcompressd show r.json",
-    "run job.toml": "job.toml: is a job file, not pages",
+    "run job.toml": "job.toml: cannot be read: No such file or directory",
+    "estimate job.toml": "job.toml: is a job file, not pages",
     "run --sample --limit 0": "argument --limit: '0' is not a whole number of at least 1",
     "run --sample --design best": "argument --design: invalid choice: 'best'",
     "run --sample --store swap": "argument --store: invalid choice: 'swap'",

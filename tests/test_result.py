@@ -12,7 +12,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from kcompressd import Lab, Memcg, Pages, Result, _core
+from kcompressd import Calibration, Lab, Memcg, Pages, Result, Sim, _core
 from kcompressd.accounting import EQUATIONS, PLACES
 from kcompressd.errors import ResultFileError
 from kcompressd.lab import IoFaults, Plant
@@ -94,7 +94,8 @@ def test_results_of_runs_that_went_wrong_obey_the_schema(more: dict[str, Any]) -
 def test_the_schema_describes_every_key_of_the_config() -> None:
     """A new setting is documented with the change that brings it."""
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    assert set(SCHEMA["$defs"]["config"]["properties"]) == set(Lab().run(PAGES).config)
+    virtual = Sim().run(Calibration.sample()[:9]).config
+    assert set(SCHEMA["$defs"]["config"]["properties"]) == {*Lab().run(PAGES).config, *virtual}
 
 
 def test_the_document_lists_the_schema_s_keys_in_order() -> None:

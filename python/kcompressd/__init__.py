@@ -25,24 +25,30 @@ if TYPE_CHECKING:
         ZramError,
         ZswapError,
     )
+    from kcompressd.calibration import Calibration, calibrate
     from kcompressd.comparison import Comparison
     from kcompressd.design import Design
     from kcompressd.errors import InputError, RunInterrupted
     from kcompressd.estimate import CompressorEstimate, Estimate
+    from kcompressd.job import Job
     from kcompressd.lab import IoFaults, Lab, Memcg, Plant
+    from kcompressd.machine import Costs, Machine
     from kcompressd.page_stats import PageStats
     from kcompressd.pages import Pages
     from kcompressd.policy import Policy, View
     from kcompressd.result import Result
+    from kcompressd.sim import Sim
     from kcompressd.spawn import capture_command
     from kcompressd.step import Folio, Stepper
     from kcompressd.zram import Zram
     from kcompressd.zswap import Zswap
 
 _HOMES = {
+    "Calibration": "calibration",
     "CodecError": "_core",
     "Comparison": "comparison",
     "CompressorEstimate": "estimate",
+    "Costs": "machine",
     "Design": "design",
     "DesignError": "_core",
     "DeviceError": "_core",
@@ -50,7 +56,9 @@ _HOMES = {
     "Folio": "step",
     "InputError": "errors",
     "IoFaults": "lab",
+    "Job": "job",
     "Lab": "lab",
+    "Machine": "machine",
     "Memcg": "lab",
     "NotAtHead": "_core",
     "PageStats": "page_stats",
@@ -60,6 +68,7 @@ _HOMES = {
     "ProtocolViolation": "_core",
     "Result": "result",
     "RunInterrupted": "errors",
+    "Sim": "sim",
     "StepError": "_core",
     "Stepper": "step",
     "View": "policy",
@@ -67,13 +76,16 @@ _HOMES = {
     "ZramError": "_core",
     "Zswap": "zswap",
     "ZswapError": "_core",
+    "calibrate": "calibration",
     "capture_command": "spawn",
 }
 
 __all__ = [
+    "Calibration",
     "CodecError",
     "Comparison",
     "CompressorEstimate",
+    "Costs",
     "Design",
     "DesignError",
     "DeviceError",
@@ -81,7 +93,9 @@ __all__ = [
     "Folio",
     "InputError",
     "IoFaults",
+    "Job",
     "Lab",
+    "Machine",
     "Memcg",
     "NotAtHead",
     "PageStats",
@@ -91,6 +105,7 @@ __all__ = [
     "ProtocolViolation",
     "Result",
     "RunInterrupted",
+    "Sim",
     "StepError",
     "Stepper",
     "View",
@@ -99,6 +114,7 @@ __all__ = [
     "Zswap",
     "ZswapError",
     "__version__",
+    "calibrate",
     "capture_command",
 ]
 

@@ -79,6 +79,10 @@ class MissingExtraError(InputError, ImportError):
         return type(self), (self.subject, self.fix.partition("[")[2].rstrip("]'"))
 
 
+class JobError(InputError):
+    """A job file is missing, not TOML, or has a key or a value that no job has."""
+
+
 class ResultFileError(InputError):
     """A stored Result is missing, unreadable or malformed."""
 

@@ -170,8 +170,8 @@ class Lab:
             fix = "use Lab.step, or the virtual clock"
             raise LabError(self.design.name, "is a policy: real threads would wait for Python at every page", fix)
         given = self._given(pages)
-        with self._swap(len(given)) as swap_file, _reporter(progress, given) as report:
-            config = self._config(given, swap_file)
+        with self._swap(len(given)) as swap_file, reporter(progress, len(given)) as report:
+            config = self.config(len(given), given.page_size, swap_file)
             run = _core.Run(given.array, config, table().as_dict())
             interrupted = _follow(run, report, len(given), watch or (lambda now: None))
             result = self._result(run, config, given)
@@ -189,9 +189,9 @@ class Lab:
 
         given = self._given(pages)
         with self._swap(len(given)) as swap_file:
-            config = self._config(given, swap_file)
-            said = self._said(config, given) | {"clock": "explore"}
-            meta = _sidecar(config, said, len(given), ordering="total", complete=False)
+            config = self.config(len(given), given.page_size, swap_file)
+            said = self.said(config, len(given)) | {"clock": "explore"}
+            meta = sidecar_of(config, said, len(given), ordering="total", complete=False)
             return Stepper(given.array, config, meta)
 
     @staticmethod
@@ -201,17 +201,18 @@ class Lab:
             raise LabError("pages", "there are none", "give at least one page")
         return given
 
-    def _config(self, pages: Pages, swap_file: Path | None) -> dict[str, Any]:
-        limit = None if self.pool_limit is None else parse_limit(self.pool_limit, pages.nbytes)
+    def config(self, pages: int, page_size: int, swap_file: Path | None = None) -> dict[str, Any]:
+        """Return what the core takes for so many pages; raises as `run` does."""
+        limit = None if self.pool_limit is None else parse_limit(self.pool_limit, pages * page_size)
         return {
             "design": self.resolved().to_dict(),
             "policy": self.design if isinstance(self.design, Policy) else None,
             "store": self.store,
             "compressor": _core.check_codec(self.compressor),
             "kernel": self.kernel,
-            "page_size": pages.page_size,
+            "page_size": page_size,
             "chain_size": self.chain_size,
-            "pool_limit_pages": None if limit is None else max(1, limit // pages.page_size),
+            "pool_limit_pages": None if limit is None else max(1, limit // page_size),
             "accept_threshold_percent": self.accept_threshold_percent,
             "kswapd": self.nodes(),
             "swap_file": None if swap_file is None else os.fspath(swap_file),
@@ -230,15 +231,15 @@ class Lab:
 
     def _result(self, run: _core.Run, config: dict[str, Any], pages: Pages) -> Result:
         found = run.result()
-        said = self._said(config, pages)
+        said = self.said(config, len(pages))
         stored = {key: value for key, value in found.items() if key not in ("pages", "page_size")}
         stored |= {"version": 1, "kind": "live", "config": said, "environment": environment.gather()}
         stored["notes"] = [*self.notes(), *(note for note in found["notes"] if note not in self.notes())]
         result = Result.from_dict(stored, origin="run")
         return result.with_trace(_trace(run, result, config)) if self.trace else result
 
-    def _said(self, config: dict[str, Any], pages: Pages) -> dict[str, Any]:
-        """What a result says of the request: no path, and of groups only their numbers of pages."""
+    def said(self, config: dict[str, Any], pages: int) -> dict[str, Any]:
+        """Return what a result says of the request: no path, and of groups only their numbers of pages."""
         said = {key: value for key, value in config.items() if key not in ("swap_file", "memcg_of", "policy")}
         match self.design:
             case str() as name:
@@ -247,10 +248,10 @@ class Lab:
                 preset = policy.name
             case design:
                 preset = design.name(self.store)
-        counts = [len(pages)] + [0] * len(self.memcgs)
+        counts = [pages] + [0] * len(self.memcgs)
         if config["memcg_of"] is not None:
             counts = np.bincount(config["memcg_of"], minlength=len(counts)).tolist()
-        return {"preset": preset, **said, "pages": len(pages), "memcg_pages": counts}
+        return {"preset": preset, **said, "pages": pages, "memcg_pages": counts}
 
     @contextlib.contextmanager
     def _swap(self, pages: int) -> Iterator[Path | None]:
@@ -299,10 +300,10 @@ def _trace(run: _core.Run, result: Result, config: dict[str, Any]) -> Trace:
 
     records = np.frombuffer(run.trace(), dtype=RECORD)
     said = result.to_dict()["config"]
-    return Trace(records, _sidecar(config, said, result.pages, ordering="per-folio", complete=result.complete))
+    return Trace(records, sidecar_of(config, said, result.pages, ordering="per-folio", complete=result.complete))
 
 
-def _sidecar(
+def sidecar_of(
     config: dict[str, Any], said: dict[str, Any], pages: int, *, ordering: str, complete: bool
 ) -> dict[str, Any]:
     """What a trace's sidecar says of the request: its law, not its seal."""
@@ -332,7 +333,7 @@ def _memberships(config: dict[str, Any], pages: int) -> dict[str, list[int]]:
 
 
 @contextlib.contextmanager
-def _reporter(progress: Progress | bool, pages: Pages) -> Iterator[Progress]:
+def reporter(progress: Progress | bool, pages: int) -> Iterator[Progress]:
     """The callback for progress; a bar on standard error when `progress` is True."""
     if callable(progress):
         yield progress
@@ -345,5 +346,5 @@ def _reporter(progress: Progress | bool, pages: Pages) -> Iterator[Progress]:
 
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("reclaim", total=len(pages))
+            task = bar.add_task("reclaim", total=pages)
             yield lambda phase, done, total: bar.update(task, description=phase, completed=min(done, total))

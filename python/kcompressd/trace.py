@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -217,7 +217,7 @@ def seal(records: Records, meta: Mapping[str, Any]) -> dict[str, Any]:
         "format": FORMAT,
         "version": VERSION,
         "table": table().digest,
-        "names": names(records),
+        "names": names(np.unique(records["actor"]).tolist()),
         "records": len(records),
         "sha256": digest.hexdigest(),
         "locator": [f"{number:016x}" for number in locator.sums()],
@@ -226,7 +226,7 @@ def seal(records: Records, meta: Mapping[str, Any]) -> dict[str, Any]:
     return sealed | dict(meta)
 
 
-def names(records: Records) -> dict[str, Any]:
+def names(actors: Iterable[int]) -> dict[str, Any]:
     """What the ids of a trace mean: lists in id order, and the actors that appear."""
     return {
         "states": [s.name for s in lifecycle.STATES],
@@ -234,7 +234,7 @@ def names(records: Records) -> dict[str, Any]:
         "system_events": list(SYSTEM_EVENTS),
         "guards": list(lifecycle.GUARDS),
         "flags": list(lifecycle.FLAGS),
-        "actors": {str(a): actor_name(a) for a in np.unique(records["actor"]).tolist()},
+        "actors": {str(a): actor_name(a) for a in actors},
     }
 
 

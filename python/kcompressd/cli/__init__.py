@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from kcompressd.cli import (
+    calibrate,
     capture,
     compare,
     completion,
@@ -24,6 +25,7 @@ from kcompressd.cli import (
     observe,
     run,
     show,
+    sim,
     validate,
 )
 
@@ -33,7 +35,9 @@ VERBS = (
     estimate,
     kernel,
     observe,
+    calibrate,
     run,
+    sim,
     compare,
     validate,
     show,

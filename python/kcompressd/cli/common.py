@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from kcompressd.pages import Pages
+    from kcompressd.result import Result
 
 Verbs: TypeAlias = "argparse._SubParsersAction[Any]"
 """What `add` of a verb's module is given."""
@@ -110,6 +111,25 @@ def add_compressors(parser: argparse.ArgumentParser, default: str) -> None:
         metavar="LIST",
         help=f"such as lz4,zstd:1 ({default}); known: lz4 lz4hc lzo lzo-rle zstd deflate 842",
     )
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Declare --set KEY=VALUE for a job file."""
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="set a key of the job, such as node.cpus=8"
+    )
+
+
+def show(result: Result, json: str | None, html: str | None) -> int:
+    """Save the result as asked for, print its table; return the exit code."""
+    if json is not None:
+        write_text(result.to_json(), json)
+    if json != "-":
+        console().print(result)
+    write_html(result, html)
+    if result.error is not None and result.error.kind != "cancelled":
+        print(f"kcompressd: partial: {result.error.message}", file=sys.stderr)
+    return result.exit_code
 
 
 def write_text(text: str, path: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -28,11 +29,13 @@ def add(verbs: common.Verbs) -> None:
     parser = verbs.add_parser(
         "run",
         help="send pages through one design and back",
-        description="Reclaims every page as fast as possible, faults all back in, compares the contents.",
+        description="Reclaims every page as fast as possible, faults all back in, compares the contents. FILE may be a"
+        " JOB.toml: then it says everything but --trace, --json and --set.",
     )
     common.add_input(parser)
     parser.add_argument("--design", choices=DESIGNS, default="split", help="published design (default split)")
     common.add_lab(parser)
+    common.add_settings(parser)
     parser.add_argument("--trace", metavar="T.npy", help="record every event")
     parser.add_argument("--json", metavar="FILE", help="save the Result; - for standard output")
     common.add_html(parser)
@@ -43,7 +46,6 @@ def add(verbs: common.Verbs) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run, save what was asked for, print the table; an interrupted run is printed too."""
     from kcompressd.errors import OutputError, RunInterrupted
-    from kcompressd.lab import Lab
     from kcompressd.result import Result
 
     common.refuse_output(arguments.trace)
@@ -51,8 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     common.refuse_output(arguments.html)
     if arguments.watch and not sys.stderr.isatty():
         raise OutputError("--watch", "draws in a terminal, and standard error is none", "leave it out")
-    pages = common.pages(arguments)
-    lab = Lab(design=arguments.design, trace=_traces(arguments, len(pages)), **common.lab(arguments))
+    lab, pages = _asked(arguments)
     try:
         with _watched(arguments, lab, pages) as watch:
             result = lab.run(pages, progress=watch is None and sys.stderr.isatty(), watch=watch)
@@ -64,6 +65,20 @@ def run(arguments: argparse.Namespace) -> int:
         return INTERRUPTED
 
 
+def _asked(arguments: argparse.Namespace) -> tuple[Lab, Pages]:
+    """What is run, and on which pages: the arguments', or a job file's."""
+    from kcompressd.job import Job
+    from kcompressd.lab import Lab
+
+    if arguments.file is not None and arguments.file.endswith(".toml"):
+        job = Job.load(arguments.file, arguments.set)
+        lab, pages = job.lab, job.pages
+    else:
+        pages = common.pages(arguments)
+        lab = Lab(design=arguments.design, **common.lab(arguments))
+    return dataclasses.replace(lab, trace=_traces(arguments, len(pages))), pages
+
+
 @contextlib.contextmanager
 def _watched(arguments: argparse.Namespace, lab: Lab, pages: Pages) -> Iterator[Watch | None]:
     """The live view on standard error, when it was asked for."""
@@ -73,7 +88,7 @@ def _watched(arguments: argparse.Namespace, lab: Lab, pages: Pages) -> Iterator[
     from kcompressd.sizes import mib
     from kcompressd.watch import Watch
 
-    title = f"{arguments.design} on {arguments.store}, {mib(pages.nbytes)}"
+    title = f"{lab.design} on {lab.store}, {mib(pages.nbytes)}"
     with Watch(title, page_size=pages.page_size, depth=lab.resolved().depth) as watch:
         yield watch
 
@@ -84,13 +99,6 @@ def _traces(arguments: argparse.Namespace, pages: int) -> bool:
 
 
 def _show(result: Result, arguments: argparse.Namespace) -> int:
-    if arguments.json is not None:
-        common.write_text(result.to_json(), arguments.json)
-    if arguments.json != "-":
-        common.console().print(result)
     if arguments.trace is not None:
         result.trace.save(arguments.trace)
-    common.write_html(result, arguments.html)
-    if result.error is not None and result.error.kind != "cancelled":
-        print(f"kcompressd: partial: {result.error.message}", file=sys.stderr)
-    return result.exit_code
+    return common.show(result, arguments.json, arguments.html)

@@ -120,6 +120,16 @@ impl PageNs {
         let _ = self.0.add(&other.0);
     }
 
+    /// Pages noted.
+    pub fn len(&self) -> u64 {
+        self.0.len()
+    }
+
+    /// Whether nothing was noted.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// `p50`, `p90`, `p99`, `p999`, `max`, `mean` (nanoseconds, whole) and `count`.
     pub fn summary(&self) -> [(&'static str, u64); 7] {
         let at = |quantile| self.0.value_at_quantile(quantile);

@@ -63,6 +63,14 @@ pub mod aux {
     /// `activate` of an isolated page: there was no memory for the swap cache.
     pub const NO_MEMORY: u64 = 2;
 
+    /// The queue and the position of a ticket; `None`: no queue.
+    pub const fn place(ticket: u64) -> Option<(u16, u64)> {
+        match (ticket >> 48) as u16 {
+            0 => None,
+            queue => Some((queue - 1, ticket & 0xffff_ffff_ffff)),
+        }
+    }
+
     /// `store`: bytes stored (the low half) and the copy's kind.
     pub const fn stored(bytes: u32, kind: u32) -> u64 {
         (kind as u64) << 32 | bytes as u64

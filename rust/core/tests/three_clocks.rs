@@ -6,7 +6,7 @@ mod clocks;
 use clocks::{INCOMPRESSIBLE, Plan, store_counters};
 use kcompressd_core::design::{Preset, StoreKind};
 use kcompressd_core::driver::Crew;
-use kcompressd_core::driver::explore::{Properties, Sometimes, explore, in_turn, nothing_lost};
+use kcompressd_core::driver::explore::{Choice, Properties, Sometimes, explore, nothing_lost, replay};
 use kcompressd_core::driver::virtual_time::{Machine, run};
 use kcompressd_core::folio::Folio;
 use kcompressd_core::lifecycle::{State, flag};
@@ -22,21 +22,23 @@ fn split(lens: &[u32]) -> Plan {
 /// Every counter there is, by name.
 type Counters = Vec<(&'static str, u64)>;
 
-fn single_actor_explore(plan: &Plan) -> Counters {
+/// A run in virtual time: its counters and the schedule it came to.
+fn in_virtual_time(plan: &Plan, machine: &Machine) -> (Counters, Vec<usize>) {
     let sys = plan.build();
     let mut crew = Crew::reclaim(&sys, false);
-    in_turn(&sys, &mut crew).unwrap();
+    crew.schedule = Some(Vec::new());
+    let run = run(&sys, &mut crew, machine, 0).unwrap();
     nothing_lost(&sys).unwrap();
-    crew.stat().iter().chain(store_counters(&sys)).collect()
+    (run.stat.iter().chain(store_counters(&sys)).collect(), crew.schedule.unwrap())
 }
 
-fn single_actor_virtual(plan: &Plan) -> Counters {
+fn replayed(plan: &Plan, schedule: &[usize]) -> Counters {
+    let schedule: Vec<Choice> = schedule.iter().map(|&seat| Choice::step(seat)).collect();
     let sys = plan.build();
     let mut crew = Crew::reclaim(&sys, false);
-    let machine = Machine { slice_ns: u64::MAX, ..Machine::new(1) };
-    let run = run(&sys, &mut crew, &machine, 0).unwrap();
+    replay(&sys, &mut crew, &schedule).unwrap();
     nothing_lost(&sys).unwrap();
-    run.stat.iter().chain(store_counters(&sys)).collect()
+    crew.stat().iter().chain(store_counters(&sys)).collect()
 }
 
 /// A page is reclaimed; or a scan met it under writeback and activated it, and it was off the list at the very moment of
@@ -82,9 +84,18 @@ fn split_on_two_folios_has_exactly_these_states() {
 }
 
 #[test]
-fn single_actor_schedules_count_the_same_under_explore_and_virtual() {
-    for lens in [&COMPRESSIBLE[..], &[1000, INCOMPRESSIBLE], &[0, 1000], &[INCOMPRESSIBLE, INCOMPRESSIBLE]] {
-        let plan = split(lens);
-        assert_eq!(single_actor_explore(&plan), single_actor_virtual(&plan), "{lens:?}");
+fn a_schedule_of_the_virtual_clock_counts_the_same_under_explore() {
+    for lens in [&COMPRESSIBLE[..], &[1000, INCOMPRESSIBLE], &[0, 1000], &[INCOMPRESSIBLE; 2], &[1000; 300]] {
+        for machine in [Machine::without_slices(1), Machine::new(1), Machine::new(3)] {
+            let plan = split(lens);
+            let (counters, schedule) = in_virtual_time(&plan, &machine);
+            assert_eq!(
+                counters,
+                replayed(&plan, &schedule),
+                "{} pages, {} CPUs",
+                lens.len(),
+                machine.cpu_speed_percent.len()
+            );
+        }
     }
 }

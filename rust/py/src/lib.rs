@@ -9,6 +9,7 @@ mod judge;
 mod policy;
 mod report;
 mod run;
+mod sim;
 mod step;
 mod zram;
 mod zswap;
@@ -38,6 +39,8 @@ mod _core {
     use super::estimate::{account, measure};
     #[pymodule_export]
     use super::run::Run;
+    #[pymodule_export]
+    use super::sim::{profile, simulate};
     #[pymodule_export]
     use super::step::Stepper;
     #[pymodule_export]

@@ -1,7 +1,7 @@
-//! A live report as a dictionary.
+//! A report as a dictionary.
 
 use kcompressd_core::driver::explore::Stepper;
-use kcompressd_core::driver::live::{Report, ThreadReport};
+use kcompressd_core::driver::{Report, Sample, ThreadReport};
 use kcompressd_core::lifecycle::{Event, State, actor};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -139,6 +139,18 @@ fn timing<'py>(py: Python<'py>, report: &Report, bytes: usize) -> PyResult<Bound
     dict.set_item("fault_ns", timing.fault_ns)?;
     dict.set_item("reclaim_page_ns", map(py, timing.reclaim_page_ns.summary())?)?;
     dict.set_item("fault_page_ns", map(py, timing.fault_page_ns.summary())?)?;
+    let measures = &report.measures;
+    let spreads = [
+        ("touch_ns", &measures.touch_ns),
+        ("queue_wait_ns", &measures.queue_wait_ns),
+        ("fault_wait_ns", &measures.fault_wait_ns),
+        ("stall_ns", &measures.stall_ns),
+    ];
+    for (name, spread) in spreads.into_iter().filter(|(_, spread)| !spread.is_empty()) {
+        dict.set_item(name, map(py, spread.summary())?)?;
+    }
+    let sums = [("memory_some_ns", measures.some_ns), ("memory_full_ns", measures.full_ns), ("steps", report.steps)];
+    sums.into_iter().try_for_each(|(name, sum)| dict.set_item(name, sum))?;
     Ok(dict)
 }
 
@@ -153,9 +165,9 @@ fn lifecycle<'py>(py: Python<'py>, report: &Report) -> PyResult<Bound<'py, PyDic
 
 fn series<'py>(py: Python<'py>, report: &Report) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
-    dict.set_item("t_ns", &report.series.t_ns)?;
-    dict.set_item("queue_len", &report.series.queue_len)?;
-    dict.set_item("pool_pages", &report.series.pool_pages)?;
-    dict.set_item("in_flight", &report.series.in_flight)?;
+    for (column, (name, _)) in Sample::default().columns().iter().enumerate() {
+        let values: Vec<u64> = report.series.iter().map(|sample| sample.columns()[column].1).collect();
+        dict.set_item(name, values)?;
+    }
     Ok(dict)
 }

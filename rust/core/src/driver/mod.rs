@@ -10,7 +10,13 @@
 pub mod explore;
 #[cfg(not(kcompressd_loom))]
 pub mod live;
+mod phases;
+pub mod profile;
+mod report;
 pub mod virtual_time;
+
+pub use phases::FaultOrder;
+pub use report::{Measures, Report, RunError, Sample, ThreadReport, Timing};
 
 use crate::design::StoreKind;
 use crate::lifecycle::actor;
@@ -32,7 +38,7 @@ pub struct Stops {
 /// The actors that swap `sys` out, with their ids: a kswapd per node, a kcompressd per queue, and behind zswap the shrink
 /// worker and the swap device.
 pub fn actors(sys: &System, stops: &Stops) -> Vec<(u16, Actor)> {
-    let kswapds = (0..sys.config.nodes).map(|n| (actor::KSWAPD + u16::from(n), Actor::Kswapd(Kswapd::new(n))));
+    let kswapds = kswapds(sys);
     let workers = (0..sys.queues.len() as u16).map(|q| (actor::KCOMPRESSD + q, Actor::Kcompressd(Kcompressd::new(q))));
     let mut all: Vec<_> = kswapds.chain(workers).collect();
     if sys.config.store == StoreKind::Zswap {
@@ -40,6 +46,11 @@ pub fn actors(sys: &System, stops: &Stops) -> Vec<(u16, Actor)> {
         all.push((actor::DEVICE, Actor::Device(SwapDevice::new(stops.device.clone()))));
     }
     all
+}
+
+/// A kswapd per node, with their ids.
+pub(crate) fn kswapds(sys: &System) -> impl Iterator<Item = (u16, Actor)> + use<> {
+    (0..sys.config.nodes).map(|n| (actor::KSWAPD + u16::from(n), Actor::Kswapd(Kswapd::new(n))))
 }
 
 /// Whether an actor can run.
@@ -112,6 +123,8 @@ impl Seat {
 pub struct Crew {
     /// In the order of [`actors`], applications last: an index here is what a schedule names.
     pub seats: Vec<Seat>,
+    /// Seats in the order in which they stepped, if somebody wants to know: [`explore::replay`] goes there again.
+    pub schedule: Option<Vec<usize>>,
     stops: Stops,
     log: bool,
     /// Steps that may still be made to fail.
@@ -122,13 +135,18 @@ impl Crew {
     /// Those who swap `sys` out, logging if `log`.
     pub fn reclaim(sys: &System, log: bool) -> Self {
         let stops = Stops::default();
-        let seats = actors(sys, &stops).into_iter().map(|(id, actor)| Seat::new(sys, id, actor, log)).collect();
-        Self { seats, stops, log, faults_left: 0 }
+        Self { stops: stops.clone(), ..Self::of(sys, actors(sys, &stops), log) }
+    }
+
+    /// Just these actors, with their ids.
+    pub fn of(sys: &System, actors: impl IntoIterator<Item = (u16, Actor)>, log: bool) -> Self {
+        let seats = actors.into_iter().map(|(id, actor)| Seat::new(sys, id, actor, log)).collect();
+        Self { seats, schedule: None, stops: Stops::default(), log, faults_left: 0 }
     }
 
     /// One application thread alone.
     pub fn app(sys: &System, task: Task, order: &[u32], log: bool) -> Self {
-        Self { seats: Vec::new(), stops: Stops::default(), log, faults_left: 0 }.with_app(sys, task, order)
+        Self::of(sys, [], log).with_app(sys, task, order)
     }
 
     /// The same crew with one more application thread.
@@ -153,6 +171,9 @@ impl Crew {
     /// # Errors
     /// [`StepError`].
     pub fn step(&mut self, sys: &System, i: usize) -> Result<Outcome, StepError> {
+        if let Some(schedule) = &mut self.schedule {
+            schedule.push(i);
+        }
         let outcome = self.seats[i].step(sys)?;
         if outcome == Outcome::Done {
             self.send_home(sys);

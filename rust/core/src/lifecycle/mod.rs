@@ -188,6 +188,18 @@ pub fn actor_name(id: u16) -> String {
     }
 }
 
+/// The id and mask of a thread's name (`kswapd0`) or of a kind of threads (`kswapd`); the mask is 0xff00 for a kind.
+pub fn actors_named(name: &str) -> Option<(u16, u16)> {
+    let kinds = [actor::KSWAPD, actor::KCOMPRESSD, actor::APP, actor::DEVICE, actor::SHRINK];
+    kinds.into_iter().find_map(|kind| {
+        let rest = name.strip_prefix(actor_name(kind).strip_suffix('0')?)?;
+        if rest.is_empty() {
+            return Some((kind, 0xff00));
+        }
+        rest.parse::<u8>().ok().map(|number| (kind + u16::from(number), 0xffff))
+    })
+}
+
 /// The state word of one page.
 #[derive(Debug)]
 pub struct StateWord(AtomicU64);

@@ -15,7 +15,7 @@ use crate::design::{Admission, EnqueueAt, OnReject, StoreKind};
 use crate::lifecycle::{Change, Event, flag};
 use crate::stats::Vm;
 use crate::system::contents::Compressed;
-use crate::system::{Ctx, Fault, Outcome, StepError, Store, System, Work};
+use crate::system::{Ctx, Fault, Outcome, StepError, Store, System, Work, mark};
 use crate::units::NIL;
 use crate::wait::WaitKey;
 use crate::zram::{Data, NoMemory};
@@ -227,6 +227,9 @@ impl Swapout {
             false => Change::NONE,
         };
         sys.must(ctx, self.folio, Event::Compress, 0, change, self.ticket)?;
+        if self.ticket != 0 {
+            ctx.note_ticket(self.ticket, mark::TAKEN);
+        }
         if zram {
             ctx.stat[Vm::Pswpout] += 1;
             sys.wait.wake_all(WaitKey::Folio(self.folio));

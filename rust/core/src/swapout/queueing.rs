@@ -5,7 +5,7 @@ use crate::design::{EnqueueAt, Hold, OnComplete, OnFull, StoreKind, Tag};
 use crate::lifecycle::{Change, Event, flag};
 use crate::queue::{FolioQueue, Pop, ReserveError};
 use crate::stats::Vm;
-use crate::system::{Ctx, Outcome, StepError, System, Waiting};
+use crate::system::{Ctx, Outcome, StepError, System, Waiting, mark};
 use crate::tagged::TaggedFolio;
 use crate::trace::aux;
 use crate::units::NIL;
@@ -76,6 +76,7 @@ impl Swapout {
         let _ = reservation.publish();
         sys.wait.wake_one(WaitKey::Queue(number));
         ctx.stat[Vm::KcompressdQueued] += 1;
+        ctx.note_ticket(aux::ticket(number, position), mark::QUEUED);
         Ok(self.pushed())
     }
 

@@ -2,7 +2,7 @@
 
 use crate::codec::{CodecSpec, Codecs, DecodeError};
 use crate::design::PolicyError;
-use crate::lifecycle::{Event, FlagSet, ProtocolViolation};
+use crate::lifecycle::{Event, FlagSet, ProtocolViolation, State};
 use crate::stats::VmStat;
 use crate::swap::DeviceError;
 use crate::trace::Log;
@@ -56,6 +56,10 @@ pub mod mark {
     pub const TOUCH_ENDS: u8 = 2;
     /// The actor may give its CPU up after this step: `cond_resched()`, or the return to user mode.
     pub const COND_RESCHED: u8 = 4;
+    /// A page was queued, with [`super::Ctx::ticket`].
+    pub const QUEUED: u8 = 8;
+    /// The compression of the page that was queued with [`super::Ctx::ticket`] begins.
+    pub const TAKEN: u8 = 16;
 }
 
 /// What a step was.
@@ -139,6 +143,10 @@ pub struct Ctx {
     pub timed_out: bool,
     /// What its last step told the driver ([`mark`]).
     pub marks: u8,
+    /// The ticket of [`mark::QUEUED`] and [`mark::TAKEN`], as a trace has it.
+    pub ticket: u64,
+    /// What its events added to, and took from, the number of pages in each state.
+    pub census: [i32; State::ALL.len()],
     /// Whether it is stalled for want of memory (`psi_memstall_enter` to `psi_memstall_leave`).
     pub memstall: bool,
 }
@@ -166,6 +174,8 @@ impl Ctx {
             inject: false,
             timed_out: false,
             marks: 0,
+            ticket: 0,
+            census: [0; State::ALL.len()],
             memstall: false,
         }
     }
@@ -173,5 +183,12 @@ impl Ctx {
     /// Whether this step is to fail, once.
     pub fn fails(&mut self) -> bool {
         std::mem::take(&mut self.inject)
+    }
+
+    /// Notes for the driver what became of a ticket ([`mark::QUEUED`], [`mark::TAKEN`]).
+    #[inline]
+    pub fn note_ticket(&mut self, ticket: u64, mark: u8) {
+        self.ticket = ticket;
+        self.marks |= mark;
     }
 }

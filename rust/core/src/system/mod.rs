@@ -285,6 +285,8 @@ impl System {
             Ok(fire) => {
                 if let Fire::Done(fired) = &fire {
                     ctx.by_event[event as usize] += 1;
+                    ctx.census[fired.from.state() as usize] -= 1;
+                    ctx.census[fired.to.state() as usize] += 1;
                     ctx.log.page(page, ctx.actor, event as u8, fired, aux);
                 }
                 Ok(fire)

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::snapshot::{Reader, Saved, Snapshot};
+use crate::sync::{AtomicU32, Ordering};
 
 use super::{Ticket, WaitCell, Woken};
 
@@ -40,6 +41,7 @@ pub struct WaitTable {
     shrink: WaitCell,
     /// Nobody wakes it, but for the end of the run.
     sleepers: WaitCell,
+    wakes: AtomicU32,
 }
 
 impl WaitTable {
@@ -55,6 +57,7 @@ impl WaitTable {
             device: WaitCell::new(),
             shrink: WaitCell::new(),
             sleepers: WaitCell::new(),
+            wakes: AtomicU32::new(0),
         }
     }
 
@@ -82,7 +85,26 @@ impl WaitTable {
 
     /// [`WaitCell::cancel`] of the key's cell.
     pub fn cancel(&self, key: WaitKey, ticket: Ticket) -> bool {
-        self.cell(key).cancel(ticket)
+        let woken = self.cell(key).cancel(ticket);
+        self.note_wake(!woken);
+        woken
+    }
+
+    /// How often somebody was or may have been woken, modulo 2^32: a driver without threads looks at its waiters when this
+    /// has changed.
+    #[inline]
+    pub fn wakes(&self) -> u32 {
+        // ORDERING: Relaxed: read by a driver that is alone.
+        self.wakes.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    fn note_wake(&self, woken: bool) -> bool {
+        if woken {
+            // ORDERING: Relaxed: a count; nothing is read through it.
+            self.wakes.fetch_add(1, Ordering::Relaxed);
+        }
+        woken
     }
 
     /// [`WaitCell::park`] of the key's cell.
@@ -108,13 +130,13 @@ impl WaitTable {
     /// [`WaitCell::wake_one`] of the key's cell.
     #[inline]
     pub fn wake_one(&self, key: WaitKey) -> bool {
-        self.cell(key).wake_one()
+        self.note_wake(self.cell(key).wake_one())
     }
 
     /// [`WaitCell::wake_all`] of the key's cell; for folios, which share cells, the only right one.
     #[inline]
     pub fn wake_all(&self, key: WaitKey) -> bool {
-        self.cell(key).wake_all()
+        self.note_wake(self.cell(key).wake_all())
     }
 
     /// Wakes everybody for good: every park, now and later, returns [`Woken::Shutdown`].

@@ -6,34 +6,24 @@
 //! run) shuts the wait table down, so that no thread is left hanging, and keeps what was counted.
 
 mod clock;
-mod report;
 mod threads;
 
+pub use super::phases::FaultOrder;
+pub use super::report::{Report, RunError, Sample, ThreadReport, Timing};
 pub use clock::{Gate, Turns, cpu_ns};
-pub use report::{Report, RunError, Series, ThreadReport, Timing};
 
 use super::Stops;
+use super::phases::apps;
 use crate::lifecycle::{State, actor};
-use crate::reclaim::{Actor, App, Task};
+use crate::reclaim::Task;
+use crate::stats::Vm;
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, thread};
-use crate::system::{Contents, Store, System};
+use crate::system::{Contents, Ctx, System};
 use crate::trace::Record;
-use crate::units::SWAP_CLUSTER_MAX;
 use crate::wait::WaitKey;
 use std::sync::Arc;
 use std::time::Instant;
 use threads::{Group, spawn};
-
-/// In which order the fault phase reads the pages back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FaultOrder {
-    /// Not at all: the run ends with the reclaim phase.
-    None,
-    /// By index.
-    InOrder,
-    /// Shuffled by the seed.
-    Shuffled,
-}
 
 /// A planted failure, for tests of how a run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +84,47 @@ impl Default for LiveConfig {
     }
 }
 
+/// Sums over all threads, for samples: each thread adds what has changed when it reads the clock.
+#[derive(Debug, Default)]
+pub(crate) struct Sums([AtomicU64; 4]);
+
+impl Sums {
+    /// A thread's part: pages held twice (wrapping), freed, isolated, stored.
+    fn part(ctx: &Ctx) -> [u64; 4] {
+        let held = i64::from(ctx.census[State::Compressed as usize]) as u64;
+        let stores = ctx.stat[Vm::Pswpout] + ctx.stat[Vm::Zswpout];
+        [held, ctx.stat[Vm::PgstealAnon], ctx.stat[Vm::PgscanAnon], stores]
+    }
+
+    /// Adds what has changed since `last`.
+    fn add(&self, ctx: &Ctx, last: &mut [u64; 4]) {
+        let now = Self::part(ctx);
+        for ((sum, now), last) in self.0.iter().zip(now).zip(last) {
+            if now != *last {
+                // ORDERING: Relaxed: a figure for a sample.
+                sum.fetch_add(now.wrapping_sub(*last), Ordering::Relaxed);
+                *last = now;
+            }
+        }
+    }
+
+    fn sample(&self, t_ns: u64, progress: &Progress) -> Sample {
+        // ORDERING: Relaxed: figures for a sample.
+        let [held, pgsteal, pgscan, stores] = std::array::from_fn(|i| self.0[i].load(Ordering::Relaxed));
+        Sample {
+            t_ns,
+            queue_len: progress.queue_len.iter().sum::<usize>() as u64,
+            pool_pages: progress.pool_pages as u64,
+            in_flight: u64::from(progress.in_flight),
+            frames_held_twice: (held as i64).max(0) as u64,
+            pgsteal,
+            pgscan,
+            stores,
+            stall_ns: 0,
+        }
+    }
+}
+
 /// What all threads of a run share.
 pub(crate) struct Shared {
     pub(crate) sys: System,
@@ -103,7 +134,8 @@ pub(crate) struct Shared {
     error: Mutex<Option<RunError>>,
     phase: AtomicU32,
     pages_done: AtomicU64,
-    series: Mutex<Series>,
+    series: Mutex<Vec<Sample>>,
+    sums: Sums,
 }
 
 impl Shared {
@@ -167,7 +199,8 @@ impl Live {
             error: Mutex::new(None),
             phase: AtomicU32::new(0),
             pages_done: AtomicU64::new(0),
-            series: Mutex::new(Series::default()),
+            series: Mutex::new(Vec::new()),
+            sums: Sums::default(),
         });
         let run = shared.clone();
         let control = move || Controller { shared: run, report: Report::default() }.run(&original);
@@ -206,7 +239,7 @@ impl Live {
             in_flight: sys.in_flight(),
         };
         if phase == "reclaim" {
-            self.shared.series.lock().push(self.shared.now_ns(), &progress);
+            self.shared.series.lock().push(self.shared.sums.sample(self.shared.now_ns(), &progress));
         }
         progress
     }
@@ -315,9 +348,7 @@ impl Controller {
         self.join(device);
         let written_back = shared.sys.census()[State::WrittenBack as usize];
         if written_back > 0 && !shared.is_cancelled() {
-            let kswapds = (0..shared.sys.config.nodes)
-                .map(|n| (actor::KSWAPD + u16::from(n), Actor::Kswapd(crate::reclaim::Kswapd::new(n))))
-                .collect();
+            let kswapds = super::kswapds(&shared.sys).collect();
             let gate = Arc::new(Gate::new());
             let group = spawn(&shared, kswapds, &gate, None);
             gate.open(group.len());
@@ -340,13 +371,10 @@ impl Controller {
     /// Application threads, each with a share of the pages; returns the nanoseconds they took.
     fn apps(&mut self, task: Task) -> u64 {
         let sys = &self.shared.sys;
-        let order = order(sys.folios.len() as u32, &self.shared.config);
-        let threads = if task == Task::Exit { 1 } else { usize::from(self.shared.config.app_threads.max(1)) };
-        let share = order.len().div_ceil(threads).max(SWAP_CLUSTER_MAX);
-        let actors = order.chunks(share).enumerate();
-        let actors = actors.map(|(i, pages)| (actor::APP + i as u16, Actor::App(App::new(task, pages.into()))));
+        let config = &self.shared.config;
+        let actors = apps(task, sys.folios.len() as u32, config.fault, config.seed, config.app_threads);
         let gate = Arc::new(Gate::new());
-        let group = spawn(&self.shared, actors.collect(), &gate, None);
+        let group = spawn(&self.shared, actors, &gate, None);
         gate.open(group.len());
         let start = Instant::now();
         self.join(group);
@@ -364,39 +392,6 @@ impl Controller {
             let got = unsafe { frames.page(page as u32) };
             if got != want {
                 self.report.mismatched.push(page as u32);
-            }
-        }
-    }
-}
-
-fn order(pages: u32, config: &LiveConfig) -> Vec<u32> {
-    let mut order: Vec<u32> = (0..pages).collect();
-    if config.fault == FaultOrder::Shuffled {
-        // Fisher-Yates with splitmix64 (Steele, Lea, Flood 2014).
-        let mut state = config.seed;
-        for i in (1..order.len()).rev() {
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut z = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-            order.swap(i, ((z ^ z >> 31) % (i as u64 + 1)) as usize);
-        }
-    }
-    order
-}
-
-impl Report {
-    /// Notes what the store and the queues of `sys` say now.
-    pub fn note_stores(&mut self, sys: &System) {
-        self.pool_pages = sys.pool_pages();
-        self.queue_depth = sys.design().depth;
-        self.queue_capacity = sys.queues.first().map_or(0, crate::queue::FolioQueue::capacity);
-        match &sys.store {
-            Store::Zswap(zswap) => {
-                self.zswap = zswap.debugfs();
-            }
-            Store::Zram(zram) => {
-                self.mm_stat = zram.mm_stat().fields().to_vec();
-                self.io_stat = zram.io_stat().to_vec();
             }
         }
     }

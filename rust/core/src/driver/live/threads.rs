@@ -1,8 +1,8 @@
 //! One OS thread an actor: the loop that steps it, parks it, and reads the clock once a batch of steps.
 
 use super::clock::{Gate, Turns, cpu_ns, pin};
-use super::report::{RunError, ThreadReport};
 use super::{Plant, Shared};
+use crate::driver::report::{RunError, ThreadReport};
 use crate::lifecycle::{actor, actor_name};
 use crate::reclaim::Actor;
 use crate::sync::thread::{self, JoinHandle};
@@ -61,6 +61,8 @@ struct Thread {
     /// Pages counted and the time of the last reading.
     counted: u64,
     read_ns: u64,
+    /// What of its counters is in the sums.
+    summed: [u64; 4],
 }
 
 impl Thread {
@@ -74,7 +76,7 @@ impl Thread {
         };
         let log = Log::new(shared.config.trace, share * RECORDS_PER_PAGE);
         let ctx = Ctx::new(id, sys.config.codec, sys.config.page_size, log);
-        Self { shared, ctx, turn, report: ThreadReport::new(id), counted: 0, read_ns: 0 }
+        Self { shared, ctx, turn, report: ThreadReport::new(id), counted: 0, read_ns: 0, summed: [0; 4] }
     }
 
     fn run(mut self, actor: Actor, gate: &Gate) -> ThreadReport {
@@ -196,6 +198,7 @@ impl Thread {
             self.shared.count_pages(pages);
             self.counted = self.ctx.pages_done;
         }
+        self.shared.sums.add(&self.ctx, &mut self.summed);
         self.read_ns = now;
         self.ctx.log.now_ns = now;
     }

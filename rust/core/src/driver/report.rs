@@ -1,16 +1,15 @@
-//! What a live run reports, complete or not.
+//! What a run reports, complete or not: live and in virtual time.
 
-use super::Progress;
 use crate::lifecycle::{Event, State, actor_name};
 use crate::stats::{PageNs, VmStat};
-use crate::system::StepError;
+use crate::system::{StepError, Store, System};
 use crate::trace::Record;
 use std::any::Any;
 
 /// Why a run ended early.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunError {
-    /// "panic", "violation", "device", "decode", "cancelled", "closed" or "thread".
+    /// "panic", "violation", "device", "decode", "cancelled", "closed", "thread", "deadlock", "machine" or "trace".
     pub kind: &'static str,
     /// What happened.
     pub message: String,
@@ -19,7 +18,7 @@ pub struct RunError {
 }
 
 impl RunError {
-    pub(super) fn panic(actor: &str, payload: &(dyn Any + Send)) -> Self {
+    pub(crate) fn panic(actor: &str, payload: &(dyn Any + Send)) -> Self {
         let text = payload.downcast_ref::<&str>().map(|s| (*s).to_owned());
         let text = text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".into());
         Self { kind: "panic", message: format!("{actor} panicked: {text}"), actor: actor.into() }
@@ -41,6 +40,11 @@ impl RunError {
 
     pub(super) fn closed() -> Self {
         Self { kind: "closed", message: "the queues were closed in the middle of the run".into(), actor: String::new() }
+    }
+
+    /// The trace could not be written.
+    pub fn trace(error: &std::io::Error) -> Self {
+        Self { kind: "trace", message: format!("the trace cannot be written: {error}"), actor: String::new() }
     }
 
     pub(super) fn thread(error: std::io::Error) -> Self {
@@ -95,25 +99,72 @@ pub struct Timing {
     pub fault_page_ns: PageNs,
 }
 
-/// Samples over time.
-#[derive(Clone, Debug, Default)]
-pub struct Series {
+/// The system at one moment of the reclaim phase.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sample {
     /// Nanoseconds since the start.
-    pub t_ns: Vec<u64>,
+    pub t_ns: u64,
     /// Folios in all queues.
-    pub queue_len: Vec<usize>,
+    pub queue_len: u64,
     /// Pages of the pool.
-    pub pool_pages: Vec<usize>,
+    pub pool_pages: u64,
     /// Folios in flight.
-    pub in_flight: Vec<u32>,
+    pub in_flight: u64,
+    /// Pages that are compressed in the store and whose frame is still allocated.
+    pub frames_held_twice: u64,
+    /// Anonymous pages freed so far.
+    pub pgsteal: u64,
+    /// Anonymous pages isolated so far.
+    pub pgscan: u64,
+    /// Pages given to the store so far: `pswpout` and `zswpout`.
+    pub stores: u64,
+    /// Time that applications were stalled on memory so far, all of them added up; 0 under the live driver.
+    pub stall_ns: u64,
 }
 
-impl Series {
-    pub(super) fn push(&mut self, t_ns: u64, progress: &Progress) {
-        self.t_ns.push(t_ns);
-        self.queue_len.push(progress.queue_len.iter().sum());
-        self.pool_pages.push(progress.pool_pages);
-        self.in_flight.push(progress.in_flight);
+impl Sample {
+    /// Names and values, for a table over time.
+    pub fn columns(&self) -> [(&'static str, u64); 9] {
+        [
+            ("t_ns", self.t_ns),
+            ("queue_len", self.queue_len),
+            ("pool_pages", self.pool_pages),
+            ("in_flight", self.in_flight),
+            ("frames_held_twice", self.frames_held_twice),
+            ("pgsteal", self.pgsteal),
+            ("pgscan", self.pgscan),
+            ("stores", self.stores),
+            ("stall_ns", self.stall_ns),
+        ]
+    }
+}
+
+/// Latencies and stalls.
+#[derive(Clone, Debug, Default)]
+pub struct Measures {
+    /// An application's touch of a page, from its first step to its last.
+    pub touch_ns: PageNs,
+    /// From queueing a page until its compression begins.
+    pub queue_wait_ns: PageNs,
+    /// A fault's wait for the lock of a page.
+    pub fault_wait_ns: PageNs,
+    /// A stall on memory (`psi_memstall_enter` to `psi_memstall_leave`).
+    pub stall_ns: PageNs,
+    /// Time with at least one application stalled on memory, nanoseconds.
+    pub some_ns: u64,
+    /// Time with every unfinished application stalled on memory, nanoseconds.
+    pub full_ns: u64,
+}
+
+impl Measures {
+    /// Adds another phase's.
+    pub fn add(&mut self, other: &Self) {
+        self.touch_ns.add(&other.touch_ns);
+        self.queue_wait_ns.add(&other.queue_wait_ns);
+        self.fault_wait_ns.add(&other.fault_wait_ns);
+        self.stall_ns.add(&other.stall_ns);
+        self.some_ns += other.some_ns;
+        self.full_ns += other.full_ns;
     }
 }
 
@@ -150,8 +201,12 @@ pub struct Report {
     pub pool_pages_at_exit: usize,
     /// Pages that came back different.
     pub mismatched: Vec<u32>,
+    /// Latencies and stalls of the reclaim and fault phases.
+    pub measures: Measures,
     /// Samples over time.
-    pub series: Series,
+    pub series: Vec<Sample>,
+    /// Steps taken; 0 under the live driver, which does not count them.
+    pub steps: u64,
     /// What the controlling thread noted, for the trace.
     pub notes: Vec<Record>,
 }
@@ -181,5 +236,23 @@ impl Report {
         let notes = std::mem::take(&mut self.notes);
         let logs = self.threads.iter_mut().map(|thread| std::mem::take(&mut thread.records)).chain([notes]).collect();
         crate::trace::merge(logs, pages)
+    }
+}
+
+impl Report {
+    /// Notes what the store and the queues of `sys` say now.
+    pub fn note_stores(&mut self, sys: &System) {
+        self.pool_pages = sys.pool_pages();
+        self.queue_depth = sys.design().depth;
+        self.queue_capacity = sys.queues.first().map_or(0, crate::queue::FolioQueue::capacity);
+        match &sys.store {
+            Store::Zswap(zswap) => {
+                self.zswap = zswap.debugfs();
+            }
+            Store::Zram(zram) => {
+                self.mm_stat = zram.mm_stat().fields().to_vec();
+                self.io_stat = zram.io_stat().to_vec();
+            }
+        }
     }
 }

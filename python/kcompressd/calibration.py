@@ -1,0 +1,195 @@
+"""`Calibration`: what compressing and decompressing each page costs on this host, an input of runs in virtual time.
+
+Every page is timed several times per compressor, in file order, over a set larger than the second-level cache, and the
+median counts: a page repeated back to back would look a third too cheap. A block is decompressed right after it was made,
+so its bytes are warm. `FILE.calib.npz` keeps one (docs/formats.md); its digest names it in a Result.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from kcompressd.errors import EstimateError, PageFileError
+from kcompressd.page_file import write_private
+from kcompressd.page_index import PAGE_SIZES
+from kcompressd.page_stats import DEFAULT_COMPRESSORS, Codec, Progress, measure, parse_codecs
+from kcompressd.pages import Pages
+
+FORMAT: Final = "kcompressd-calibration"
+VERSION: Final = 1
+SUFFIX: Final = ".calib.npz"
+PASSES: Final = 5
+"""How often a page is timed at least, per compressor."""
+SET_BYTES: Final = 64 << 20
+"""Bytes that are gone through before a page comes again: several times any second-level cache of today."""
+
+_ARRAYS: Final = {"same": "u1", "size": "<u4", "compress_ns": "<u4", "decompress_ns": "<u4"}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Calibration:
+    """Figures of n pages and k compressors.
+
+    `same`: uint8, shape (n,): 0 no, 1 a repeated word, 2 zeroes; `size` (bytes), `compress_ns`, `decompress_ns`: uint32,
+    shape (k, n), in the order of `codecs`. `pages_digest`: SHA-256 of the pages' contents; `passes`: times each page was
+    timed; `environment`: where.
+    """
+
+    page_size: int
+    codecs: tuple[Codec, ...]
+    same: npt.NDArray[np.uint8]
+    size: npt.NDArray[np.uint32]
+    compress_ns: npt.NDArray[np.uint32]
+    decompress_ns: npt.NDArray[np.uint32]
+    pages_digest: str
+    passes: int
+    environment: dict[str, Any]
+
+    def __len__(self) -> int:
+        """Return the number of pages."""
+        return len(self.same)
+
+    def __repr__(self) -> str:
+        """Say how many pages, and which compressors."""
+        return f"<Calibration of {len(self)} pages: {', '.join(codec.text for codec in self.codecs)}>"
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of everything but `environment`: what a Result names its calibration by."""
+        digest = hashlib.sha256(json.dumps(self._about(), sort_keys=True).encode())
+        for name, dtype in _ARRAYS.items():
+            digest.update(np.ascontiguousarray(getattr(self, name), dtype=dtype).tobytes())
+        return digest.hexdigest()
+
+    def sizes(self, compressor: str) -> dict[str, npt.NDArray[Any]]:
+        """Return the four arrays of shape (n,) that a run in virtual time takes: `len`, `same`, and the two times.
+
+        Raises `CodecError` for an unknown compressor, `EstimateError` for one that was not calibrated.
+        """
+        (codec,) = parse_codecs(compressor)
+        if codec not in self.codecs:
+            known = ", ".join(known.text for known in self.codecs)
+            raise EstimateError(codec.text, f"is not in this calibration; it has {known}", "calibrate again with -c")
+        row = self.codecs.index(codec)
+        return {
+            "len": np.where(self.same == 2, 0, self.size[row]).astype(np.uint32),
+            "same": (self.same != 0).astype(np.uint8),
+            "compress_ns": self.compress_ns[row],
+            "decompress_ns": self.decompress_ns[row],
+        }
+
+    def __getitem__(self, wanted: slice) -> Calibration:
+        """Return the calibration of a run of its pages."""
+        parts = {name: getattr(self, name)[..., wanted] for name in _ARRAYS}
+        return dataclasses.replace(self, **parts)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write `FILE.calib.npz`, its owner's alone, replaced by rename; raises `PageFileError`."""
+        where = Path(path)
+        if not where.name.endswith(SUFFIX):
+            raise PageFileError(where, f"is no name for a calibration: it must end in {SUFFIX}")
+        said = {**self._about(), "environment": self.environment, "digest": self.digest}
+        meta = np.frombuffer(json.dumps(said).encode(), dtype=np.uint8)
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+
+        def write(file: BinaryIO) -> None:
+            np.savez_compressed(file, meta=meta, **arrays)
+
+        write_private(where, write)
+        return where
+
+    def _about(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "page_size": self.page_size,
+            "pages": len(self),
+            "codecs": [codec.text for codec in self.codecs],
+            "pages_digest": self.pages_digest,
+            "passes": self.passes,
+        }
+
+    @classmethod
+    def sample(cls) -> Calibration:
+        """Return the calibration of `Pages.sample()` that comes with the package: of one machine, to have equal inputs."""
+        return cls.load(Path(__file__).parent / "data" / "sample.calib.npz")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Calibration:
+        """Read `FILE.calib.npz`; raises `PageFileError` naming what is wrong with it."""
+        where = Path(path)
+        try:
+            with np.load(where, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in ("meta", *_ARRAYS)}
+            found = cls._of(json.loads(arrays.pop("meta").tobytes()), arrays)
+        except FileNotFoundError:
+            raise PageFileError(where, "no such file") from None
+        except OSError as error:
+            raise PageFileError(where, f"cannot be read: {error.strerror or error}") from error
+        except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            raise PageFileError(where, f"is no calibration: {error}", "kcompressd calibrate FILE") from error
+        return found
+
+    @classmethod
+    def _of(cls, meta: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> Calibration:
+        if (meta["format"], meta["version"]) != (FORMAT, VERSION):
+            raise ValueError(f"{meta['format']} version {meta['version']} is not {FORMAT} version {VERSION}")
+        if meta["page_size"] not in PAGE_SIZES or not meta["codecs"]:
+            raise ValueError("its page size or compressors are not this version's")
+        shape = (len(meta["codecs"]), meta["pages"])
+        for name, dtype in _ARRAYS.items():
+            want = shape if dtype != "u1" else shape[1:]
+            if arrays[name].dtype != np.dtype(dtype) or arrays[name].shape != want:
+                raise ValueError(f"{name} is {arrays[name].dtype.str}{arrays[name].shape}, not {dtype}{want}")
+        said = {name: meta[name] for name in ("page_size", "pages_digest", "passes", "environment")}
+        found = cls(codecs=parse_codecs(meta["codecs"]), **said, **dict[str, Any](arrays))
+        if found.digest != meta["digest"]:
+            raise ValueError("its digest is another: it was changed")
+        return found
+
+
+def calibrate(
+    pages: Pages,
+    compressors: str | Sequence[str] = DEFAULT_COMPRESSORS,
+    *,
+    passes: int = PASSES,
+    progress: Progress | bool = False,
+) -> Calibration:
+    """Time every page with every compressor on one thread, at least `passes` times each, and take medians.
+
+    Raises `CodecError`, and `EstimateError` for no pages or no passes. The machine should be idle.
+    """
+    codecs = parse_codecs(compressors)
+    if len(pages) == 0 or passes < 1:
+        raise EstimateError("calibrate", f"{len(pages)} pages in {passes} passes measures nothing")
+    tiles = max(1, -(-SET_BYTES // pages.nbytes))
+    rounds = -(-passes // tiles)
+    tiled = pages if tiles == 1 else Pages.from_array(np.tile(pages.array, (tiles, 1)), copy=False)
+    rows: dict[str, list[npt.NDArray[np.uint32]]] = {name: [] for name in ("size", "compress_ns", "decompress_ns")}
+    for codec in codecs:
+        times = [measure(tiled, codec.text, threads=1, progress=progress) for _ in range(rounds)]
+        rows["size"].append(times[0].size[0, : len(pages)])
+        for name in ("compress_ns", "decompress_ns"):
+            every = np.concatenate([getattr(stats, name).reshape(tiles, len(pages)) for stats in times])
+            rows[name].append(np.median(every, axis=0).astype(np.uint32))
+    return Calibration(
+        page_size=pages.page_size,
+        codecs=codecs,
+        same=times[0].same[: len(pages)],
+        pages_digest=hashlib.sha256(pages.array.data).hexdigest(),
+        passes=tiles * rounds,
+        environment=times[0].environment,
+        **{name: np.array(row, dtype=np.uint32) for name, row in rows.items()},
+    )

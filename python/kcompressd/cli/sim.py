@@ -1,0 +1,45 @@
+"""`kcompressd sim`: a job in virtual time."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from kcompressd.cli import common
+
+INTERRUPTED = 130
+
+
+def add(verbs: common.Verbs) -> None:
+    """Declare the verb."""
+    parser = verbs.add_parser(
+        "sim",
+        help="run a job in virtual time, on a machine that need not exist",
+        description="Runs JOB.toml on its virtual machine; equal jobs give equal Results (docs/formats.md, job files).",
+    )
+    parser.add_argument("job", metavar="JOB.toml", help="what to run, and on which machine")
+    common.add_settings(parser)
+    parser.add_argument("--trace", metavar="T.npy", help="record every event")
+    parser.add_argument("--json", metavar="FILE", help="save the Result; - for standard output")
+    common.add_html(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run, save what was asked for, print the table; an interrupted run is printed too."""
+    from kcompressd.errors import RunInterrupted
+    from kcompressd.job import Job
+    from kcompressd.result import Result
+
+    common.refuse_output(arguments.trace)
+    common.refuse_output(arguments.json, stream=True)
+    common.refuse_output(arguments.html)
+    job = Job.load(arguments.job, arguments.set)
+    try:
+        result = job.sim(trace=arguments.trace, progress=sys.stderr.isatty())
+    except RunInterrupted as interrupted:
+        if isinstance(interrupted.result, Result):
+            common.show(interrupted.result, arguments.json, arguments.html)
+        print("kcompressd: interrupted: the result is partial", file=sys.stderr)
+        return INTERRUPTED
+    return common.show(result, arguments.json, arguments.html)

@@ -1,0 +1,179 @@
+"""`Job`: a run as a file of TOML: pages, design, machine, workload and costs; any key can be set from outside.
+
+A job runs in virtual time (`sim`) or on real threads (`run`), and gives the same kind of `Result` either way.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from kcompressd.calibration import Calibration, calibrate
+from kcompressd.design import Design
+from kcompressd.errors import InputError, JobError
+from kcompressd.job_file import Tree, parse, parse_setting, refuse_strangers, set_key
+from kcompressd.lab import Lab, Progress
+from kcompressd.machine import Costs, Machine
+from kcompressd.pages import Pages
+from kcompressd.result import Result
+from kcompressd.sim import Sim
+
+SAMPLE: Final = "sample"
+"""As `pages`: those that come with the package, with their calibration."""
+_LAB: Final = (
+    "store",
+    "compressor",
+    "threads",
+    "depth",
+    "pool_limit",
+    "chain_size",
+    "accept_threshold_percent",
+    "seed",
+)
+
+Part = TypeVar("Part")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Job:
+    """A job: its tables, and the folder that its paths start from. Nothing is read or run before it is asked for."""
+
+    tree: Tree
+    folder: Path = Path()
+    origin: str = "job"
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], settings: Iterable[str] = ()) -> Job:
+        """Read a job file and set keys ("node.cpus=8"); raises `JobError` naming file, line and key."""
+        where = Path(path)
+        try:
+            text = where.read_text(encoding="utf-8")
+        except OSError as error:
+            raise JobError(where, f"cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise JobError(where, f"not TOML: {error}") from error
+        job = cls(parse(text, os.fspath(path)), where.parent, os.fspath(path))
+        return job.replace(dict(map(parse_setting, settings)))
+
+    @classmethod
+    def from_dict(cls, tree: Mapping[str, Any], folder: str | os.PathLike[str] = ".") -> Job:
+        """Make a job of tables; raises `JobError` naming a key that no job has or a value of a wrong type."""
+        refuse_strangers(tree, lambda key: "job")
+        return cls(copy.deepcopy(dict(tree)), Path(folder))
+
+    def replace(self, changes: Mapping[str, Any]) -> Job:
+        """Return the job with keys set by their whole names; raises `JobError` as `from_dict`."""
+        tree = copy.deepcopy(self.tree)
+        for key, value in changes.items():
+            set_key(tree, key, value)
+
+        def place(key: str) -> str:
+            return f"--set {key}" if any(f"{given}.".startswith(f"{key}.") for given in changes) else self.origin
+
+        refuse_strangers(tree, place)
+        return dataclasses.replace(self, tree=tree)
+
+    @property
+    def about(self) -> dict[str, str]:
+        """What the file says of itself: free texts."""
+        return dict(self.tree.get("about", {}))
+
+    @cached_property
+    def pages(self) -> Pages:
+        """The pages; raises `PageFileError`, `JobError` where the job names none."""
+        name = self.tree.get("pages")
+        if name is None:
+            raise JobError(self.origin, "pages is missing", 'pages = "sample", or a file of pages')
+        found = Pages.sample() if name == SAMPLE else Pages.from_file(self.folder / name)
+        return found[: self.limit] if self.limit else found
+
+    @property
+    def limit(self) -> int | None:
+        """How many of the pages are used; None: all."""
+        limit: int | None = self.tree.get("limit")
+        if limit is not None and limit < 1:
+            raise JobError(self.origin, f"limit = {limit} is less than 1")
+        return limit
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """The calibration: the file that the job names, the sample's own, or one made now (then two runs differ)."""
+        name, sample = self.tree.get("calibration"), self.tree.get("pages") == SAMPLE
+        if name is None and not sample:
+            return calibrate(self.pages, self.lab.compressor)
+        found = Calibration.sample() if name is None else Calibration.load(self.folder / name)
+        return found[: self.limit] if self.limit else found
+
+    @cached_property
+    def machine(self) -> Machine:
+        """The machine; raises `JobError` naming the key."""
+        return self._part(self._machine)
+
+    def _machine(self) -> Machine:
+        keys = dict(self.tree.get("machine", {}))
+        machine = Machine.preset(keys.pop("preset")) if "preset" in keys else Machine()
+        cpus = self.tree.get("node", {}).get("cpus")
+        if cpus is not None and "speeds" not in keys:
+            machine = machine.with_cpus(cpus)
+        elif cpus is not None and cpus != len(keys["speeds"]):
+            raise JobError(self.origin, f"node.cpus = {cpus}, but machine.speeds has {len(keys['speeds'])} CPUs")
+        return dataclasses.replace(machine, **keys)
+
+    @cached_property
+    def costs(self) -> Costs:
+        """The costs; raises `JobError` naming the key."""
+        return self._part(lambda: Costs(**self.tree.get("costs", {})))
+
+    @cached_property
+    def lab(self) -> Lab:
+        """What is run; raises `JobError`, `DesignError`."""
+        return self._part(self._lab)
+
+    def _lab(self) -> Lab:
+        keys: dict[str, Any] = {name: self.tree[name] for name in _LAB if name in self.tree}
+        workload = dict(self.tree.get("workload", {}))
+        kind = workload.pop("kind", "pageout")
+        if kind != "pageout":
+            raise JobError(self.origin, f"workload.kind = {kind!r} is not pageout")
+        if "kernel" in self.tree:
+            keys["kernel"] = self._kernel(self.tree["kernel"])
+        if "kswapd" in self.tree.get("node", {}):
+            keys["kswapd"] = self.tree["node"]["kswapd"]
+        return Lab(design=self._design(), **keys, **workload)
+
+    def _kernel(self, text: str) -> tuple[int, int]:
+        major, _, minor = text.partition(".")
+        if not (major.isdecimal() and minor.isdecimal()):
+            raise JobError(self.origin, f"kernel = {text!r} is not a version like 6.12")
+        return int(major), int(minor)
+
+    def _design(self) -> str | Design:
+        given = self.tree.get("design", "split")
+        if isinstance(given, str):
+            return given
+        fields = dict(given)
+        preset = Design.preset(fields.pop("preset", "split"), self.tree.get("store", "zswap"))
+        return Design.from_dict({**preset.to_dict(), **fields})
+
+    def _part(self, make: Callable[[], Part]) -> Part:
+        try:
+            return make()
+        except JobError:
+            raise
+        except InputError as error:
+            raise JobError(self.origin, f"{error.subject} {error.reason}", error.fix) from error
+
+    def sim(self, *, trace: str | os.PathLike[str] | None = None, progress: Progress | bool = False) -> Result:
+        """Run in virtual time; as `Sim.run`."""
+        sim = Sim(lab=self.lab, machine=self.machine, costs=self.costs)
+        return sim.run(self.calibration, trace=trace, progress=progress)
+
+    def run(self, *, trace: bool = False, progress: Progress | bool = False) -> Result:
+        """Run on real threads of this machine; as `Lab.run`. Machine and costs are this machine's own."""
+        return dataclasses.replace(self.lab, trace=trace).run(self.pages, progress=progress)

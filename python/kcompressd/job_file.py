@@ -1,0 +1,157 @@
+"""The form of a job file: which keys there are, what values they take, and where in the file each one stands."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, TypeAlias
+
+from kcompressd.errors import JobError
+
+Tree: TypeAlias = dict[str, Any]
+"""A job's tables as TOML has them."""
+
+_INT, _NUMBERS, _TEXT = (int,), (list,), (str,)
+KEYS: Final[Mapping[str, tuple[type, ...]]] = {
+    "pages": _TEXT,
+    "limit": _INT,
+    "calibration": _TEXT,
+    "design": (str, dict),
+    "store": _TEXT,
+    "compressor": _TEXT,
+    "kernel": _TEXT,
+    "threads": _INT,
+    "depth": _INT,
+    "pool_limit": (int, str),
+    "chain_size": _INT,
+    "accept_threshold_percent": _INT,
+    "seed": _INT,
+    "about": (dict,),
+    "node": (dict,),
+    "node.cpus": _INT,
+    "node.kswapd": _INT,
+    "machine": (dict,),
+    "machine.preset": _TEXT,
+    "machine.speeds": _NUMBERS,
+    "machine.slice_ns": _INT,
+    "machine.wakeup_granularity_ns": _INT,
+    "machine.wake_ns": _INT,
+    "machine.idle_exit_ns": _INT,
+    "machine.switch_ns": _INT,
+    "machine.preempt": _TEXT,
+    "machine.nice": (dict,),
+    "machine.affinity": (dict,),
+    "costs": (dict,),
+    "costs.scan_ns": _INT,
+    "costs.unmap_ns": _INT,
+    "costs.fault_ns": _INT,
+    "costs.zero_page_ns": _INT,
+    "costs.touch_ns": _INT,
+    "costs.commit_ns": _INT,
+    "costs.zero_test_ps_per_byte": _INT,
+    "costs.device_write_ns": _INT,
+    "costs.device_read_ns": _INT,
+    "costs.compress_ns": _INT,
+    "costs.decompress_ns": _INT,
+    "workload": (dict,),
+    "workload.kind": _TEXT,
+    "workload.fault": _TEXT,
+    "workload.app_threads": _INT,
+}
+"""Every key, by its whole name, with the types that it takes. Tables not named here in full are `OPEN`."""
+
+OPEN: Final[Mapping[str, tuple[type, ...]]] = {
+    "about": (str,),
+    "machine.nice": (int,),
+    "machine.affinity": (list,),
+    "design": (str, int, bool, list),
+}
+"""Tables whose keys are checked elsewhere or are free, with the types of their values."""
+
+_WORDS: Final[Mapping[type, str]] = {
+    int: "a whole number",
+    str: "a text",
+    list: "a list",
+    dict: "a table",
+    bool: "a truth",
+}
+_HEADER = re.compile(r"\s*\[{1,2}\s*([A-Za-z0-9_.\"' -]+?)\s*\]{1,2}")
+_ASSIGNMENT = re.compile(r"\s*([A-Za-z0-9_.\"-]+)\s*=")
+
+
+def parse(text: str, origin: str) -> Tree:
+    """Parse a job file; raises `JobError` naming the file, the line and the key of what is wrong."""
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise JobError(origin, f"not TOML: {error}") from None
+    lines = dict(_lines(text))
+    refuse_strangers(tree, lambda key: f"{origin}:{lines[key]}" if key in lines else origin)
+    return tree
+
+
+def refuse_strangers(tree: Mapping[str, Any], place: Any) -> None:
+    """Raise `JobError` for a key that no job has or a value of a wrong type; `place` says where a key stands."""
+    for key, value in _walk(tree, ""):
+        table, _, name = key.rpartition(".")
+        types = KEYS.get(key) or OPEN.get(table)
+        if types is None:
+            raise JobError(place(key), f"{key}: no such key", _suggestion(key))
+        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+            wanted = " or ".join(_WORDS[kind] for kind in types)
+            raise JobError(place(key), f"{key} = {value!r} is not {wanted}")
+        if name and isinstance(value, list) and not all(isinstance(item, int | str) for item in value):
+            raise JobError(place(key), f"{key} = {value!r} is no list of numbers or names")
+
+
+def _walk(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        key = f"{prefix}{name}"
+        yield key, value
+        if isinstance(value, dict):
+            yield from _walk(value, f"{key}.")
+
+
+def _suggestion(key: str) -> str:
+    near = difflib.get_close_matches(key, KEYS, n=1) or [
+        k for k in KEYS if k.rpartition(".")[2] == key.rpartition(".")[2]
+    ]
+    return f"did you mean {near[0]}?" if near else "kcompressd sim --help names them"
+
+
+def _lines(text: str) -> Iterator[tuple[str, int]]:
+    """Where each key stands: whole names with line numbers from 1."""
+    table = ""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := _HEADER.match(line):
+            table = header[1].replace('"', "") + "."
+            yield table[:-1], number
+        elif assignment := _ASSIGNMENT.match(line):
+            yield table + assignment[1].replace('"', ""), number
+
+
+def set_key(tree: Tree, key: str, value: Any) -> None:
+    """Set a key by its whole name, making tables on the way; raises `JobError` where a value is no table."""
+    *tables, last = key.split(".")
+    for name in tables:
+        inner = tree.setdefault(name, {})
+        if isinstance(inner, str) and name == "design":
+            inner = tree[name] = {"preset": inner}
+        if not isinstance(inner, dict):
+            raise JobError(key, f"{name} = {inner!r} is no table")
+        tree = inner
+    tree[last] = value
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """Parse "node.cpus=8" as --set takes it: the value as in TOML, or a text as it stands; raises `JobError`."""
+    key, equals, value = text.partition("=")
+    key, value = key.strip(), value.strip()
+    if not equals or not key:
+        raise JobError(f"--set {text}", "is not KEY=VALUE", "such as node.cpus=8")
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, value

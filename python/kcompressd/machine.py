@@ -1,0 +1,161 @@
+"""`Machine` and `Costs`: what a run in virtual time runs on, and what work costs there.
+
+A machine has CPUs with speeds, a scheduler, nice levels and affinities; costs are nanoseconds on a CPU of speed 100, the
+CPU that the calibration was made on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Final, Literal, TypeAlias
+
+from kcompressd.errors import LabError
+
+Preempt: TypeAlias = Literal["none", "full"]
+_THREAD = re.compile(r"(kswapd|kcompressd|app|swapdev|shrink_worker)\d{0,3}")
+_MOST_CPUS: Final = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """CPUs and their scheduler; times in nanoseconds.
+
+    - `speeds`: each CPU's speed in per cent of the calibrated one;
+    - `slice_ns`: how long a thread keeps a CPU that another wants; `wakeup_granularity_ns`: how far behind in weighted run
+      time a woken thread must be to take a CPU earlier;
+    - `wake_ns` a wake-up costs the waker, `idle_exit_ns` passes until an idle CPU runs the woken, `switch_ns` a switch;
+    - `preempt`: "none" is PREEMPT_NONE: a thread in the kernel gives its CPU up at cond_resched() only; "full" at any step;
+    - `nice` (-20 to 19) and `affinity` (CPU numbers) by thread ("kswapd0") or kind of threads ("kcompressd", "app").
+    """
+
+    speeds: tuple[int, ...] = (100, 100)
+    slice_ns: int = 3_000_000
+    wakeup_granularity_ns: int = 1_000_000
+    wake_ns: int = 1_000
+    idle_exit_ns: int = 2_000
+    switch_ns: int = 1_000
+    preempt: Preempt = "full"
+    nice: Mapping[str, int] = field(default_factory=dict)
+    affinity: Mapping[str, Sequence[int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse what no machine is; raises `LabError` naming the key."""
+        object.__setattr__(self, "speeds", tuple(self.speeds))
+        if not 1 <= len(self.speeds) <= _MOST_CPUS or any(speed < 1 for speed in self.speeds):
+            raise LabError("machine.speeds", f"{list(self.speeds)} is not 1 to {_MOST_CPUS} numbers of at least 1")
+        if self.preempt not in ("none", "full"):
+            raise LabError("machine.preempt", f"{self.preempt!r} is neither none nor full")
+        for name, value in self._times():
+            if value < 0:
+                raise LabError(f"machine.{name}", f"{value} is less than 0")
+        for name, level in self.nice.items():
+            _refuse_stranger("nice", name)
+            if not -20 <= level <= 19:
+                raise LabError(f"machine.nice.{name}", f"{level} is not between -20 and 19")
+        for name, cpus in self.affinity.items():
+            _refuse_stranger("affinity", name)
+            if not cpus or not all(0 <= cpu < len(self.speeds) for cpu in cpus):
+                raise LabError(f"machine.affinity.{name}", f"{list(cpus)} is no list of CPUs from 0 to {self.cpus - 1}")
+
+    def _times(self) -> list[tuple[str, int]]:
+        return [(name.name, getattr(self, name.name)) for name in fields(self) if name.name.endswith("_ns")]
+
+    @property
+    def cpus(self) -> int:
+        """How many CPUs there are."""
+        return len(self.speeds)
+
+    @classmethod
+    def preset(cls, name: str) -> Machine:
+        """Return a machine by name (`MACHINES`); raises `LabError` naming what there is."""
+        if name not in MACHINES:
+            raise LabError("machine.preset", f"{name!r} is none of {', '.join(MACHINES)}")
+        return MACHINES[name]
+
+    def with_cpus(self, cpus: int) -> Machine:
+        """Return the machine with another number of CPUs: the first ones, or more like the last."""
+        if not 1 <= cpus <= _MOST_CPUS:
+            raise LabError("machine.cpus", f"{cpus} is not between 1 and {_MOST_CPUS}")
+        speeds = (self.speeds + self.speeds[-1:] * cpus)[:cpus]
+        affinity = {name: [cpu for cpu in on if cpu < cpus] for name, on in self.affinity.items()}
+        return dataclasses.replace(self, speeds=speeds, affinity={name: on for name, on in affinity.items() if on})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the machine as plain data, as Results have it."""
+        plain = {name.name: getattr(self, name.name) for name in fields(self)}
+        affinity = {name: list(on) for name, on in self.affinity.items()}
+        return {**plain, "speeds": list(self.speeds), "nice": dict(self.nice), "affinity": affinity}
+
+    def for_core(self) -> dict[str, Any]:
+        """Return the machine as the core takes it: nice levels and affinities as policies, kinds before threads."""
+        names = sorted({*self.nice, *self.affinity}, key=lambda name: (name[-1].isdigit(), name))
+        every = range(self.cpus)
+        policies = [(n, self.nice.get(n, 0), sum(1 << cpu for cpu in set(self.affinity.get(n, every)))) for n in names]
+        return {"speeds": list(self.speeds), "preempt": self.preempt, "policies": policies, **dict(self._times())}
+
+
+def _refuse_stranger(table: str, name: str) -> None:
+    if not _THREAD.fullmatch(name):
+        kinds = "kswapd, kcompressd, app, swapdev, shrink_worker, or one with its number"
+        raise LabError(f"machine.{table}.{name}", f"{name!r} is no thread: {kinds}")
+
+
+MACHINES: Final[Mapping[str, Machine]] = {
+    "laptop": Machine(speeds=(100,) * 8),
+    "phone": Machine(speeds=(100, 85, 85, 85, 35, 35, 35, 35)),
+    "server": Machine(speeds=(100,) * 32, preempt="none"),
+    "single": Machine(speeds=(100,)),
+    "guest": Machine(speeds=(100, 100), preempt="none", slice_ns=4_000_000),
+}
+"""Machines by name: `laptop` 8 equal CPUs; `phone` 1 big, 3 middle and 4 little cores (relative speeds of a flagship of
+2024, rounded); `server` 32 CPUs without preemption in the kernel; `single` one CPU; `guest` the ground truth's (2 CPUs,
+PREEMPT_NONE, HZ 250: a slice is a tick).
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Costs:
+    """Nanoseconds of everything but compression and decompression, which the calibration has page by page; those two
+    may be set to one number for all pages.
+
+    Device times are the device's, whatever the CPU. `SOURCES` says where each default comes from.
+    """
+
+    scan_ns: int = 100
+    unmap_ns: int = 400
+    fault_ns: int = 500
+    zero_page_ns: int = 300
+    touch_ns: int = 200
+    commit_ns: int = 50
+    zero_test_ps_per_byte: int = 40
+    device_write_ns: int = 20_000
+    device_read_ns: int = 80_000
+    compress_ns: int | None = None
+    decompress_ns: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse negative costs; raises `LabError` naming the key."""
+        for name, value in self.to_dict().items():
+            if value is not None and value < 0:
+                raise LabError(f"costs.{name}", f"{value} is less than 0")
+
+    def to_dict(self) -> dict[str, int | None]:
+        """Return the costs by name."""
+        return dataclasses.asdict(self)
+
+
+SOURCES: Final[Mapping[str, str]] = {
+    "scan_ns": "spec arithmetic on Q2 and Q3: scan and unmap of a page take about 1 us of a phone's core; a part of it",
+    "unmap_ns": "as scan_ns, the larger part: rmap walk, PTE, TLB flush batched",
+    "fault_ns": "minor fault without the page's contents, x86-64 desktop, order of magnitude",
+    "zero_page_ns": "4 KiB cleared at about 14 GB/s",
+    "touch_ns": "4 KiB read or written by the application at about 20 GB/s",
+    "commit_ns": "a lock and a few cache lines",
+    "zero_test_ps_per_byte": "4 KiB read at about 25 GB/s",
+    "device_write_ns": "NVMe, 4 KiB, order of magnitude",
+    "device_read_ns": "NVMe, 4 KiB random read at queue depth 1, order of magnitude",
+}
+"""Where the default costs come from. All are round numbers to be overridden; only what a calibration measures is measured."""

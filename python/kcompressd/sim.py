@@ -1,0 +1,98 @@
+"""`Sim`: sends pages through a design and back in virtual time, on a machine that need not exist.
+
+What is run is a `Lab`, as on real threads; of the pages only sizes and times are known (a `Calibration`). Equal inputs give
+equal Results outside `environment`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import Any
+
+from kcompressd import _core, environment
+from kcompressd.calibration import Calibration
+from kcompressd.errors import LabError, RunInterrupted
+from kcompressd.lab import Lab, Progress, reporter, sidecar_of
+from kcompressd.lifecycle import table
+from kcompressd.machine import Costs, Machine
+from kcompressd.result import Result
+from kcompressd.trace_writer import TraceWriter
+
+__all__ = ["Sim"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sim:
+    """What is run (`lab`), where (`machine`), and what everything but the codec costs there (`costs`).
+
+    Of the lab, `swap_file`, `pin`, `verify` and `warm` do not apply: there are no bytes. `plant` is refused.
+    """
+
+    lab: Lab = field(default_factory=Lab)
+    machine: Machine = field(default_factory=Machine)
+    costs: Costs = field(default_factory=Costs)
+
+    def run(
+        self,
+        calibration: Calibration,
+        *,
+        trace: str | PathLike[str] | None = None,
+        progress: Progress | bool = False,
+    ) -> Result:
+        """Run the calibrated pages; `trace` names the file that every event is streamed to.
+
+        Returns the result, partial when something ended the run early; raises `RunInterrupted` on Ctrl-C. Raises
+        `DesignError`, `CodecError`, `LabError`, `EstimateError` for a compressor that was not calibrated, and
+        `TraceError` for a trace that cannot be written.
+        """
+        if self.lab.plant is not None:
+            raise LabError("plant", "is for real threads", "run it with kcompressd run")
+        config = self._config(calibration)
+        said = self._said(config, calibration)
+        sizes = calibration.sizes(self.lab.compressor)
+        with reporter(progress, len(calibration)) as report, _writer(trace, len(calibration)) as writer:
+
+            def watch(phase: str, done: int, now_ns: int) -> None:
+                report(phase, done, len(calibration))
+
+            found = _core.simulate(config, sizes, table().as_dict(), watch, None if writer is None else writer.write)
+            result = self._result(found, said)
+            if writer is not None:
+                law = sidecar_of(config, said, len(calibration), ordering="total", complete=result.complete)
+                writer.finish(law)
+        if result.error is not None and result.error.kind == "cancelled":
+            raise RunInterrupted(result)
+        return result
+
+    def _config(self, calibration: Calibration) -> dict[str, Any]:
+        config = self.lab.config(len(calibration), calibration.page_size)
+        return {**config, "machine": self.machine.for_core(), "costs": self.costs.to_dict()}
+
+    def _said(self, config: dict[str, Any], calibration: Calibration) -> dict[str, Any]:
+        said = self.lab.said(config, len(calibration))
+        said = {key: value for key, value in said.items() if key not in ("pin", "verify", "warm", "plant")}
+        return {
+            **said,
+            "machine": self.machine.to_dict(),
+            "calibration": {"digest": calibration.digest, "pages_digest": calibration.pages_digest},
+        }
+
+    def _result(self, found: dict[str, Any], said: dict[str, Any]) -> Result:
+        stored = {key: value for key, value in found.items() if key not in ("pages", "page_size")}
+        stored |= {"version": 1, "kind": "virtual", "config": said, "environment": environment.gather()}
+        stored["device"] = {"kind": "modelled", "direct": False}
+        notes = self.lab.notes()
+        stored["notes"] = [*notes, *(note for note in found["notes"] if note not in notes)]
+        return Result.from_dict(stored, origin="simulation")
+
+
+@contextmanager
+def _writer(path: str | PathLike[str] | None, pages: int) -> Iterator[TraceWriter | None]:
+    if path is None:
+        yield None
+    else:
+        with TraceWriter(path, pages) as writer:
+            yield writer

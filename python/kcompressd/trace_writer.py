@@ -1,0 +1,99 @@
+"""`TraceWriter`: a trace that goes to disk while the run goes on, however long it is; the seal is made on the way."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+import numpy as np
+
+from kcompressd._core import Locator
+from kcompressd.files import is_replaceable, write_text
+from kcompressd.lifecycle import table
+from kcompressd.trace import FORMAT, RECORD, SYSTEM, VERSION, TraceError, encode_states, names, sidecar_path
+
+
+class TraceWriter:
+    """Writes a trace of `pages` pages under a temporary name; `finish` gives it its own and writes the sidecar.
+
+    A context manager: what was not finished is removed. Raises `TraceError`, naming the path, when it cannot be written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], pages: int) -> None:
+        """Make the temporary file beside `path`."""
+        self.path = Path(path)
+        self.records = 0
+        self._states = np.zeros(pages, np.uint8)
+        self._actors: set[int] = set()
+        self._digest, self._locator = hashlib.sha256(), Locator()
+        if not is_replaceable(self.path) or self.path.is_dir():
+            raise TraceError(f"{self.path}: cannot be written: it is not a regular file")
+        with self._errors():
+            handle, self._name = tempfile.mkstemp(
+                dir=self.path.parent, prefix=f".{self.path.name[:80]}.", suffix=".tmp"
+            )
+            self._file: BinaryIO = os.fdopen(handle, "wb")
+            self._header()
+
+    def __enter__(self) -> Self:
+        """Return the writer."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Remove what was not finished."""
+        self._file.close()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._name)
+
+    def write(self, block: bytes) -> None:
+        """Append whole records."""
+        records = np.frombuffer(block, dtype=RECORD)
+        self.records += len(records)
+        self._digest.update(block)
+        self._locator.feed(block)
+        self._actors.update(np.unique(records["actor"]).tolist())
+        pages = records[records["folio"] != SYSTEM]
+        self._states[pages["folio"]] = pages["to"]
+        with self._errors():
+            self._file.write(block)
+
+    def finish(self, law: Mapping[str, Any]) -> None:
+        """Seal the trace; `law` is what only the writer of a trace knows (`trace.sidecar`)."""
+        meta = {
+            "format": FORMAT,
+            "version": VERSION,
+            "table": table().digest,
+            "names": names(sorted(self._actors)),
+            "records": self.records,
+            "sha256": self._digest.hexdigest(),
+            "locator": [f"{number:016x}" for number in self._locator.sums()],
+            "final_states": encode_states(self._states),
+            **law,
+        }
+        with self._errors():
+            self._file.seek(0)
+            self._header()
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            sidecar_path(self.path).unlink(missing_ok=True)
+            os.replace(self._name, self.path)
+            write_text(sidecar_path(self.path), json.dumps(meta, indent=1, sort_keys=True) + "\n")
+
+    def _header(self) -> None:
+        """NumPy pads the header, so that it keeps its length as the array grows (NEP 1, format 1.0)."""
+        described = {"descr": np.lib.format.dtype_to_descr(RECORD), "fortran_order": False, "shape": (self.records,)}
+        np.lib.format.write_array_header_1_0(self._file, described)
+
+    @contextlib.contextmanager
+    def _errors(self) -> Any:
+        try:
+            yield
+        except OSError as error:
+            raise TraceError(f"{self.path}: cannot be written: {error.strerror or error}") from error

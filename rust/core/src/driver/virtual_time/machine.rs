@@ -1,0 +1,112 @@
+//! The machine that a crew runs on.
+
+use super::Costs;
+use crate::lifecycle::actor;
+
+/// When an actor in the kernel may lose its CPU to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preempt {
+    /// `PREEMPT_NONE`: at `cond_resched()` and on the way back to user mode only.
+    None,
+    /// `PREEMPT`: after any step.
+    Full,
+}
+
+/// The scheduler's numbers, nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scheduler {
+    /// How long an actor keeps a CPU that another wants.
+    pub slice_ns: u64,
+    /// How far behind a woken actor's weighted run time must be to take a CPU before the slice is over.
+    pub wakeup_granularity_ns: u64,
+    /// What waking another costs the waker.
+    pub wake_ns: u64,
+    /// From the wake-up until an idle CPU runs the woken.
+    pub idle_exit_ns: u64,
+    /// Switching a CPU to another actor.
+    pub switch_ns: u64,
+    /// Preemption in the kernel.
+    pub preempt: Preempt,
+}
+
+impl Default for Scheduler {
+    /// Linux's base slice with 8 and more CPUs; round numbers for the rest.
+    fn default() -> Self {
+        Self {
+            slice_ns: 3_000_000,
+            wakeup_granularity_ns: 1_000_000,
+            wake_ns: 1_000,
+            idle_exit_ns: 2_000,
+            switch_ns: 1_000,
+            preempt: Preempt::Full,
+        }
+    }
+}
+
+/// What the scheduler is told about a kind of actors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// An actor's id ([`actor`]), of which only the bits of `mask` are looked at: 0xff00 names a kind, 0xffff one actor.
+    pub actor: u16,
+    /// Bits of `actor` that count.
+    pub mask: u16,
+    /// -20 to 19.
+    pub nice: i8,
+    /// CPUs it may run on, a bit each.
+    pub cpus: u64,
+}
+
+/// CPUs, their scheduler, and what work costs on them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// Speed of each CPU in per cent of the CPU that the costs were measured on; at least 1. At most 64 CPUs.
+    pub cpu_speed_percent: Vec<u32>,
+    /// The scheduler.
+    pub scheduler: Scheduler,
+    /// Nice levels and affinities; the last that names an actor or its kind holds.
+    pub policies: Vec<Policy>,
+    /// What work costs.
+    pub costs: Costs,
+}
+
+impl Machine {
+    /// `cpus` CPUs of 100 %, everything else by default.
+    pub fn new(cpus: usize) -> Self {
+        Self {
+            cpu_speed_percent: vec![100; cpus],
+            scheduler: Scheduler::default(),
+            policies: Vec::new(),
+            costs: Costs::default(),
+        }
+    }
+
+    /// As [`Machine::new`], each actor running until it waits.
+    pub fn without_slices(cpus: usize) -> Self {
+        let whole = Scheduler { slice_ns: u64::MAX, wakeup_granularity_ns: u64::MAX, ..Scheduler::default() };
+        Self { scheduler: whole, ..Self::new(cpus) }
+    }
+
+    /// What holds for actor `id`: nice level and CPUs.
+    pub(super) fn policy(&self, id: u16) -> (i8, u64) {
+        let all = u64::MAX >> (64 - self.cpu_speed_percent.len().clamp(1, 64));
+        let named = self.policies.iter().rev().find(|p| p.actor == id & p.mask);
+        named.map_or((0, all), |policy| (policy.nice, policy.cpus & all))
+    }
+
+    pub(super) fn is_possible(&self, ids: impl Iterator<Item = u16>) -> bool {
+        let cpus = &self.cpu_speed_percent;
+        let each = cpus.iter().all(|&percent| percent > 0);
+        (1..=64).contains(&cpus.len()) && each && ids.into_iter().all(|id| self.policy(id).1 != 0)
+    }
+}
+
+/// The weight of a nice level: each level is a quarter more or less CPU time than its neighbour
+/// (Documentation/scheduler/sched-nice-design.rst), 1024 at 0.
+pub(super) fn weight(nice: i8) -> u64 {
+    (1024.0 * 1.25f64.powi(-i32::from(nice.clamp(-20, 19)))).round() as u64
+}
+
+/// Whether an actor is an application.
+pub(super) fn is_app(id: u16) -> bool {
+    id & 0xff00 == actor::APP
+}

@@ -1,0 +1,124 @@
+//! A `pageout` run in virtual time: the phases of the live driver, one crew after the other on one machine.
+
+use super::machine::Machine;
+use super::{Progress, Run, Sink, VirtualError, Watch, run_with};
+use crate::driver::phases::{FaultOrder, apps};
+use crate::driver::{Crew, Report, RunError, ThreadReport, kswapds};
+use crate::lifecycle::{State, actor, actor_name};
+use crate::reclaim::Task;
+use crate::system::System;
+use crate::trace::system::POOL;
+use crate::trace::{Record, SYSTEM};
+
+/// How a virtual run goes.
+#[derive(Clone, Debug)]
+pub struct SimConfig {
+    /// What it runs on.
+    pub machine: Machine,
+    /// The fault phase.
+    pub fault: FaultOrder,
+    /// Seed of the shuffle.
+    pub seed: u64,
+    /// Threads of the fault phase.
+    pub app_threads: u16,
+    /// Whether events are logged.
+    pub trace: bool,
+}
+
+/// A run over `sys`.
+pub struct Sim<'a> {
+    sys: &'a System,
+    config: &'a SimConfig,
+    report: Report,
+    now_ns: u64,
+}
+
+impl<'a> Sim<'a> {
+    /// A run of `sys`.
+    pub fn new(sys: &'a System, config: &'a SimConfig) -> Self {
+        Self { sys, config, report: Report::default(), now_ns: 0 }
+    }
+
+    /// Runs the phases; whatever ends them early, what was counted is reported.
+    pub fn run(mut self, sink: Sink<'_>, watch: Watch<'_>) -> Report {
+        self.reclaim(sink, watch);
+        if self.report.error.is_none() && self.config.fault != FaultOrder::None {
+            self.report.timing.fault_ns = self.apps(Task::Touch, "fault", sink, watch);
+            self.report.census_fault = self.sys.census();
+            self.note_pool(sink);
+        }
+        if self.report.error.is_none() {
+            self.apps(Task::Exit, "exit", sink, watch);
+            self.note_pool(sink);
+        }
+        self.report.pool_pages_at_exit = self.sys.pool_pages();
+        self.report
+    }
+
+    fn reclaim(&mut self, sink: Sink<'_>, watch: Watch<'_>) {
+        let run = self.phase(Crew::reclaim(self.sys, self.config.trace), "reclaim", sink, watch);
+        let ended = run.cpu_ns.iter().zip(&run.done_ns).filter(|((id, _), _)| id & 0xff00 == actor::KSWAPD);
+        self.report.timing.reclaim_ns = ended.map(|(_, &ns)| ns).max().unwrap_or(run.end_ns);
+        self.report.series = run.measures.samples;
+        // What the shrink worker wrote last is still reclaimed.
+        if self.sys.census()[State::WrittenBack as usize] > 0 && self.report.error.is_none() {
+            let crew = Crew::of(self.sys, kswapds(self.sys), self.config.trace);
+            self.phase(crew, "reclaim", sink, watch);
+        }
+        self.report.note_stores(self.sys);
+        self.report.census_reclaim = self.sys.census();
+        self.note_pool(sink);
+    }
+
+    /// Between two phases nobody is in the middle of a step: what the store holds, for the judge.
+    fn note_pool(&mut self, sink: Sink<'_>) {
+        if self.config.trace && self.report.error.is_none() {
+            let (t_ns, aux, actor) = (self.now_ns, self.sys.pool_bytes(), actor::SCRIPT);
+            let note = Record { t_ns, aux, folio: SYSTEM, event: POOL, actor, ..Record::default() };
+            self.report.error = sink(&[note]).err().as_ref().map(RunError::trace);
+        }
+    }
+
+    /// Application threads; returns the nanoseconds that they took.
+    fn apps(&mut self, task: Task, phase: &'static str, sink: Sink<'_>, watch: Watch<'_>) -> u64 {
+        let SimConfig { fault, seed, app_threads, trace, .. } = *self.config;
+        let actors = apps(task, self.sys.folios.len() as u32, fault, seed, app_threads);
+        let start_ns = self.now_ns;
+        self.phase(Crew::of(self.sys, actors, trace), phase, sink, watch).end_ns - start_ns
+    }
+
+    fn phase(&mut self, mut crew: Crew, phase: &'static str, sink: Sink<'_>, watch: Watch<'_>) -> Run {
+        let done = self.report.threads.iter().map(|thread| thread.pages_done).sum::<u64>();
+        let mut watched =
+            |progress: &Progress| watch(&Progress { phase, pages_done: done + progress.pages_done, ..*progress });
+        let mut run = run_with(self.sys, &mut crew, &self.config.machine, self.now_ns, sink, &mut watched);
+        self.now_ns = run.end_ns;
+        self.report.steps += run.steps;
+        if phase != "exit" {
+            self.report.measures.add(&run.measures.found);
+        }
+        for ((seat, &(_, cpu_ns)), page_ns) in crew.seats.into_iter().zip(&run.cpu_ns).zip(&run.measures.page_ns) {
+            let mut thread = ThreadReport::new(seat.ctx.actor);
+            (thread.cpu_ns, thread.pages_done, thread.page_ns) = (cpu_ns, seat.ctx.pages_done, page_ns.clone());
+            (thread.vmstat, thread.by_event) = (seat.ctx.stat, seat.ctx.by_event);
+            thread.errors = seat.ctx.errors.iter().map(ToString::to_string).collect();
+            match phase {
+                "exit" => self.report.add_exit(thread),
+                _ => self.report.add(thread),
+            }
+        }
+        self.report.error = run.error.take().map(said);
+        run
+    }
+}
+
+fn said(error: VirtualError) -> RunError {
+    let kind = match &error {
+        VirtualError::Step { source, actor, .. } => return RunError::step(&actor_name(*actor), source),
+        VirtualError::Deadlock { .. } => "deadlock",
+        VirtualError::Machine => "machine",
+        VirtualError::Cancelled => return RunError::cancelled(),
+        VirtualError::Trace(_) => "trace",
+    };
+    RunError { kind, message: error.to_string(), actor: String::new() }
+}

@@ -1,0 +1,162 @@
+//! The virtual clock: nothing is lost under any preset, equal inputs give equal bytes, and what a machine is told about
+//! speeds, weights and places holds.
+#![cfg(not(any(kcompressd_loom, kcompressd_shuttle)))]
+
+mod clocks;
+
+use clocks::{INCOMPRESSIBLE, Plan, STORES, store_counters};
+use kcompressd_core::design::{Preset, StoreKind};
+use kcompressd_core::driver::explore::nothing_lost;
+use kcompressd_core::driver::virtual_time::{Machine, Policy, Preempt, Sim, SimConfig, run, run_with};
+use kcompressd_core::driver::{Crew, FaultOrder, Report};
+use kcompressd_core::lifecycle::{State, actor};
+use kcompressd_core::reclaim::Task;
+use kcompressd_core::system::System;
+use kcompressd_core::trace::{Record, SYSTEM};
+use std::io;
+
+const PAGES: usize = 600;
+
+/// Pages of every kind, in turn.
+fn plan(preset: Preset, store: StoreKind) -> Plan {
+    let kinds = [1000, 0, 300, INCOMPRESSIBLE, 2000, 60, 3500];
+    let lens: Vec<u32> = (0..PAGES).map(|i| kinds[i % kinds.len()]).collect();
+    Plan::new(preset, store, &lens)
+}
+
+fn config(machine: Machine) -> SimConfig {
+    SimConfig { machine, fault: FaultOrder::Shuffled, seed: 7, app_threads: 2, trace: true }
+}
+
+fn simulate(sys: &System, machine: Machine) -> (Report, Vec<Record>) {
+    let mut records = Vec::new();
+    let mut keep = |new: &[Record]| {
+        records.extend_from_slice(new);
+        Ok(())
+    };
+    let report = Sim::new(sys, &config(machine)).run(&mut keep, &mut |_| true);
+    (report, records)
+}
+
+fn every_case() -> impl Iterator<Item = (Preset, StoreKind)> {
+    Preset::ALL.iter().flat_map(|&preset| STORES.map(|store| (preset, store)))
+}
+
+#[test]
+fn every_preset_brings_every_page_back_on_any_number_of_cpus() {
+    for (preset, store) in every_case() {
+        for cpus in [1, 2, 8] {
+            let sys = plan(preset, store).build();
+            let (report, records) = simulate(&sys, Machine::new(cpus));
+            let case = format!("{} on {store:?}, {cpus} CPUs", preset.name());
+            assert_eq!(report.error, None, "{case}");
+            assert_eq!(report.census_fault[State::Freed as usize], 0, "{case}");
+            assert_eq!(sys.census()[State::Freed as usize], PAGES as u32, "{case}");
+            assert_eq!(report.pool_pages_at_exit, 0, "{case}");
+            nothing_lost(&sys).unwrap();
+            assert!(records.is_sorted_by_key(|record| record.t_ns), "{case}: a total order");
+            let events = records.iter().filter(|record| record.folio != SYSTEM).count();
+            assert_eq!(events as u64, report.by_event.iter().sum::<u64>(), "{case}");
+        }
+    }
+}
+
+#[test]
+fn equal_inputs_give_equal_traces_times_and_counters() {
+    for (preset, store) in every_case() {
+        let mut runs = [(); 2].map(|()| {
+            let sys = plan(preset, store).build();
+            let (report, records) = simulate(&sys, Machine::new(3));
+            let counters: Vec<_> = report.vmstat.iter().chain(store_counters(&sys)).collect();
+            (records, counters, report.series, report.timing.reclaim_ns, report.measures.touch_ns.summary())
+        });
+        let [first, second] = &mut runs;
+        assert!(first == second, "{} on {store:?}", preset.name());
+    }
+}
+
+#[test]
+fn a_machine_twice_as_slow_takes_twice_the_time_and_counts_the_same() {
+    let [fast, slow] = [100, 50].map(|percent| {
+        let mut machine = Machine::new(1);
+        machine.cpu_speed_percent = vec![percent];
+        (machine.scheduler.switch_ns, machine.costs.device_write_ns) = (0, 0);
+        let sys = Plan::new(Preset::Sync, StoreKind::Zram, &[1000; 256]).build();
+        let run = run(&sys, &mut Crew::reclaim(&sys, false), &machine, 0).unwrap();
+        (run.end_ns, run.stat)
+    });
+    assert_eq!(slow.0, 2 * fast.0);
+    assert_eq!(slow.1, fast.1);
+}
+
+/// CPU time of kswapd0 and kcompressd0 when the first of them has ended, with these policies on one CPU.
+fn shares(policies: Vec<Policy>, preempt: Preempt) -> (u64, u64) {
+    let sys = Plan::new(Preset::April, StoreKind::Zram, &[1000; 20_000]).build();
+    let mut machine = Machine { policies, ..Machine::new(1) };
+    (machine.scheduler.preempt, machine.costs.scan_ns) = (preempt, 2_000);
+    let run = run(&sys, &mut Crew::reclaim(&sys, false), &machine, 0).unwrap();
+    let of = |id| run.cpu_ns.iter().find(|(seat, _)| *seat == id).unwrap().1;
+    (of(actor::KSWAPD), of(actor::KCOMPRESSD))
+}
+
+#[test]
+fn a_nicer_worker_leaves_more_pages_to_kswapd() {
+    let nice = |nice| vec![Policy { actor: actor::KCOMPRESSD, mask: 0xff00, nice, cpus: u64::MAX }];
+    let (even, nicer) = (shares(nice(0), Preempt::Full), shares(nice(19), Preempt::Full));
+    assert!(even.1 > even.0 / 8, "an even share: {even:?}");
+    assert!(nicer.1 < even.1 / 4, "1024 to 15: {nicer:?} against {even:?}");
+}
+
+#[test]
+fn an_actor_runs_only_where_it_may() {
+    let sys = plan(Preset::April, StoreKind::Zram).build();
+    let on = |actor, cpus| Policy { actor, mask: 0xff00, nice: 0, cpus };
+    let mut machine = Machine::new(4);
+    machine.policies = vec![on(actor::KSWAPD, 1), on(actor::KCOMPRESSD, 1)];
+    let confined = run(&sys, &mut Crew::reclaim(&sys, false), &machine, 0).unwrap();
+    let busy: u64 = confined.cpu_ns.iter().map(|(_, ns)| ns).sum();
+    assert!(confined.end_ns >= busy, "two actors on one CPU: {} ns in {} ns", busy, confined.end_ns);
+    machine.policies = vec![on(actor::KSWAPD, 0)];
+    let nowhere = run(&sys, &mut Crew::reclaim(&sys, false), &machine, 0).unwrap_err();
+    assert!(nowhere.to_string().contains("at least one for every actor"), "{nowhere}");
+}
+
+#[test]
+fn a_run_ends_when_its_watcher_or_its_sink_says_so_and_keeps_what_there_is() {
+    let sys = Plan::new(Preset::April, StoreKind::Zram, &[1000; 300_000]).build();
+    let cancelled = Sim::new(&sys, &config(Machine::new(2))).run(&mut |_| Ok(()), &mut |_| false);
+    assert_eq!(cancelled.error.as_ref().unwrap().kind, "cancelled");
+    assert!(cancelled.vmstat.iter().any(|(name, count)| name == "pgscan_anon" && count > 0));
+    let sys = plan(Preset::April, StoreKind::Zram).build();
+    let full = &mut |_: &[Record]| Err(io::Error::from(io::ErrorKind::StorageFull));
+    let unwritten = Sim::new(&sys, &config(Machine::new(2))).run(full, &mut |_| true);
+    assert_eq!(unwritten.error.as_ref().unwrap().kind, "trace");
+}
+
+#[test]
+fn a_device_read_leaves_the_cpu_to_others() {
+    let lens = [INCOMPRESSIBLE; 64];
+    let sys = Plan::new(Preset::Sync, StoreKind::Zswap, &lens).build();
+    let machine = Machine::new(1);
+    let _ = run(&sys, &mut Crew::reclaim(&sys, false), &machine, 0).unwrap();
+    let halves: [Vec<u32>; 2] = [(0..32).collect(), (32..64).collect()];
+    let mut readers = Crew::app(&sys, Task::Touch, &halves[0], false).with_app(&sys, Task::Touch, &halves[1]);
+    let both = run_with(&sys, &mut readers, &machine, 0, &mut |_| Ok(()), &mut |_| true);
+    assert!(both.error.is_none());
+    let reads_ns = 64 * machine.costs.device_read_ns;
+    assert!(both.end_ns < reads_ns * 3 / 4, "{} ns for reads of {reads_ns} ns", both.end_ns);
+    assert_eq!(both.measures.found.touch_ns.summary()[6], ("count", 64));
+}
+
+#[test]
+fn queue_waits_and_pages_held_twice_are_measured() {
+    let sys = Plan::new(Preset::April, StoreKind::Zram, &[1000; 5_000]).build();
+    let (report, _) = simulate(&sys, Machine::new(2));
+    let waits = report.measures.queue_wait_ns.summary();
+    let queued = report.vmstat.iter().find(|(name, _)| *name == "kcompressd_queued").unwrap().1;
+    assert_eq!(waits[6], ("count", queued));
+    assert!(waits[0].1 > 0);
+    let held = report.series.iter().map(|sample| sample.frames_held_twice).max().unwrap();
+    assert!(held > 0 && held <= 5_000, "{held}");
+    assert!(report.series.is_sorted_by_key(|sample| sample.t_ns));
+}

@@ -1,0 +1,190 @@
+//! A run in virtual time.
+
+use crate::config::{self, get};
+use crate::policy;
+use crate::report::to_dict;
+use kcompressd_core::driver::profile::{KINDS, Profile};
+use kcompressd_core::driver::virtual_time::{Machine, Policy, Preempt, Progress, Sim, SimConfig};
+use kcompressd_core::lifecycle::actors_named;
+use kcompressd_core::swap::{Backing, Device};
+use kcompressd_core::system::{Contents, Sizes, System};
+use kcompressd_core::trace::{Record, as_bytes};
+use pyo3::buffer::PyBuffer;
+use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict};
+use std::io;
+
+/// Records that gather before they are written.
+const CHUNK: usize = 1 << 15;
+
+/// Runs `config` over pages of which only `sizes` are known, in virtual time. `watch` is called now and then with the
+/// phase, the pages finished and virtual nanoseconds; a KeyboardInterrupt ends the run and gives what there is. `write`,
+/// if the run is traced, is called with the bytes of the trace, piece by piece.
+#[pyfunction]
+#[pyo3(signature = (config, sizes, table, watch, write=None))]
+pub fn simulate<'py>(
+    config: &Bound<'py, PyDict>,
+    sizes: &Bound<'py, PyDict>,
+    table: &Bound<'py, PyDict>,
+    watch: &Bound<'py, PyAny>,
+    write: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let py = config.py();
+    let (sys, sim, notes) = make(config, sizes, table, write.is_some())?;
+    let (watch, write) = (watch.clone().unbind(), write.map(|write| write.clone().unbind()));
+    let mut calls = Calls { watch, write, pending: Vec::new(), raised: None };
+    let (report, raised) = py.detach(|| {
+        let calls = std::cell::RefCell::new(&mut calls);
+        let mut sink = |records: &[Record]| calls.borrow_mut().log(records);
+        let mut ask = |progress: &Progress| calls.borrow_mut().ask(progress);
+        let mut report = Sim::new(&sys, &sim).run(&mut sink, &mut ask);
+        let mut calls = calls.borrow_mut();
+        if let Err(error) = calls.flush() {
+            report.error.get_or_insert_with(|| kcompressd_core::driver::RunError::trace(&error));
+        }
+        (report, calls.raised.take())
+    });
+    if let Some(error) = raised.filter(|error| !error.is_instance_of::<PyKeyboardInterrupt>(py)) {
+        return Err(error);
+    }
+    to_dict(py, &report, sys.folios.len(), sys.config.page_size, &notes)
+}
+
+/// What of Python a run calls, and the first exception that came of it.
+struct Calls {
+    watch: Py<PyAny>,
+    write: Option<Py<PyAny>>,
+    pending: Vec<Record>,
+    raised: Option<PyErr>,
+}
+
+impl Calls {
+    fn ask(&mut self, progress: &Progress) -> bool {
+        let arguments = (progress.phase, progress.pages_done, progress.now_ns);
+        let asked = Python::attach(|py| self.watch.call1(py, arguments).and_then(|_| py.check_signals()));
+        if let Err(error) = asked {
+            self.raised.get_or_insert(error);
+        }
+        self.raised.is_none()
+    }
+
+    fn log(&mut self, records: &[Record]) -> io::Result<()> {
+        self.pending.extend_from_slice(records);
+        if self.pending.len() < CHUNK { Ok(()) } else { self.flush() }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let Some(write) = self.write.as_ref().filter(|_| !self.pending.is_empty()) else { return Ok(()) };
+        let written = Python::attach(|py| write.call1(py, (PyBytes::new(py, as_bytes(&self.pending)),)).map(drop));
+        self.pending.clear();
+        written.map_err(|error| {
+            let text = error.to_string();
+            self.raised.get_or_insert(error);
+            io::Error::other(text)
+        })
+    }
+}
+
+type Made = (System, SimConfig, Vec<&'static str>);
+
+fn make(
+    config: &Bound<'_, PyDict>,
+    sizes: &Bound<'_, PyDict>,
+    table: &Bound<'_, PyDict>,
+    trace: bool,
+) -> PyResult<Made> {
+    let py = config.py();
+    let sizes = page_sizes(sizes)?;
+    let run = config::run_config(config, sizes.len.len())?;
+    let table = config::table(table)?;
+    let given = config.get_item("machine")?.ok_or_else(|| PyValueError::new_err("machine: missing"))?;
+    let sim = SimConfig {
+        machine: machine(given.cast::<PyDict>()?, config)?,
+        fault: run.live.fault,
+        seed: run.live.seed,
+        app_threads: run.live.app_threads,
+        trace,
+    };
+    let notes = run.system.design.notes(run.system.store);
+    let system = py.detach(|| {
+        let device = Device::new(Backing::Modelled, run.system.page_size, run.faults);
+        let memcg = |page: u32| run.memcg_of.get(page as usize).copied().unwrap_or(0);
+        System::new(run.system, table, run.memcgs, memcg, device, Contents::Sizes(sizes))
+    });
+    let system = system.map_err(|error| PyValueError::new_err(error.to_string()))?;
+    Ok((policy::scripted(system, config)?, sim, notes))
+}
+
+/// Four arrays of one length: `len` (u4), `same` (u1), `compress_ns`, `decompress_ns` (u4).
+fn page_sizes(dict: &Bound<'_, PyDict>) -> PyResult<Sizes> {
+    let py = dict.py();
+    let missing = |key: &str| PyValueError::new_err(format!("sizes: {key} is missing"));
+    let words = |key: &str| -> PyResult<Vec<u32>> {
+        PyBuffer::<u32>::get(&dict.get_item(key)?.ok_or_else(|| missing(key))?)?.to_vec(py)
+    };
+    let same = PyBuffer::<u8>::get(&dict.get_item("same")?.ok_or_else(|| missing("same"))?)?.to_vec(py)?;
+    let sizes = Sizes {
+        len: words("len")?,
+        same: same.into_iter().map(|same| same != 0).collect(),
+        compress_ns: words("compress_ns")?,
+        decompress_ns: words("decompress_ns")?,
+    };
+    let lens = [sizes.len.len(), sizes.same.len(), sizes.compress_ns.len(), sizes.decompress_ns.len()];
+    match lens[0] > 0 && lens.iter().all(|&len| len == lens[0]) {
+        true => Ok(sizes),
+        false => {
+            Err(PyValueError::new_err(format!("sizes: arrays of {lens:?} pages, not of one length of at least 1")))
+        }
+    }
+}
+
+fn machine(dict: &Bound<'_, PyDict>, config: &Bound<'_, PyDict>) -> PyResult<Machine> {
+    let mut machine = Machine::new(0);
+    machine.cpu_speed_percent = get(dict, "speeds", Vec::new())?;
+    let scheduler = &mut machine.scheduler;
+    for (name, value) in [
+        ("slice_ns", &mut scheduler.slice_ns),
+        ("wakeup_granularity_ns", &mut scheduler.wakeup_granularity_ns),
+        ("wake_ns", &mut scheduler.wake_ns),
+        ("idle_exit_ns", &mut scheduler.idle_exit_ns),
+        ("switch_ns", &mut scheduler.switch_ns),
+    ] {
+        *value = get(dict, name, *value)?;
+    }
+    scheduler.preempt = match get(dict, "preempt", "full".to_owned())?.as_str() {
+        "none" => Preempt::None,
+        "full" => Preempt::Full,
+        other => return Err(PyValueError::new_err(format!("machine.preempt: {other:?} is none of none, full"))),
+    };
+    for (name, nice, cpus) in get(dict, "policies", Vec::<(String, i8, u64)>::new())? {
+        let unknown = || PyValueError::new_err(format!("machine: {name:?} is no thread or kind of threads"));
+        let (actor, mask) = actors_named(&name).ok_or_else(unknown)?;
+        machine.policies.push(Policy { actor, mask, nice, cpus });
+    }
+    if let Some(costs) = config.get_item("costs")? {
+        let costs = costs.cast::<PyDict>()?;
+        for (name, value) in machine.costs.named() {
+            *value = get(costs, name, *value)?;
+        }
+        machine.costs.compress_ns = get(costs, "compress_ns", None)?;
+        machine.costs.decompress_ns = get(costs, "decompress_ns", None)?;
+    }
+    Ok(machine)
+}
+
+/// What each kind of step costs in this program on this host: name to (steps, nanoseconds in all).
+#[pyfunction]
+pub fn profile<'py>(
+    pages: PyBuffer<u8>,
+    config: &Bound<'py, PyDict>,
+    table: &Bound<'py, PyDict>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let py = config.py();
+    let system = crate::run::make(&pages, config, table)?.system;
+    let measured =
+        py.detach(|| Profile::measure(&system)).map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
+    let dict = PyDict::new(py);
+    KINDS.iter().zip(measured.kinds).try_for_each(|(name, kind)| dict.set_item(name, kind))?;
+    Ok(dict)
+}
