@@ -1,5 +1,5 @@
 # make demo: set up and do the main job on real pages.   make test: set up and run every test.
-.PHONY: demo test setup lint check fuzz soak bench generate clean
+.PHONY: demo test setup lint check fuzz soak bench generate oracle-zswap oracle-vm clean
 
 setup:
 	ci/setup.sh
@@ -41,6 +41,14 @@ bench:
 # After a change of python/kcompressd/lifecycle.py.
 generate: setup
 	GENERATE=1 ci/generated.sh
+
+# Root: this kernel's own zswap beside ours; every setting is put back.
+oracle-zswap: setup
+	.venv/bin/python tools/oracle_zswap.py
+
+# Another kernel's zram beside ours, in a virtual machine: make oracle-vm DEB=linux-image-….deb (apt-get download).
+oracle-vm: setup
+	.venv/bin/python tools/kernel_vm.py $(DEB)
 
 clean:
 	rm -rf target .venv

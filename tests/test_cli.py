@@ -294,7 +294,7 @@ BAD: dict[str, str] = {
     "estimate odd.stats.npz --limit 3": "odd.stats.npz: is measured already: --limit, --page-size and --threads are for pages",
     "estimate --pid 4194305": "pid 4194305: no such process",
     "estimate --sample -c brotli": 'unknown compressor "brotli"; known: lz4,',
-    "estimate --sample --chain-size 3": "chain size: 3 is not from 4 to 16 pages",
+    "estimate --sample --chain-size 3": "chain size: 3 is neither from 4 to 16 pages nor 0",
     "estimate --sample --threads 0": "argument --threads: '0' is not a whole number of at least 1",
     "estimate --sample --json none/e.json": "none/e.json: its folder does not exist",
     "estimate --sample --csv --json -": "standard output: can take only one of --json -, --csv and --markdown",

@@ -117,6 +117,14 @@ def test_what_cannot_be_observed_is_named(host: Host, cgroup: str | None, second
     assert said in str(raised.value)
 
 
+def test_a_kernel_without_schedstat_counts_ticks(host: Host) -> None:
+    (host.proc / "41/schedstat").unlink()
+    stat = host.proc / "41/stat"
+    stat.write_text("41 (kswapd0) S 2 0 0 0 -1 2 0 0 0 0 5 6 0 0 20 0\n")
+    found = observe(0.25, host=host, progress=grow(stat, " 5 6 ", " 7 9 "))
+    assert [t.reclaim_cpu_ns for t in found.threads] == [5 * 10**9 // os.sysconf("SC_CLK_TCK")]
+
+
 def test_a_kernel_that_does_nothing_says_so(host: Host) -> None:
     (host.proc / "swaps").write_text("Filename Type Size Used Priority\n")
     (host.proc / "pressure/memory").unlink()

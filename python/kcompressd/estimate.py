@@ -43,6 +43,8 @@ VERSION: Final = 1
 """Of the stored form."""
 CHAIN_SIZE: Final = 8
 """The kernel's default CONFIG_ZSMALLOC_CHAIN_SIZE."""
+CHAIN_SIZES: Final = (0, *range(4, 17))
+"""What a kernel can have; 0 stands for the rule of kernels before 6.3, which had no such setting."""
 BINS: Final = 16
 """Of the histogram of sizes: each is this part of a page."""
 
@@ -238,12 +240,12 @@ def estimate(
     `DEFAULT_COMPRESSORS`, or all that the stats have.
 
     `threads` (default: every CPU that this process may use) measure; `chain_size` is the kernel's
-    CONFIG_ZSMALLOC_CHAIN_SIZE, 4 to 16; `progress` a callback, or True for a bar on standard error. Ctrl-C
+    CONFIG_ZSMALLOC_CHAIN_SIZE, 4 to 16, or 0 for kernels before 6.3; `progress` a callback, or True for a bar on standard error. Ctrl-C
     raises `RunInterrupted`, whose `result` is the estimate of the pages that were done. Raises `CodecError`
     for compressors and levels that do not exist, and `EstimateError`.
     """
-    if not 4 <= chain_size <= 16:
-        raise EstimateError("chain size", f"{chain_size} is not from 4 to 16 pages (CONFIG_ZSMALLOC_CHAIN_SIZE)")
+    if chain_size not in CHAIN_SIZES:
+        raise EstimateError("chain size", f"{chain_size} is neither from 4 to 16 pages nor 0 (kernels before 6.3)")
     if isinstance(pages, PageStats):
         return of_stats(pages, compressors, chain_size=chain_size)
     given = pages if isinstance(pages, Pages) else Pages.from_array(pages, copy=False)

@@ -7,10 +7,11 @@ kernel took them, all others are to be equal on every page.
 
 from __future__ import annotations
 
-import hashlib
+import base64
 import json
 import os
 import platform
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -20,7 +21,7 @@ import numpy.typing as npt
 
 from kcompressd import _core
 from kcompressd.errors import KernelError
-from kcompressd.estimate import CHAIN_SIZE, CompressorEstimate, estimate
+from kcompressd.estimate import CHAIN_SIZE, CHAIN_SIZES, CompressorEstimate, estimate
 from kcompressd.page_stats import Codec, parse_codecs
 from kcompressd.pages import Pages
 from kcompressd.procfs import available_bytes
@@ -34,7 +35,9 @@ VERSION: Final = 1
 ALL: Final = ("lz4", "lz4hc", "lzo", "lzo-rle", "zstd", "deflate", "842")
 """The compressors that we have."""
 LIMITS: Final[Mapping[str, float]] = {"lz4hc": 1e-3, "zstd": 2e-4}
-"""How far the sum of sizes may be from the kernel's; the other compressors' are exact on every page."""
+"""How far the sum of sizes may be from the kernel's, as a share of it; the other compressors' are exact on every page."""
+_OLD_ZSTD: Final = 3e-3
+"""The same for zstd before Linux 6.2, whose encoder was of 2020."""
 
 Report = Callable[[str, int, int], object]
 """Called with (compressor, pages done, pages in all)."""
@@ -57,6 +60,8 @@ class Difference:
 
     kernel: KernelFigures
     ours: CompressorEstimate
+    release: str
+    """Of the kernel, as it names itself."""
 
     @property
     def codec(self) -> Codec:
@@ -74,14 +79,20 @@ class Difference:
         return np.flatnonzero(self.ours.charged != self.kernel.charged)
 
     @property
+    def limit(self) -> float:
+        """The share by which the sum of sizes may differ: 0 where nothing may."""
+        version = re.match(r"(\d+)\.(\d+)", self.release)
+        is_old = version is not None and (int(version[1]), int(version[2])) < (6, 2)
+        return _OLD_ZSTD if is_old and self.codec.name == "zstd" else LIMITS.get(self.codec.name, 0.0)
+
+    @property
     def within(self) -> bool:
-        """Whether all is equal, or for zstd and lz4hc the sum of sizes within `LIMITS`."""
-        limit = LIMITS.get(self.codec.name)
-        if limit is None:
+        """Whether all is equal, or for zstd and lz4hc the sum of sizes within `limit`."""
+        if not self.limit:
             return not (any(self.fields.values()) or self.pages.size)
         off = self.fields
         known = off["orig_data_size"] == off["same_pages"] == 0
-        return known and abs(off["compr_data_size"]) <= limit * self.kernel.mm_stat["compr_data_size"]
+        return known and abs(off["compr_data_size"]) <= self.limit * self.kernel.mm_stat["compr_data_size"]
 
     def to_dict(self) -> dict[str, Any]:
         """Return both sides as plain data."""
@@ -94,13 +105,25 @@ class Difference:
             "difference": self.fields,
             "within": self.within,
             "differing_pages": [[page, int(theirs), int(ours)] for page, theirs, ours in sizes],
-            "kernel_sizes_sha256": sizes_digest(self.kernel.charged),
+            "kernel_sizes": sizes_text(self.kernel.charged),
         }
 
 
-def sizes_digest(sizes: npt.NDArray[np.uint32]) -> str:
-    """Return SHA-256 (hex) of the pages' sizes as little-endian 32-bit words."""
-    return hashlib.sha256(sizes.astype("<u4").tobytes()).hexdigest()
+def sizes_text(sizes: npt.NDArray[np.uint32]) -> str:
+    """Return the pages' sizes as stored: little-endian 32-bit words in base64."""
+    return base64.b64encode(sizes.astype("<u4").tobytes()).decode()
+
+
+def figures_of(stored: Mapping[str, Any]) -> list[KernelFigures]:
+    """Return the kernel's side of a stored comparison (`Fidelity.to_dict`)."""
+    return [
+        KernelFigures(
+            parse_codecs(one["name"] if one["level"] is None else f"{one['name']}:{one['level']}")[0],
+            one["kernel"],
+            np.frombuffer(base64.b64decode(one["kernel_sizes"]), dtype="<u4"),
+        )
+        for one in stored["compressors"]
+    ]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -202,7 +225,7 @@ def against(
         digest=pages.digest,
         kernel=kernel,
         chain_size=chain_size,
-        differences=tuple(Difference(theirs, ours[theirs.codec.text]) for theirs in figures),
+        differences=tuple(Difference(theirs, ours[theirs.codec.text], kernel) for theirs in figures),
         lacking=lacking,
         notes=notes,
     )
@@ -230,9 +253,7 @@ def chain_size_of(stats: Iterable[MmStat], page_size: int) -> tuple[int, str]:
     """
     seen = {stat["compr_data_size"]: stat["mem_used_total"] for stat in stats}
     sizes = sorted(size for size in seen if 0 < size < page_size)
-    fits = [
-        chain for chain in range(4, 17) if all(zspage_bytes(page_size, chain, size) == seen[size] for size in sizes)
-    ]
+    fits = [chain for chain in CHAIN_SIZES if all(zspage_bytes(page_size, chain, size) == seen[size] for size in sizes)]
     if len(fits) == 1:
         return fits[0], ""
     if fits:

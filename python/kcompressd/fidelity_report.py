@@ -9,8 +9,8 @@ from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from kcompressd.fidelity import LIMITS, Difference, Fidelity
-from kcompressd.sizes import mib
+from kcompressd.fidelity import Difference, Fidelity
+from kcompressd.sizes import chain_text, mib
 from kcompressd.zram_device import FIELDS
 
 COLUMNS: Final = (
@@ -28,7 +28,7 @@ COLUMNS: Final = (
 def title(found: Fidelity) -> str:
     """Return what was compared, in one line."""
     size = mib(found.pages * found.page_size)
-    return f"zram of Linux {found.kernel} (chain size {found.chain_size}) and ours: {found.pages} pages ({size})"
+    return f"zram of Linux {found.kernel} ({chain_text(found.chain_size)}) and ours: {found.pages} pages ({size})"
 
 
 def rows(found: Fidelity) -> Iterator[tuple[str, ...]]:
@@ -71,11 +71,8 @@ def sentences(found: Fidelity) -> Iterator[str]:
 
 def _verdict(one: Difference) -> str:
     share = one.fields["compr_data_size"] / max(1, one.kernel.mm_stat["compr_data_size"])
-    limit = LIMITS.get(one.codec.name)
-    known = (
-        f"of {limit:.2%} that are known (docs/fidelity.md)" if limit else "where nothing may differ: please report it"
-    )
-    return f"{one.codec.text} differs by {share:+.4%} in sum, on {one.pages.size} pages, {known}."
+    known = f"at most {one.limit:.2%} is known" if one.limit else "nothing may differ: please report it"
+    return f"{one.codec.text} differs by {share:+.4%} in sum, on {one.pages.size} pages; {known} (docs/fidelity.md)."
 
 
 def parts(found: Fidelity) -> Iterator[RenderableType]:

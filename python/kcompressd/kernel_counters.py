@@ -139,14 +139,21 @@ def _pressure(host: Host) -> dict[str, int]:
 
 
 def _cpu(host: Host) -> dict[str, int]:
-    """CPU time of the kernel threads by name: /proc/PID/schedstat's first number, in nanoseconds."""
+    """CPU time of the kernel threads by name, nanoseconds."""
     found = {}
     for path in host.proc.glob("[0-9]*/comm"):
         name = _text(path)
         if re.fullmatch(r"(kswapd|kcompressd)\d*", name):
-            spent = _text(path.parent / "schedstat").split()
-            found[name] = int(spent[0]) if spent else 0
+            found[name] = _cpu_ns(path.parent)
     return found
+
+
+def _cpu_ns(process: Path) -> int:
+    """schedstat's first number; without CONFIG_SCHED_INFO the ticks of stat's utime and stime."""
+    if spent := _text(process / "schedstat").split():
+        return int(spent[0])
+    ticks = _text(process / "stat").rpartition(")")[2].split()[11:13]
+    return sum(map(int, ticks)) * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
 
 def _pairs(path: Path, *, required: bool = False) -> dict[str, int]:

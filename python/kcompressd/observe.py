@@ -37,7 +37,7 @@ INTERVAL_S: Final = 0.1
 _SPREAD: Final = dict.fromkeys(("p50", "p90", "p99", "p999", "max", "mean", "count"), 0)
 
 Tick = Callable[[float, float], object]
-"""Called at each sample with the seconds gone and the seconds in all."""
+"""Called before each sample with the seconds gone and the seconds in all."""
 
 
 def observe(
@@ -91,9 +91,9 @@ class _Watch:
         until = self.began / 1e9 + seconds
         while (left := until - time.monotonic()) > 0:
             time.sleep(min(step, left))
+            progress((time.monotonic_ns() - self.began) / 1e9, seconds)
             self.last, self.now = snapshot(self.host), time.monotonic_ns()
             self._sample()
-            progress((self.now - self.began) / 1e9, seconds)
 
     def _sample(self) -> None:
         zswap, zram = self.last.zswap or {}, self.last.zram or {}

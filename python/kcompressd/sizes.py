@@ -49,3 +49,8 @@ def duration(ns: float) -> str:
         if ns < limit:
             return f"{ns / scale:.0f} {unit}"
     return f"{ns / 1e9:.1f} s"
+
+
+def chain_text(chain_size: int) -> str:
+    """Return zsmalloc's chain size in words."""
+    return f"chain size {chain_size}" if chain_size else "zspages as before Linux 6.3"

@@ -37,7 +37,13 @@ def add(verbs: common.Verbs) -> None:
     add = parser.add_argument
     common.add_selection(parser)
     add("--threads", type=common.count, metavar="N", help="threads that measure (default: one a CPU)")
-    add("--chain-size", type=common.count, default=8, metavar="N", help="CONFIG_ZSMALLOC_CHAIN_SIZE (default 8)")
+    add(
+        "--chain-size",
+        type=common.natural,
+        default=8,
+        metavar="N",
+        help="CONFIG_ZSMALLOC_CHAIN_SIZE, 8 by default; 0: before 6.3",
+    )
     add("--json", metavar="FILE", help="save everything; - for standard output")
     add("--csv", nargs="?", const="-", metavar="FILE", help="a line a compressor (default: to standard output)")
     add("--markdown", nargs="?", const="-", metavar="FILE", help="tables and settings (default: to standard output)")

@@ -1,6 +1,8 @@
 //! The class tables and a kernel's own page counts, as exact numbers.
 
-use kcompressd_core::zsmalloc::{AllocError, ClassTable, ConfigError, Handle, Pool, PoolConfig, SizeClass, Unlimited};
+use kcompressd_core::zsmalloc::{
+    AllocError, BEFORE_6_3, ClassTable, ConfigError, Handle, Pool, PoolConfig, SizeClass, Unlimited,
+};
 
 fn table(page_size: usize, chain_size: usize) -> ClassTable {
     ClassTable::new(page_size, chain_size).expect("valid")
@@ -16,6 +18,16 @@ fn distinct_classes_and_the_huge_class() {
         let table = table(4096, chain);
         assert_eq!((table.classes().len(), table.huge_class_size()), (classes, huge), "chain {chain}");
     }
+}
+
+/// What a 6.1 showed: `mem_used_total` of one object of each size, where the two rules for 4 pages differ.
+#[test]
+fn before_6_3_a_whole_percentage_decides() {
+    let (old, new) = (table(4096, BEFORE_6_3), table(4096, 4));
+    assert_eq!((old.huge_class_size(), new.huge_class_size()), (3257, 3257));
+    let pages = |table: &ClassTable, size| table.classes()[table.index_of(size).expect("fits")].pages;
+    let differ: Vec<_> = (24..=3256).step_by(16).filter(|&s| pages(&old, s) != pages(&new, s)).collect();
+    assert!(!differ.is_empty() && differ.iter().all(|&size| pages(&old, size) < pages(&new, size)), "{differ:?}");
 }
 
 #[test]

@@ -4,9 +4,10 @@
 //! every compressor the same. Chunks are larger than a core's L2 where there are pages enough: a page is about as cold
 //! for one compressor as for another. A block is decompressed right after it was made, so its bytes are warm. A page that
 //! took many times what pages take is measured again and the shorter times count: most likely the thread lost its CPU.
+//! Each thread is pinned to a CPU: some kernels leave all threads on the one where they were started.
 
 use crate::codec::{CodecSpec, Compressor, DecodeError, is_zero, same_filled};
-use crate::driver::live::cpu_ns;
+use crate::driver::live::{cpu_ns, pin};
 use crate::sync::{AtomicBool, AtomicUsize, Condvar, Mutex, Ordering, thread};
 use std::time::{Duration, Instant};
 
@@ -205,9 +206,9 @@ impl<'a> Crew<'a> {
     fn run(&self, watch: impl FnMut(usize) -> bool) -> std::io::Result<Vec<Result<Part, MeasureError>>> {
         thread::scope(|scope| {
             let mut threads = Vec::new();
-            for _ in 0..self.work.threads.clamp(1, self.pages.div_ceil(self.chunk_pages).max(1)) {
+            for number in 0..self.work.threads.clamp(1, self.pages.div_ceil(self.chunk_pages).max(1)) {
                 *self.running.lock() += 1;
-                match thread::Builder::new().name("measure".into()).spawn_scoped(scope, || self.member()) {
+                match thread::Builder::new().name("measure".into()).spawn_scoped(scope, move || self.member(number)) {
                     Ok(thread) => threads.push(thread),
                     Err(error) if threads.is_empty() => return Err(error),
                     Err(_) => {
@@ -243,8 +244,9 @@ impl<'a> Crew<'a> {
         }
     }
 
-    fn member(&self) -> Result<Part, MeasureError> {
+    fn member(&self, number: usize) -> Result<Part, MeasureError> {
         let _leave = Leave(self);
+        pin(number);
         let started = Instant::now();
         let mut bench = Bench::new(self.work);
         let mut part = Part::default();

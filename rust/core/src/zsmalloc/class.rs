@@ -3,7 +3,8 @@
 //! Facts from mm/zsmalloc.c (Linux 6.12; the same in 6.18): nominal classes go from 32 bytes up in steps of
 //! `page_size / 256`; every request grows by an 8-byte handle before it is looked up; a class takes the
 //! shortest chain of pages that wastes least; neighbours with equal (pages, objects) are one class, of the
-//! larger size. 4 KiB pages and chain 8 give 119 classes.
+//! larger size. 4 KiB pages and chain 8 give 119 classes. Before 6.3 a zspage had at most 4 pages, and a class took the
+//! shortest chain of which the greatest whole percentage is used (observed: `mem_used_total` of a 6.1, docs/fidelity.md).
 
 use crate::units::PAGE_SIZES;
 
@@ -18,13 +19,16 @@ pub const EMPTY: usize = 0;
 /// The group of a zspage without room.
 pub const FULL: usize = FULLNESS_GROUPS - 1;
 
+/// The chain size that stands for the rule of kernels before 6.3.
+pub const BEFORE_6_3: usize = 0;
+
 /// Why a pool or table cannot be built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// The page size is none of [`PAGE_SIZES`].
     #[error("page size {0} bytes: zsmalloc works with 4096, 16384 or 65536")]
     PageSize(usize),
-    /// The chain size is outside 4..=16 (`CONFIG_ZSMALLOC_CHAIN_SIZE`).
+    /// The chain size is neither in 4..=16 (`CONFIG_ZSMALLOC_CHAIN_SIZE`) nor [`BEFORE_6_3`].
     #[error("chain size {0}: a zspage chains at most 4 to 16 pages")]
     ChainSize(usize),
 }
@@ -68,12 +72,22 @@ impl SizeClass {
     }
 }
 
+/// The most pages that a zspage has under a chain size.
+pub(super) fn longest_chain(chain_size: usize) -> usize {
+    if chain_size == BEFORE_6_3 { 4 } else { chain_size }
+}
+
 /// The chain of pages for `size_bytes`: one for a power of two, else the shortest that wastes least.
 fn chain_of(size_bytes: usize, page_size: usize, chain_size: usize) -> usize {
     if size_bytes.is_power_of_two() {
         return 1;
     }
-    (1..=chain_size).min_by_key(|pages| pages * page_size % size_bytes).expect("a chain of at least 4")
+    let waste = |pages: usize| match chain_size {
+        // In whole percent of the zspage, rounded up as its used part is rounded down.
+        BEFORE_6_3 => (100 * (pages * page_size % size_bytes)).div_ceil(pages * page_size),
+        _ => pages * page_size % size_bytes,
+    };
+    (1..=longest_chain(chain_size)).min_by_key(|&pages| waste(pages)).expect("a chain of at least 4")
 }
 
 /// Every distinct class of one page size and chain size, in ascending order of size.
@@ -97,7 +111,7 @@ impl ClassTable {
         if !PAGE_SIZES.contains(&page_size) {
             return Err(ConfigError::PageSize(page_size));
         }
-        if !(4..=16).contains(&chain_size) {
+        if chain_size != BEFORE_6_3 && !(4..=16).contains(&chain_size) {
             return Err(ConfigError::ChainSize(chain_size));
         }
         let nominal = nominal_sizes(page_size).map(|size| SizeClass::new(size, page_size, chain_size));

@@ -27,7 +27,9 @@ mod stats;
 mod zspage;
 
 pub use arena::CHUNK_BYTES;
-pub use class::{ClassTable, ConfigError, EMPTY, FULL, FULLNESS_GROUPS, HANDLE_BYTES, MIN_ALLOC_BYTES, SizeClass};
+pub use class::{
+    BEFORE_6_3, ClassTable, ConfigError, EMPTY, FULL, FULLNESS_GROUPS, HANDLE_BYTES, MIN_ALLOC_BYTES, SizeClass,
+};
 pub use stats::{ClassStats, DESCRIPTOR_BYTES, PoolStats};
 
 use crate::sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering};
@@ -146,7 +148,7 @@ impl Handle {
 pub struct PoolConfig {
     /// Bytes of a page; one of [`crate::units::PAGE_SIZES`].
     pub page_size: usize,
-    /// The longest zspage, pages (`CONFIG_ZSMALLOC_CHAIN_SIZE`), 4 to 16.
+    /// The longest zspage, pages (`CONFIG_ZSMALLOC_CHAIN_SIZE`), 4 to 16; or [`BEFORE_6_3`].
     pub chain_size: usize,
     /// Whether contents are held. Without them `write` and `read` copy nothing, and all else is the same.
     pub bytes: bool,
@@ -189,7 +191,7 @@ impl Pool {
     pub fn new(config: PoolConfig) -> Result<Self, ConfigError> {
         let table = ClassTable::new(config.page_size, config.chain_size)?;
         let classes = table.classes().iter().map(|shape| Shard(Mutex::new(Class::new(*shape)))).collect();
-        let arena = config.bytes.then(|| Arena::new(config.page_size, config.chain_size));
+        let arena = config.bytes.then(|| Arena::new(config.page_size, class::longest_chain(config.chain_size)));
         let (pages, pages_compacted) = (AtomicUsize::new(0), AtomicUsize::new(0));
         Ok(Self { table, classes, arena, pages, pages_compacted, grown: std::array::from_fn(|_| AtomicU64::new(0)) })
     }

@@ -10,7 +10,7 @@ mod threads;
 
 pub use super::phases::FaultOrder;
 pub use super::report::{Report, RunError, Sample, ThreadReport, Timing};
-pub use clock::{Gate, Turns, cpu_ns};
+pub use clock::{Gate, Turns, cpu_ns, pin};
 
 use super::Stops;
 use super::phases::apps;
