@@ -3,11 +3,17 @@
 #
 # The stable compiler instruments for libFuzzer, so neither nightly nor cargo-fuzz is needed, but a C++ compiler is. What a
 # target learns stays in target/fuzz/corpus; an input that it fails on lies in fuzz/artifacts, and FUZZ_INPUT=FILE runs that alone.
+# FUZZ_SANITIZER=address also watches every access to memory.
 source "$(dirname "$0")/common.sh"
 export CARGO_TARGET_DIR="$CARGO_TARGET_DIR/fuzz"
 coverage="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4"
 coverage+=" -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table"
 coverage+=" -Cllvm-args=-sanitizer-coverage-trace-compares"
+if [ "${FUZZ_SANITIZER:-}" = address ]; then
+    # An unstable flag; its runtime is part of the stable toolchain.
+    export RUSTC_BOOTSTRAP=1 ASAN_OPTIONS=detect_leaks=0
+    coverage+=" -Zsanitizer=address"
+fi
 host=$(rustc -vV | sed -n 's/^host: //p')
 # With --target the flags leave build scripts alone.
 RUSTFLAGS="$coverage" cargo build --quiet --locked --release --manifest-path fuzz/Cargo.toml --target "$host"

@@ -4,8 +4,9 @@
 //! are compressed already (limits, allocation, copy, entry, LRU, charge, counters), and loading beside the bare decoder
 //! on the same blocks, in alternating pairs of 64 pages.
 //!
-//! Stored once and emptied before the first measurement, so that neither the arena nor the tables meet a page fault.
-//! The blocks come from memory that is colder than a codec's own output would be. `--count` runs one round of stores
+//! Every round fills a fresh store whose arena is resident before the clock starts; the tables grow while it runs.
+//! A block is copied to where a codec would have left it, in the cache, before it is stored; what the copy costs is
+//! measured by itself and taken off. Loads come in one shuffled order, the same for both sides. `--count` runs one round of stores
 //! alone, for `ci/callgrind.sh`, which counts the instructions of [`count_zswap_store`] and [`count_zram_write`].
 
 use kcompressd_benches::pages::corpora;
@@ -40,8 +41,33 @@ impl<'a> Blocks<'a> {
         Self { spec, pages, blocks }
     }
 
-    fn slots(&self) -> std::ops::Range<usize> {
-        0..self.pages.len()
+    /// Copies a block, or the page where there is none (`None`), to `buffer`.
+    #[inline(always)]
+    fn copy(&self, slot: usize, buffer: &mut [u8; PAGE_SIZE]) -> Option<usize> {
+        match &self.blocks[slot] {
+            Some(block) => {
+                buffer[..block.len()].copy_from_slice(block);
+                Some(block.len())
+            }
+            None => {
+                buffer.copy_from_slice(self.pages[slot]);
+                None
+            }
+        }
+    }
+
+    /// Stores all blocks as they lie.
+    fn store_all(&self, mut store: impl FnMut(usize, Option<&[u8]>, &[u8])) {
+        let all = self.blocks.iter().zip(&self.pages).enumerate();
+        all.for_each(|(slot, (block, page))| store(slot, block.as_deref(), page));
+    }
+
+    /// All slots in an order that no prefetcher knows, the same in every run.
+    fn shuffled(&self) -> Vec<usize> {
+        let key = |&slot: &usize| (slot as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23);
+        let mut slots: Vec<usize> = (0..self.pages.len()).collect();
+        slots.sort_by_key(key);
+        slots
     }
 }
 
@@ -70,23 +96,19 @@ impl Swap {
         Self { zswap, memcgs: Memcgs::new(PAGE_SIZE) }
     }
 
-    /// Everything that a store of one page does after its compression.
+    /// Everything that a store of one page does after its compression, which left `block` (`None`: it did not shrink).
     #[inline(always)]
-    fn store(&self, slot: usize, blocks: &Blocks<'_>) {
-        let (zswap, memcgs, block) = (&self.zswap, &self.memcgs, &blocks.blocks[slot]);
+    fn store(&self, slot: usize, block: Option<&[u8]>, page: &[u8]) {
+        let (zswap, memcgs) = (&self.zswap, &self.memcgs);
         let pool = zswap.store_begin(memcgs, 0).expect("room");
-        let contents = match zswap.form(block.as_ref().map(|block| block.len() as u32), true) {
-            Form::Block(len) => Block { len, bytes: block.as_deref(), raw: false },
-            Form::Raw => Block { len: PAGE_SIZE, bytes: Some(blocks.pages[slot]), raw: true },
+        let contents = match zswap.form(block.map(|block| block.len() as u32), true) {
+            Form::Block(len) => Block { len, bytes: block, raw: false },
+            Form::Raw => Block { len: PAGE_SIZE, bytes: Some(page), raw: true },
             Form::Refused => unreachable!("6.18 keeps what does not compress"),
         };
         zswap.store_page(slot as u32, pool, contents, memcgs, &Unlimited).expect("memory");
         zswap.store_publish(slot as u32, slot as u32, memcgs, 0, 0);
         zswap.store_end(pool);
-    }
-
-    fn empty(&self, blocks: &Blocks<'_>) {
-        blocks.slots().for_each(|slot| self.zswap.invalidate(slot as u32, &self.memcgs, &Unlimited));
     }
 }
 
@@ -97,47 +119,71 @@ fn zram(blocks: &Blocks<'_>) -> Zram {
 }
 
 #[inline(always)]
-fn write(zram: &Zram, slot: usize, blocks: &Blocks<'_>) {
-    let block = blocks.blocks[slot].as_deref();
-    let data = Data::Block { len: block.map(<[u8]>::len), bytes: block, page: Some(blocks.pages[slot]) };
+fn write(zram: &Zram, slot: usize, block: Option<&[u8]>, page: &[u8]) {
+    let data = Data::Block { len: block.map(<[u8]>::len), bytes: block, page: Some(page) };
     black_box(zram.write(slot as u32, data, &Unlimited).expect("memory"));
 }
 
-/// Nanoseconds a page of `work`, for each batch of slots.
-fn batches(blocks: &Blocks<'_>, mut work: impl FnMut(usize)) -> Vec<f64> {
-    let slots: Vec<usize> = blocks.slots().collect();
-    let time = |batch: &[usize]| {
-        let start = Instant::now();
-        batch.iter().for_each(|&slot| work(slot));
-        start.elapsed().as_secs_f64() * 1e9 / batch.len() as f64
-    };
-    slots.chunks(BATCH).map(time).collect()
+/// Nanoseconds a page of `work`, for each batch of `slots`.
+fn batches(slots: &[usize], mut work: impl FnMut(usize)) -> Vec<f64> {
+    slots.chunks(BATCH).map(|batch| time(batch, &mut work)).collect()
 }
 
-/// Stores everything `rounds` times, emptying in between; prints a row.
+fn time(batch: &[usize], work: &mut impl FnMut(usize)) -> f64 {
+    let start = Instant::now();
+    batch.iter().for_each(|&slot| work(slot));
+    start.elapsed().as_secs_f64() * 1e9 / batch.len() as f64
+}
+
+/// Nanoseconds a page of `store`, for each batch, less what it costs to bring the blocks to the cache.
+fn beyond_copy(blocks: &Blocks<'_>, mut store: impl FnMut(usize, Option<&[u8]>, &[u8])) -> Vec<f64> {
+    let slots: Vec<usize> = (0..blocks.pages.len()).collect();
+    let (mut bare_buffer, mut buffer) = ([0; PAGE_SIZE], [0; PAGE_SIZE]);
+    let mut bare = |slot: usize| {
+        black_box(blocks.copy(slot, &mut bare_buffer));
+    };
+    let mut work = |slot: usize| match blocks.copy(slot, &mut buffer) {
+        Some(len) => store(slot, Some(&buffer[..len]), blocks.pages[slot]),
+        None => store(slot, None, &buffer),
+    };
+    let one = |batch: &[usize]| {
+        time(batch, &mut bare); // so that both find the blocks in the same cache
+        let copies = time(batch, &mut bare);
+        time(batch, &mut work) - copies
+    };
+    slots.chunks(BATCH).map(one).collect()
+}
+
+/// Stores everything in `rounds` fresh, prefaulted stores; prints a row for each kind, and one for
+/// copying the blocks to memory that is resident but cold, which both kinds must do.
 fn stores(corpus: &str, blocks: &Blocks<'_>, rounds: usize) {
-    let row = |store: &str, work: &mut dyn FnMut(usize), empty: &mut dyn FnMut()| {
-        let mut times = Vec::new();
-        for round in 0..=rounds {
-            let these = batches(blocks, &mut *work);
-            if round > 0 {
-                times.extend(these);
-            }
-            empty();
-        }
-        let [low, median, high] = quartiles(times.into_iter());
+    let row = |store: &str, round: &dyn Fn() -> Vec<f64>| {
+        let [low, median, high] = quartiles((0..rounds).flat_map(|_| round()));
         println!("| {corpus} | {} | {store} | {median:.0} | {low:.0} to {high:.0} |", blocks.spec.name());
     };
-    let (swap, zram) = (Swap::new(blocks), zram(blocks));
-    row("zswap", &mut |slot| swap.store(slot, blocks), &mut || swap.empty(blocks));
-    let free = &mut || blocks.slots().for_each(|slot| zram.free(slot as u32, &Unlimited));
-    row("zram", &mut |slot| write(&zram, slot, blocks), free);
+    row("zswap", &|| {
+        let swap = Swap::new(blocks);
+        beyond_copy(blocks, |slot, block, page| swap.store(slot, block, page))
+    });
+    row("zram", &|| {
+        let zram = zram(blocks);
+        beyond_copy(blocks, |slot, block, page| write(&zram, slot, block, page))
+    });
+    row("the copy alone", &|| {
+        let (mut memory, mut at) = (vec![1; blocks.pages.len() * PAGE_SIZE], 0);
+        beyond_copy(blocks, |_, block, page| {
+            let contents = block.unwrap_or(page);
+            memory[at..at + contents.len()].copy_from_slice(contents);
+            at += contents.len();
+        })
+    });
 }
 
 /// Loads everything from zswap beside decoding the same blocks from a vector; prints a row.
 fn loads(corpus: &str, blocks: &Blocks<'_>, rounds: usize) {
     let swap = Swap::new(blocks);
-    blocks.slots().for_each(|slot| swap.store(slot, blocks));
+    blocks.store_all(|slot, block, page| swap.store(slot, block, page));
+    let slots = blocks.shuffled();
     let (mut codec, mut codecs) = (blocks.spec.open(), Codecs::default());
     let (mut buffer, mut page) = ([0; 2 * PAGE_SIZE], [0; PAGE_SIZE]);
     let mut load = |slot: usize| {
@@ -155,10 +201,10 @@ fn loads(corpus: &str, blocks: &Blocks<'_>, rounds: usize) {
     let mut pairs = Pairs::default();
     for round in 0..2 * rounds {
         let (ours, theirs) = if round % 2 == 0 {
-            (batches(blocks, &mut load), batches(blocks, &mut bare))
+            (batches(&slots, &mut load), batches(&slots, &mut bare))
         } else {
-            let theirs = batches(blocks, &mut bare);
-            (batches(blocks, &mut load), theirs)
+            let theirs = batches(&slots, &mut bare);
+            (batches(&slots, &mut load), theirs)
         };
         ours.into_iter().zip(theirs).for_each(|(ours, theirs)| pairs.push(ours, theirs));
     }
@@ -169,26 +215,19 @@ fn loads(corpus: &str, blocks: &Blocks<'_>, rounds: usize) {
 /// One round of zswap stores, for callgrind.
 #[inline(never)]
 fn count_zswap_store(swap: &Swap, blocks: &Blocks<'_>) {
-    blocks.slots().for_each(|slot| swap.store(slot, blocks));
+    blocks.store_all(|slot, block, page| swap.store(slot, block, page));
 }
 
 /// One round of zram writes, for callgrind.
 #[inline(never)]
 fn count_zram_write(zram: &Zram, blocks: &Blocks<'_>) {
-    blocks.slots().for_each(|slot| write(zram, slot, blocks));
+    blocks.store_all(|slot, block, page| write(zram, slot, block, page));
 }
 
-/// A round of each, after one that touches the memory; prints how many pages each had.
+/// A round of each; prints how many pages it had.
 fn count(blocks: &Blocks<'_>) {
-    let (swap, zram) = (Swap::new(blocks), zram(blocks));
-    for slot in blocks.slots() {
-        swap.store(slot, blocks);
-        write(&zram, slot, blocks);
-    }
-    swap.empty(blocks);
-    blocks.slots().for_each(|slot| zram.free(slot as u32, &Unlimited));
-    count_zswap_store(&swap, blocks);
-    count_zram_write(&zram, blocks);
+    count_zswap_store(&Swap::new(blocks), blocks);
+    count_zram_write(&zram(blocks), blocks);
     println!("{}", blocks.pages.len());
 }
 

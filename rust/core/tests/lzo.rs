@@ -210,6 +210,43 @@ fn pages() -> impl Strategy<Value = Vec<u8>> {
     (vec(piece, 1..60), size).prop_map(|(pieces, n)| pieces.concat().iter().copied().cycle().take(n).collect())
 }
 
+/// `lzo1x_decompress_safe` of the machine's liblzo2: loaded, not linked, since it is GPL.
+type Decompress = unsafe extern "C" fn(*const u8, usize, *mut u8, *mut usize, *mut std::ffi::c_void) -> i32;
+
+fn liblzo2() -> Option<Decompress> {
+    // SAFETY: a terminated name; the library's initialisers only fill its own tables.
+    let library = unsafe { libc::dlopen(c"liblzo2.so.2".as_ptr(), libc::RTLD_NOW) };
+    if library.is_null() {
+        return None;
+    }
+    // SAFETY: an open handle and a terminated name.
+    let symbol = unsafe { libc::dlsym(library, c"lzo1x_decompress_safe".as_ptr()) };
+    assert!(!symbol.is_null(), "the library has its public functions");
+    // SAFETY: the function's type in the public lzo1x.h.
+    Some(unsafe { std::mem::transmute::<*mut std::ffi::c_void, Decompress>(symbol) })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// liblzo2 reads what `lzo` writes; it knows no zero runs, so `lzo-rle` has no second reader.
+    #[test]
+    fn liblzo2_decodes_our_blocks(page in pages()) {
+        let Some(decompress) = liblzo2() else {
+            println!("skipped: no liblzo2.so.2 here");
+            return Ok(());
+        };
+        let block = encode(false, &page);
+        let mut back = vec![0xee; page.len()];
+        let mut len = back.len();
+        // SAFETY: both lengths are the buffers'; the decoder needs no work memory.
+        let status =
+            unsafe { decompress(block.as_ptr(), block.len(), back.as_mut_ptr(), &mut len, std::ptr::null_mut()) };
+        prop_assert_eq!((status, len), (0, page.len()));
+        prop_assert!(back == page);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
