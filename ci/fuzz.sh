@@ -16,7 +16,7 @@ if [ "${FUZZ_SANITIZER:-}" = address ]; then
 fi
 host=$(rustc -vV | sed -n 's/^host: //p')
 # With --target the flags leave build scripts alone.
-RUSTFLAGS="$coverage" cargo build --quiet --locked --release --manifest-path fuzz/Cargo.toml --target "$host"
+RUSTFLAGS="$coverage" cargo build --quiet --release --manifest-path fuzz/Cargo.toml --target "$host"
 targets=("$@")
 [ ${#targets[@]} -gt 0 ] || targets=(decode round_trip zsmalloc judge)
 for target in "${targets[@]}"; do
