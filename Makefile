@@ -24,6 +24,7 @@ check: setup
 	LOOM_MAX_PREEMPTIONS=none ci/test-loom.sh
 	KCOMPRESSD_SHUTTLE_RUNS=5000 ci/test-shuttle.sh
 	PROPTEST_CASES=20000 ci/test-rust.sh
+	KCOMPRESSD_STATEFUL=3000 KCOMPRESSD_DICE=20000 ci/test-python.sh tests/test_stateful.py
 
 # Long: coverage-guided fuzzing of the decoders, encoders, zsmalloc and the judge; FUZZ_SECONDS for each (default 60).
 fuzz:

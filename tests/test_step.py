@@ -1,4 +1,4 @@
-"""Step by step from Python: the calls, what they refuse, and the core in lockstep with the `transitions` machine."""
+"""Step by step from Python: the calls and what they refuse (tests/test_stateful.py walks the core beside the model)."""
 
 from __future__ import annotations
 
@@ -8,14 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from kcompressd import DeviceError, Lab, NotAtHead, Pages, ProtocolViolation, StepError, Stepper, _core, lifecycle
 from kcompressd.errors import LabError
 from kcompressd.lab import IoFaults, Memcg
-from kcompressd.trace import SYSTEM, SYSTEM_EVENTS, guard_names
+from kcompressd.trace import SYSTEM_EVENTS
 
 README = Path(__file__).parent.parent / "README.md"
 PAGE, ZERO, NOISE = 4096, 4, 5
@@ -174,81 +171,3 @@ def test_the_readme_s_example_runs_as_it_says() -> None:
     shown: list[str] = []
     exec(code, {"print": lambda *words: shown.append(" ".join(map(str, words)))})
     assert "\n".join(shown).split("\n") == printed.strip().split("\n")
-
-
-CALLS = ("queue", "compress", "reclaim", "write_back", "fault", "free")
-
-
-class Lockstep(RuleBasedStateMachine):
-    """The core and one `transitions` model a page walk together: every event that the core fired, the model takes
-    from the same state to the same state; what the model has no trigger for, the core refuses.
-    """
-
-    seen = 0
-
-    @initialize(
-        design=st.sampled_from(_core.presets()),
-        store=st.sampled_from(["zswap", "zram"]),
-        depth=st.integers(1, 3),
-        limit=st.sampled_from([None, PAGE, 2 * PAGE]),
-        writes=st.lists(st.integers(0, 5), max_size=2),
-    )
-    def start(self, design: str, store: Any, depth: int, limit: int | None, writes: list[int]) -> None:
-        faults = IoFaults(writes=tuple(writes))
-        self.stepper = Lab(design=design, store=store, depth=depth, pool_limit=limit, io_faults=faults).step(PAGES)
-        self.models = [lifecycle.Page(LAW) for _ in PAGES]
-
-    @rule(page=st.integers(0, len(PAGES) - 1), call=st.sampled_from(CALLS))
-    def call(self, page: int, call: str) -> None:
-        try:
-            assert getattr(self.stepper[page], call)() in (True, self.stepper[page].state)
-        except StepError as refused:
-            assert refused.page == page and refused.state in (None, self.stepper[page].state)
-
-    @rule(page=st.integers(0, len(PAGES) - 1), event=st.sampled_from(list(lifecycle.EVENTS)))
-    def fire(self, page: int, event: str) -> None:
-        before = self.models[page].state
-        try:
-            self.stepper[page].fire(event)
-        except ProtocolViolation as refused:
-            assert (refused.page, refused.state, refused.event) == (page, before, event)
-            assert event not in LAW.get_triggers(before) and self.stepper[page].state == before
-        except StepError:
-            assert event in LAW.get_triggers(before)
-        else:
-            assert event in LAW.get_triggers(before)
-
-    @rule(enabled=st.booleans())
-    def turn_the_knob(self, enabled: bool) -> None:
-        self.stepper.set_writeback(enabled)
-
-    @precondition(lambda self: self.stepper.queues)
-    @rule(depth=st.integers(0, 1))
-    def resize(self, depth: int) -> None:
-        self.stepper.set_depth(depth)
-
-    @invariant()
-    def walk_together(self) -> None:
-        if not hasattr(self, "stepper"):
-            return
-        trace = self.stepper.trace
-        for record in trace.records[self.seen :]:
-            if record["folio"] == SYSTEM:
-                continue
-            model = self.models[record["folio"]]
-            assert model.state == lifecycle.STATES[record["from"]].name
-            guards = dict.fromkeys(guard_names(int(record["guards"])), True)
-            assert model.fire(list(lifecycle.EVENTS)[record["event"]], **guards) == lifecycle.STATES[record["to"]].name
-        self.seen = len(trace.records)
-        assert [model.state for model in self.models] == [folio.state for folio in self.stepper]
-
-    def teardown(self) -> None:
-        if hasattr(self, "stepper"):
-            _lawful(self.stepper)
-            LAW.remove_model(self.models)
-
-
-TestLockstep = Lockstep.TestCase
-TestLockstep.settings = settings(
-    max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)

@@ -103,6 +103,13 @@ class Folio:
         """The owner exits: page and copy are given up. The page must be at rest."""
         return self._core.free(self.page)
 
+    def spoil(self) -> None:
+        """Let a memory error hit the page's block in zswap's pool: it no longer decodes, and stays where it is.
+
+        The page must be compressed there.
+        """
+        self._core.spoil(self.page)
+
     def fire(self, event: str) -> str:
         """Fire one event of `kcompressd.lifecycle.EVENTS`.
 
@@ -169,9 +176,31 @@ class Stepper(Sequence[Folio]):
 
     def set_writeback(self, enabled: bool, memcg: str = "/") -> None:
         """Set memory.zswap.writeback of a memory cgroup, by name; raises `LabError` for one that there is not."""
+        self._core.set_writeback(self._group(memcg), enabled)
+
+    def set_zswap_max(self, max_bytes: int, memcg: str) -> None:
+        """Set memory.zswap.max of a memory cgroup, bytes; raises `LabError` for one that there is not."""
+        self._core.set_zswap_max(self._group(memcg), max_bytes)
+
+    def set_compressor(self, compressor: str) -> None:
+        """Set zswap's compressor: new stores go to a pool of its own, the old one drains. Raises `ValueError` for a name
+        that is none, for zram, and while as many pools live as there can be.
+        """
+        self._core.set_compressor(compressor)
+
+    def set_pool_limits(self, max_pool_percent: int = 100, accept_threshold_percent: int = 90) -> None:
+        """Set zswap's two parameters, percent of the stepper's `pool_limit`; raises `ValueError` outside 0 to 100, and for
+        zram.
+        """
+        for name, value in (("max_pool", max_pool_percent), ("accept_threshold", accept_threshold_percent)):
+            if not 0 <= value <= 100:
+                raise ValueError(f"{name}_percent: {value} is not in 0 to 100")
+        self._core.set_pool_limits(max_pool_percent, accept_threshold_percent)
+
+    def _group(self, memcg: str) -> int:
         if memcg not in self._groups:
             raise LabError(f"memcg {memcg!r}", f"is not one of {', '.join(self._groups)}")
-        self._core.set_writeback(self._groups.index(memcg), enabled)
+        return self._groups.index(memcg)
 
     def set_depth(self, depth: int, queue: int = 0) -> None:
         """Set the depth of a queue, folios, from 0 (everything is synchronous) to its capacity; raises

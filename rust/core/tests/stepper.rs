@@ -13,6 +13,7 @@ use kcompressd_core::lifecycle::{Event, State, actor, flag};
 use kcompressd_core::stats::Vm;
 use kcompressd_core::swap::{Backing, IoFaults};
 use kcompressd_core::system::{Contents, StepError};
+use kcompressd_core::trace::aux;
 use proptest::prelude::*;
 
 const PAGE: usize = 4096;
@@ -359,6 +360,16 @@ fn a_lawful_event_is_fired_by_the_actor_whose_business_it_is() {
     let nobody = "page 2: deactivate is lawful while resident, but no actor here fires it";
     assert_eq!(told(stepper.fire(2, Event::Deactivate)), nobody);
     assert_lawful(&stepper, &plan, true);
+}
+
+#[test]
+fn a_page_without_a_slot_is_activated_and_says_so() {
+    let plan = Plan { slots: 1, ..split() };
+    let mut stepper = start(&plan);
+    assert_eq!(stepper.queue(1).unwrap(), State::Queued);
+    assert_eq!(stepper.queue(2).unwrap(), State::Activated);
+    let activate = stepper.records().iter().find(|r| r.event == Event::Activate as u8).unwrap();
+    assert_eq!((activate.folio, activate.aux), (2, aux::NO_SLOT));
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -74,7 +74,9 @@ pub fn refused(py: Python<'_>, refused: &Refused) -> PyErr {
     let error = match refused {
         Refused::Step(system::StepError::Violation(law)) => return violation(py, law),
         Refused::NoPage { .. } => return PyIndexError::new_err(text),
-        Refused::NoQueue { .. } | Refused::NoMemcg(_) | Refused::Queue(_) => return PyValueError::new_err(text),
+        Refused::NoQueue { .. } | Refused::NoMemcg(_) | Refused::Queue(_) | Refused::NoZswap | Refused::Pools(_) => {
+            return PyValueError::new_err(text);
+        }
         Refused::Step(system::StepError::Device(_)) | Refused::Unread { device: true, .. } => {
             return DeviceError::new_err(text);
         }

@@ -95,6 +95,27 @@ impl Stepper {
         self.lock().set_depth(queue, depth).map_err(|error| refused(py, &error))
     }
 
+    /// Sets memory.zswap.max of a group, bytes.
+    fn set_zswap_max(&self, py: Python<'_>, memcg: u16, bytes: u64) -> PyResult<()> {
+        self.lock().set_zswap_max(memcg, bytes).map_err(|error| refused(py, &error))
+    }
+
+    /// Sets zswap's compressor.
+    fn set_compressor(&self, py: Python<'_>, codec: &str) -> PyResult<()> {
+        let codec = crate::codec::parse(codec)?;
+        self.lock().set_compressor(codec).map_err(|error| refused(py, &error))
+    }
+
+    /// Sets zswap's max_pool_percent and accept_threshold_percent.
+    fn set_pool_limits(&self, py: Python<'_>, max_pool: u64, accept_threshold: u64) -> PyResult<()> {
+        self.lock().set_pool_limits(max_pool, accept_threshold).map_err(|error| refused(py, &error))
+    }
+
+    /// Spoils the page's block in zswap's pool.
+    fn spoil(&self, py: Python<'_>, page: u32) -> PyResult<()> {
+        self.call(py, |stepper| stepper.spoil(page))
+    }
+
     /// What has been counted so far.
     fn counters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         counters(py, &self.lock())

@@ -75,6 +75,11 @@ impl Kswapd {
         Self { only: Some(page), to_scan: 1, pc: Pc::Isolate, ..Self::new(sys.folio(page).node) }
     }
 
+    /// As [`Kswapd::only`], for a page on the active list: ages it first.
+    pub fn aging(sys: &System, page: u32) -> Self {
+        Self { pc: Pc::Age, ..Self::only(sys, page) }
+    }
+
     /// One step.
     ///
     /// # Errors
@@ -109,7 +114,8 @@ impl Kswapd {
         for page in lru.active.from_tail(&sys.folios).take(SWAP_CLUSTER_MAX * SWAP_CLUSTER_MAX) {
             let word = sys.folio(page).word.load();
             let busy = word.has(flag::LOCKED) || word.has(flag::WRITEBACK);
-            if !busy && word.state() != State::Activated && self.list.len() < SWAP_CLUSTER_MAX {
+            let meant = self.only.is_none_or(|only| only == page);
+            if meant && !busy && word.state() != State::Activated && self.list.len() < SWAP_CLUSTER_MAX {
                 self.list.push(page);
             }
         }
@@ -122,7 +128,11 @@ impl Kswapd {
         ctx.stat[Vm::Pgdeactivate] += aged;
         self.to_scan = aged as u32;
         self.list.clear();
-        self.pc = if aged == 0 { Pc::PassEnd } else { Pc::Isolate };
+        self.pc = match (aged, self.only) {
+            (0, None) => Pc::PassEnd,
+            (0, Some(_)) => Pc::Done,
+            _ => Pc::Isolate,
+        };
         Ok(Outcome::Ran(Work::Scan))
     }
 

@@ -279,6 +279,17 @@ impl Zswap {
         loaded.inspect_err(|_| count(&self.counters.decompress_fail))
     }
 
+    /// A memory error, for tests: the slot's compressed block is all ones from now on, which no decoder takes. Whether there
+    /// was such a block.
+    pub fn spoil(&self, slot: u32) -> bool {
+        let Some(entry) = self.entries.get(slot as usize) else { return false };
+        let (Some(handle), meta) = (entry.handle(), entry.meta()) else { return false };
+        if !meta.raw {
+            self.pools.zs(meta.pool).write(handle, &vec![0xff; meta.len as usize]);
+        }
+        !meta.raw
+    }
+
     /// Takes the slot's entry off its LRU.
     pub fn unlist(&self, slot: u32, memcgs: &Memcgs) {
         self.lrus.del(&self.entries, memcgs, slot);

@@ -330,7 +330,8 @@ impl Controller {
         }
     }
 
-    /// Close and drain; what the shrink worker wrote last is still reclaimed.
+    /// Close and drain; what was written last is still reclaimed, with the device at work: a page whose write failed goes
+    /// out once more, and kswapd waits for it.
     fn end_workers(&mut self, stops: &Stops, kcompressd: Group, shrink: Group, device: Group) {
         let shared = self.shared.clone();
         for (number, queue) in shared.sys.queues.iter().enumerate() {
@@ -342,18 +343,18 @@ impl Controller {
         stops.shrink.set(true);
         shared.sys.wait.wake_all(WaitKey::Shrink);
         self.join(shrink);
-        // ORDERING: Release pairs with the Acquire in the device: what was submitted precedes.
-        stops.device.set(true);
-        shared.sys.wait.wake_all(WaitKey::Device);
-        self.join(device);
-        let written_back = shared.sys.census()[State::WrittenBack as usize];
-        if written_back > 0 && !shared.is_cancelled() {
+        // Until all writes have ended; a cancelled run shuts the cell down.
+        let landed = shared.sys.wait.cell(WaitKey::Memory).wait_for(|| (shared.sys.in_flight() == 0).then_some(()));
+        if landed.is_some() && shared.sys.census()[State::WrittenBack as usize] > 0 && !shared.is_cancelled() {
             let kswapds = super::kswapds(&shared.sys).collect();
             let gate = Arc::new(Gate::new());
             let group = spawn(&shared, kswapds, &gate, None);
             gate.open(group.len());
             self.join(group);
         }
+        stops.device.set(true);
+        shared.sys.wait.wake_all(WaitKey::Device);
+        self.join(device);
     }
 
     fn join(&mut self, group: Group) {

@@ -105,7 +105,8 @@ impl Stepper {
             Event::Fault | Event::Load | Event::SwapcacheHit => self.app(page, Task::Touch, wanted),
             Event::Free => self.app(page, Task::Exit, wanted),
             Event::Shrink => self.shrink(page, wanted),
-            Event::Deactivate | Event::FreeSwap => Err(Refused::Nobody { page, state, event }),
+            Event::Deactivate => self.age(page),
+            Event::FreeSwap => Err(Refused::Nobody { page, state, event }),
             Event::Isolate => self.kswapd(page, wanted),
             _ => self.fire_by_whoever_has_it(page, event),
         }
@@ -149,6 +150,16 @@ impl Stepper {
         }
         let i = self.give(id, page, |sys| Actor::Kswapd(Kswapd::only(sys, page)))?;
         self.run(i, page, wanted)
+    }
+
+    /// kswapd ages a page of the active list, and has it in hand then.
+    fn age(&mut self, page: u32) -> Result<State, Refused> {
+        let (id, word, event) = (self.kswapd_of(page), self.word(page)?, Event::Deactivate);
+        if !word.has(flag::LRU | flag::ACTIVE) || self.has(id, page) {
+            return Err(Refused::Nobody { page, state: word.state(), event });
+        }
+        let i = self.give(id, page, |sys| Actor::Kswapd(Kswapd::aging(sys, page)))?;
+        self.run(i, page, Some(event))
     }
 
     fn app(&mut self, page: u32, task: Task, wanted: Option<Event>) -> Result<State, Refused> {

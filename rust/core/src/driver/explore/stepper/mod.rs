@@ -14,6 +14,7 @@
 //! totally ordered, its time is the number of steps.
 
 mod calls;
+mod knobs;
 mod refused;
 mod run;
 
@@ -25,7 +26,6 @@ use crate::reclaim::{Actor, App, Task};
 use crate::stats::VmStat;
 use crate::system::{Ctx, StepError, System};
 use crate::trace::{Log, Record, system as events};
-use crate::wait::WaitKey;
 
 /// An actor, and the page that the script gave it and that it has not finished.
 #[derive(Debug)]
@@ -133,28 +133,6 @@ impl Stepper {
             _ => None,
         });
         at_it.into_iter().chain(self.sys.device.pending()).collect()
-    }
-
-    /// Sets memory.zswap.writeback of a group.
-    ///
-    /// # Errors
-    /// [`Refused::NoMemcg`].
-    pub fn set_writeback(&mut self, memcg: u16, enabled: bool) -> Result<(), Refused> {
-        self.sys.memcgs.get(memcg).ok_or(Refused::NoMemcg(memcg))?.set_writeback(enabled);
-        self.note(events::WRITEBACK_KNOB, u64::from(memcg) << 32 | u64::from(enabled));
-        Ok(())
-    }
-
-    /// Sets the depth of a queue, folios, up to its capacity.
-    ///
-    /// # Errors
-    /// [`Refused::NoQueue`], [`Refused::Queue`].
-    pub fn set_depth(&mut self, queue: usize, depth: usize) -> Result<(), Refused> {
-        let queues = self.sys.queues.len();
-        let _ = self.sys.queues.get(queue).ok_or(Refused::NoQueue { queue, queues })?.set_depth(depth)?;
-        self.sys.wait.wake_all(WaitKey::QueueSpace(queue as u16));
-        self.note(events::RESIZE, (queue as u64) << 32 | depth as u64);
-        Ok(())
     }
 
     fn note(&mut self, event: u8, aux: u64) {

@@ -4,6 +4,7 @@ use crate::lifecycle::{Event, State, actor_name};
 use crate::queue::QueueError;
 use crate::system::StepError;
 use crate::wait::WaitKey;
+use crate::zswap::TooManyPools;
 
 /// Why a call was refused.
 #[derive(Debug, thiserror::Error)]
@@ -109,6 +110,12 @@ pub enum Refused {
     /// No memory cgroup has this number.
     #[error("no memcg {0}")]
     NoMemcg(u16),
+    /// The store is zram.
+    #[error("the store is zram: it has no pool limits and no second compressor")]
+    NoZswap,
+    /// Too many compressors have entries left.
+    #[error(transparent)]
+    Pools(#[from] TooManyPools),
     /// A depth above the queue's capacity.
     #[error(transparent)]
     Queue(#[from] QueueError),
@@ -132,10 +139,8 @@ impl Refused {
             | Self::Unread { page, state, .. } => Some((page, Some(state))),
             Self::Busy { page, with, state, .. } => Some((page, (page == with).then_some(state))),
             Self::Step(StepError::Violation(ref violation)) => Some((violation.page, Some(violation.state))),
-            Self::NoQueue { .. }
-            | Self::NoMemcg(_)
-            | Self::Queue(_)
-            | Self::Step(StepError::Device(_) | StepError::Policy(_)) => None,
+            Self::NoQueue { .. } | Self::NoMemcg(_) | Self::NoZswap | Self::Pools(_) | Self::Queue(_) => None,
+            Self::Step(StepError::Device(_) | StepError::Policy(_)) => None,
         }
     }
 }
