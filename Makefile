@@ -1,5 +1,5 @@
 # make demo: set up and do the main job on real pages.   make test: set up and run every test.
-.PHONY: demo test setup lint check fuzz soak bench generate oracle-zswap oracle-vm clean
+.PHONY: demo test setup lint check fuzz soak bench live-virtual generate oracle-zswap oracle-vm clean
 
 setup:
 	ci/setup.sh
@@ -38,6 +38,11 @@ bench:
 	cargo bench -p kcompressd-benches --bench queue
 	cargo bench -p kcompressd-benches --bench codec
 	cargo bench -p kcompressd-benches --bench store
+	cargo bench -p kcompressd-benches --bench virtual_time
+
+# Throughput of real threads against virtual time on this machine, which must be idle.
+live-virtual: setup
+	.venv/bin/python tools/live_virtual.py
 
 # After a change of python/kcompressd/lifecycle.py.
 generate: setup

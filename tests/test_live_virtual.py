@@ -1,0 +1,75 @@
+"""Real threads against virtual time: the same schedule counts the same, and free-running threads do the same work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kcompressd import Calibration, Costs, Lab, Machine, Pages, Result, Sim, _core
+from kcompressd.lifecycle import table
+
+PAGES = Pages.sample()
+CALIBRATION = Calibration.sample()
+NEVER = 1 << 62
+ONE_AT_A_TIME = Machine(speeds=(100,), slice_ns=NEVER, wakeup_granularity_ns=NEVER)
+"""One CPU, on which an actor runs until it waits."""
+
+WORK = (
+    "pgsteal_kswapd",
+    "pgsteal_anon",
+    "nr_vmscan_write",
+    "pgfault",
+    "pgmajfault",
+    "pswpin",
+    "pswpout",
+    "zswpin",
+    "zswpout",
+    "swpin_zero",
+    "swpout_zero",
+)
+"""Counters of work done; the others count how the threads happened to meet."""
+
+
+def in_turns(lab: Lab, folder: Path) -> dict[str, Any]:
+    """What real threads find that run one at a time, each until it waits."""
+    config = lab.config(len(PAGES), PAGES.page_size, folder / "swap" if lab.store == "zswap" else None)
+    run = _core.Run(PAGES.array, config | {"turns": True}, table().as_dict())
+    run.start()
+    while not run.wait(1.0):
+        pass
+    return run.result()
+
+
+@pytest.mark.parametrize("store", ["zswap", "zram"])
+@pytest.mark.parametrize("design", _core.presets())
+def test_the_same_schedule_counts_the_same(design: str, store: str, tmp_path: Path) -> None:
+    """Every counter, exactly; but kswapd's passes while it looks whether the device has written."""
+    lab = Lab(design=design, store=store)
+    live = in_turns(lab, tmp_path)
+    virtual = Sim(lab=lab, machine=ONE_AT_A_TIME, costs=Costs(device_write_ns=0)).run(CALIBRATION).to_dict()
+    for of in (live, virtual):
+        if store == "zswap":
+            del of["vmstat"]["pageoutrun"]
+    for key in ("vmstat", "zswap", "zram", "census", "lifecycle"):
+        assert live[key] == virtual[key], key
+
+
+@pytest.mark.parametrize("store", ["zswap", "zram"])
+@pytest.mark.parametrize("design", _core.presets())
+def test_free_running_threads_do_the_same_work_within_5_percent(design: str, store: str) -> None:
+    lab = Lab(design=design, store=store)
+    live, virtual = lab.run(PAGES), Sim(lab=lab).run(CALIBRATION)
+    assert within(live, virtual, 0.05) == []
+
+
+def within(live: Result, virtual: Result, part: float) -> list[str]:
+    pairs = {name: (live.vmstat[name], virtual.vmstat[name]) for name in WORK}
+    if live.zram is not None and virtual.zram is not None:
+        mine, theirs = live.zram.mm_stat, virtual.zram.mm_stat
+        pairs |= {name: (mine[name], theirs[name]) for name in ("orig_data_size", "compr_data_size", "mem_used_total")}
+    if live.zswap is not None and virtual.zswap is not None:
+        names = ("stored_pages", "pool_total_size", "written_back_pages")
+        pairs |= {name: (live.zswap[name], virtual.zswap[name]) for name in names}
+    return [f"{name}: {a} and {b}" for name, (a, b) in pairs.items() if abs(a - b) > part * max(a, b)]
