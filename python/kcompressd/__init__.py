@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         ZswapError,
     )
     from kcompressd.calibration import Calibration, calibrate
+    from kcompressd.check import Check, Scenario
     from kcompressd.comparison import Comparison
     from kcompressd.design import Design
     from kcompressd.errors import InputError, RunInterrupted
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Calibration": "calibration",
+    "Check": "check",
+    "Scenario": "check",
     "CodecError": "_core",
     "Comparison": "comparison",
     "CompressorEstimate": "estimate",
@@ -82,6 +85,7 @@ _HOMES = {
 
 __all__ = [
     "Calibration",
+    "Check",
     "CodecError",
     "Comparison",
     "CompressorEstimate",
@@ -105,6 +109,7 @@ __all__ = [
     "ProtocolViolation",
     "Result",
     "RunInterrupted",
+    "Scenario",
     "Sim",
     "StepError",
     "Stepper",

@@ -16,6 +16,7 @@ from typing import NoReturn
 from kcompressd.cli import (
     calibrate,
     capture,
+    check,
     compare,
     completion,
     doctor,
@@ -40,6 +41,7 @@ VERBS = (
     sim,
     compare,
     validate,
+    check,
     show,
     export,
     completion,

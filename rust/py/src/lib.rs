@@ -1,5 +1,6 @@
 //! The extension module `kcompressd._core`: converts, releases the GIL, maps errors; decides nothing.
 
+mod check;
 mod codec;
 mod config;
 mod design;
@@ -26,6 +27,8 @@ mod _core {
     use crate::judge::{Judge, Locator, Replay};
     #[pymodule_export]
     const VERSION: &str = env!("CARGO_PKG_VERSION");
+    #[pymodule_export]
+    use super::check::{explore, replay_schedule};
     #[pymodule_export]
     use super::codec::{check_codec, codecs, compress, decompress, parse_codecs};
     #[pymodule_export]

@@ -14,6 +14,7 @@
 mod choice;
 mod graph;
 mod packed;
+pub mod scenario;
 mod search;
 mod states;
 mod stepper;

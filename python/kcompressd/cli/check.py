@@ -1,0 +1,107 @@
+"""`kcompressd check`: every order in which a small system's actors can step."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kcompressd.cli import common
+from kcompressd.cli.run import DESIGNS
+
+if TYPE_CHECKING:
+    from kcompressd.check import Scenario
+
+TOGGLES = ("writeback", "zswap_max", "depth", "pool", "stop")
+"""As the core has them; written out so that help needs no extension module."""
+
+
+def add(verbs: common.Verbs) -> None:
+    """Declare the verb."""
+    parser = verbs.add_parser(
+        "check",
+        help="explore every order of steps of a design on a few folios",
+        description="Runs the core's own code in every order that its actors can step in, and looks for what is wrong.",
+    )
+    add = parser.add_argument
+    add("--design", choices=DESIGNS, default="split", help="published design (default split)")
+    add("--store", choices=("zswap", "zram"), default="zswap", help="what compresses (default zswap)")
+    add("--folios", type=common.count, default=2, metavar="N", help="folios, at most 16 (default 2)")
+    add("--kcompressd", type=common.count, metavar="N", help="kcompressd threads (default: the design's)")
+    add("--depth", type=common.natural, default=2, metavar="N", help="queue depth (default 2)")
+    add("--incompressible", action="store_true", help="the compressor gives up on every folio")
+    add("--writeback-denied", action="store_true", help="memory.zswap.writeback is 0 at the start")
+    add("--pool-limit", type=common.count, metavar="PAGES", help="zswap's pool limit or zram's mem_limit, pages")
+    add("--faults", type=common.natural, default=0, metavar="N", help="device writes, zs_malloc, compressors that fail")
+    add("--toggle", action="append", choices=TOGGLES, default=[], help="turned once, at any time; may be repeated")
+    add("--touch", action="store_true", help="an application touches every folio, at any time")
+    add("--kernel", type=common.kernel, default=(6, 12), metavar="X.Y", help="kernel modelled (default 6.12)")
+    add("--max-states", type=common.natural, default=0, metavar="N", help="stop after N states")
+    add("--max-depth", type=common.natural, default=0, metavar="N", help="look no further than N steps")
+    add("--max-memory", metavar="SIZE", help="stop when the search's tables take SIZE, such as 512M")
+    add("--no-reduction", action="store_true", help="explore without symmetry and partial-order reduction")
+    add("--json", metavar="FILE", help="save what was found; - for standard output")
+    add("--replay", metavar="FILE", help="run the schedule of a saved check again, with its scenario, and print it")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Explore or replay; 1 when something is wrong, 3 when a bound ended it."""
+    from kcompressd.check import check
+    from kcompressd.sizes import parse_limit
+
+    if arguments.replay is not None:
+        return _replay(arguments.replay)
+    common.refuse_output(arguments.json, stream=True)
+    memory = 0 if arguments.max_memory is None else parse_limit(arguments.max_memory, 0, "max memory")
+    found = check(
+        _scenario(arguments),
+        max_states=arguments.max_states,
+        max_depth=arguments.max_depth,
+        max_memory_bytes=memory,
+        symmetry=not arguments.no_reduction,
+        reduction=not arguments.no_reduction,
+    )
+    if arguments.json is not None:
+        common.write_text(found.to_json(), arguments.json)
+    if arguments.json != "-":
+        common.console().print(str(found), markup=False, soft_wrap=True)
+    return found.exit_code
+
+
+def _scenario(arguments: argparse.Namespace) -> Scenario:
+    from kcompressd.check import INCOMPRESSIBLE, Scenario
+
+    return Scenario(
+        design=arguments.design,
+        store=arguments.store,
+        folios=arguments.folios,
+        threads=arguments.kcompressd,
+        depth=arguments.depth,
+        bytes=INCOMPRESSIBLE if arguments.incompressible else 1000,
+        faults=arguments.faults,
+        toggles=tuple(arguments.toggle),
+        touch=arguments.touch,
+        writeback=not arguments.writeback_denied,
+        pool_limit_pages=arguments.pool_limit,
+        kernel=arguments.kernel,
+    )
+
+
+def _replay(path: str) -> int:
+    from kcompressd.check import Scenario, replay
+    from kcompressd.errors import ResultFileError
+
+    try:
+        saved: dict[str, Any] = json.loads(Path(path).read_text())
+        scenario, schedule = Scenario.from_config(saved["scenario"]), list(saved["schedule"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ResultFileError(
+            path, f"is no saved check: {error}", "make one with: kcompressd check --json FILE"
+        ) from error
+    replayed = replay(scenario, schedule)
+    lines = [str(row) for row in replayed.rows]
+    lines.append(f"wrong: {replayed.why}" if replayed.why else "nothing is wrong at its end")
+    common.console().print("\n".join(lines), markup=False, soft_wrap=True)
+    return 1 if replayed.why else 0

@@ -1,0 +1,95 @@
+"""The explorer from Python and the command line: exact numbers of states, the known hazards, replays, bounds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kcompressd.check import INCOMPRESSIBLE, Scenario, check, replay
+from kcompressd.cli import main
+from kcompressd.errors import LabError
+
+EXACT = [
+    (Scenario("split", folios=2, threads=1), 6880, 20748),
+    (Scenario("split", folios=2, faults=1), 31394, 100303),
+    (Scenario("split", folios=1, touch=True), 17000, 61836),
+    (Scenario("split", folios=2, toggles=("stop",)), 34974, 126715),
+    (Scenario("rfc", "zram", folios=2, threads=1, faults=1), 5037, 9479),
+    (Scenario("unofficial", folios=2, depth=1), 13504, 40996),
+]
+
+
+@pytest.mark.parametrize(("scenario", "states", "transitions"), EXACT)
+def test_exactly_these_states_and_nothing_wrong(scenario: Scenario, states: int, transitions: int) -> None:
+    found = check(scenario)
+    assert (found.why, found.complete, found.exit_code) == (None, True, 0)
+    assert (found.states, found.transitions) == (states, transitions)
+
+
+@pytest.mark.parametrize("design", ["april", "unofficial"])
+def test_a_sleeping_worker_misses_the_stop(design: str) -> None:
+    found = check(Scenario(design, folios=1, toggles=("stop",)))
+    assert found.why is not None
+    assert "misses kthread_stop(), which waits for it" in found.why
+    assert replay(found.scenario, found.schedule).why == found.why
+
+
+def test_a_worker_that_looks_at_the_stop_does_not_miss_it() -> None:
+    assert check(Scenario("split", folios=1, threads=1, toggles=("stop",))).exit_code == 0
+
+
+def test_april_does_not_check_the_knob_again() -> None:
+    found = check(Scenario("april", folios=1, bytes=INCOMPRESSIBLE, toggles=("writeback",)))
+    assert found.why is not None
+    assert "sends page 0 to the swap device though memory.zswap.writeback is 0 by now" in found.why
+    assert [row.event for row in found.timeline()][-2:] == ["writeback_knob", "write"]
+
+
+def test_an_activation_meets_the_page_on_the_list_and_off_it() -> None:
+    found = check(Scenario("split", folios=1, bytes=INCOMPRESSIBLE, writeback=False))
+    assert found.exit_code == 1 or found.complete
+    races = {name: found.witnesses[name] for name in found.sometimes if name.startswith("activated by a worker")}
+    assert len(races) == 2
+    for way in races.values():
+        assert replay(found.scenario, way).rows[-1].to == "activated"
+
+
+def test_a_schedule_of_something_else_is_refused() -> None:
+    with pytest.raises(LabError, match="seat 9 cannot step here"):
+        replay(Scenario(), ["9"])
+    with pytest.raises(ValueError, match="is no seat's number"):
+        replay(Scenario(), ["x"])
+
+
+@pytest.mark.parametrize(
+    ("scenario", "what"),
+    [
+        (Scenario("sync", toggles=("stop",)), "no kcompressd thread"),
+        (Scenario(store="zram", toggles=("pool",)), "zram has neither"),
+        (Scenario(folios=17), "17 is not between 1 and 16"),
+        (Scenario(toggles=("gravity",)), "known are writeback"),
+    ],
+)
+def test_what_means_nothing_is_named(scenario: Scenario, what: str) -> None:
+    with pytest.raises(ValueError, match=what):
+        check(scenario)
+
+
+def test_a_bound_ends_it_with_a_partial_result(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--folios", "3", "--max-states", "500"]) == 3
+    assert "not all seen: stopped by max_states" in capsys.readouterr().out
+    assert main(["check", "--folios", "3", "--max-memory", "1K"]) == 3
+
+
+def test_a_failure_is_saved_and_replayed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    saved = str(tmp_path / "found.json")
+    assert main(["check", "--design", "april", "--folios", "1", "--toggle", "stop", "--json", saved]) == 1
+    first = capsys.readouterr().out
+    assert main(["check", "--replay", saved]) == 1
+    again = capsys.readouterr().out.splitlines()
+    assert all(line in first for line in again[:-1])
+    assert json.loads(Path(saved).read_text())["why"] in again[-1]
+    (tmp_path / "no.json").write_text("{}")
+    assert main(["check", "--replay", str(tmp_path / "no.json")]) == 2
