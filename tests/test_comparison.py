@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kcompressd import Lab, Pages, Result, series
@@ -17,7 +17,7 @@ from kcompressd.comparison import Comparison, Entry
 from kcompressd.lifecycle import EVENTS, STATES
 from kcompressd.measures import MEASURES, Measure
 from kcompressd.remarks import FACTOR, remarkable, remarks, sentences
-from kcompressd.trace import Trace
+from kcompressd.trace import SYSTEM, Trace
 
 GOLDEN = json.loads((Path(__file__).parent / "golden/split-zswap.result.json").read_text())
 BY_NAME = {measure.name: measure for measure in MEASURES}
@@ -69,6 +69,7 @@ def test_what_is_remarkable(measure: Measure, base: list[float], ours: list[floa
     assert remarkable(sync, sync, measure) is None
 
 
+@settings(deadline=None)
 @given(st.floats(0.2, 5), st.floats(0.2, 5))
 def test_a_ratio_is_remarkable_from_the_factor_on(base: float, ours: float) -> None:
     sync, april = pair(SCANS, [base], [ours])
@@ -116,7 +117,7 @@ def naive(trace: Trace, pages: int) -> dict[str, list[int]]:
     at = ["resident"] * pages
     out: dict[str, list[int]] = {"queue_len": [], "frames_held_twice": [], "pgsteal": [], "pgscan": []}
     freed = scanned = 0
-    for record in trace.records:
+    for record in trace.records[trace.records["folio"] != SYSTEM]:
         at[record["folio"]] = states[record["to"]]
         freed += events[record["event"]] == "reclaim"
         scanned += events[record["event"]] == "isolate"

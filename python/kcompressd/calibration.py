@@ -95,6 +95,11 @@ class Calibration:
         parts = {name: getattr(self, name)[..., wanted] for name in _ARRAYS}
         return dataclasses.replace(self, **parts)
 
+    def repeated(self, times: int) -> Calibration:
+        """Return the calibration of the pages `times` over, one set after the other."""
+        parts: dict[str, Any] = {name: np.tile(getattr(self, name), times) for name in _ARRAYS}
+        return dataclasses.replace(self, **parts)
+
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write `FILE.calib.npz`, its owner's alone, replaced by rename; raises `PageFileError`."""
         where = Path(path)

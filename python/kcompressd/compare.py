@@ -7,8 +7,8 @@ alike. Each repeat of a design is set against the same repeat of the baseline.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Final, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from kcompressd.comparison import Comparison, Entry
 from kcompressd.design import Design
@@ -16,6 +16,10 @@ from kcompressd.errors import LabError
 from kcompressd.lab import Lab
 from kcompressd.pages import Pages
 from kcompressd.result import Result
+from kcompressd.sim import Sim
+
+if TYPE_CHECKING:
+    from kcompressd.job import Job
 
 MIN_REPEATS: Final = 5
 BASELINE: Final = "sync"
@@ -64,6 +68,49 @@ def compare(
         if on_trace is not None:
             on_trace(name, result)
     return Comparison(entries, validations)
+
+
+def matrix(
+    rows: Mapping[str, Mapping[str, Any]],
+    groups: Mapping[str, Mapping[str, Any]],
+    run: Callable[[Mapping[str, Any]], Result],
+    *,
+    title: str = "",
+    progress: Report | None = None,
+) -> Comparison:
+    """Run every row in every group, once: `run` is given the keys that both set. The first row is each group's baseline.
+
+    For virtual time, where a repeat would be the same.
+    """
+    count = _Counter(progress or (lambda name, done, total: None), len(rows) * len(groups))
+    entries: list[Entry] = []
+    for group, common in groups.items():
+        base: tuple[Result, ...] = ()
+        for name, keys in rows.items():
+            count.next(f"{name} {group}".rstrip())
+            results = (run({**common, **keys}),)
+            base = base or results
+            entries.append(Entry(name, results, base, group))
+    return Comparison(tuple(entries), title=title)
+
+
+def compare_job(
+    job: Job, designs: Sequence[str] | None = None, cpus: Sequence[int] = (), *, progress: Report | None = None
+) -> Comparison:
+    """Run a job in virtual time with each of `designs` (default: every preset), on each of so many `cpus`.
+
+    Raises what `Job.sim` raises.
+    """
+    names = [BASELINE, *(name for name in dict.fromkeys(designs or Design.presets()) if name != BASELINE)]
+    rows = {name: {"design": name} for name in names}
+    groups = {f"{n} CPU{'s' if n > 1 else ''}": {"node.cpus": n} for n in cpus} or {"": {}}
+    calibration = job.calibration  # once: a job without one measures
+
+    def run(keys: Mapping[str, Any]) -> Result:
+        varied = job.replace(keys)
+        return Sim(lab=varied.lab, machine=varied.machine, costs=varied.costs).run(calibration)
+
+    return matrix(rows, groups, run, progress=progress)
 
 
 class _Counter:

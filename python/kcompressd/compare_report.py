@@ -46,9 +46,9 @@ def cell(entry: Entry, measure: Measure) -> tuple[str, str]:
     if value is None or (measure.less == "other" and not value.high):
         return "-", ""
     if ratio is None or entry.is_baseline or measure.less == "other":
-        return measure.text(value.median), ""
+        return measure.cell(value.median), ""
     same = ratio.holds_one and len(entry.results) > 1
-    return measure.text(value.median), "≈" if same else f"{ratio.median:.2f}x"
+    return measure.cell(value.median), "≈" if same else entry.times(measure)
 
 
 def _table(measures: Sequence[Measure], entries: Sequence[Entry]) -> Table:

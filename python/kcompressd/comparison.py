@@ -94,6 +94,13 @@ class Entry:
         known = [float(v) for v in values if v is not None]
         return Spread.of(known) if len(known) == len(values) else None
 
+    def times(self, measure: Measure) -> str:
+        """Return the ratio to the baseline as text, "" where the baseline has next to nothing of it."""
+        ratio = self.ratio_of(measure)
+        pairs = [measure.of(run) for run in self.baseline]
+        tiny = statistics.median(value or 0.0 for value in pairs) < measure.least
+        return "" if ratio is None or tiny else f"{ratio.median:.2f}x"
+
     def ratio_of(self, measure: Measure) -> Spread | None:
         """Return a measure against the baseline's in the same repeat, None where that is 0 or not known."""
         pairs = [(measure.of(r), measure.of(b)) for r, b in zip(self.results, self.baseline, strict=True)]
@@ -129,8 +136,14 @@ class Comparison:
 
     @property
     def measures(self) -> list[Measure]:
-        """The measures that some entry has with a value that is not 0."""
-        return [m for m in MEASURES if any((v := e.value(m)) is not None and v.high for e in self.entries)]
+        """The measures that tell entries apart: some entry has it, not 0, and not all have the same."""
+        return [m for m in MEASURES if m is MEASURES[0] or len({e.value(m) for e in self.entries}) > 1]
+
+    @property
+    def alike(self) -> list[Measure]:
+        """The measures that are the same for all entries, and not 0."""
+        same = (m for m in MEASURES if m not in self.measures)
+        return [m for m in same if (v := self.entries[0].value(m)) is not None and v.high]
 
     @property
     def exit_code(self) -> int:

@@ -1,4 +1,5 @@
-"""``make demo``: a real process, captured; every design on its pages; every step of every design validated."""
+"""``make demo``: a real process, captured; every design on its pages; every step of every design validated; and the same designs
+in virtual time on 8 CPUs, with a report."""
 
 from __future__ import annotations
 
@@ -8,6 +9,9 @@ from pathlib import Path
 
 from kcompressd import cli
 
+JOB = Path(__file__).parent / "data" / "demo.toml"
+REPORT = "kcompressd-demo.html"
+"""Written where the demo is run."""
 MIB = "24"
 """Contents of the process that is captured, MiB."""
 
@@ -23,6 +27,7 @@ def main() -> int:
             ["run", pages, "--design", "split", "--trace", trace],
             ["validate", trace],
             ["show", trace, "--folio", "100"],
+            ["compare", str(JOB), "--cpus", "8", "--html", REPORT],
         ]
         for command in commands:
             print(f"\n$ kcompressd {' '.join(command)}", flush=True)
@@ -31,6 +36,7 @@ def main() -> int:
                 return status
     print("\nLook at: pgscan per pgsteal (a queued page is scanned twice), CPU moved from kswapd0 to kcompressd0,")
     print("and the life of page 100 above, each line an edge of docs/lifecycle.md. Next: kcompressd capture --pid N.")
+    print(f"Open {REPORT}: the designs on 8 CPUs, over time. What that says to the discussion: docs/answers.md.")
     return 0
 
 

@@ -14,11 +14,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import numpy as np
+
 from kcompressd.calibration import Calibration, calibrate
 from kcompressd.design import Design
 from kcompressd.errors import InputError, JobError
 from kcompressd.job_file import Tree, parse, parse_setting, refuse_strangers, set_key
-from kcompressd.lab import Lab, Progress
+from kcompressd.lab import Lab, Memcg, Progress
 from kcompressd.machine import Costs, Machine
 from kcompressd.pages import Pages
 from kcompressd.result import Result
@@ -36,6 +38,7 @@ _LAB: Final = (
     "accept_threshold_percent",
     "seed",
 )
+_MEMCG: Final = {"name", "parent", "zswap_max", "writeback", "share"}
 
 Part = TypeVar("Part")
 
@@ -91,7 +94,16 @@ class Job:
         if name is None:
             raise JobError(self.origin, "pages is missing", 'pages = "sample", or a file of pages')
         found = Pages.sample() if name == SAMPLE else Pages.from_file(self.folder / name)
-        return found[: self.limit] if self.limit else found
+        found = found[: self.limit] if self.limit else found
+        return found if self.times == 1 else Pages.from_array(np.tile(found.array, (self.times, 1)), copy=False)
+
+    @property
+    def times(self) -> int:
+        """How often the pages come, one set after the other, as if the process were so much larger: `repeat`."""
+        times: int = self.tree.get("repeat", 1)
+        if times < 1:
+            raise JobError(self.origin, f"repeat = {times} is less than 1")
+        return times
 
     @property
     def limit(self) -> int | None:
@@ -108,7 +120,8 @@ class Job:
         if name is None and not sample:
             return calibrate(self.pages, self.lab.compressor)
         found = Calibration.sample() if name is None else Calibration.load(self.folder / name)
-        return found[: self.limit] if self.limit else found
+        found = found[: self.limit] if self.limit else found
+        return found if self.times == 1 else found.repeated(self.times)
 
     @cached_property
     def machine(self) -> Machine:
@@ -145,7 +158,19 @@ class Job:
             keys["kernel"] = self._kernel(self.tree["kernel"])
         if "kswapd" in self.tree.get("node", {}):
             keys["kswapd"] = self.tree["node"]["kswapd"]
-        return Lab(design=self._design(), **keys, **workload)
+        return Lab(design=self._design(), **self._memcgs(), **keys, **workload)
+
+    def _memcgs(self) -> dict[str, Any]:
+        """`[[memcg]]`: groups, to which the pages are dealt out in turn, `share` of them (default 1) in each round."""
+        given = self.tree.get("memcg", [])
+        wrong = [group for group in given if not isinstance(group, dict) or not {"name"} <= set(group) <= _MEMCG]
+        if wrong:
+            raise JobError(self.origin, f"memcg: {wrong[0]!r} has other keys than {', '.join(sorted(_MEMCG))}")
+        groups = [Memcg(**{key: value for key, value in group.items() if key != "share"}) for group in given]
+        named = [number for number, group in enumerate(groups, 1) if group.name != "/"]
+        turn = [n for n in named for _ in range(given[n - 1].get("share", 1))] or [0]
+        pages = len(self.pages) if "pages" in self.tree else len(self.calibration)
+        return {"memcgs": groups, "memcg_of": [turn[page % len(turn)] for page in range(pages)]} if given else {}
 
     def _kernel(self, text: str) -> tuple[int, int]:
         major, _, minor = text.partition(".")

@@ -17,6 +17,7 @@ _INT, _NUMBERS, _TEXT = (int,), (list,), (str,)
 KEYS: Final[Mapping[str, tuple[type, ...]]] = {
     "pages": _TEXT,
     "limit": _INT,
+    "repeat": _INT,
     "calibration": _TEXT,
     "design": (str, dict),
     "store": _TEXT,
@@ -28,6 +29,7 @@ KEYS: Final[Mapping[str, tuple[type, ...]]] = {
     "chain_size": _INT,
     "accept_threshold_percent": _INT,
     "seed": _INT,
+    "memcg": (list,),
     "about": (dict,),
     "node": (dict,),
     "node.cpus": _INT,
@@ -102,7 +104,12 @@ def refuse_strangers(tree: Mapping[str, Any], place: Any) -> None:
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
             wanted = " or ".join(_WORDS[kind] for kind in types)
             raise JobError(place(key), f"{key} = {value!r} is not {wanted}")
-        if name and isinstance(value, list) and not all(isinstance(item, int | str) for item in value):
+        if (
+            key != "memcg"
+            and name
+            and isinstance(value, list)
+            and not all(isinstance(item, int | str) for item in value)
+        ):
             raise JobError(place(key), f"{key} = {value!r} is no list of numbers or names")
 
 

@@ -35,8 +35,12 @@ class Measure:
     says: str
     because: str = ""
 
+    def cell(self, value: float) -> str:
+        """Return a value as a table shows it under `title`."""
+        return f"{value / 2**20:.0f}" if self.unit == "rate" else self.text(value)
+
     def text(self, value: float) -> str:
-        """Return a value as tables and sentences show it."""
+        """Return a value as sentences say it, with its unit."""
         match self.unit:
             case "rate":
                 return f"{value / 2**20:.0f} MiB/s"
@@ -101,6 +105,11 @@ def _written(result: Result) -> Value:
     return stored / freed if freed else None
 
 
+def _steal_rate(result: Result) -> Value:
+    ns = result.timing.get("reclaim_ns")
+    return result.vmstat.get("pgsteal_anon", 0) * 1e9 / ns if ns else None
+
+
 def _held_twice(result: Result) -> Value:
     samples = result.series.get("frames_held_twice")
     return float(max(samples)) * result.config.page_size if samples else None
@@ -109,7 +118,8 @@ def _held_twice(result: Result) -> Value:
 _QUEUED: Final = "a queued page keeps its frame until a later scan comes round"
 
 MEASURES: Final = (
-    Measure("bytes_per_s", "reclaimed", "rate", lambda r: r.timing.bytes_per_s, "worse", 0, "reclaims {value}"),
+    Measure("bytes_per_s", "MiB/s", "rate", lambda r: r.timing.bytes_per_s, "worse", 0, "reclaims {value}"),
+    Measure("pgsteal_per_s", "pgsteal_anon/s", "count", _steal_rate, "other", 0, "frees {value} pages a second"),
     Measure("kswapd_cpu_ns", "kswapd CPU", "ns", _cpu("kswapd"), "better", 1e5, "has kswapd spend {value} of CPU time"),
     Measure(
         "kcompressd_cpu_ns",
@@ -161,6 +171,17 @@ MEASURES: Final = (
         "finds the queue full {value} times",
         "kswapd scans faster than the threads compress",
     ),
+    Measure(
+        "wakeups",
+        "threads woken",
+        "count",
+        _vmstat("kcompressd_wakeups"),
+        "better",
+        256,
+        "wakes a thread {value} times",
+        "a thread that empties its queue sleeps, and the next page wakes it",
+    ),
+    Measure("pgrotated", "rotated", "count", _vmstat("pgrotated"), "other", 32, "rotates {value} pages"),
     Measure("pgactivate", "activated", "count", _vmstat("pgactivate"), "better", 64, "activates {value} pages"),
     Measure(
         "allocstall",
@@ -171,7 +192,15 @@ MEASURES: Final = (
         8,
         "stalls {value} allocations in direct reclaim",
     ),
-    Measure("stall_ns", "stalled in all", "ns", _plain("stall_ns"), "better", 1e6, "stalls tasks for {value} in all"),
+    Measure(
+        "memory_some_ns",
+        "some task stalled",
+        "ns",
+        _plain("memory_some_ns"),
+        "better",
+        1e6,
+        "has some task stalled on memory for {value}",
+    ),
     Measure(
         "touch_p99_ns",
         "touch p99",
@@ -220,7 +249,7 @@ MEASURES: Final = (
     ),
     Measure(
         "held_twice_bytes",
-        "frames held twice, peak",
+        "held twice, peak",
         "bytes",
         _held_twice,
         "better",

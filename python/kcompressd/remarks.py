@@ -11,7 +11,7 @@ The size of a remark, by which they are ordered, is the ratio's distance from 1 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,15 +38,25 @@ class Remark:
         """Tell whether the difference is for the better."""
         return (self.size < 0) == (self.measure.less == "better")
 
-    def sentence(self) -> str:
-        """Return the cell in words, with the baseline's value and the mechanism of a rise."""
+    def sentence(self, others: Sequence[Remark] = ()) -> str:
+        """Return the cell in words, with the baseline's value and the mechanism of a rise; `others` are remarks on the
+        same design and measure in other groups, which get their ratios only.
+        """
         ours, base = self.entry.value(self.measure), self.base.value(self.measure)
         assert ours is not None and base is not None
         value, other = self.measure.text(ours.median), self.measure.text(base.median)
-        ratio = self.entry.ratio_of(self.measure)
-        times = f"{self.base.name} {other}" + (f" ({ratio.median:.2f}x)" if ratio is not None else "")
+        ratio = self.entry.times(self.measure)
+        times = f" ({ratio})" if ratio else ""
+        elsewhere = "".join(f", {r.entry.group} {r.entry.times(r.measure) or r.value}" for r in others)
         why = f": {self.measure.because}" if self.measure.because and self.size > 0 else ""
-        return f"{_named(self.entry)} {self.measure.says.format(value=value)}, {times}{why}."
+        says = self.measure.says.format(value=value)
+        return f"{_named(self.entry)} {says}, {self.base.name} {other}{times}{elsewhere}{why}."
+
+    @property
+    def value(self) -> str:
+        """The design's own value."""
+        ours = self.entry.value(self.measure)
+        return self.measure.text(ours.median) if ours is not None else ""
 
 
 def remarkable(entry: Entry, base: Entry, measure: Measure) -> Remark | None:
@@ -76,12 +86,21 @@ def remarks(comparison: Comparison) -> list[Remark]:
 
 
 def sentences(comparison: Comparison) -> Iterator[str]:
-    """Yield the designs that are like the baseline, a sentence for each remark, notes and troubles."""
+    """Yield what is alike, a sentence for each remark, notes and troubles."""
     found = remarks(comparison)
     yield from _alike(comparison)
-    yield from (remark.sentence() for remark in found)
+    yield from same(comparison)
+    yield from (said for _, said in spoken(found))
     yield from notes(comparison)
     yield from troubles(comparison)
+
+
+def spoken(found: Sequence[Remark]) -> Iterator[tuple[Remark, str]]:
+    """Yield a sentence for each design and measure with the remark that it begins with: the largest; the other groups' follow."""
+    same: dict[tuple[str, str], list[Remark]] = {}
+    for remark in found:
+        same.setdefault((remark.measure.name, remark.entry.name), []).append(remark)
+    yield from ((first, first.sentence(rest)) for first, *rest in same.values())
 
 
 def notes(comparison: Comparison) -> Iterator[str]:
@@ -107,6 +126,15 @@ def troubles(comparison: Comparison) -> Iterator[str]:
         if not bad:
             count = len(comparison.validations)
             yield f"Every trace obeys the lifecycle: {events} events of {count} designs, 0 violations."
+
+
+def same(comparison: Comparison) -> Iterator[str]:
+    """Yield one sentence with the measures that do not tell the entries apart."""
+    first = comparison.entries[0]
+    known = [(m, first.value(m)) for m in comparison.alike]
+    said = [f"{m.title} {m.text(value.median)}" for m, value in known if value is not None]
+    if said and len(comparison.entries) > 1:
+        yield f"The same for all: {', '.join(said)}."
 
 
 def _alike(comparison: Comparison) -> Iterator[str]:

@@ -45,6 +45,7 @@ TRACKS: Final[dict[str, Track]] = {
     "allocstall": Track("Allocation stalls", "total", "events"),
     "stall_ns": Track("Time stalled in direct reclaim", "total", "ns"),
     "pgscan": Track("Scanned", "total", "pages"),
+    "stores": Track("Stored", "total", "pages"),
     "pswpout": Track("Written to the swap device", "total", "pages"),
 }
 """The names of docs/formats.md, in the order in which they are drawn."""
@@ -63,9 +64,9 @@ class Series:
         known = [name for name in TRACKS if name in self.values]
         return known + [name for name in self.values if name not in TRACKS]
 
-    def drawn(self, name: str) -> tuple[Floats, Floats]:
-        """Return times and values as a chart shows them: a level as it is, a total as its rate per second."""
-        if track(name).kind == "level":
+    def drawn(self, name: str, *, rates: bool = True) -> tuple[Floats, Floats]:
+        """Return times and values as a chart shows them: a level as it is, a total as its rate per second if `rates`."""
+        if track(name).kind == "level" or not rates:
             return self.t_ns, self.values[name]
         return rate(self.t_ns, self.values[name])
 

@@ -14,6 +14,7 @@ from kcompressd.cli.run import DESIGNS
 
 if TYPE_CHECKING:
     from kcompressd.compare import Report
+    from kcompressd.comparison import Comparison
     from kcompressd.result import Result
 
 REPEATS = 5
@@ -23,14 +24,24 @@ def add(verbs: common.Verbs) -> None:
     """Declare the verb."""
     parser = verbs.add_parser(
         "compare",
-        help="run every design on the same pages; or set stored Results side by side",
+        help="run every design on the same pages, or a job in virtual time; or set stored Results side by side",
         description="Interleaved repeats of every design; medians, spread, and the ratio to sync. A difference "
-        "inside the spread is shown as ≈. Of two or more stored Results (run --json, observe --json): one table, "
-        "ratios to the first.",
+        "inside the spread is shown as ≈. A job (JOB.toml) runs in virtual time, once: --cpus and --set are for it. Of "
+        "two or more stored Results (run --json, observe --json): one table, ratios to the first.",
     )
     common.add_input(parser)
     parser.add_argument("more", nargs="*", metavar="RESULT.json", help="stored Results, when FILE is one")
-    parser.add_argument("--designs", type=designs, default=DESIGNS, metavar="A,B", help="which (default: all)")
+    parser.add_argument(
+        "--design",
+        "--designs",
+        dest="designs",
+        type=designs,
+        default=DESIGNS,
+        metavar="A,B",
+        help="which (default: all)",
+    )
+    parser.add_argument("--cpus", type=counts, default=(), metavar="2,4,8", help="of a job: on so many CPUs each")
+    common.add_settings(parser)
     common.add_lab(parser)
     parser.add_argument("--repeats", type=common.count, default=REPEATS, metavar="N", help="at least 5 (default)")
     parser.add_argument("--validate", action="store_true", help="trace each design once more and validate it")
@@ -43,12 +54,17 @@ def add(verbs: common.Verbs) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Compare, save what was asked for, print the table and what to look at."""
     from kcompressd.compare import compare
+    from kcompressd.errors import InputError
     from kcompressd.lab import Lab
 
     common.refuse_output(arguments.json, stream=True)
     common.refuse_output(arguments.html)
     if arguments.more or (arguments.file is not None and arguments.file.endswith(".json")):
         return _stored(arguments)
+    if arguments.file is not None and arguments.file.endswith(".toml"):
+        return _job(arguments)
+    if arguments.cpus or arguments.set:
+        raise InputError("--cpus and --set", "are for jobs in virtual time", "give a JOB.toml")
     pages = common.pages(arguments)
     with _progress() as progress:
         found = compare(
@@ -60,12 +76,27 @@ def run(arguments: argparse.Namespace) -> int:
             on_trace=_saver(arguments.trace_dir),
             progress=progress,
         )
+    return _show(found, arguments)
+
+
+def _show(found: Comparison, arguments: argparse.Namespace) -> int:
     if arguments.json is not None:
         common.write_text(found.to_json(), arguments.json)
     if arguments.json != "-":
         common.console().print(found)
     common.write_html(found, arguments.html)
     return found.exit_code
+
+
+def _job(arguments: argparse.Namespace) -> int:
+    """Run a job in virtual time with every design."""
+    from kcompressd.compare import compare_job
+    from kcompressd.job import Job
+
+    job = Job.load(arguments.file, arguments.set)
+    with _progress() as progress:
+        found = compare_job(job, arguments.designs, arguments.cpus, progress=progress)
+    return _show(found, arguments)
 
 
 def _stored(arguments: argparse.Namespace) -> int:
@@ -94,6 +125,11 @@ def designs(text: str) -> tuple[str, ...]:
         if name not in DESIGNS:
             raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(DESIGNS)}")
     return names
+
+
+def counts(text: str) -> tuple[int, ...]:
+    """Parse a list of numbers of at least 1."""
+    return tuple(common.count(part) for part in text.split(","))
 
 
 def _saver(folder: str | None) -> Callable[[str, Result], object] | None:

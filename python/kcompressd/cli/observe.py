@@ -29,6 +29,7 @@ def add(verbs: common.Verbs) -> None:
     parser.add_argument("--seconds", type=seconds, required=True, metavar="N", help="how long")
     parser.add_argument("--cgroup", metavar="PATH", help="one cgroup v2: a folder, or its name below /sys/fs/cgroup")
     parser.add_argument("--json", metavar="FILE", help="save the Result; - for standard output")
+    common.add_html(parser)
     parser.set_defaults(run=run)
 
 
@@ -39,6 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     from kcompressd.result import Result
 
     common.refuse_output(arguments.json, stream=True)
+    common.refuse_output(arguments.html)
     try:
         with _progress() as progress:
             found = observe(arguments.seconds, cgroup=arguments.cgroup, progress=progress)
@@ -51,11 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _show(result: Result, arguments: argparse.Namespace) -> int:
-    if arguments.json is not None:
-        common.write_text(result.to_json(), arguments.json)
-    if arguments.json != "-":
-        common.console().print(result)
-    return result.exit_code
+    return common.show(result, arguments.json, arguments.html)
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ Floats = npt.NDArray[np.float64]
 
 WIDTH: Final = 360
 HEIGHT: Final = 180
-LEFT, RIGHT, TOP, BOTTOM = 46, 10, 8, 24
+LEFT, RIGHT, TOP, BOTTOM = 54, 10, 8, 24
 PLOT_WIDTH: Final = WIDTH - LEFT - RIGHT
 PLOT_HEIGHT: Final = HEIGHT - TOP - BOTTOM
 BUCKETS: Final = 150
@@ -50,14 +50,10 @@ def lines(
     legend: bool | None = None,
 ) -> Markup:
     """Return a figure: title, lines from a zero baseline, legend (default: when there are several), note."""
-    across = Axis.exactly(max((float(s.x[-1]) for s in series if len(s.x)), default=1.0), PLOT_WIDTH)
-    high = max((float(s.y.max()) for s in series if len(s.y)), default=1.0)
-    up = Axis.upto(high, PLOT_HEIGHT, unit=scale.unit(y, high))
-    drawn = [_line(s, across, up, fill=len(series) == 1) for s in series if len(s.x)]
+    across, up = _axes(series, y)
     chart = tag(
         "svg",
-        grid(across, up, x, y),
-        *drawn,
+        drawing(series, x, y),
         viewBox=f"0 0 {WIDTH} {HEIGHT}",
         role="img",
         aria_label=_said(title, series, y),
@@ -74,6 +70,19 @@ def lines(
         tag("output"),
         tag("p", note, class_="note") if note else None,
     )
+
+
+def drawing(series: Sequence[Line], x: Format, y: Format) -> Markup:
+    """Return what stands in a chart of `WIDTH` by `HEIGHT`: the grid and the lines, one alone with its area filled."""
+    across, up = _axes(series, y)
+    drawn = [_line(s, across, up, fill=len(series) == 1) for s in series if len(s.x)]
+    return join([grid(across, up, x, y), *drawn])
+
+
+def _axes(series: Sequence[Line], y: Format) -> tuple[Axis, Axis]:
+    wide = max((float(s.x[-1]) for s in series if len(s.x)), default=1.0)
+    high = max((float(s.y.max()) for s in series if len(s.y)), default=1.0)
+    return Axis.exactly(wide, PLOT_WIDTH), Axis.upto(high, PLOT_HEIGHT, unit=scale.unit(y, high))
 
 
 def key(series: Sequence[Line]) -> Markup:

@@ -52,7 +52,8 @@ def parts(comparison: Comparison) -> Iterator[Child]:
         yield page.section(f"Pictures{where}", page.figures(_pictures(comparison, entries)))
         if drawn := _over_time(entries):
             yield page.section(f"Over time{where}", _legend(entries), page.figures(drawn))
-    yield page.section("Notes", page.bullets(remarks.notes(comparison)) or tag("p", "None."))
+    said = [*remarks.same(comparison), *remarks.notes(comparison)]
+    yield page.section("Notes", page.bullets(said) or tag("p", "None."))
     yield page.section("Every counter", *(_details(entry) for entry in comparison.entries))
 
 
@@ -66,7 +67,10 @@ def _remarks(found: Sequence[remarks.Remark]) -> Markup | None:
     """The remarks by measure, each with its design's colour."""
     if not found:
         return tag("p", "No cell differs from the baseline by a quarter beyond the spread of the repeats.")
-    items = [tag("li", tag("span", class_=f"swatch c{color(r.entry.name)}"), r.sentence()) for r in found]
+    items = [
+        tag("li", tag("span", class_=f"swatch c{color(remark.entry.name)}"), said)
+        for remark, said in remarks.spoken(found)
+    ]
     shown, rest = items[:12], items[12:]
     more = page.folded(f"{len(rest)} more", tag("ul", *rest, class_="plain")) if rest else None
     return join([tag("ul", *shown, class_="plain"), more])

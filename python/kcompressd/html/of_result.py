@@ -30,7 +30,7 @@ _SPREADS = {
     "touch_ns": "touch, a page",
     "queue_wait_ns": "wait in the queue",
     "fault_wait_ns": "a fault's wait for a queued folio",
-    "allocstall_ns": "allocation stall",
+    "stall_ns": "a stall on memory",
 }
 
 
@@ -62,7 +62,8 @@ def headline(result: Result) -> list[tuple[str, str]]:
     """Return the figures that matter most."""
     from kcompressd.measures import cpu_ns, pool_bytes, scans_per_page
 
-    found = [(f"{scale.size(result.timing.bytes_per_s)}/s", "reclaimed")]
+    speed = result.timing.bytes_per_s
+    found = [(f"{scale.size(speed)}/s", "reclaimed")] if speed else []
     if result.vmstat.get("pgsteal_anon"):
         found.append((f"{scans_per_page(result):.2f}", "pages scanned for each freed"))
     for kind in ("kswapd", "kcompressd"):

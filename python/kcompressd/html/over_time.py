@@ -9,6 +9,7 @@ from kcompressd import series
 from kcompressd.html import scale
 from kcompressd.html.elements import Markup
 from kcompressd.html.lines import Line, lines
+from kcompressd.html.scale import Format
 from kcompressd.series import Series
 
 COLORS: Final = {"sync": 0, "rfc": 1, "april": 2, "async-store": 3, "split": 4, "unofficial": 5}
@@ -25,28 +26,29 @@ def color(name: str, number: int = 0) -> int:
 
 def charts(found: Mapping[str, Series], *, page_size: int) -> list[Markup]:
     """Return a chart for each measure that any of the named series has and that is ever above zero; every chart has
-    all names, with their colours.
+    all names, in their colours and without a legend. Of one series rates are shown, of several what was reached so far:
+    the steeper the faster.
     """
     names = list(dict.fromkeys(name for one in found.values() for name in one.names))
     shown = [n for n in names if _REDUNDANT.get(n) not in names]
     ordered = [n for n in _FIRST if n in shown] + [n for n in shown if n not in _FIRST]
-    drawn = (_chart(name, found, page_size) for name in ordered)
-    return [chart for chart in drawn if chart is not None]
+    known = (drawn(name, found, page_size) for name in ordered)
+    return [lines(title, curves, y=form, legend=False) for title, curves, form in filter(None, known)]
 
 
-def _chart(name: str, found: Mapping[str, Series], page_size: int) -> Markup | None:
+def drawn(name: str, found: Mapping[str, Series], page_size: int) -> tuple[str, list[Line], Format] | None:
+    """Return title, lines and format of one measure's chart; None when it is never above zero."""
     track = series.track(name)
-    drawn = []
+    alone = len(found) == 1
+    curves = []
     for number, (label, one) in enumerate(found.items()):
         if name not in one.values:
             continue
-        x, y = one.drawn(name)
+        x, y = one.drawn(name, rates=alone)
         y = y * page_size if track.unit == "pages" else y / 1e9 if track.unit == "ns" else y
-        drawn.append(
-            Line(label, x, y, color(label, number) if len(found) > 1 else 1, dashed=label == "sync" and len(found) > 1)
-        )
-    if not any(line.y.any() for line in drawn):
+        curves.append(Line(label, x, y, 1 if alone else color(label, number), dashed=label == "sync" and not alone))
+    if not any(line.y.any() for line in curves):
         return None
-    per = ", per second" if track.kind == "total" else ""
+    per = "" if track.kind == "level" else ", per second" if alone else ", in all"
     of = {"pages": "", "folios": ", folios", "events": "", "ns": ", seconds"}[track.unit]
-    return lines(f"{track.title}{of}{per}", drawn, y=scale.size if track.unit == "pages" else scale.number)
+    return f"{track.title}{of}{per}", curves, scale.size if track.unit == "pages" else scale.number

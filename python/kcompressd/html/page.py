@@ -18,14 +18,14 @@ def document(title: str, parts: Iterable[Child], *, subtitle: str | None = None,
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="color-scheme", content="light dark"),
         tag("title", title),
-        tag("style", Markup(_asset("style.css"))),
+        tag("style", Markup(asset("style.css"))),
     )
     body = tag(
         "body",
         tag("header", tag("h1", title), tag("p", subtitle, class_="sub") if subtitle else None),
         tag("main", *parts),
         tag("footer", footer) if footer else None,
-        tag("script", Markup(_asset("script.js"))),
+        tag("script", Markup(asset("script.js"))),
     )
     return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
 
@@ -67,5 +67,6 @@ def folded(summary: str, *parts: Child) -> Markup:
 
 
 @cache
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """Return a file of the package: style.css or script.js."""
     return join([Markup(resources.files("kcompressd.html").joinpath(name).read_text(encoding="utf-8"))])

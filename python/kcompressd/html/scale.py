@@ -25,7 +25,7 @@ def ticks(high: float, about: int = 4) -> list[float]:
     raw = high / about
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(power * s for s in _STEPS if power * s >= raw * (1 - 1e-9))
-    return [step * i for i in range(math.ceil(high / step - 1e-9) + 1)]
+    return [step * i for i in range(math.ceil(high / step - 1e-6) + 1)]
 
 
 @dataclass(frozen=True, slots=True)

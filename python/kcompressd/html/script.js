@@ -33,7 +33,7 @@ const formats = {
   percent: (v) => three(v * 100) + " %",
   ratio: (v) => v.toFixed(2) + "x",
 };
-const [LEFT, RIGHT, TOP, BOTTOM] = [46, 10, 8, 24];
+const [LEFT, RIGHT, TOP, BOTTOM] = [54, 10, 8, 24];
 for (const chart of document.querySelectorAll("svg[data-high]")) {
   const [, , width, height] = chart.viewBox.baseVal ? [0, 0, chart.viewBox.baseVal.width, chart.viewBox.baseVal.height] : [];
   const [xHigh, yHigh] = chart.dataset.high.split(" ").map(Number), [x, y] = chart.dataset.format.split(" ");

@@ -1,0 +1,98 @@
+"""Comparisons in virtual time: every design on every number of CPUs, equal every time; and keys of jobs that they use."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kcompressd import _core
+from kcompressd.cli import main
+from kcompressd.compare import compare_job
+from kcompressd.errors import JobError
+from kcompressd.job import Job
+
+SMALL = {"pages": "sample", "limit": 200, "store": "zram"}
+
+
+def test_every_design_on_every_number_of_cpus_against_the_same_group_s_sync() -> None:
+    told: list[str] = []
+    found = compare_job(Job.from_dict(SMALL), ["april", "split"], [1, 4], progress=lambda n, done, of: told.append(n))
+    assert [(e.group, e.name) for e in found.entries] == [
+        (group, name) for group in ("1 CPU", "4 CPUs") for name in ("sync", "april", "split")
+    ]
+    assert told == [f"{e.name} {e.group}" for e in found.entries]
+    assert [len(e.last.config.machine.speeds) for e in found.entries] == [1] * 3 + [4] * 3
+    assert all(e.baseline == (found.entries[3 * (e.group == "4 CPUs")].last,) for e in found.entries)
+    assert found.exit_code == 0 and all(e.last.kind == "virtual" for e in found.entries)
+    assert found["split"].ratio.median < 1 < [e for e in found.entries if e.name == "split"][1].ratio.median
+
+
+def test_it_is_the_same_every_time() -> None:
+    first, second = (compare_job(Job.from_dict(SMALL), ["split"], [2]) for _ in range(2))
+    assert [e.last for e in first.entries] == [e.last for e in second.entries]
+    assert first.sentences() == second.sentences()
+
+
+def test_the_verb_takes_a_job(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    job, html, out = tmp_path / "job.toml", tmp_path / "r.html", tmp_path / "c.json"
+    job.write_text('pages = "sample"\nlimit = 200\nstore = "zram"\n')
+    argv = ["compare", str(job), "--design", "sync,april", "--cpus", "2,8", "--set", "depth=8"]
+    assert main([*argv, "--html", str(html), "--json", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "2 CPUs" in said and "8 CPUs" in said and "april, 2 CPUs," in said
+    assert "Over time, 8 CPUs" in html.read_text()
+    stored = json.loads(out.read_text())["designs"]
+    assert [(d["design"], d["group"]) for d in stored] == [
+        (n, g) for g in ("2 CPUs", "8 CPUs") for n in ("sync", "april")
+    ]
+    assert stored[1]["results"][0]["config"]["design"]["depth"] == 8
+    assert main(["compare", str(job)]) == 0
+    assert all(name in capsys.readouterr().out for name in [_core.presets()[-1]])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("compare --sample --cpus 2", "--cpus and --set: are for jobs in virtual time; give a JOB.toml"),
+        ("compare --sample --set depth=2", "--cpus and --set: are for jobs in virtual time; give a JOB.toml"),
+        ("compare none.toml", "none.toml: cannot be read"),
+        ("compare job.toml --cpus 0", "argument --cpus"),
+        ("compare job.toml --set deepth=2", "deepth: no such key"),
+        ("compare job.toml --set repeat=0", "repeat = 0 is less than 1"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(
+    arguments: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("job.toml").write_text('pages = "sample"\nlimit = 20\n')
+    try:
+        code = main(arguments.split())
+    except SystemExit as ended:
+        code = int(str(ended.code))
+    assert code == 2 and says in capsys.readouterr().err
+
+
+def test_pages_come_again_and_again() -> None:
+    job = Job.from_dict(SMALL | {"repeat": 3})
+    once, thrice = Job.from_dict(SMALL).sim(), job.sim()
+    assert (thrice.pages, len(job.pages), len(job.calibration)) == (600, 600, 600)
+    assert once.zram is not None and thrice.zram is not None
+    for name in ("orig_data_size", "compr_data_size", "same_pages", "huge_pages"):
+        assert thrice.zram.mm_stat[name] == 3 * once.zram.mm_stat[name]
+    assert job.run().zram == thrice.zram
+
+
+def test_pages_are_dealt_out_to_groups_in_turn() -> None:
+    groups = [{"name": "a", "share": 3, "zswap_max": 0}, {"name": "b", "writeback": False}]
+    job = Job.from_dict(SMALL | {"store": "zswap", "memcg": groups})
+    assert job.lab.memcg_of == [1, 1, 1, 2] * 50
+    result = job.sim()
+    assert result.config.memcg_pages == (0, 150, 50) and result.check() == []
+    assert result.zswap is not None and result.zswap.stored_pages <= 50
+    root = Job.from_dict(SMALL | {"store": "zswap", "memcg": [{"name": "/", "writeback": False}]})
+    assert root.lab.memcg_of == [0] * 200
+    with pytest.raises(JobError, match=r"memcg: .* has other keys than name, parent, share, writeback, zswap_max"):
+        Job.from_dict(SMALL | {"memcg": [{"nam": "a"}]}).sim()
