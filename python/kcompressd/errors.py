@@ -67,6 +67,10 @@ class KernelError(InputError):
     """The running kernel does not offer, or refuses, what is needed of it."""
 
 
+class ExperimentError(InputError):
+    """An experiment's file is missing, malformed, or speaks of rows and measures that there are not."""
+
+
 class MissingExtraError(InputError, ImportError):
     """Something asked for needs a package that is not installed."""
 

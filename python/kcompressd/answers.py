@@ -1,0 +1,238 @@
+"""`python -m kcompressd.answers experiments -o docs/answers.md`: ask every experiment, and write the answers down.
+
+The text is made of the experiments' own words, of tables, and of the findings that turned out true. `--check` runs nothing:
+it holds an existing file against the experiments in shape (headings, tables' rows and columns, each finding one of its two
+sentences) and not in digits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from kcompressd import compare_report, files, series
+from kcompressd.errors import ExperimentError
+from kcompressd.experiment import Answer, Experiment, ask
+from kcompressd.html.over_time import drawn
+from kcompressd.html.standalone import picture
+
+UNANSWERED: Final = "unanswered.toml"
+"""Questions that no experiment can answer, each with its reason."""
+
+SHORT: Final = "In short"
+LEFT: Final = "Not answered here"
+
+INTRODUCTION: Final = """\
+# Answers
+
+What the laboratory has to say to the claims (Q) and objections (O) of the discussion of 2025. Written by `make answers`: every
+table and every sentence under *Found* comes from runs in virtual time of a file in `experiments/`, which is named; change the
+file and ask again ([experiments.md](experiments.md)).
+
+What all of these have in common. The model runs the real code of this repository's stores, queue and designs; what it assumes is
+the machine: costs per step that are numbers in the file, CPUs that differ only in speed, no caches, no memory bandwidth, no
+interrupts, no heat. Ratios between designs on one machine are what it is for; absolute times are those of the costs put in.
+Virtual runs are exact repetitions: a difference in a table is a difference of the designs, not noise, but whether your
+machine shows it is another question.
+"""
+
+
+def load(folder: Path) -> list[Experiment]:
+    """Return all experiments of a folder in the order of their first question; raises `ExperimentError`."""
+    found = [Experiment.load(path) for path in sorted(folder.glob("*.toml")) if path.name != UNANSWERED]
+    return sorted(found, key=lambda e: (_order(e.answers[0]), e.name))
+
+
+def unanswered(folder: Path) -> dict[str, tuple[str, str]]:
+    """Return question and reason by number."""
+    data: dict[str, Any] = tomllib.loads((folder / UNANSWERED).read_text(encoding="utf-8"))
+    return {number: (entry["question"], entry["reason"]) for number, entry in data.items()}
+
+
+def text(answers: Sequence[Answer], left: Mapping[str, tuple[str, str]]) -> str:
+    """Return the whole document."""
+    parts = [
+        INTRODUCTION,
+        "\n".join(_short(answers)) + "\n",
+        *("\n".join(section(answer)) + "\n" for answer in answers),
+        "\n".join(_left(left)) + "\n",
+    ]
+    return "\n".join(parts)
+
+
+def _short(answers: Sequence[Answer]) -> Iterator[str]:
+    """The first two findings of each experiment."""
+    yield f"## {SHORT}"
+    yield ""
+    for answer in answers:
+        asked = answer.experiment
+        yield f"- {', '.join(asked.answers)}: *{asked.title}* {' '.join(answer.found()[:2])}".rstrip()
+
+
+def section(answer: Answer) -> Iterator[str]:
+    """Yield the lines of one experiment."""
+    asked = answer.experiment
+    yield from heading(asked)
+    for group, entries in answer.comparison.groups.items():
+        if group:
+            yield from ("", f"{group}:")
+        yield ""
+        yield _pipes(_columns(asked))
+        yield "|".join(["", ":--", *["--:"] * len(asked.measures), ""])
+        for entry in entries:
+            cells = (compare_report.cell(entry, measure) for measure in asked.measures)
+            yield _pipes([entry.name, *(f"{value} {ratio}".rstrip() for value, ratio in cells)])
+    yield from (f"\n![{name}]({picture_path(asked, name)})" for name in asked.pictures)
+    yield ""
+    yield from (f"*Found*: {sentence}" + "\n" for sentence in answer.found())
+    if not answer.complete:
+        yield "*Incomplete*: a run ended early or did not add up.\n"
+    if asked.limits:
+        yield f"*Limits*: {' '.join(asked.limits)}"
+
+
+def picture_path(asked: Experiment, name: str) -> str:
+    """Return where a picture is, from the document's folder."""
+    return f"pictures/{asked.name}.{name}.svg"
+
+
+def pictures(answer: Answer) -> Iterator[tuple[str, str]]:
+    """Yield paths and texts of an experiment's pictures: what `series` has of a name, one line for each row of the first
+    group.
+    """
+    entries = next(iter(answer.comparison.groups.values()))
+    found = {entry.name: series.sampled(entry.last) for entry in entries}
+    for name in answer.experiment.pictures:
+        chart = drawn(name, found, entries[0].last.config.page_size)
+        if chart is not None:
+            title, curves, form = chart
+            yield picture_path(answer.experiment, name), picture(title, curves, y=form)
+
+
+def heading(asked: Experiment) -> Iterator[str]:
+    """Yield what is known before anything was run."""
+    yield f"## {', '.join(asked.answers)}: {asked.title}"
+    yield ""
+    yield f"{asked.question} (`experiments/{asked.name}.toml`)"
+    yield ""
+    yield f"*Expected*: {asked.expected}"
+
+
+def drift(document: str, experiments: Sequence[Experiment], left: Mapping[str, tuple[str, str]]) -> list[str]:
+    """Return what of a document no longer has the experiments' shape, a sentence each."""
+    sections = {part.partition("\n")[0]: part for part in re.split(r"^## ", document, flags=re.M)[1:]}
+    wrong = []
+    for asked in experiments:
+        name = next(heading(asked)).removeprefix("## ")
+        if name not in sections:
+            wrong.append(f"{asked.name}: no section {name!r}")
+        else:
+            wrong += [f"{asked.name}: {what}" for what in _section_drift(f"## {sections.pop(name)}", asked)]
+    wrong += [f"a section of no experiment: {name!r}" for name in sections if name not in (SHORT, LEFT)]
+    wrong += [f"{number} is not listed as not answered" for number in left if f"\n- {number}: " not in document]
+    return wrong
+
+
+def _section_drift(part: str, asked: Experiment) -> Iterator[str]:
+    yield from (f"lacks the line {line[:60]!r}" for line in heading(asked) if line not in part)
+    rows = [line for line in part.splitlines() if line.startswith("|") and not line.startswith("|:--")]
+    names = [line.split("|")[1].strip() for line in rows]
+    table = ["", *(row.name for row in asked.rows)]
+    if names != table * len(asked.groups):
+        yield f"the tables have the rows {names}"
+    if any(line.count("|") != len(asked.measures) + 2 for line in rows) or _pipes(_columns(asked)) not in part:
+        yield "the tables have other columns"
+    yield from (f"lacks the picture {p}" for p in asked.pictures if f"]({picture_path(asked, p)})" not in part)
+    said = [line.removeprefix("*Found*: ") for line in part.splitlines() if line.startswith("*Found*: ")]
+    if len(said) != len(asked.findings):
+        yield f"{len(said)} findings, not {len(asked.findings)}"
+    for line, finding in zip(said, asked.findings, strict=False):
+        if not any(re.fullmatch(_pattern(sentence), line) for sentence in (finding.yes, finding.no)):
+            yield f"found something that it cannot find: {line[:60]!r}"
+
+
+def _pattern(sentence: str) -> str:
+    """A sentence with anything in its places."""
+    return re.sub(r"\\\{\w+\\\}", ".+", re.escape(sentence))
+
+
+def _left(left: Mapping[str, tuple[str, str]]) -> Iterator[str]:
+    yield f"## {LEFT}"
+    yield ""
+    yield "No run of this laboratory can answer these; why:"
+    yield ""
+    yield from (f"- {number}: {question} {reason}" for number, (question, reason) in left.items())
+
+
+def _columns(asked: Experiment) -> list[str]:
+    return ["", *(measure.title for measure in asked.measures)]
+
+
+def _pipes(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _order(number: str) -> tuple[str, int, str]:
+    """Q before O, then by number."""
+    digits = re.sub(r"\D", "", number)
+    return ("0" if number.startswith("Q") else "1", int(digits or 0), number)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Ask, or check; return 0, 1 for a drift or an incomplete answer, 2 for a file that is none."""
+    parser = argparse.ArgumentParser(prog="python -m kcompressd.answers")
+    parser.add_argument("folder", type=Path, help="of experiments, or one experiment")
+    parser.add_argument("-o", "--output", type=Path, help="the document (default: standard output)")
+    parser.add_argument("--check", action="store_true", help="run nothing: hold the document against the experiments")
+    arguments = parser.parse_args(argv)
+    try:
+        return _check(arguments) if arguments.check else _write(arguments)
+    except (ExperimentError, OSError) as error:
+        print(f"answers: error: {error}", file=sys.stderr)
+        return 2
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    wrong = drift(arguments.output.read_text(encoding="utf-8"), load(arguments.folder), unanswered(arguments.folder))
+    for sentence in wrong:
+        print(f"answers: {sentence}; make answers", file=sys.stderr)
+    return 1 if wrong else 0
+
+
+def _write(arguments: argparse.Namespace) -> int:
+    one = arguments.folder.suffix == ".toml"
+    experiments = [Experiment.load(arguments.folder)] if one else load(arguments.folder)
+    answers = [answered(asked) for asked in experiments]
+    whole = (
+        "\n".join(line for a in answers for line in section(a)) if one else text(answers, unanswered(arguments.folder))
+    )
+    if arguments.output is None:
+        print(whole)
+    else:
+        files.write_text(arguments.output, whole)
+        for path, picture_text in (found for answer in answers for found in pictures(answer)):
+            where = arguments.output.parent / path
+            where.parent.mkdir(exist_ok=True)
+            files.write_text(where, picture_text)
+    return 0 if all(answer.complete for answer in answers) else 1
+
+
+def answered(asked: Experiment) -> Answer:
+    """Run an experiment's job in virtual time, once for each of its cells."""
+    from kcompressd.job import Job
+
+    job = Job.from_dict(dict(asked.job))
+
+    def tell(name: str, done: int, total: int) -> None:
+        print(f"{asked.name}: {name} ({done + 1} of {total})", file=sys.stderr)
+
+    return ask(asked, lambda changes: job.replace(changes).sim(), tell)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,217 @@
+"""Experiments: a question of the thread, as a job that is run in several variants, with findings that are computed.
+
+An experiment is one TOML file (docs/experiments.md): what is asked, the mechanism that is expected, a `[job]`, `[[row]]`s
+that each set keys of it, `[[group]]`s that do the same for all rows, and `[[finding]]`s. A finding compares a measure of
+one row with another's and says one of two sentences, whichever is true; nothing is written by hand but both sentences.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from kcompressd.compare import Report, matrix
+from kcompressd.comparison import Comparison
+from kcompressd.errors import ExperimentError
+from kcompressd.measures import MEASURES, Measure
+from kcompressd.result import Result
+
+ANY: Final = "*"
+"""As a finding's row or group: the one with the largest ratio."""
+_MEASURES: Final = {measure.name: measure for measure in MEASURES}
+_KEYS: Final = (
+    "answers",
+    "title",
+    "question",
+    "expected",
+    "limits",
+    "measures",
+    "pictures",
+    "job",
+    "row",
+    "group",
+    "finding",
+)
+_FINDING: Final = ("measure", "row", "group", "against", "against_group", "above", "yes", "no")
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A row or a group: its name, and the keys of the job that it sets."""
+
+    name: str
+    set: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Is `measure` of `row` more than `above` times that of `against`? `yes` and `no` are the sentences for the two
+    answers, with `{ratio}`, `{value}`, `{other}`, `{row}` and `{group}` to fill in.
+    """
+
+    measure: Measure
+    row: str
+    group: str
+    against: str
+    against_group: str | None
+    above: float
+    yes: str
+    no: str
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A question, how it is put to the model, and what would be found."""
+
+    name: str
+    answers: tuple[str, ...]
+    title: str
+    question: str
+    expected: str
+    limits: tuple[str, ...]
+    measures: tuple[Measure, ...]
+    pictures: tuple[str, ...]
+    job: Mapping[str, Any]
+    rows: tuple[Variant, ...]
+    groups: tuple[Variant, ...]
+    findings: tuple[Finding, ...]
+
+    @classmethod
+    def load(cls, path: Path) -> Experiment:
+        """Read an experiment; raises `ExperimentError` naming the file, and the key that is missing or unknown."""
+        try:
+            data = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ExperimentError(path, f"cannot be read: {error.strerror}") from error
+        except ValueError as error:
+            raise ExperimentError(path, f"not TOML: {error}") from error
+        return _experiment(path, data)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An experiment and what came of it."""
+
+    experiment: Experiment
+    comparison: Comparison
+
+    def found(self) -> list[str]:
+        """Return a sentence for each finding, the true one."""
+        return [_said(finding, self.comparison, self.experiment) for finding in self.experiment.findings]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every run came to its end and kept its promises."""
+        return self.comparison.exit_code == 0
+
+
+def ask(
+    experiment: Experiment,
+    simulate: Callable[[Mapping[str, Any]], Result],
+    progress: Report | None = None,
+) -> Answer:
+    """Run every cell of an experiment: `simulate` is given the keys that the cell sets, dotted, and runs its job.
+
+    `progress` is called before each with its name, how many are done, and how many there are.
+    """
+    rows = {row.name: row.set for row in experiment.rows}
+    groups = {group.name: group.set for group in experiment.groups}
+    return Answer(experiment, matrix(rows, groups, simulate, title=experiment.title, progress=progress))
+
+
+def _said(finding: Finding, comparison: Comparison, experiment: Experiment) -> str:
+    entries = {(entry.group, entry.name): entry for entry in comparison.entries}
+    rows = [r.name for r in experiment.rows[1:]] if finding.row == ANY else [finding.row]
+    groups = [g.name for g in experiment.groups] if finding.group == ANY else [finding.group]
+    seen = []
+    for group in groups:
+        for row in rows:
+            ours = entries[group, row].value(finding.measure)
+            base = entries[finding.against_group or group, finding.against].value(finding.measure)
+            if ours is not None and base is not None:
+                seen.append((_ratio(ours.median, base.median), ours.median, base.median, row, group))
+    if not seen:
+        return f"{finding.measure.title} was not measured."
+    ratio, value, other, row, group = max(seen)
+    words = {"ratio": f"{ratio:.2f}", "row": row, "group": group}
+    words |= {"value": finding.measure.text(value), "other": finding.measure.text(other)}
+    return (finding.yes if ratio > finding.above else finding.no).format_map(words)
+
+
+def _ratio(ours: float, base: float) -> float:
+    """Ours over the baseline's; where that is 0, 1 for 0 and infinite for more."""
+    return ours / base if base else 1.0 if not ours else float("inf")
+
+
+def _experiment(path: Path, data: Mapping[str, Any]) -> Experiment:
+    optional = ("limits", "pictures", "group", "finding")
+    wrong = [f"{key} is missing" for key in _KEYS if key not in data and key not in optional]
+    wrong += [f"unknown key {key}" for key in data if key not in _KEYS]
+    wrong += [
+        f"measures: {name} is none of {', '.join(_MEASURES)}"
+        for name in data.get("measures", ())
+        if name not in _MEASURES
+    ]
+    if wrong:
+        raise ExperimentError(path, "; ".join(wrong))
+    rows, groups = (
+        _variants(path, "row", data["row"]),
+        _variants(path, "group", data.get("group", [{"name": "", "set": {}}])),
+    )
+    known = {"row": {row.name for row in rows}, "group": {group.name for group in groups}}
+    return Experiment(
+        name=path.stem,
+        answers=tuple(data["answers"]),
+        title=data["title"],
+        question=data["question"],
+        expected=data["expected"],
+        limits=tuple(data.get("limits", ())),
+        measures=tuple(_MEASURES[name] for name in data["measures"]),
+        pictures=tuple(data.get("pictures", ())),
+        job=data["job"],
+        rows=rows,
+        groups=groups,
+        findings=tuple(_finding(path, n, given, rows, known) for n, given in enumerate(data.get("finding", ()), 1)),
+    )
+
+
+def _variants(path: Path, kind: str, given: Sequence[Mapping[str, Any]]) -> tuple[Variant, ...]:
+    for number, one in enumerate(given, 1):
+        if set(one) != {"name", "set"}:
+            raise ExperimentError(path, f"{kind} {number}: needs name and set, and nothing else")
+    names = [one["name"] for one in given]
+    if not names or len(set(names)) < len(names):
+        raise ExperimentError(path, f"{kind}: needs at least one, each with a name of its own")
+    return tuple(Variant(one["name"], one["set"]) for one in given)
+
+
+def _finding(
+    path: Path, number: int, given: Mapping[str, Any], rows: Sequence[Variant], known: Mapping[str, set[str]]
+) -> Finding:
+    wrong = [f"{key} is missing" for key in ("measure", "row", "above", "yes", "no") if key not in given]
+    wrong += [f"unknown key {key}" for key in given if key not in _FINDING]
+    if given.get("measure") not in _MEASURES:
+        wrong.append(f"measure {given.get('measure')!r} is none of {', '.join(_MEASURES)}")
+    filled = {
+        "group": next(iter(known["group"])) if len(known["group"]) == 1 else ANY,
+        "against": rows[0].name,
+        **given,
+    }
+    for key, kind in (("row", "row"), ("group", "group"), ("against", "row"), ("against_group", "group")):
+        if filled.get(key) is not None and filled[key] not in {*known[kind], ANY}:
+            wrong.append(f"{key} {filled[key]!r} is none of {', '.join(sorted(known[kind]))}")
+    if wrong:
+        raise ExperimentError(path, f"finding {number}: {'; '.join(wrong)}")
+    return Finding(
+        measure=_MEASURES[given["measure"]],
+        row=given["row"],
+        group=filled["group"],
+        against=filled["against"],
+        against_group=given.get("against_group"),
+        above=float(given["above"]),
+        yes=given["yes"],
+        no=given["no"],
+    )

@@ -1,0 +1,165 @@
+"""Experiments: what a file says, what is found, and what counts as drift; the answers in the tree against their files."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kcompressd import Result
+from kcompressd.answers import UNANSWERED, drift, load, main, pictures, section, text, unanswered
+from kcompressd.errors import ExperimentError
+from kcompressd.experiment import Answer, Experiment, ask
+
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "experiments"
+GOLDEN = json.loads((ROOT / "tests/golden/split-zswap.result.json").read_text())
+FILE = """
+answers = ["Q1", "O2"]
+title = "Does it scan more?"
+question = "Somebody asked."
+expected = "It should."
+limits = ["Only a test."]
+pictures = ["queue_len"]
+measures = ["bytes_per_s", "scans_per_page"]
+job = { pages = "sample" }
+row = [{ name = "sync", set = { design = "sync" } }, { name = "april", set = { design = "april" } }]
+group = [{ name = "2 CPUs", set = { cpus = 2 } }, { name = "8 CPUs", set = { cpus = 8 } }]
+
+[[finding]]
+measure = "scans_per_page"
+row = "april"
+group = "*"
+above = 1.5
+yes = "{row} scans {ratio} times as often, {value} against {other}, on {group}."
+no = "It does not: {ratio}."
+
+[[finding]]
+measure = "bytes_per_s"
+row = "april"
+group = "2 CPUs"
+against = "april"
+against_group = "8 CPUs"
+above = 1
+yes = "More with 2."
+no = "Not more with 2 ({ratio})."
+"""
+
+
+def simulate(changes: Mapping[str, Any], **series: list[int]) -> Result:
+    """April scans 1.5 times as often on 2 CPUs and thrice on 8; speed is the number of CPUs."""
+    data = json.loads(json.dumps(GOLDEN))
+    scans = {2: 1.5, 8: 3.0}[changes["cpus"]] if changes["design"] == "april" else 1.0
+    data["vmstat"] |= {"pgscan_anon": int(1000 * scans), "pgsteal_anon": 1000}
+    data["series"] |= series
+    data["timing"]["bytes_per_s"] = 2.0**20 * changes["cpus"]
+    return Result.from_dict(data)
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> Experiment:
+    (tmp_path / "scans.toml").write_text(FILE)
+    return Experiment.load(tmp_path / "scans.toml")
+
+
+def test_every_cell_is_run_with_what_group_and_row_set(asked: Experiment) -> None:
+    seen: list[Mapping[str, Any]] = []
+    told: list[str] = []
+    answer = ask(
+        asked, lambda c: seen.append(c) or simulate(c), lambda n, done, total: told.append(f"{n} {done}/{total}")
+    )
+    assert seen == [{"cpus": n, "design": d} for n in (2, 8) for d in ("sync", "april")]
+    assert told[0] == "sync 2 CPUs 0/4" and told[-1] == "april 8 CPUs 3/4"
+    assert [(e.group, e.name, e.is_baseline) for e in answer.comparison.entries] == [
+        ("2 CPUs", "sync", True),
+        ("2 CPUs", "april", False),
+        ("8 CPUs", "sync", True),
+        ("8 CPUs", "april", False),
+    ]
+
+
+def test_pictures_have_a_line_for_each_row(asked: Experiment) -> None:
+    ((path, drawn),) = pictures(ask(asked, lambda changes: simulate(changes, queue_len=[3, 4])))
+    assert path == "pictures/scans.queue_len.svg" and all(name in drawn for name in ("sync", "april", "Queue depth"))
+    assert list(pictures(ask(asked, simulate))) == []  # nothing ever queued
+
+
+def test_a_finding_says_the_true_sentence_with_its_numbers(asked: Experiment) -> None:
+    assert ask(asked, simulate).found() == [
+        "april scans 3.00 times as often, 3.00 against 1.00, on 8 CPUs.",
+        "Not more with 2 (0.25).",
+    ]
+
+
+def document(answer: Answer) -> str:
+    return text([answer], {"O1": ("What?", "Why not.")})
+
+
+def test_a_section_has_question_table_finding_and_limits(asked: Experiment) -> None:
+    lines = list(section(ask(asked, simulate)))
+    assert lines[0] == "## Q1, O2: Does it scan more?" and "Somebody asked. (`experiments/scans.toml`)" in lines
+    assert "| april | 8 1.00x | 3.00 3.00x |" in lines and "8 CPUs:" in lines
+    assert lines[-1] == "*Limits*: Only a test."
+
+
+def test_digits_may_drift_and_nothing_else(asked: Experiment) -> None:
+    left = {"O1": ("What?", "Why not.")}
+    good = document(ask(asked, simulate))
+    assert drift(good, [asked], left) == []
+    assert drift(good.replace("3.00", "2.71").replace("| 8 |", "| 9 |"), [asked], left) == []
+    for old, new, says in (
+        ("## Q1, O2", "## Q1", "no section"),
+        ("Somebody asked.", "Nobody asked.", "lacks the line"),
+        ("| april | 8", "| may | 8", "the tables have the rows"),
+        ("| scanned a page freed |", "| looked at |", "other columns"),
+        ("*Found*: Not more", "*Found*: Far more", "cannot find"),
+        ("*Found*: Not more", "Not more", "1 findings, not 2"),
+        ("![queue_len]", "!queue_len", "lacks the picture queue_len"),
+        ("- O1: ", "- O9: ", "O1 is not listed"),
+        ("## Not answered", "## More\n\n## Not answered", "a section of no experiment: 'More'"),
+    ):
+        assert old in good
+        assert any(says in what for what in drift(good.replace(old, new), [asked], left)), old
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('title = "Does', 'titel = "Does', "title is missing; unknown key titel"),
+        ('measures = ["bytes_per_s"', 'measures = ["speed"', "measures: speed is none of bytes_per_s,"),
+        ('name = "april"', 'name = "sync"', "row: needs at least one, each with a name of its own"),
+        ("set = { cpus = 2 }", "put = { cpus = 2 }", "group 1: needs name and set, and nothing else"),
+        ('row = "april"\ngroup = "*"', 'row = "june"\ngroup = "*"', "finding 1: row 'june' is none of april, sync"),
+        ('measure = "scans_per_page"', 'measure = "scans"', "finding 1: measure 'scans' is none of"),
+        ("above = 1.5\n", "", "finding 1: above is missing"),
+        ('against = "april"', 'than = "april"', "finding 2: unknown key than"),
+        ("limits = [", "limits = ", "not TOML"),
+    ],
+)
+def test_a_wrong_file_is_refused_by_name(old: str, new: str, says: str, tmp_path: Path) -> None:
+    assert old in FILE
+    (tmp_path / "bad.toml").write_text(FILE.replace(old, new))
+    with pytest.raises(ExperimentError, match=re.escape(says)) as caught:
+        Experiment.load(tmp_path / "bad.toml")
+    assert str(caught.value).startswith(f"{tmp_path / 'bad.toml'}: ")
+
+
+IN_TREE = pytest.mark.skipif(not FOLDER.is_dir(), reason="needs the repository's experiments")
+NUMBERS = [f"Q{n}" for n in range(1, 10)] + [f"O{n}" for n in range(1, 26)] + ["O8b"]
+
+
+@IN_TREE
+def test_every_question_is_asked_or_said_to_be_none_of_ours() -> None:
+    asked = {number for experiment in load(FOLDER) for number in experiment.answers}
+    left = set(unanswered(FOLDER))
+    assert sorted(asked | left) == sorted(NUMBERS) and asked & left == set()
+
+
+@IN_TREE
+def test_the_answers_have_the_shape_of_the_experiments() -> None:
+    assert main([str(FOLDER), "-o", str(ROOT / "docs/answers.md"), "--check"]) == 0
+    assert (FOLDER / UNANSWERED).is_file()
