@@ -83,20 +83,20 @@ def _tracks(trace: Trace) -> Iterator[Event]:
 
 
 def _in_order(records: Records) -> tuple[Records, npt.NDArray[np.int64]]:
-    """Return the records and their times, rising, each page's in the order of its events.
+    """Return the records and their times, rising, each page's and each actor's in their own order.
 
     In a live trace an actor reads the clock once a batch, so one page's times may cross between actors: a time is never
-    shown before that of the same page's event before it.
+    shown before that of the same page's or the same actor's event before it. Records stand in an order that both obey.
     """
-    by_page = np.lexsort((records["seq"], records["folio"]))
-    t = records["t_ns"][by_page].astype(np.int64)
-    page = np.cumsum(np.diff(records["folio"][by_page].astype(np.int64), prepend=-1) != 0)
-    apart = int(t.max(initial=0)) + 1
-    alone = records["folio"][by_page] == SYSTEM
-    risen = np.where(alone, t, np.maximum.accumulate(t + page * apart) - page * apart)
-    times = np.empty_like(risen)
-    times[by_page] = risen
-    order = np.lexsort((records["seq"], times))
+    times = records["t_ns"].astype(np.int64)
+    of_page: dict[int, int] = {}
+    of_actor: dict[int, int] = {}
+    risen = times.tolist()
+    for at, (page, actor) in enumerate(zip(records["folio"].tolist(), records["actor"].tolist(), strict=True)):
+        now = max(risen[at], of_actor.get(actor, 0), 0 if page == SYSTEM else of_page.get(page, 0))
+        risen[at] = of_page[page] = of_actor[actor] = now
+    times = np.array(risen, dtype=np.int64)
+    order = np.argsort(times, kind="stable")
     return records[order], times[order]
 
 
