@@ -99,7 +99,7 @@ def test_slices_of_one_thread_do_not_cut_across_each_other(trace: Trace) -> None
     for spans in by_thread.values():
         ends: list[float] = []
         for begin, end in sorted(spans, key=lambda span: (span[0], -span[1])):
-            while ends and ends[-1] <= begin:
+            while ends and ends[-1] <= begin + 1e-6:
                 ends.pop()
             assert not ends or end <= ends[-1] + 1e-6
             ends.append(end)

@@ -151,7 +151,7 @@ class _Episode:
         page = record["folio"]
         begun = self.open.get(page)
         if begun is not None and name in _ENDS[begun["name"]] and begun["tid"] == record["actor"]:
-            begun["dur"] = self._us() - begun["ts"]
+            begun["dur"] = round(self._us() - begun["ts"], 3)
             begun["args"]["end"] = {"event": name} | {key: args[key] for key in args if key != "page"}
             yield self.open.pop(page)
         elif name in _ENDS and page not in self.open:
