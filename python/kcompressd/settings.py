@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any, Final
 from kcompressd.sizes import duration, mib
 
 if TYPE_CHECKING:
+    from kcompressd.design import Store
     from kcompressd.estimate import CompressorEstimate, Estimate
     from kcompressd.page_stats import Codec
 
 WORTH: Final = 0.10
 """The share of memory that twice the time must save."""
-_EXPONENT: Final = -math.log2(1 - WORTH)
+EXPONENT: Final = -math.log2(1 - WORTH)
+"""Of the time in a cost: memory * time ** EXPONENT."""
 _USELESS: Final = 1.1
 """Below this ratio of the sizes compression is not worth its time."""
 _DEFAULT_LEVELS: Final = {"lz4": 1, "lz4hc": 9, "zstd": 3, "deflate": 6}
@@ -53,8 +55,35 @@ def choose(estimate: Estimate) -> Choice:
     )
 
 
+def texts(best: CompressorEstimate, store: Store, ram_bytes: int) -> dict[str, str]:
+    """Return the lines that set `best` behind `store` on a machine of this memory, by what takes them.
+
+    Sources: Documentation/admin-guide/blockdev/zram.rst and mm/zswap.rst, zram-generator.conf(5), and Android's page on
+    zRAM in fstab (`zramsize`).
+    """
+    if store == "zswap":
+        words = f"zswap.enabled=1 zswap.compressor={best.name} zswap.max_pool_percent=20"
+        return {"sysfs": _zswap(best), "kernel command line": f"{words}\n"}
+    android = f"/dev/block/zram0 none swap defaults zramsize=50%\n# in init.rc, before swapon_all:\n#   {_algorithm(best)}\n"
+    return {
+        "sysfs": _zram(best, ram_bytes // 2 // 2**20 * 2**20),
+        "/etc/systemd/zram-generator.conf": _generator(best),
+        "kernel command line": "zswap.enabled=0 zram.num_devices=1\n",
+        "Android fstab": android,
+    }
+
+
+def _algorithm(best: CompressorEstimate) -> str:
+    return f"write /sys/block/zram0/comp_algorithm {best.name}"
+
+
+def is_useless(best: CompressorEstimate) -> bool:
+    """Tell whether compressing these pages is hardly worth its time."""
+    return bool(best.mm_stat.orig_data_size < _USELESS * best.mm_stat.compr_data_size)
+
+
 def _cost(compressor: CompressorEstimate) -> float:
-    return _memory(compressor) * math.pow(max(compressor.page_ns, 1.0), _EXPONENT)
+    return _memory(compressor) * math.pow(max(compressor.page_ns, 1.0), EXPONENT)
 
 
 def _reason(estimate: Estimate, best: CompressorEstimate) -> str:
@@ -74,7 +103,7 @@ def _reason(estimate: Estimate, best: CompressorEstimate) -> str:
             f"for {_time(smallest) / max(1.0, _time(best)):.1f} times the time"
         )
     text += f". Twice the time must save {WORTH:.0%} of the memory."
-    if best.mm_stat.orig_data_size < _USELESS * best.mm_stat.compr_data_size:
+    if is_useless(best):
         text += " None makes these pages much smaller: compressing them is hardly worth its time."
     return text
 
