@@ -1,5 +1,5 @@
 # make demo: set up and do the main job on real pages.   make test: set up and run every test.
-.PHONY: demo test setup lint check fuzz soak bench live-virtual generate oracle-zswap oracle-vm clean
+.PHONY: demo tutorial test setup lint check fuzz soak bench live-virtual generate oracle-zswap oracle-vm clean
 
 setup:
 	ci/setup.sh
@@ -13,6 +13,10 @@ test: setup
 	ci/test-shuttle.sh
 	ci/generated.sh
 	ci/test-python.sh
+
+# The commands of the tutorial, their output put under them.
+tutorial: setup
+	.venv/bin/python tools/run_docs.py docs/tutorial.md
 
 lint: setup
 	ci/lint-rust.sh

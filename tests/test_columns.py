@@ -91,7 +91,6 @@ def test_a_missing_package_is_named_with_the_extra(result: Result, monkeypatch: 
     for module, call in {
         "pandas": result.to_pandas,
         "polars": result.to_polars,
-        "pyarrow": result.__arrow_c_stream__,
         "matplotlib": result.plot,
     }.items():
         monkeypatch.setitem(sys.modules, module, None)

@@ -57,11 +57,13 @@ class Columns(Mapping[str, Column]):
         return f"<Columns: {self.rows} rows of {', '.join(self)}>"
 
     def to_arrow(self) -> Any:
-        """Return a `pyarrow.Table`; raises `MissingExtraError` without pyarrow."""
-        return optional("pyarrow", "arrow").table(dict(self._columns))
+        """Return a `pyarrow.Table`."""
+        import pyarrow as pa
+
+        return pa.table(dict(self._columns))
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        """Export as an Arrow stream (PyCapsule); needs pyarrow."""
+        """Export as an Arrow stream (PyCapsule)."""
         return self.to_arrow().__arrow_c_stream__(requested_schema)
 
     def to_pandas(self) -> Any:

@@ -194,10 +194,16 @@ class Job:
         except InputError as error:
             raise JobError(self.origin, f"{error.subject} {error.reason}", error.fix) from error
 
-    def sim(self, *, trace: str | os.PathLike[str] | None = None, progress: Progress | bool = False) -> Result:
-        """Run in virtual time; as `Sim.run`."""
+    def sim(
+        self,
+        *,
+        calibration: Calibration | None = None,
+        trace: str | os.PathLike[str] | None = None,
+        progress: Progress | bool = False,
+    ) -> Result:
+        """Run in virtual time, as `Sim.run`; with `calibration` in place of the job's own."""
         sim = Sim(lab=self.lab, machine=self.machine, costs=self.costs)
-        return sim.run(self.calibration, trace=trace, progress=progress)
+        return sim.run(self.calibration if calibration is None else calibration, trace=trace, progress=progress)
 
     def run(self, *, trace: bool = False, progress: Progress | bool = False) -> Result:
         """Run on real threads of this machine; as `Lab.run`. Machine and costs are this machine's own."""

@@ -31,6 +31,10 @@ KEYS: Final[Mapping[str, tuple[type, ...]]] = {
     "seed": _INT,
     "memcg": (list,),
     "about": (dict,),
+    "sweep": (dict,),
+    "sweep.mode": _TEXT,
+    "sweep.seeds": (int, list),
+    "sweep.axis": (list,),
     "node": (dict,),
     "node.cpus": _INT,
     "node.kswapd": _INT,
@@ -105,8 +109,8 @@ def refuse_strangers(tree: Mapping[str, Any], place: Any) -> None:
             wanted = " or ".join(_WORDS[kind] for kind in types)
             raise JobError(place(key), f"{key} = {value!r} is not {wanted}")
         if (
-            key != "memcg"
-            and name
+            name
+            and key not in ("memcg", "sweep.axis")
             and isinstance(value, list)
             and not all(isinstance(item, int | str) for item in value)
         ):

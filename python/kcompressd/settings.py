@@ -64,7 +64,9 @@ def texts(best: CompressorEstimate, store: Store, ram_bytes: int) -> dict[str, s
     if store == "zswap":
         words = f"zswap.enabled=1 zswap.compressor={best.name} zswap.max_pool_percent=20"
         return {"sysfs": _zswap(best), "kernel command line": f"{words}\n"}
-    android = f"/dev/block/zram0 none swap defaults zramsize=50%\n# in init.rc, before swapon_all:\n#   {_algorithm(best)}\n"
+    android = (
+        f"/dev/block/zram0 none swap defaults zramsize=50%\n# in init.rc, before swapon_all:\n#   {_algorithm(best)}\n"
+    )
     return {
         "sysfs": _zram(best, ram_bytes // 2 // 2**20 * 2**20),
         "/etc/systemd/zram-generator.conf": _generator(best),

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from kcompressd.cli import (
+    advise,
     calibrate,
     capture,
     check,
@@ -27,6 +28,7 @@ from kcompressd.cli import (
     run,
     show,
     sim,
+    sweep,
     validate,
 )
 
@@ -40,6 +42,8 @@ VERBS = (
     run,
     sim,
     compare,
+    sweep,
+    advise,
     validate,
     check,
     show,

@@ -1,0 +1,90 @@
+"""`kcompressd advise`: one setting for these pages, and why."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from kcompressd.cli import common
+
+if TYPE_CHECKING:
+    from kcompressd.pages import Pages
+
+GOALS = ("balance", "memory", "latency", "cpu")
+"""As `advise.GOALS`; written out so that help needs no NumPy."""
+
+
+def add(verbs: common.Verbs) -> None:
+    """Declare the verb."""
+    parser = verbs.add_parser(
+        "advise",
+        help="recommend a setting for pages, with the evidence",
+        description="Estimates every compressor, runs each behind zswap and zram in virtual time, shows which options no "
+        "other beats, and names one with its runner-up and the lines that set it.",
+    )
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("file", nargs="?", metavar="FILE", help=common.FILES)
+    source.add_argument("--pid", type=common.count, metavar="N", help="the pages of a live process, not saved")
+    source.add_argument("--sample", action="store_true", help="the pages that come with the package")
+    common.add_compressors(parser, "default lz4,lzo-rle,zstd:1,zstd:3")
+    common.add_selection(parser)
+    add_argument = parser.add_argument
+    add_argument("--goal", choices=GOALS, default="balance", help="what matters most (default balance)")
+    add_argument("--cpus", type=common.count, metavar="N", help="processors of the machine (default: two)")
+    add_argument("--ram", metavar="SIZE", help="memory of the machine, 8G (default: this one's)")
+    add_argument("--swap-device", choices=("yes", "no"), help="whether it swaps to a disk too (default: as this one)")
+    add_argument("--json", metavar="FILE", help="save everything; - for standard output")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Advise; that nothing helps is an answer, too."""
+    from kcompressd.advise import advise
+    from kcompressd.page_stats import DEFAULT_COMPRESSORS
+    from kcompressd.sizes import parse_limit
+
+    common.refuse_output(arguments.json, stream=True)
+    pages = _pages(arguments)
+    device = None if arguments.swap_device is None else arguments.swap_device == "yes"
+    with _progress() as progress:
+        found = advise(
+            pages,
+            goal=arguments.goal,
+            cpus=arguments.cpus,
+            ram_bytes=None if arguments.ram is None else parse_limit(arguments.ram, pages.nbytes, "--ram"),
+            swap_device=device,
+            compressors=arguments.compressors or DEFAULT_COMPRESSORS,
+            progress=progress,
+        )
+    if arguments.json is not None:
+        common.write_text(json.dumps(found.to_dict(), indent=1) + "\n", arguments.json)
+    if arguments.json != "-":
+        common.console().print(found)
+    return 0
+
+
+def _pages(arguments: argparse.Namespace) -> Pages:
+    if arguments.pid is None:
+        return common.pages(arguments)
+    from kcompressd.capture import capture
+
+    live = capture(arguments.pid, limit=arguments.limit, progress=sys.stderr.isatty())
+    return live.resized(arguments.page_size or live.page_size)
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], Any] | None]:
+    """A bar on standard error when that is a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("advise")
+        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)

@@ -1,0 +1,132 @@
+"""`kcompressd sweep`: one job at many points, on all cores or on a cluster."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from kcompressd.cli import common
+
+if TYPE_CHECKING:
+    from kcompressd.job import Job
+    from kcompressd.sweep import Outcome
+
+BACKENDS = ("loky", "dask", "ray", "sequential")
+"""As `sweep.engine` has them; written out so that help needs no joblib."""
+PARTIAL = 3
+INTERRUPTED = 130
+
+
+def add(verbs: common.Verbs) -> None:
+    """Declare the verb."""
+    parser = verbs.add_parser(
+        "sweep",
+        help="run a job at many points, on all cores or a cluster",
+        description="Runs JOB.toml at every point of its [sweep] and keeps a row a point in a Parquet table. Points that the "
+        "table has are not run again; Ctrl-C keeps what there is.",
+    )
+    add_argument = parser.add_argument
+    add_argument("job", metavar="JOB.toml", help="a job with [[sweep.axis]] tables")
+    add_argument("-o", "--output", metavar="FILE", help="the table (default: JOB.parquet)")
+    add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="set a key of the job, as in TOML")
+    add_argument(
+        "--backend", choices=BACKENDS, default="loky", help="who runs the points (default loky: processes here)"
+    )
+    add_argument(
+        "--scheduler", metavar="ADDRESS", help="a Dask scheduler or a Ray cluster; without one it is started here"
+    )
+    add_argument("--workers", type=common.count, metavar="N", help="points at once (default: one a CPU)")
+    add_argument("--live", action="store_true", help="on real threads, one point at a time, instead of virtual time")
+    add_argument("--dry-run", action="store_true", help="count the points, run one, estimate the time of the rest")
+    add_argument("--csv", metavar="FILE", help="save the table as CSV too; - for standard output")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Sweep, say what came of it; 3 when points have no row or were refused."""
+    from kcompressd.errors import RunInterrupted
+    from kcompressd.job import Job
+    from kcompressd.sweep import Outcome, sweep
+
+    output = arguments.output or f"{arguments.job.removesuffix('.toml')}.parquet"
+    common.refuse_output(output)
+    common.refuse_output(arguments.csv, stream=True)
+    job = Job.load(arguments.job, arguments.set)
+    options = {name: getattr(arguments, name) for name in ("backend", "scheduler", "workers", "live")}
+    try:
+        with _progress(dry=arguments.dry_run) as progress:
+            found = sweep(job, output, only_one=arguments.dry_run, progress=progress, **options)
+    except RunInterrupted as interrupted:
+        assert isinstance(interrupted.result, Outcome)
+        print(f"{output}: {_so_far(interrupted.result)}")
+        print("kcompressd: interrupted: the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+    if arguments.dry_run:
+        return _say_dry(found, arguments.workers)
+    if arguments.csv is not None:
+        common.write_text(_csv(found), arguments.csv)
+    if arguments.csv != "-":
+        _show(found, job, output)
+    return 0 if found.complete and not found.refused else PARTIAL
+
+
+def _so_far(found: Outcome) -> str:
+    rows = 0 if found.table is None else len(found.table)
+    return f"{rows} of {found.points} points, {found.ran} run now"
+
+
+def _say_dry(found: Outcome, workers: int | None) -> int:
+    import os
+
+    from kcompressd.sizes import duration
+
+    left = found.points - (0 if found.table is None else len(found.table))
+    at_once = workers or len(os.sched_getaffinity(0))
+    print(f"{found.points} points, {left} to run")
+    if found.ran and left:
+        rest = duration(found.seconds_each * left / at_once * 1e9)
+        print(
+            f"one took {duration(found.seconds_each * 1e9)}, start of the worker included: about {rest} on {at_once} workers"
+        )
+    return 0
+
+
+def _csv(found: Outcome) -> str:
+    import io
+
+    import pyarrow.csv
+
+    out = io.BytesIO()
+    if found.table is not None:
+        pyarrow.csv.write_csv(found.table, out)
+    return out.getvalue().decode()
+
+
+def _show(found: Outcome, job: Job, output: str) -> None:
+    from kcompressd.sweep.report import table
+
+    print(f"{output}: {_so_far(found)}")
+    if found.table is not None:
+        common.console().print(table(found.table, job))
+    if found.refused:
+        print(f"kcompressd: partial: {found.refused} points were refused; column error says why", file=sys.stderr)
+    if not found.complete:
+        print(f"kcompressd: partial: {found.reason}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _progress(*, dry: bool) -> Iterator[Callable[[int, int], Any] | None]:
+    """A bar with the time left on standard error when that is a terminal."""
+    if dry or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("sweep"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("sweep", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

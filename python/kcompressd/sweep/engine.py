@@ -1,0 +1,226 @@
+"""Runs the points of a sweep that have no row yet, through joblib, and keeps each row as it comes.
+
+Workers are handed a job and the path, range and digest of its pages, never the pages: a worker opens the file itself,
+compares the digest, and keeps it open for its next point. A point whose settings are refused gets a row with `error`.
+When a worker dies, the points without a row are handed out again, three times at most; none that has a row runs again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+from kcompressd import _core
+from kcompressd.calibration import Calibration
+from kcompressd.errors import InputError, RunInterrupted
+from kcompressd.job import SAMPLE, Job
+from kcompressd.sweep.plan import Plan, Point
+from kcompressd.sweep.table import ID, Row, Rows
+from kcompressd.sweep.work import Task, work
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Backend: TypeAlias = Literal["loky", "dask", "ray", "sequential"]
+BACKENDS: Final = ("loky", "dask", "ray", "sequential")
+ATTEMPTS: Final = 3
+"""How often points are handed out again after a worker has died."""
+
+Progress: TypeAlias = Callable[[int, int], object]
+"""Called with the points done and all points, after each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a sweep came to: its table, points in all, points run now, and of those the refused ones; `complete`: every
+    point has a row; `reason` why not.
+    """
+
+    table: pa.Table | None
+    points: int
+    ran: int
+    refused: int
+    complete: bool
+    reason: str | None = None
+    seconds_each: float = 0.0
+
+
+def sweep(
+    job: Job,
+    path: str | os.PathLike[str],
+    *,
+    backend: Backend = "loky",
+    scheduler: str | None = None,
+    workers: int | None = None,
+    live: bool = False,
+    only_one: bool = False,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Run the points of `job`'s `[sweep]` that `path` (Parquet) has no row of, and add their rows to it.
+
+    `workers` defaults to the usable CPUs, for `live` runs to one, so that they do not disturb each other. `scheduler` is
+    the address of a Dask scheduler or a Ray cluster; without one they are started here. `only_one` runs one point, for an
+    estimate of the time. Raises `InputError` for what is wrong with the job, the table or a backend that is not
+    installed, and `RunInterrupted`, a `KeyboardInterrupt`, on Ctrl-C: rows that there are, are kept.
+    """
+    rows = Rows(Path(path))
+    plan = Plan.of(job.tree, job.origin)
+    calibration, where = _calibrated(job, rows.path)
+    points = plan.points(job.tree, calibration.digest, _core.VERSION)
+    done = rows.done()
+    left = [point for point in points if point.id not in done]
+    todo = left[:1] if only_one else left
+    tally = _Tally(rows, progress, len(points), len(points) - len(left))
+    started = time.monotonic()
+    reason = None
+    try:
+        with _pool(backend, scheduler, workers or (1 if live else len(os.sched_getaffinity(0))), len(todo)) as parallel:
+            reason = _run(parallel, _tasks(job, todo, where, calibration.digest, live), tally)
+    except KeyboardInterrupt:
+        raise RunInterrupted(tally.outcome(rows.close(), time.monotonic() - started, "interrupted")) from None
+    if reason is None and tally.done < len(points):
+        reason = "one point was run to estimate the time"
+    return tally.outcome(rows.close(), time.monotonic() - started, reason)
+
+
+class _Tally:
+    """Rows as they come, and how many."""
+
+    def __init__(self, rows: Rows, progress: Progress | None, points: int, done: int) -> None:
+        self.rows, self.progress, self.points, self.done = rows, progress, points, done
+        self.ran = self.refused = 0
+        self.ids: set[str] = set()
+
+    def add(self, row: Row) -> None:
+        """Keep a row; one that was under way twice, because its worker died, counts once."""
+        if row[ID] in self.ids:
+            return
+        self.ids.add(str(row[ID]))
+        self.ran, self.done = self.ran + 1, self.done + 1
+        self.refused += row.get("error") is not None
+        self.rows.add(row)
+        if self.progress is not None:
+            self.progress(self.done, self.points)
+
+    def outcome(self, table: pa.Table | None, seconds: float, reason: str | None) -> Outcome:
+        complete = self.done == self.points
+        each = seconds / self.ran if self.ran else 0.0
+        return Outcome(table, self.points, self.ran, self.refused, complete, None if complete else reason, each)
+
+
+def _calibrated(job: Job, table: Path) -> tuple[Calibration, str]:
+    """The job's calibration and its file, "" for the sample's. Pages without one are calibrated once, beside the table, so
+    that every worker and every later sweep of this table takes the same times.
+    """
+    named = job.tree.get("calibration")
+    if named is not None:
+        return job.calibration, os.fspath((job.folder / named).absolute())
+    if job.tree.get("pages") == SAMPLE:
+        return job.calibration, ""
+    beside = table.with_name(f"{table.name}.calib.npz").absolute()
+    if beside.is_file():
+        found = Calibration.load(beside)
+        if found.pages_digest == job.pages.digest:
+            return found, os.fspath(beside)
+    found = job.calibration
+    found.save(beside)
+    return found, os.fspath(beside)
+
+
+def _tasks(job: Job, points: Sequence[Point], calibration: str, digest: str, live: bool) -> list[Task]:
+    tree = {key: value for key, value in job.tree.items() if key != "sweep"}
+    folder = os.fspath(job.folder.absolute())
+    return [Task(point.id, tree, folder, dict(point.settings), calibration, digest, live) for point in points]
+
+
+def _run(parallel: Any, tasks: list[Task], tally: _Tally) -> str | None:
+    """Run the tasks; return why some have no row."""
+    from joblib import delayed
+
+    for attempt in range(ATTEMPTS):
+        left = [task for task in tasks if task.id not in tally.ids]
+        try:
+            for part in _parts(parallel, left):
+                for row in parallel(delayed(work)(task) for task in part):
+                    tally.add(row)
+            return None
+        except Exception as error:
+            if not _is_death(error):
+                raise
+            said = f"a worker died ({type(error).__name__})"
+            if attempt == ATTEMPTS - 1:
+                return f"{said}, {ATTEMPTS} times: {len(tasks) - len(tally.ids)} points have no row"
+    return None
+
+
+def _parts(parallel: Any, tasks: list[Task]) -> Iterator[list[Task]]:
+    """All tasks at once where rows come back one by one, else a few a worker, so that finished rows are kept."""
+    size = len(tasks) if parallel.return_generator else 4 * max(1, parallel.n_jobs)
+    for at in range(0, len(tasks), max(1, size)):
+        yield tasks[at : at + size]
+
+
+def _is_death(error: Exception) -> bool:
+    """Whether a worker died under its points: loky's, Dask's and Ray's names of it."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return bool(
+        names & {"TerminatedWorkerError", "BrokenProcessPool", "KilledWorker", "WorkerCrashedError", "RayActorError"}
+    )
+
+
+@contextlib.contextmanager
+def _pool(backend: Backend, scheduler: str | None, workers: int, tasks: int) -> Iterator[Any]:
+    """A joblib.Parallel of the backend; rows come back one by one where it can."""
+    with contextlib.ExitStack() as stack:
+        config, generator = _configured(stack, backend, scheduler, max(1, min(workers, max(1, tasks))))
+        from joblib import Parallel, parallel_config
+
+        stack.enter_context(parallel_config(**config))
+        yield stack.enter_context(Parallel(batch_size=1, return_as="generator_unordered" if generator else "list"))
+
+
+def _configured(
+    stack: contextlib.ExitStack, backend: Backend, scheduler: str | None, workers: int
+) -> tuple[dict[str, Any], bool]:
+    """What joblib is told, and whether it gives rows one by one."""
+    if scheduler is not None and backend not in ("dask", "ray"):
+        raise InputError("--scheduler", f"is for a cluster, not for {backend}", "add --backend dask")
+    with _explained(backend):
+        if backend == "dask":
+            from distributed import Client
+
+            own = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
+            kwargs = {"address": scheduler} if scheduler else own
+            stack.enter_context(Client(**kwargs, set_as_default=True))
+            return {"backend": "dask"}, True
+        if backend == "ray":
+            import ray
+            from ray.util.joblib import register_ray
+
+            here = {"address": scheduler} if scheduler else {"num_cpus": workers, "include_dashboard": False}
+            ray.init(**here, log_to_driver=False, logging_level=logging.ERROR)
+            stack.callback(ray.shutdown)
+            register_ray()
+            return {"backend": "ray", "n_jobs": workers}, False
+    if backend == "sequential":
+        return {"backend": "sequential"}, True
+    return {"backend": "loky", "n_jobs": workers, "inner_max_num_threads": 1}, True
+
+
+@contextlib.contextmanager
+def _explained(backend: str) -> Iterator[None]:
+    """Turn a backend that is not there into an error with the fix."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"backend {backend}", f"{error.name} is not installed", f"pip install 'kcompressd[{backend}]'"
+        ) from error
+    except (OSError, ConnectionError, TimeoutError) as error:
+        raise InputError(f"backend {backend}", f"the cluster does not answer: {error}", "check --scheduler") from error

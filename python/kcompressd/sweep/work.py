@@ -1,0 +1,83 @@
+"""What a worker does: one point, from a job and the path of its calibration to a row."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from kcompressd.calibration import Calibration
+from kcompressd.errors import InputError, JobError
+from kcompressd.job import Job
+from kcompressd.result import Result
+from kcompressd.sweep.table import ID, Row
+
+KEPT = ("vmstat", "zswap", "zram", "kcompressd", "timing", "lifecycle", "memory")
+"""The parts of a Result whose numbers become columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One point for a worker: the job's tables, the folder that its paths start from, what is set in it, and the
+    calibration with the digest that it must have.
+    """
+
+    id: str
+    job: Mapping[str, Any]
+    folder: str
+    settings: Mapping[str, Any]
+    calibration: str
+    digest: str
+    live: bool
+
+
+def work(task: Task) -> Row:
+    """Run one point. Refused settings give a row with `error`; a calibration that is missing on this worker, or another
+    than the sweep's, raises `InputError` naming the file and the worker.
+    """
+    row: dict[str, Any] = {ID: task.id, **task.settings, "error": None}
+    calibration = _calibration(task.calibration, task.job.get("limit"), task.digest)
+    try:
+        job = Job.from_dict(task.job, folder=task.folder).replace(task.settings)
+        result = job.run() if task.live else job.sim(calibration=calibration)
+    except InputError as error:
+        return row | {"error": str(error)}
+    except ValueError as error:  # DesignError and CodecError of the core
+        return row | {"error": str(error)}
+    return row | measures(result)
+
+
+def measures(result: Result) -> dict[str, Any]:
+    """The numbers of a result, flat: `vmstat.pgsteal_anon`, `timing.bytes_per_s` … and whether it is complete."""
+    stored = result.to_dict()
+    flat = {name: value for part in KEPT for name, value in _flat(part, stored.get(part))}
+    return flat | {"kind": stored["kind"], "complete": result.complete}
+
+
+def _flat(name: str, value: object) -> list[tuple[str, float]]:
+    if isinstance(value, Mapping):
+        return [pair for key, inner in value.items() for pair in _flat(f"{name}.{key}", inner)]
+    if isinstance(value, int | float):
+        return [(name, value)]
+    return []
+
+
+@lru_cache(maxsize=4)
+def _calibration(path: str, limit: int | None, digest: str) -> Calibration:
+    """The calibration, kept for the worker's next point."""
+    try:
+        found = (Calibration.load(path) if path else Calibration.sample())[:limit]
+    except InputError as error:
+        raise type(error)(
+            error.subject, f"on worker {platform.node()}: {error.reason}", "copy it there, or share it"
+        ) from error
+    if found.digest != digest:
+        raise JobError(
+            Path(path).name or "sample",
+            f"on worker {platform.node()} is another calibration",
+            "copy the same file there",
+        )
+    return found

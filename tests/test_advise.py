@@ -1,0 +1,126 @@
+"""`advise`: the front, the goals, the settings it prints, and that nothing helps."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kcompressd import Pages
+from kcompressd.advise import GOALS, Advice, Option, _marked, _ranked, advise, has_swap_device
+from kcompressd.cli import main
+from kcompressd.errors import EstimateError
+
+PAGES = Pages.sample()[::12]
+options = st.builds(
+    Option,
+    store=st.sampled_from(["zram", "zswap"]),
+    compressor=st.sampled_from(["lz4", "zstd"]),
+    used=st.floats(0.05, 1.0),
+    fault_ns=st.integers(100, 10**6),
+    cpu_ns=st.integers(100, 10**6),
+)
+
+
+@given(st.lists(options, min_size=1, max_size=8))
+def test_the_front_is_what_no_other_beats(given_options: list[Option]) -> None:
+    marked = _marked(given_options)
+    assert any(option.front for option in marked)
+    for option in marked:
+        beaten = any(
+            other.used <= option.used
+            and other.fault_ns <= option.fault_ns
+            and other.cpu_ns <= option.cpu_ns
+            and (other.used, other.fault_ns, other.cpu_ns) != (option.used, option.fault_ns, option.cpu_ns)
+            for other in marked
+        )
+        assert option.front != beaten
+
+
+def test_each_goal_takes_what_it_says() -> None:
+    small = Option("zram", "zstd", used=0.3, fault_ns=9000, cpu_ns=20_000)
+    quick = Option("zram", "lz4", used=0.5, fault_ns=3000, cpu_ns=8000)
+    useless = Option("zram", "lzo", used=0.9, fault_ns=1000, cpu_ns=1000)
+    front = [small, quick, useless]
+    best = {goal: _ranked(front, goal)[0] for goal in GOALS}
+    assert (best["memory"], best["latency"]) == (small, quick)  # lzo is quicker, and saves too little
+    assert (best["cpu"], best["balance"]) == (quick, small)
+
+
+@pytest.fixture(scope="module")
+def advice() -> Advice:
+    return advise(PAGES, swap_device=False, cpus=4, ram_bytes=8 << 30, compressors="lz4,zstd:1")
+
+
+def test_the_recommendation_is_on_the_front_and_says_why(advice: Advice) -> None:
+    assert advice.best is not None and advice.best.store == "zram" and len(advice.options) == 4
+    assert all(0 < option.used < 1 and option.fault_ns > 0 and option.cpu_ns > 0 for option in advice.options)
+    assert "of the memory saved" in advice.evidence[0] and any("runner-up" in text for text in advice.evidence)
+    assert any("no swap device" in text for text in advice.evidence)
+
+
+def test_settings_are_those_of_the_choice(advice: Advice) -> None:
+    assert advice.best is not None
+    name, _, level = advice.best.compressor.partition(":")
+    assert advice.settings["sysfs"].startswith(f"echo {name} > /sys/block/zram0/comp_algorithm\n")
+    assert "echo 4096M > /sys/block/zram0/disksize" in advice.settings["sysfs"]  # half of 8 GiB
+    assert f"compression-algorithm = {name}{f'(level={level})' if level else ''}" in str(advice.settings)
+    assert set(advice.settings) == {
+        "sysfs",
+        "/etc/systemd/zram-generator.conf",
+        "kernel command line",
+        "Android fstab",
+    }
+
+
+def test_with_a_swap_device_zswap_may_be_chosen() -> None:
+    found = advise(PAGES, swap_device=True, compressors="lz4", goal="memory")
+    assert {option.store for option in found.options} == {"zram", "zswap"}
+    assert not any("no swap device" in text for text in found.evidence)
+
+
+def test_nothing_helps_random_pages() -> None:
+    noise = Pages.from_array(np.random.default_rng(1).integers(0, 256, (64, 4096), dtype=np.uint8))
+    found = advise(noise, compressors="lz4,zstd")
+    assert found.best is None and found.settings == {} and "none of this helps here" in found.evidence[0]
+
+
+def test_an_unknown_goal_is_refused() -> None:
+    with pytest.raises(EstimateError, match="goal: 'speed' is none of balance, memory"):
+        advise(PAGES, goal="speed")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("lines", "there"),
+    [([], False), (["/dev/zram0 partition 1 0 100"], False), (["/dev/zram0 x", "/dev/sda2 partition 1 0 -2"], True)],
+)
+def test_swap_on_zram_is_no_swap_device(tmp_path: Path, lines: list[str], there: bool) -> None:
+    swaps = tmp_path / "swaps"
+    swaps.write_text("\n".join(["Filename Type Size Used Priority", *lines]) + "\n")
+    assert has_swap_device(swaps) == there and not has_swap_device(tmp_path / "none")
+
+
+def test_the_verb_prints_and_saves(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "a.json"
+    words = [
+        "advise",
+        "--sample",
+        "--limit",
+        "96",
+        "-c",
+        "lz4",
+        "--swap-device",
+        "no",
+        "--ram",
+        "4G",
+        "--json",
+        str(out),
+    ]
+    assert main(words) == 0
+    said, saved = capsys.readouterr().out, json.loads(out.read_text())
+    assert "recommended: zram with lz4" in said and "Pareto front" in said and "zram-generator.conf" in said
+    assert saved["best"]["compressor"] == "lz4" and saved["goal"] == "balance"
