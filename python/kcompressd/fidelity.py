@@ -164,8 +164,9 @@ class Fidelity:
         }
 
     def to_json(self) -> str:
-        """Return `to_dict` as text."""
-        return json.dumps(self.to_dict(), indent=1, ensure_ascii=False) + "\n"
+        """Return `to_dict` as text, a line for each page that differs."""
+        text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False)
+        return re.sub(r"\[\s+(\d+),\s+(\d+),\s+(\d+)\s+\]", r"[\1, \2, \3]", text) + "\n"
 
     def to_markdown(self) -> str:
         """Return the table as Markdown."""

@@ -4,7 +4,7 @@
 //! every compressor the same. Chunks are larger than a core's L2 where there are pages enough: a page is about as cold
 //! for one compressor as for another. A block is decompressed right after it was made, so its bytes are warm. A page that
 //! took many times what pages take is measured again and the shorter times count: most likely the thread lost its CPU.
-//! Each thread is pinned to a CPU: some kernels leave all threads on the one where they were started.
+//! Several threads are pinned, each to a CPU: some kernels leave all of them on the one where they were started.
 
 use crate::codec::{CodecSpec, Compressor, DecodeError, is_zero, same_filled};
 use crate::driver::live::{cpu_ns, pin};
@@ -246,7 +246,9 @@ impl<'a> Crew<'a> {
 
     fn member(&self, number: usize) -> Result<Part, MeasureError> {
         let _leave = Leave(self);
-        pin(number);
+        if self.work.threads > 1 {
+            pin(number);
+        }
         let started = Instant::now();
         let mut bench = Bench::new(self.work);
         let mut part = Part::default();
