@@ -59,7 +59,8 @@ oracle-zswap: setup
 # Another kernel's zram beside ours, in a virtual machine: make oracle-vm DEB=linux-image-….deb (apt-get download).
 oracle-vm: setup
 	.venv/bin/python tools/kernel_vm.py $(DEB)
-# Asks every file of experiments/ in virtual time and writes docs/answers.md; a few minutes.
+
+# Asks every file of experiments/ in virtual time and writes docs/answers.md; half a minute.
 .PHONY: answers
 answers: setup
 	ci/answers.sh
