@@ -180,8 +180,8 @@ STATES: tuple[StateDef, ...] = (
     ),
     StateDef(
         "freed",
-        "zap_pte_range(), free_swap_and_cache(): no PTE and no slot",
-        "its owner is gone",
+        "pte_none(): no PTE and no slot, as before do_anonymous_page() and after zap_pte_range()",
+        "not there: never touched yet, or its owner is gone",
         ("!frame !lru !locked !writeback !mapped",),
     ),
 )
@@ -214,6 +214,7 @@ EVENTS: dict[str, str] = {
     "free_swap": "folio_free_swap(): the copy is dropped, the page dirty",
     "shrink": "zswap_writeback_entry(): a locked swap-cache folio is allocated for the entry",
     "free": "the owner exits or unmaps: zap_pte_range(), free_swap_and_cache()",
+    "populate": "do_anonymous_page(): the first touch",
 }
 """Events in id order, each with the kernel function it stands for."""
 
@@ -280,12 +281,16 @@ EDGES: tuple[Edge, ...] = (
     Edge("end_writeback", "writing_back", "written_back", "!mapped", "the device has it"),
     Edge("end_writeback", "writing_back", "resident_swapcache", "mapped", "the device has it, but a fault was faster"),
     *_same("rotate", ("compressed", "written_back", "resident_swapcache"), "PG_reclaim was kept: reclaim it next"),
-    Edge("activate", "isolated", "activated", "", "no swap slot or no memory for the swap cache"),
+    Edge("activate", "isolated", "activated", "", "no slot, no memory for the swap cache, or referenced twice"),
     *_same("activate", ("queued", "compressing", "writing_back"), "a scan met it under writeback"),
+    *_same("activate", ("resident_swapcache",), "referenced twice"),
     *_same(
-        "deactivate", ("resident", "compressed", "written_back"), "aged: activated under writeback, or faulted back"
+        "deactivate",
+        (*_ON_A_LIST, "resident", "redirtied", "resident_swapcache"),
+        "aged: it was activated under writeback, or faulted back while active",
     ),
-    *_same("deactivate", ("redirtied", "resident_swapcache"), "aged: activated under writeback, or faulted back"),
+    Edge("deactivate", "activated", "resident", "mapped", "aged: it may be tried again"),
+    Edge("deactivate", "activated", "redirtied", "!mapped", "aged: it is in the swap cache, and dirty"),
     Edge("reclaim", "compressed", "compressed_freed", "", "the frame is free"),
     Edge("reclaim", "written_back", "written_back_freed", "", "the frame is free"),
     Edge("reclaim", "zero_filled", "zero_filled_freed", "", "the frame is free"),
@@ -306,6 +311,7 @@ EDGES: tuple[Edge, ...] = (
     Edge("shrink", "compressed_freed", "unmapped", "", "the pool is over its limit: back to a frame, then written"),
     Edge("load_error", "unmapped", "compressed_freed", "in_pool", "its block does not decompress"),
     *(Edge("free", state, "freed", "", "process exit") for state in _AT_REST),
+    Edge("populate", "freed", "resident", "", "an anonymous page is made at its first touch"),
 )
 """Every transition that any design or store may take."""
 

@@ -39,7 +39,7 @@ class State(IntEnum):
     RESIDENT_SWAPCACHE = 15
     """Mapped again; a valid copy is still in swap."""
     FREED = 16
-    """Its owner is gone."""
+    """Not there: never touched yet, or its owner is gone."""
 
 
 class Event(IntEnum):
@@ -91,6 +91,8 @@ class Event(IntEnum):
     """Zswap_writeback_entry(): a locked swap-cache folio is allocated for the entry."""
     FREE = 22
     """The owner exits or unmaps: zap_pte_range(), free_swap_and_cache()."""
+    POPULATE = 23
+    """Do_anonymous_page(): the first touch."""
 
 
 class Guard(IntFlag):

@@ -29,6 +29,7 @@ fn system(preset: Preset, store: StoreKind, pages: usize) -> System {
         accept_threshold_percent: 90,
         nodes: 1,
         slots: pages as u32,
+        memory: None,
     };
     let mut sizes = Sizes::uniform(pages, 0);
     // Sizes as of real pages: spread over the classes, some zero, some that no compressor makes smaller.

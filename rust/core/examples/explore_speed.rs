@@ -25,6 +25,7 @@ fn system(folios: usize, threads: u16) -> System {
         accept_threshold_percent: 90,
         nodes: 1,
         slots: 2 * folios as u32,
+        memory: None,
     };
     let device = Device::new(Backing::Modelled, 4096, IoFaults::default());
     let contents = Contents::Sizes(Sizes::uniform(folios, 1000));

@@ -131,6 +131,7 @@ impl Round {
             accept_threshold_percent: 90,
             nodes: self.nodes,
             slots: PAGES as u32 * 2,
+            memory: None,
         };
         let path = std::env::temp_dir().join(format!("kcompressd-soak-{}", std::process::id()));
         let backing = Backing::create(&path, config.slots, PAGE).expect("room for the swap file in TMPDIR");

@@ -5,11 +5,12 @@
 //! - `prev` and `next` belong to the LRU lock of the folio's node;
 //! - `slot` is written by whoever holds the folio isolated or locked, and by the fault that drops the copy;
 //! - `pool` belongs to the actor that queues the folio and then to the one that takes it from the queue;
+//! - `shadow` is written by the reclaimer that evicts it and read by the fault that brings it back;
 //! - `extra_refs` counts references beyond the isolator's and the swap cache's;
 //! - `memcg`, `node` and `order` never change.
 
-use crate::lifecycle::StateWord;
 use crate::lifecycle::generated::INITIAL;
+use crate::lifecycle::{State, StateWord};
 use crate::list::Links;
 use crate::snapshot::{Reader, Saved, Snapshot};
 use crate::sync::{AtomicU32, Ordering};
@@ -26,6 +27,7 @@ pub struct Folio {
     slot: AtomicU32,
     pool: AtomicU32,
     extra_refs: AtomicU32,
+    shadow: AtomicU32,
     /// Index of the memory cgroup it is charged to.
     pub memcg: u16,
     /// The node its frame belongs to.
@@ -55,6 +57,11 @@ macro_rules! field {
 }
 
 impl Folio {
+    /// A page that has not been touched yet.
+    pub fn absent(memcg: u16, node: u8) -> Self {
+        Self { word: StateWord::new(State::Freed, 0), ..Self::new(memcg, node) }
+    }
+
     /// A resident, mapped, dirty page with PG_lru, which its maker puts on the inactive list.
     pub fn new(memcg: u16, node: u8) -> Self {
         Self {
@@ -64,6 +71,7 @@ impl Folio {
             slot: AtomicU32::new(NIL),
             pool: AtomicU32::new(NIL),
             extra_refs: AtomicU32::new(0),
+            shadow: AtomicU32::new(0),
             memcg,
             node,
             order: 0,
@@ -73,6 +81,7 @@ impl Folio {
     field!(prev, set_prev, "the neighbour towards the list's head, or [`NIL`].");
     field!(next, set_next, "the neighbour towards the list's tail, or [`NIL`].");
     field!(slot, set_slot, "the swap slot, or [`NIL`].");
+    field!(shadow, set_shadow, "the age of its node when it was evicted.");
     field!(pool, set_pool, "the zswap pool that a queued folio holds a reference to, or [`NIL`].");
 
     /// Takes an extra reference (`folio_get`).

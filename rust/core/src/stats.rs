@@ -6,7 +6,7 @@ use std::ops::{Index, IndexMut};
 macro_rules! counters {
     ($($variant:ident $name:literal $doc:literal,)*) => {
         /// A counter of [`VmStat`]; each doc names the event it counts.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(usize)]
         pub enum Vm {
             $(#[doc = $doc] $variant,)*
@@ -28,9 +28,21 @@ macro_rules! counters {
 
 counters! {
     PgscanKswapd "pgscan_kswapd" "Pages isolated by kswapd.",
+    PgscanDirect "pgscan_direct" "Pages isolated by a direct reclaimer.",
     PgscanAnon "pgscan_anon" "Anonymous pages isolated.",
+    PgscanFile "pgscan_file" "Page-cache pages isolated.",
     PgstealKswapd "pgsteal_kswapd" "Pages freed by kswapd.",
+    PgstealDirect "pgsteal_direct" "Pages freed by a direct reclaimer.",
     PgstealAnon "pgsteal_anon" "Anonymous pages freed.",
+    PgstealFile "pgsteal_file" "Page-cache pages freed.",
+    AllocstallNormal "allocstall_normal" "Direct reclaims for kernel memory, internal restarts counted again.",
+    AllocstallMovable "allocstall_movable" "Direct reclaims for application pages, internal restarts counted again.",
+    PgscanDirectThrottle "pgscan_direct_throttle" "Direct reclaimers that waited for kswapd to free half the min mark.",
+    KswapdLowWmarkHitQuickly "kswapd_low_wmark_hit_quickly" "Short sleeps of kswapd that an allocation ended.",
+    KswapdHighWmarkHitQuickly "kswapd_high_wmark_hit_quickly" "Short sleeps after which the node was not balanced.",
+    WorkingsetRefaultAnon "workingset_refault_anon" "Evicted pages faulted back.",
+    WorkingsetActivateAnon "workingset_activate_anon" "Of those, pages activated at once.",
+    OomKill "oom_kill" "Applications that got no page after all retries and ended.",
     Pgactivate "pgactivate" "Pages sent to the active list.",
     Pgdeactivate "pgdeactivate" "Pages sent from the active to the inactive list.",
     Pgrefill "pgrefill" "Pages scanned on the active list.",
@@ -56,6 +68,11 @@ counters! {
     ExitQueued "exit_queued" "Looks that ended with the page queued and kept.",
     ExitLocked "exit_locked" "Looks that found the page locked and kept it.",
     ExitWriteback "exit_writeback" "Looks that found the page under writeback.",
+    ExitReferenced "exit_referenced" "Looks that found the page touched once, and kept it.",
+    ExitReferencedActivated "exit_referenced_activated" "Looks that found the page touched twice, and activated it.",
+    ExitAddToSwap "exit_add_to_swap" "Looks that found no slot, or no memory for the swap cache, and activated the page.",
+    ExitDirty "exit_dirty" "Looks whose own write failed in the call: the page is dirty and kept.",
+    ExitRefs "exit_refs" "Looks that found another reference on a page they would have freed.",
     ExitKept "exit_kept" "Looks that kept the page for another reason (dirty again, mapped again, referenced elsewhere).",
 }
 

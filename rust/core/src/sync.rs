@@ -13,7 +13,9 @@ use shuttle as backend;
 use std as backend;
 
 pub use backend::sync::Arc;
-pub use backend::sync::atomic::{AtomicBool, AtomicPtr, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+pub use backend::sync::atomic::{
+    AtomicBool, AtomicI64, AtomicPtr, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+};
 pub use backend::thread;
 /// A cell written once. std's under every backend: making a value that nobody has seen is no protocol to check.
 pub use std::sync::OnceLock;

@@ -62,6 +62,8 @@ pub mod aux {
     pub const NO_SLOT: u64 = 1;
     /// `activate` of an isolated page: there was no memory for the swap cache.
     pub const NO_MEMORY: u64 = 2;
+    /// `activate` of an isolated page: two looks in a row found it referenced.
+    pub const REFERENCED: u64 = 3;
 
     /// The queue and the position of a ticket; `None`: no queue.
     pub const fn place(ticket: u64) -> Option<(u16, u64)> {

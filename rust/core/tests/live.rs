@@ -45,6 +45,7 @@ fn config(design: Design, store: StoreKind) -> Config {
         accept_threshold_percent: 90,
         nodes: 1,
         slots: 1024,
+        memory: None,
     }
 }
 

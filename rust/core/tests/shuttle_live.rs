@@ -54,6 +54,7 @@ fn system(design: Design, store: StoreKind, limit: Option<u64>, faults: IoFaults
         accept_threshold_percent: 90,
         nodes: 1,
         slots: 16,
+        memory: None,
     };
     let mut memcgs = Memcgs::new(PAGE);
     memcgs.add("group", 0).unwrap();

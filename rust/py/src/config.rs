@@ -57,6 +57,7 @@ pub fn run_config(config: &Bound<'_, PyDict>, pages: usize) -> PyResult<RunConfi
         accept_threshold_percent: get(config, "accept_threshold_percent", 90)?,
         nodes: get(config, "kswapd", 1)?,
         slots,
+        memory: None,
     };
     if system.accept_threshold_percent > 100 {
         let percent = system.accept_threshold_percent;

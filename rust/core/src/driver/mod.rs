@@ -4,7 +4,8 @@
 //! the single-threaded drivers the [`Crew`]: actors with their belongings, which of them can run, and how those that wait
 //! for ever are sent home when nobody can give them work any more.
 //!
-//! Order of going home (a worker must not end before those who hand it work): kswapds and applications end by themselves →
+//! Order of going home (a worker must not end before those who hand it work): applications end by themselves, and kswapds
+//! where every page is wanted gone; with a memory budget they are stopped when no application is left →
 //! the queues are closed → kcompressd threads end → the shrink worker is stopped → the device is stopped.
 
 pub mod explore;
@@ -20,11 +21,14 @@ pub use report::{Measures, Report, RunError, Sample, ThreadReport, Timing};
 
 use crate::design::StoreKind;
 use crate::lifecycle::actor;
-use crate::reclaim::{Actor, Admin, App, Kcompressd, Kswapd, ShrinkWorker, Stop, SwapDevice, Task, Toggle};
+use crate::reclaim::{
+    Actor, Admin, App, BalancePgdat, Kcompressd, Kswapd, ShrinkWorker, Stop, SwapDevice, Task, Toggle,
+};
 use crate::stats::VmStat;
 use crate::system::{Ctx, Outcome, StepError, System, Waiting};
 use crate::trace::{Log, Record};
 use crate::wait::WaitKey;
+use crate::workload::Program;
 
 /// The flags that end the actors which never end by themselves.
 #[derive(Clone, Debug, Default)]
@@ -33,12 +37,14 @@ pub struct Stops {
     pub shrink: Stop,
     /// Nobody submits writes any more.
     pub device: Stop,
+    /// Nobody allocates pages any more.
+    pub kswapd: Stop,
 }
 
 /// The actors that swap `sys` out, with their ids: a kswapd per node, a kcompressd per queue, and behind zswap the shrink
 /// worker and the swap device.
 pub fn actors(sys: &System, stops: &Stops) -> Vec<(u16, Actor)> {
-    let kswapds = kswapds(sys);
+    let kswapds = kswapds(sys, stops);
     let workers = (0..sys.queues.len() as u16).map(|q| (actor::KCOMPRESSD + q, Actor::Kcompressd(Kcompressd::new(q))));
     let mut all: Vec<_> = kswapds.chain(workers).collect();
     if sys.config.store == StoreKind::Zswap {
@@ -49,8 +55,10 @@ pub fn actors(sys: &System, stops: &Stops) -> Vec<(u16, Actor)> {
 }
 
 /// A kswapd per node, with their ids.
-pub(crate) fn kswapds(sys: &System) -> impl Iterator<Item = (u16, Actor)> + use<> {
-    (0..sys.config.nodes).map(|n| (actor::KSWAPD + u16::from(n), Actor::Kswapd(Kswapd::new(n))))
+pub(crate) fn kswapds(sys: &System, stops: &Stops) -> impl Iterator<Item = (u16, Actor)> + use<> {
+    let balances = sys.mm.is_some().then(|| BalancePgdat::new(stops.kswapd.clone()));
+    let kswapd = move |node| balances.clone().map_or_else(|| Actor::Kswapd(Kswapd::new(node)), Actor::Balance);
+    (0..sys.config.nodes).map(move |node| (actor::KSWAPD + u16::from(node), kswapd(node)))
 }
 
 /// Whether an actor can run.
@@ -149,12 +157,21 @@ impl Crew {
         Self::of(sys, [], log).with_app(sys, task, order)
     }
 
+    /// Those who swap `sys` out, and an application thread for each program.
+    pub fn machine(sys: &System, programs: impl IntoIterator<Item = Program>, log: bool) -> Self {
+        let crew = Self::reclaim(sys, log);
+        programs.into_iter().fold(crew, |crew, program| crew.with(sys, App::running(program)))
+    }
+
     /// The same crew with one more application thread.
     #[must_use]
-    pub fn with_app(mut self, sys: &System, task: Task, order: &[u32]) -> Self {
+    pub fn with_app(self, sys: &System, task: Task, order: &[u32]) -> Self {
+        self.with(sys, App::new(task, order.into()))
+    }
+
+    fn with(mut self, sys: &System, app: App) -> Self {
         let number = self.seats.iter().filter(|seat| matches!(seat.actor, Actor::App(_))).count() as u16;
-        let app = Actor::App(App::new(task, order.into()));
-        self.seats.push(Seat::new(sys, actor::APP + number, app, self.log));
+        self.seats.push(Seat::new(sys, actor::APP + number, Actor::App(app), self.log));
         self
     }
 
@@ -228,7 +245,10 @@ impl Crew {
     }
 
     fn send_home(&self, sys: &System) {
-        if !self.ended(|a| matches!(a, Actor::Kswapd(_) | Actor::App(_) | Actor::Admin(_))) {
+        if self.ended(|a| matches!(a, Actor::App(_))) {
+            stop(sys, &self.stops.kswapd, WaitKey::Kswapd);
+        }
+        if !self.ended(|a| matches!(a, Actor::Kswapd(_) | Actor::Balance(_) | Actor::App(_) | Actor::Admin(_))) {
             return;
         }
         for (number, queue) in (0..).zip(&sys.queues) {

@@ -16,7 +16,7 @@
 //!    the clock once a batch, so two actors' stamps on one page may cross);
 //! 7. a page that one actor has (isolated, unmapped, compressing, faulting in) is taken on by that actor alone: nobody
 //!    else owns its frame meanwhile;
-//! 8. an isolated page is activated only where an allocation was refused (a refused store only where writeback is denied,
+//! 8. an isolated page is activated only where an allocation was refused or two looks found it referenced (a refused store only where writeback is denied,
 //!    which the guard says);
 //! 9. tickets: see [`queues`];
 //! 10. whenever the store says how many bytes it holds, that is the sum over the pages whose copy it has.
@@ -233,7 +233,7 @@ impl Judge {
         if what & special::HELD != 0 && owner != r.actor {
             return Err(Reason::Owner { owner });
         }
-        if what & special::CAUSE != 0 && r.aux != aux::NO_SLOT && r.aux != aux::NO_MEMORY {
+        if what & special::CAUSE != 0 && !(aux::NO_SLOT..=aux::REFERENCED).contains(&r.aux) {
             return Err(Reason::Cause);
         }
         if what & special::WRITEBACK != 0 && self.writeback_enabled(r.folio) == Some(r.guards & 1 == 0) {

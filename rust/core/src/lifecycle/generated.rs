@@ -39,7 +39,7 @@ pub enum State {
     FaultingIn = 14,
     /// Mapped again; a valid copy is still in swap.
     ResidentSwapcache = 15,
-    /// Its owner is gone.
+    /// Not there: never touched yet, or its owner is gone.
     Freed = 16,
 }
 
@@ -139,11 +139,13 @@ pub enum Event {
     Shrink = 21,
     /// The owner exits or unmaps: zap_pte_range(), free_swap_and_cache().
     Free = 22,
+    /// Do_anonymous_page(): the first touch.
+    Populate = 23,
 }
 
 impl Event {
     /// All of them, in id order.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Isolate,
         Self::Putback,
         Self::Pageout,
@@ -167,6 +169,7 @@ impl Event {
         Self::FreeSwap,
         Self::Shrink,
         Self::Free,
+        Self::Populate,
     ];
 
     /// Its name in the definition, in traces and in messages.
@@ -195,6 +198,7 @@ impl Event {
             Self::FreeSwap => "free_swap",
             Self::Shrink => "shrink",
             Self::Free => "free",
+            Self::Populate => "populate",
         }
     }
 }
@@ -256,7 +260,7 @@ pub mod guard {
 }
 
 /// The rows of the default table.
-pub const ROWS: [Row; 86] = [
+pub const ROWS: [Row; 94] = [
     Row { event: 0, from: 0, require_mask: 0, require_value: 0, to: 1 },
     Row { event: 0, from: 3, require_mask: 0, require_value: 0, to: 3 },
     Row { event: 0, from: 4, require_mask: 0, require_value: 0, to: 4 },
@@ -307,9 +311,16 @@ pub const ROWS: [Row; 86] = [
     Row { event: 13, from: 3, require_mask: 0, require_value: 0, to: 3 },
     Row { event: 13, from: 4, require_mask: 0, require_value: 0, to: 4 },
     Row { event: 13, from: 7, require_mask: 0, require_value: 0, to: 7 },
+    Row { event: 13, from: 15, require_mask: 0, require_value: 0, to: 15 },
     Row { event: 14, from: 0, require_mask: 0, require_value: 0, to: 0 },
+    Row { event: 14, from: 3, require_mask: 0, require_value: 0, to: 3 },
+    Row { event: 14, from: 4, require_mask: 0, require_value: 0, to: 4 },
     Row { event: 14, from: 5, require_mask: 0, require_value: 0, to: 5 },
+    Row { event: 14, from: 7, require_mask: 0, require_value: 0, to: 7 },
     Row { event: 14, from: 8, require_mask: 0, require_value: 0, to: 8 },
+    Row { event: 14, from: 10, require_mask: 0, require_value: 0, to: 10 },
+    Row { event: 14, from: 12, require_mask: 2, require_value: 0, to: 13 },
+    Row { event: 14, from: 12, require_mask: 2, require_value: 2, to: 0 },
     Row { event: 14, from: 13, require_mask: 0, require_value: 0, to: 13 },
     Row { event: 14, from: 15, require_mask: 0, require_value: 0, to: 15 },
     Row { event: 15, from: 5, require_mask: 0, require_value: 0, to: 6 },
@@ -343,6 +354,7 @@ pub const ROWS: [Row; 86] = [
     Row { event: 22, from: 12, require_mask: 0, require_value: 0, to: 16 },
     Row { event: 22, from: 13, require_mask: 0, require_value: 0, to: 16 },
     Row { event: 22, from: 15, require_mask: 0, require_value: 0, to: 16 },
+    Row { event: 23, from: 16, require_mask: 0, require_value: 0, to: 0 },
 ];
 
 /// What each state demands of the flags: alternatives `(mask, value)`.

@@ -229,6 +229,41 @@ impl StateWord {
         self.0.store(word, Ordering::Relaxed);
     }
 
+    /// The processor's accessed bit: sets YOUNG if the page is mapped (false if not). No event: nobody is told.
+    #[inline]
+    pub fn touch(&self) -> bool {
+        let mut now = self.load();
+        while now.has(flag::MAPPED) && !now.has(flag::YOUNG) {
+            let next = now.0 | u64::from(flag::YOUNG) << FLAGS_SHIFT;
+            // ORDERING: AcqRel/Acquire: as in `fire`, with whose swaps this one is in line.
+            match self.0.compare_exchange_weak(now.0, next, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return true,
+                Err(seen) => now = Word(seen),
+            }
+        }
+        now.has(flag::MAPPED)
+    }
+
+    /// `folio_check_references` of a mapped page: clears YOUNG and moves it to REFERENCED, which is cleared where YOUNG was
+    /// not set. No event. Returns the word before.
+    #[inline]
+    pub fn check_references(&self) -> Word {
+        let mut now = self.load();
+        loop {
+            let young = now.has(flag::YOUNG);
+            let flags = now.flags() & !(flag::YOUNG | flag::REFERENCED) | if young { flag::REFERENCED } else { 0 };
+            if flags == now.flags() {
+                return now;
+            }
+            let next = Word::new(now.state(), flags, now.seq());
+            // ORDERING: AcqRel/Acquire: as in `fire`.
+            match self.0.compare_exchange_weak(now.0, next.0, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return now,
+                Err(seen) => now = Word(seen),
+            }
+        }
+    }
+
     /// Fires `event` under `guards` (the bits outside the word) with the flags of `change`, in one swap.
     ///
     /// # Errors
@@ -290,6 +325,17 @@ mod tests {
         let word = StateWord::new(State::Compressed, flag::FRAME | flag::SWAPCACHE | flag::LRU | flag::LOCKED);
         let fire = word.fire(&Table::default(), Event::Isolate, 0, Change::flags(0, flag::LRU).unless(flag::LOCKED));
         assert_eq!(fire, Ok(Fire::Refused(word.load())));
+    }
+
+    #[test]
+    fn a_touch_and_two_looks_change_young_and_referenced_alone() {
+        let word = StateWord::new(State::Resident, RESIDENT);
+        assert!(word.touch() && word.load().has(flag::YOUNG));
+        assert!(word.check_references().has(flag::YOUNG), "the first look");
+        assert_eq!(word.load().flags(), RESIDENT | flag::REFERENCED);
+        assert!(word.check_references().has(flag::REFERENCED), "the second");
+        assert_eq!((word.load().flags(), word.load().seq()), (RESIDENT, 0));
+        assert!(!StateWord::new(State::Freed, 0).touch());
     }
 
     #[test]

@@ -219,6 +219,6 @@ mod tests {
         assert_eq!(Table::check_names(&states, &events), Ok(()));
         events.pop();
         let error = Table::check_names(&states, &events).unwrap_err();
-        assert_eq!(error.to_string(), r#"event 22 is named "" in the definition and "free" in the core"#);
+        assert_eq!(error.to_string(), r#"event 23 is named "" in the definition and "populate" in the core"#);
     }
 }

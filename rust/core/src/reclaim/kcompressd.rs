@@ -1,5 +1,7 @@
 //! A kcompressd thread: empties its queue, a batch at a time, and finishes what it took.
 
+use super::direct::{TryToFreePages, wakeup_kswapd};
+use super::shrink_node::TICK_NS;
 use super::{Cluster, wait_unless};
 use crate::lifecycle::flag;
 use crate::queue::{Drained, Then};
@@ -9,6 +11,7 @@ use crate::system::{Ctx, Outcome, StepError, System, Work};
 use crate::trace::aux;
 use crate::units::SWAP_CLUSTER_MAX;
 use crate::wait::WaitKey;
+use crate::zone::Mark;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Pc {
@@ -20,6 +23,10 @@ enum Pc {
     Settle {
         node: u8,
         next: u8,
+    },
+    /// The store wants memory for folio `at`, and this thread may not use the reserves: it reclaims.
+    Reclaim {
+        at: u8,
     },
     Sleep,
     Done,
@@ -40,6 +47,7 @@ pub struct Kcompressd {
     then: Then,
     /// It has slept and found nothing since.
     woken_for_nothing: bool,
+    reclaim: Option<Box<TryToFreePages>>,
 }
 
 impl Kcompressd {
@@ -55,13 +63,14 @@ impl Kcompressd {
             finished: Cluster::default(),
             then: Then::Empty,
             woken_for_nothing: false,
+            reclaim: None,
         }
     }
 
     /// Folios it has taken from its queue and not finished, in order.
     pub fn in_hand(&self) -> &[u32] {
         match self.pc {
-            Pc::Folio { at: first } | Pc::Settle { next: first, .. } => {
+            Pc::Folio { at: first } | Pc::Reclaim { at: first } | Pc::Settle { next: first, .. } => {
                 self.batch.as_slice().get(usize::from(first)..).unwrap_or_default()
             }
             Pc::Drain | Pc::Sleep | Pc::Done => &[],
@@ -78,10 +87,12 @@ impl Kcompressd {
     /// # Errors
     /// [`StepError`].
     pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, StepError> {
+        ctx.memalloc = sys.design().worker_flags.memalloc;
         match self.pc {
             Pc::Drain => Ok(self.drain(sys)),
             Pc::Folio { at } => self.folio(sys, ctx, at),
             Pc::Settle { node, next } => self.settle(sys, ctx, node, next),
+            Pc::Reclaim { at } => self.reclaim(sys, ctx, at),
             Pc::Sleep => Ok(self.sleep(sys, ctx)),
             Pc::Done => Ok(Outcome::Done),
         }
@@ -117,6 +128,10 @@ impl Kcompressd {
         let swapout = self.swapout.get_or_insert_with(|| Swapout::from_queue(page, ticket, begun));
         let outcome = match swapout.step(sys, ctx)? {
             Progress::Step(outcome) => return Ok(outcome),
+            Progress::Stalled => {
+                self.pc = Pc::Reclaim { at };
+                return Ok(Outcome::Ran(Work::Commit));
+            }
             Progress::Done(written) => self.finish(ctx, page, written),
         };
         let next = at + 1;
@@ -131,6 +146,24 @@ impl Kcompressd {
             false => Pc::Folio { at: next },
         };
         Ok(outcome)
+    }
+
+    /// Direct reclaim under GFP_NOIO, which never fails: it adds nothing to the swap cache, and goes on until the min mark
+    /// lets an allocation pass.
+    fn reclaim(&mut self, sys: &System, ctx: &mut Ctx, at: u8) -> Result<Outcome, StepError> {
+        let Some(mm) = &sys.mm else { return Ok(Outcome::Done) };
+        let reclaim = self.reclaim.get_or_insert_with(|| {
+            wakeup_kswapd(sys, mm);
+            Box::new(TryToFreePages::noio())
+        });
+        let (outcome, reclaimed) = reclaim.step(sys, ctx, mm)?;
+        let Some(reclaimed) = reclaimed else { return Ok(outcome) };
+        self.reclaim = None;
+        if mm.zone.watermark_ok(Mark::Min) {
+            self.pc = Pc::Folio { at };
+        }
+        // Nothing to be had: a tick until the next round, as the out-of-memory path waits.
+        Ok(if reclaimed > 0 { outcome } else { Outcome::Sleep(TICK_NS) })
     }
 
     fn finish(&mut self, ctx: &mut Ctx, page: u32, _written: Written) -> Outcome {
@@ -211,6 +244,7 @@ impl Kcompressd {
             finished,
             then: _,
             woken_for_nothing: _,
+            reclaim: _,
         } = self;
         batch.each_page(f);
         if let Some(swapout) = swapout {

@@ -4,13 +4,13 @@
 //! dirty (a full zram, a broken device), to be sent again for ever. So passes that sent but freed nothing are counted
 //! too: after 16 of them every pass waits until nothing is in flight, after 32 kswapd is done.
 
-use super::look::{Exit, Look};
+use super::list::ShrinkList;
 use super::{Cluster, wait_unless};
 use crate::lifecycle::{Change, Event, State, flag};
 use crate::node::Node;
 use crate::stats::Vm;
 use crate::swapout::Swapout;
-use crate::system::{Ctx, Outcome, StepError, System, Work, mark};
+use crate::system::{Ctx, Outcome, StepError, System, Work};
 use crate::units::SWAP_CLUSTER_MAX;
 use crate::wait::WaitKey;
 
@@ -21,9 +21,7 @@ pub const MAX_RECLAIM_RETRIES: u8 = 16;
 enum Pc {
     PassStart,
     Age,
-    Isolate,
-    Look { at: u8 },
-    Putback,
+    Shrink,
     PassEnd,
     Sleep,
     Done,
@@ -34,9 +32,7 @@ enum Pc {
 pub struct Kswapd {
     node: u8,
     pc: Pc,
-    list: Cluster,
-    kept: Cluster,
-    look: Option<Look>,
+    batch: ShrinkList,
     /// Folios left to isolate in this pass.
     to_scan: u32,
     /// Whether anything was freed, stored, queued or sent off in this pass.
@@ -57,9 +53,7 @@ impl Kswapd {
         Self {
             node,
             pc: Pc::PassStart,
-            list: Cluster::default(),
-            kept: Cluster::default(),
-            look: None,
+            batch: ShrinkList::new(node),
             to_scan: 0,
             moved: false,
             freed: false,
@@ -72,7 +66,7 @@ impl Kswapd {
 
     /// kswapd of the page's node, looking at that page once and then done: what a script drives.
     pub fn only(sys: &System, page: u32) -> Self {
-        Self { only: Some(page), to_scan: 1, pc: Pc::Isolate, ..Self::new(sys.folio(page).node) }
+        Self { only: Some(page), to_scan: 1, pc: Pc::Shrink, ..Self::new(sys.folio(page).node) }
     }
 
     /// As [`Kswapd::only`], for a page on the active list: ages it first.
@@ -89,9 +83,7 @@ impl Kswapd {
         match self.pc {
             Pc::PassStart => Ok(self.pass_start(node, ctx)),
             Pc::Age => self.age(sys, ctx, node),
-            Pc::Isolate => self.isolate(sys, ctx, node),
-            Pc::Look { at } => self.look(sys, ctx, at),
-            Pc::Putback => self.putback(sys, ctx, node),
+            Pc::Shrink => self.shrink(sys, ctx),
             Pc::PassEnd => Ok(self.pass_end(sys, node)),
             Pc::Sleep => Ok(self.sleep(sys, node)),
             Pc::Done => Ok(Outcome::Done),
@@ -103,97 +95,52 @@ impl Kswapd {
         self.to_scan = node.lru().inactive.len();
         (self.moved, self.freed) = (false, false);
         ctx.stat[Vm::Pageoutrun] += 1;
-        self.pc = if self.to_scan == 0 { Pc::Age } else { Pc::Isolate };
+        self.pc = if self.to_scan == 0 { Pc::Age } else { Pc::Shrink };
         Outcome::Ran(Work::Commit)
     }
 
     /// `shrink_active_list`, when the inactive list is empty: folios that were activated under writeback and have finished.
     /// Those in state `activated` could not go and are left where they are.
     fn age(&mut self, sys: &System, ctx: &mut Ctx, node: &Node) -> Result<Outcome, StepError> {
-        let mut lru = node.lru();
+        let (mut lru, mut list) = (node.lru(), Cluster::default());
         for page in lru.active.from_tail(&sys.folios).take(SWAP_CLUSTER_MAX * SWAP_CLUSTER_MAX) {
             let word = sys.folio(page).word.load();
             let busy = word.has(flag::LOCKED) || word.has(flag::WRITEBACK);
             let meant = self.only.is_none_or(|only| only == page);
-            if meant && !busy && word.state() != State::Activated && self.list.len() < SWAP_CLUSTER_MAX {
-                self.list.push(page);
+            if meant && !busy && word.state() != State::Activated && list.len() < SWAP_CLUSTER_MAX {
+                list.push(page);
             }
         }
-        for &page in self.list.as_slice() {
+        for &page in list.as_slice() {
             sys.must(ctx, page, Event::Deactivate, 0, Change::flags(0, flag::ACTIVE), 0)?;
             lru.relocate(&sys.folios, page, true, false, false);
         }
-        let aged = self.list.len() as u64;
+        let aged = list.len() as u64;
         ctx.stat[Vm::Pgrefill] += aged;
         ctx.stat[Vm::Pgdeactivate] += aged;
         self.to_scan = aged as u32;
-        self.list.clear();
         self.pc = match (aged, self.only) {
             (0, None) => Pc::PassEnd,
             (0, Some(_)) => Pc::Done,
-            _ => Pc::Isolate,
+            _ => Pc::Shrink,
         };
         Ok(Outcome::Ran(Work::Scan))
     }
 
-    /// `isolate_lru_folios`: up to 32 from the inactive tail, or the script's one from wherever it is.
-    fn isolate(&mut self, sys: &System, ctx: &mut Ctx, node: &Node) -> Result<Outcome, StepError> {
-        let mut lru = node.lru();
-        self.list.clear();
-        self.kept.clear();
-        while self.list.len() < SWAP_CLUSTER_MAX.min(self.to_scan as usize) {
-            let Some(page) = self.only.or(lru.inactive.tail()) else { break };
-            let word = sys.folio(page).word.load();
-            sys.must(ctx, page, Event::Isolate, 0, Change::flags(0, flag::LRU).only(flag::LRU), 0)?;
-            lru.list(word.has(flag::ACTIVE)).del(&sys.folios, page);
-            self.list.push(page);
-        }
-        drop(lru);
-        let taken = self.list.len() as u64;
-        ctx.stat[Vm::PgscanKswapd] += taken;
-        ctx.stat[Vm::PgscanAnon] += taken;
-        self.to_scan -= taken as u32;
-        ctx.marks |= mark::COND_RESCHED;
-        self.pc = if taken == 0 { Pc::PassEnd } else { Pc::Look { at: 0 } };
-        Ok(Outcome::Ran(Work::Scan))
-    }
-
-    fn look(&mut self, sys: &System, ctx: &mut Ctx, at: u8) -> Result<Outcome, StepError> {
-        let page = self.list.as_slice()[usize::from(at)];
-        let look = self.look.get_or_insert_with(|| Look::new(page));
-        let (outcome, exit) = look.step(sys, ctx)?;
-        if let Some(exit) = exit {
-            ctx.marks |= mark::COND_RESCHED;
-            self.look = None;
-            self.moved |= exit.moved();
-            self.freed |= exit == Exit::Freed;
-            if exit != Exit::Freed {
-                self.kept.push(page);
-            }
-            let next = at + 1;
-            self.pc = if usize::from(next) < self.list.len() { Pc::Look { at: next } } else { Pc::Putback };
+    /// One step of a batch from the inactive tail, or of the script's one folio.
+    fn shrink(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, StepError> {
+        let (outcome, ended) = self.batch.step(sys, ctx, self.to_scan, self.only, true)?;
+        if let Some(tally) = ended {
+            self.moved |= tally.moved > 0;
+            self.freed |= tally.freed > 0;
+            self.to_scan -= tally.taken;
+            self.pc = match (self.only, self.to_scan, tally.taken) {
+                (Some(_), ..) => Pc::Done,
+                (None, 0, _) | (None, _, 0) => Pc::PassEnd,
+                _ => Pc::Shrink,
+            };
         }
         Ok(outcome)
-    }
-
-    /// `move_folios_to_lru`: the kept ones go to the head of the list that PG_active asks for, oldest first.
-    fn putback(&mut self, sys: &System, ctx: &mut Ctx, node: &Node) -> Result<Outcome, StepError> {
-        if !self.kept.is_empty() {
-            let mut lru = node.lru();
-            for &page in self.kept.as_slice() {
-                sys.must(ctx, page, Event::Putback, 0, Change::flags(flag::LRU, 0), 0)?;
-                let active = sys.folio(page).word.load().has(flag::ACTIVE);
-                lru.list(active).add_head(&sys.folios, page);
-            }
-        }
-        self.list.clear();
-        self.kept.clear();
-        self.pc = match (self.only, self.to_scan) {
-            (Some(_), _) => Pc::Done,
-            (None, 0) => Pc::PassEnd,
-            _ => Pc::Isolate,
-        };
-        Ok(Outcome::Ran(Work::Scan))
     }
 
     fn pass_end(&mut self, sys: &System, node: &Node) -> Outcome {
@@ -225,17 +172,13 @@ impl Kswapd {
 
     /// The folio that it is writing out.
     pub fn swapout(&self) -> Option<&Swapout> {
-        self.look.as_ref()?.swapout()
+        self.batch.swapout()
     }
 
     /// [`super::Actor::each_page`].
     pub fn each_page(&mut self, f: &mut dyn FnMut(&mut u32)) {
-        let Self { list, kept, look, only, .. } = self;
-        list.each_page(f);
-        kept.each_page(f);
-        if let Some(look) = look {
-            look.each_page(f);
-        }
+        let Self { batch, only, .. } = self;
+        batch.each_page(f);
         only.iter_mut().for_each(f);
     }
 
@@ -243,8 +186,6 @@ impl Kswapd {
     pub fn normalise(&mut self, sys: &System) {
         let news = sys.nodes[usize::from(self.node)].progress() != self.progress_seen;
         self.progress_seen = if news { u32::MAX } else { 0 };
-        if let Some(look) = &mut self.look {
-            look.normalise();
-        }
+        self.batch.normalise();
     }
 }

@@ -1,6 +1,7 @@
 //! One look at one isolated folio: the body of `shrink_folio_list`, exits by name.
 
-use crate::lifecycle::{Change, Event, Fire, State, Word, flag, guard};
+use super::list::pgsteal;
+use crate::lifecycle::{Change, Event, Fire, State, Word, actor, flag, guard};
 use crate::stats::Vm;
 use crate::swapout::{Progress, Swapout, Written};
 use crate::system::{Ctx, Outcome, StepError, Store, System, Work};
@@ -17,19 +18,30 @@ pub enum Exit {
     Sent,
     /// Kept as it was, or worse.
     Kept,
+    /// Kept: another actor has it locked.
+    Locked,
+    /// Kept: it is under writeback.
+    Writeback,
+    /// Kept: it is under writeback, and kswapd should wait for the writes.
+    Immediate,
 }
 
 impl Exit {
     /// Whether the look got the page anywhere.
     pub fn moved(self) -> bool {
-        self != Self::Kept
+        matches!(self, Self::Freed | Self::Sent)
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Pc {
     First,
-    Slot,
+    Activate,
+    Insert,
+    /// The swap cache had no memory for it: the slot goes back.
+    NoLeaf,
+    NoSwap,
+    Pageout,
     Writeout(Swapout),
     Free(State),
 }
@@ -39,6 +51,10 @@ enum Pc {
 pub struct Look {
     page: u32,
     pc: Pc,
+    /// `__GFP_IO`: without it nothing is added to the swap cache or written.
+    may_io: bool,
+    /// It got as far as a write.
+    has_written: bool,
 }
 
 type Step = (Outcome, Option<Exit>);
@@ -48,9 +64,14 @@ const SCANNED: Outcome = Outcome::Ran(Work::Scan);
 const UNMAPPED: Outcome = Outcome::Ran(Work::Unmap);
 
 impl Look {
-    /// A look at `page`, which the caller has isolated.
-    pub fn new(page: u32) -> Self {
-        Self { page, pc: Pc::First }
+    /// A look at `page`, which the caller has isolated; `may_io`: it may be written.
+    pub fn new(page: u32, may_io: bool) -> Self {
+        Self { page, pc: Pc::First, may_io, has_written: false }
+    }
+
+    /// Whether it got as far as a write.
+    pub fn has_written(&self) -> bool {
+        self.has_written
     }
 
     /// One step, and how the look ended if it did.
@@ -60,12 +81,17 @@ impl Look {
     pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Step, StepError> {
         match self.pc {
             Pc::First => self.first(sys, ctx),
-            Pc::Slot => self.pageout(sys, ctx),
+            Pc::Activate => self.activate(sys, ctx, Vm::ExitReferencedActivated, aux::REFERENCED),
+            Pc::Insert => self.insert(sys, ctx),
+            Pc::NoLeaf => Ok(self.give_slot_back(sys, ctx)),
+            Pc::NoSwap => self.activate(sys, ctx, Vm::ExitAddToSwap, aux::NO_MEMORY),
+            Pc::Pageout => self.pageout(sys, ctx),
             Pc::Writeout(mut swapout) => {
                 let progress = swapout.step(sys, ctx)?;
                 self.pc = Pc::Writeout(swapout);
                 Ok(match progress {
                     Progress::Step(outcome) => (outcome, None),
+                    Progress::Stalled => (RAN, None), // With PF_MEMALLOC nobody stalls.
                     Progress::Done(written) => self.written(ctx, written),
                 })
             }
@@ -78,12 +104,16 @@ impl Look {
         let word = sys.folio(self.page).word.load();
         if word.has(flag::LOCKED) {
             ctx.stat[Vm::ExitLocked] += 1;
-            return Ok((SCANNED, Some(Exit::Kept)));
+            return Ok((SCANNED, Some(Exit::Locked)));
         }
         if word.has(flag::WRITEBACK) {
             return self.under_writeback(sys, ctx, word);
         }
+        if sys.mm.is_some() && word.has(flag::MAPPED) && word.has(flag::YOUNG) {
+            return Ok(self.referenced(sys, ctx));
+        }
         match word.state() {
+            State::Isolated | State::Redirtied if !self.may_io => Ok((SCANNED, Some(self.kept(ctx)))),
             State::Isolated if sys.folio(self.page).slot() == NIL => self.allocate_slot(sys, ctx),
             State::Isolated | State::Redirtied => self.pageout(sys, ctx),
             State::ResidentSwapcache => self.unmap(sys, ctx),
@@ -105,20 +135,60 @@ impl Look {
         }
         ctx.stat[Vm::ExitWriteback] += 1;
         ctx.stat[Vm::Pgactivate] += 1;
-        ctx.stat[Vm::NrVmscanImmediateReclaim] += u64::from(word.has(flag::RECLAIM));
-        Ok((SCANNED, Some(Exit::Kept)))
+        // Without a budget nobody notes that all is under writeback, and every such page counts.
+        let met_again = word.has(flag::RECLAIM) && (sys.mm.is_none() || sys.node(self.page).all_writeback());
+        let immediate = met_again && ctx.actor & 0xff00 == actor::KSWAPD;
+        ctx.stat[Vm::NrVmscanImmediateReclaim] += u64::from(immediate);
+        Ok((SCANNED, Some(if immediate { Exit::Immediate } else { Exit::Writeback })))
+    }
+
+    /// `folio_check_references`, young: the first look keeps it, the second activates it.
+    fn referenced(&mut self, sys: &System, ctx: &mut Ctx) -> Step {
+        crate::sync::boundary();
+        if sys.folio(self.page).word.check_references().has(flag::REFERENCED) {
+            self.pc = Pc::Activate;
+            return (SCANNED, None);
+        }
+        ctx.stat[Vm::ExitReferenced] += 1;
+        (SCANNED, Some(Exit::Kept))
+    }
+
+    fn activate(&self, sys: &System, ctx: &mut Ctx, why: Vm, cause: u64) -> Result<Step, StepError> {
+        let change = Change::flags(flag::ACTIVE, flag::REFERENCED).unless(flag::LOCKED | flag::ACTIVE);
+        let Fire::Done(_) = sys.fire(ctx, self.page, Event::Activate, 0, change, cause)? else {
+            return Ok((RAN, Some(self.kept(ctx))));
+        };
+        ctx.stat[Vm::Pgactivate] += 1;
+        ctx.stat[why] += 1;
+        Ok((RAN, Some(Exit::Kept)))
     }
 
     /// `folio_alloc_swap`; without a slot the page is activated.
     fn allocate_slot(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Step, StepError> {
-        if let Some(slot) = sys.slots.alloc() {
-            sys.folio(self.page).set_slot(slot);
-            self.pc = Pc::Slot;
+        let Some(slot) = sys.slots.alloc_on(ctx.cpu) else {
+            return self.activate(sys, ctx, Vm::ExitAddToSwap, aux::NO_SLOT);
+        };
+        sys.folio(self.page).set_slot(slot);
+        self.pc = if sys.mm.is_some() { Pc::Insert } else { Pc::Pageout };
+        Ok((RAN, None))
+    }
+
+    /// `add_to_swap_cache`: the slot's leaf may need memory; without any the slot goes back and the page is activated.
+    fn insert(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Step, StepError> {
+        let mark = sys.budget(ctx).mark;
+        let grow = || sys.mm.as_ref().is_none_or(|mm| mm.take_leaf(ctx.cpu, mark));
+        if sys.slots.insert(sys.folio(self.page).slot(), grow) {
+            self.pc = Pc::Pageout;
             return Ok((RAN, None));
         }
-        sys.must(ctx, self.page, Event::Activate, 0, Change::flags(flag::ACTIVE, 0), aux::NO_SLOT)?;
-        ctx.stat[Vm::Pgactivate] += 1;
-        Ok((RAN, Some(Exit::Kept)))
+        self.pc = Pc::NoLeaf;
+        Ok((RAN, None))
+    }
+
+    fn give_slot_back(&mut self, sys: &System, ctx: &mut Ctx) -> Step {
+        sys.free_slot(ctx, self.page);
+        self.pc = Pc::NoSwap;
+        (RAN, None)
     }
 
     /// add_to_swap, try_to_unmap, folio_clear_dirty_for_io.
@@ -134,6 +204,7 @@ impl Look {
         match sys.fire(ctx, self.page, Event::Pageout, 0, change, u64::from(folio.slot()))? {
             Fire::Done(_) => {
                 ctx.stat[Vm::NrVmscanWrite] += 1;
+                self.has_written = true;
                 self.pc = Pc::Writeout(Swapout::writeout(self.page));
                 Ok((UNMAPPED, None))
             }
@@ -183,7 +254,10 @@ impl Look {
                 ctx.stat[Vm::Pgactivate] += 1;
                 Exit::Sent
             }
-            Written::Redirtied => self.kept(ctx),
+            Written::Redirtied => {
+                ctx.stat[Vm::ExitDirty] += 1;
+                Exit::Kept
+            }
         };
         (RAN, Some(exit))
     }
@@ -191,14 +265,19 @@ impl Look {
     /// `__remove_mapping`: only with the isolator's and the swap cache's references, unlocked and clean.
     fn free(&mut self, sys: &System, ctx: &mut Ctx, state: State) -> Result<Step, StepError> {
         if sys.folio(self.page).extra_refs() > 0 {
-            return Ok((SCANNED, Some(self.kept(ctx))));
+            ctx.stat[Vm::ExitRefs] += 1;
+            return Ok((SCANNED, Some(Exit::Kept)));
         }
         let clear = flag::FRAME | flag::SWAPCACHE | flag::RECLAIM | flag::ACTIVE | flag::REFERENCED;
         let change = Change::flags(0, clear).unless(flag::LOCKED | flag::DIRTY).in_state(state);
         match sys.fire(ctx, self.page, Event::Reclaim, 0, change, 0)? {
             Fire::Done(_) => {
-                ctx.stat[Vm::PgstealKswapd] += 1;
+                ctx.stat[pgsteal(ctx.actor)] += 1;
                 ctx.stat[Vm::PgstealAnon] += 1;
+                if sys.mm.is_some() {
+                    // `workingset_eviction`: the shadow.
+                    sys.folio(self.page).set_shadow(sys.node(self.page).grow_older(1));
+                }
                 Ok((RAN, Some(Exit::Freed)))
             }
             Fire::Refused(_) => Ok((RAN, Some(self.kept(ctx)))), // A fault was faster.
@@ -207,14 +286,12 @@ impl Look {
 
     /// The way through `swap_writeout` that it is on.
     pub fn swapout(&self) -> Option<&Swapout> {
-        match &self.pc {
-            Pc::Writeout(swapout) => Some(swapout),
-            Pc::First | Pc::Slot | Pc::Free(_) => None,
-        }
+        if let Pc::Writeout(swapout) = &self.pc { Some(swapout) } else { None }
     }
 
-    /// [`super::Actor::normalise`].
+    /// [`super::Actor::normalise`]: whether it has written is for who counts costs.
     pub fn normalise(&mut self) {
+        self.has_written = false;
         if let Pc::Writeout(swapout) = &mut self.pc {
             swapout.normalise();
         }
@@ -222,7 +299,7 @@ impl Look {
 
     /// [`super::Actor::each_page`].
     pub fn each_page(&mut self, f: &mut dyn FnMut(&mut u32)) {
-        let Self { page, pc } = self;
+        let Self { page, pc, .. } = self;
         f(page);
         if let Pc::Writeout(swapout) = pc {
             swapout.each_page(f);

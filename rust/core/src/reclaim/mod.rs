@@ -7,17 +7,22 @@
 
 pub mod admin;
 pub mod app;
+pub mod balance;
 pub mod device;
+mod direct;
 pub mod kcompressd;
 pub mod kswapd;
+mod list;
 mod look;
 pub mod shrink;
+mod shrink_node;
 
 pub use admin::{Admin, Toggle};
 pub use app::{App, Task};
+pub use balance::BalancePgdat;
 pub use device::SwapDevice;
 pub use kcompressd::Kcompressd;
-pub use kswapd::Kswapd;
+pub use kswapd::{Kswapd, MAX_RECLAIM_RETRIES};
 pub use shrink::ShrinkWorker;
 
 use crate::swapout::Swapout;
@@ -113,8 +118,10 @@ impl std::hash::Hash for Stop {
 /// Any actor: what a driver runs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Actor {
-    /// kswapd of a node.
+    /// kswapd of a node whose every page is wanted gone.
     Kswapd(Kswapd),
+    /// kswapd of a node with a memory budget.
+    Balance(BalancePgdat),
     /// A kcompressd thread.
     Kcompressd(Kcompressd),
     /// An application thread.
@@ -136,6 +143,7 @@ impl Actor {
     pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, StepError> {
         match self {
             Self::Kswapd(actor) => actor.step(sys, ctx),
+            Self::Balance(actor) => actor.step(sys, ctx),
             Self::Kcompressd(actor) => actor.step(sys, ctx),
             Self::App(actor) => actor.step(sys, ctx),
             Self::Device(actor) => actor.step(sys, ctx),
@@ -152,7 +160,7 @@ impl Actor {
             Self::App(actor) => actor.each_page(f),
             Self::Device(actor) => actor.each_page(f),
             Self::Shrink(actor) => actor.each_page(f),
-            Self::Admin(_) => {}
+            Self::Balance(_) | Self::Admin(_) => {}
         }
     }
 
@@ -161,7 +169,7 @@ impl Actor {
         match self {
             Self::Kswapd(actor) => actor.swapout(),
             Self::Kcompressd(actor) => actor.swapout(),
-            Self::App(_) | Self::Device(_) | Self::Shrink(_) | Self::Admin(_) => None,
+            Self::App(_) | Self::Balance(_) | Self::Device(_) | Self::Shrink(_) | Self::Admin(_) => None,
         }
     }
 
@@ -193,7 +201,7 @@ impl Actor {
             Self::Kswapd(actor) => actor.normalise(sys),
             Self::Kcompressd(actor) => actor.normalise(sys),
             Self::App(actor) => actor.normalise(),
-            Self::Device(_) | Self::Shrink(_) | Self::Admin(_) => {}
+            Self::Balance(_) | Self::Device(_) | Self::Shrink(_) | Self::Admin(_) => {}
         }
     }
 }

@@ -1,11 +1,15 @@
 //! Swap: slots, the zeromap, and the device behind them.
 //!
-//! Slots are handed out in order while new ones remain, then the last freed first. A slot belongs to the page that
-//! allocated it until that page frees it; the zeromap bit of a slot belongs to the slot's page.
+//! Slots are handed out in order while new ones remain, then the last freed first; in a system with a memory budget through
+//! per-CPU caches ([`Slots::with_caches`]). A slot belongs to the page that allocated it until that page frees it; the
+//! zeromap bit of a slot belongs to the slot's page.
 //! Source: reclaim.md's observed behaviour of folio_alloc_swap; Documentation of /proc/vmstat for swpout_zero.
 
+mod cache;
 pub mod device;
 
+use cache::Caches;
+pub use cache::{BATCH, CLUSTER};
 pub use device::{Backing, Device, DeviceError, IoFaults};
 
 use crate::snapshot::{Reader, Saved, Snapshot};
@@ -28,6 +32,7 @@ impl Free {
 pub struct Slots {
     total: u32,
     free: Mutex<Free>,
+    caches: Option<Caches>,
     zeromap: Box<[AtomicU64]>,
 }
 
@@ -36,7 +41,45 @@ impl Slots {
     pub fn new(total: u32) -> Self {
         let words = (total as usize).div_ceil(64);
         let zeromap = (0..words).map(|_| AtomicU64::new(0)).collect();
-        Self { total, free: Mutex::new(Free::default()), zeromap }
+        Self { total, free: Mutex::new(Free::default()), caches: None, zeromap }
+    }
+
+    /// `total` free slots behind caches of `cpus` CPUs: [`Slots::alloc_on`] and [`Slots::free_on`].
+    pub fn with_caches(total: u32, cpus: u16) -> Self {
+        Self { caches: Some(Caches::new(total, cpus)), ..Self::new(total) }
+    }
+
+    /// A slot for `cpu`, from its cache where there are caches (`folio_alloc_swap`).
+    pub fn alloc_on(&self, cpu: u16) -> Option<u32> {
+        self.caches.as_ref().map_or_else(|| self.alloc(), |caches| caches.alloc(cpu))
+    }
+
+    /// Gives a slot back to `cpu`'s cache. When 64 have gathered they are really freed: `drop_copy` is called with each and
+    /// whether a leaf of the swap cache's tree goes with it, all in the cache's critical section. Without caches it is freed
+    /// at once, and its copy is the caller's business.
+    pub fn free_on(&self, cpu: u16, slot: u32, mut drop_copy: impl FnMut(u32, bool)) {
+        match &self.caches {
+            Some(caches) => caches.free(cpu, slot, |slot, leaf| {
+                self.set_zero(slot, false);
+                drop_copy(slot, leaf);
+            }),
+            None => self.free(slot),
+        }
+    }
+
+    /// `add_to_swap_cache`: whether the slot's leaf of the tree exists or `grow` finds memory for it.
+    pub fn insert(&self, slot: u32, grow: impl FnOnce() -> bool) -> bool {
+        self.caches.as_ref().is_none_or(|caches| caches.insert(slot, grow))
+    }
+
+    /// Whether fewer than half of the slots are free (`vm_swap_full`): copies of resident pages are then dropped.
+    pub fn is_half_full(&self) -> bool {
+        self.caches.as_ref().is_some_and(|caches| 2 * caches.free_slots() < self.total)
+    }
+
+    /// Whether no slot is left but those in CPUs' caches.
+    pub fn is_exhausted(&self) -> bool {
+        self.caches.as_ref().is_some_and(|caches| caches.free_slots() == 0)
     }
 
     /// Slots there are.
@@ -62,7 +105,7 @@ impl Slots {
 
     /// Slots in use.
     pub fn used(&self) -> u32 {
-        self.free.lock().used()
+        self.caches.as_ref().map_or_else(|| self.free.lock().used(), |caches| caches.used(self.total))
     }
 
     /// `swap_zeromap_folio_set` / `_clear`.

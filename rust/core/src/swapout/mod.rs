@@ -85,6 +85,8 @@ pub struct Swapout {
 pub enum Progress {
     /// It goes on.
     Step(Outcome),
+    /// The store has no memory, and the actor may reclaim some before the next step.
+    Stalled,
     /// It has ended.
     Done(Written),
 }
@@ -126,7 +128,7 @@ impl Swapout {
             Pc::Start => self.start(sys, ctx),
             Pc::Compress => Ok(self.compress(sys, ctx)),
             Pc::Allocate { compressed } => self.allocate(sys, ctx, compressed),
-            Pc::Undo { beyond } => Ok(self.undo(sys, beyond)),
+            Pc::Undo { beyond } => Ok(self.undo(sys, ctx, beyond)),
             Pc::Publish { len } => Ok(self.publish(sys, len)),
             Pc::Store { len } => self.store(sys, ctx, len),
             Pc::Refused => self.refused(sys, ctx),
@@ -252,12 +254,12 @@ impl Swapout {
     }
 
     fn allocate(&mut self, sys: &System, ctx: &mut Ctx, compressed: Compressed) -> Result<Progress, StepError> {
-        let frames = sys.zspage_frames();
+        let frames = sys.budget(ctx);
         self.pc = match ctx.fails() {
             true => self.allocate_from(sys, ctx, compressed, &Exhausted(&frames)),
             false => self.allocate_from(sys, ctx, compressed, &frames),
         };
-        Ok(RAN)
+        Ok(if self.pc == Pc::Compress { Progress::Stalled } else { RAN })
     }
 
     fn allocate_from(&self, sys: &System, ctx: &Ctx, compressed: Compressed, frames: &impl Frames) -> Pc {
@@ -277,16 +279,25 @@ impl Swapout {
                 Data::Block { len, bytes: page.and(len).map(|len| &ctx.block[..len]), page }
             }
         };
-        match zram.write(sys.folio(self.folio).slot(), data, frames) {
+        let may_reclaim = sys.mm.is_some() && !ctx.memalloc;
+        match zram.try_write(sys.folio(self.folio).slot(), data, frames) {
             Ok(len) => Pc::Store { len: len as u32 },
-            Err(NoMemory { beyond: Some(beyond), .. }) => Pc::Undo { beyond },
-            Err(_) => Pc::Refused,
+            Err(NoMemory { beyond: Some(beyond), .. }) => {
+                zram.note_failed_write();
+                Pc::Undo { beyond }
+            }
+            // The slow path: it lets its stream go, reclaims under GFP_NOIO and compresses again.
+            Err(_) if may_reclaim => Pc::Compress,
+            Err(_) => {
+                zram.note_failed_write();
+                Pc::Refused
+            }
         }
     }
 
-    fn undo(&mut self, sys: &System, beyond: Handle) -> Progress {
+    fn undo(&mut self, sys: &System, ctx: &Ctx, beyond: Handle) -> Progress {
         if let Store::Zram(zram) = &sys.store {
-            zram.undo(beyond, &sys.zspage_frames());
+            zram.undo(beyond, &sys.budget(ctx));
         }
         self.pc = Pc::Refused;
         RAN

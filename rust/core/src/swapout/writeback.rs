@@ -59,7 +59,7 @@ impl Writeback {
                 (Work::Commit, Ok(Pc::Erase))
             }
             Pc::Erase => {
-                zswap.erase(sys.folio(page).slot(), &sys.memcgs, &sys.zspage_frames());
+                zswap.erase(sys.folio(page).slot(), &sys.memcgs, &sys.budget(ctx));
                 ctx.stat[Vm::Zswpwb] += 1;
                 (Work::Commit, Ok(Pc::Write))
             }

@@ -60,11 +60,17 @@ impl Contents {
         self.len() == 0
     }
 
+    /// Whose contents `page` has: an input of fewer pages than the system is repeated.
+    #[inline]
+    pub fn source(&self, page: u32) -> usize {
+        page as usize % self.len()
+    }
+
     /// What decides how the page fares, for systems without bytes: two pages of one kind behave alike.
     pub fn kind(&self, page: u32) -> (u32, bool) {
         match self {
             Self::Frames(_) => (page, false),
-            Self::Sizes(sizes) => (sizes.len[page as usize], sizes.same[page as usize]),
+            Self::Sizes(sizes) => (sizes.len[self.source(page)], sizes.same[self.source(page)]),
         }
     }
 
@@ -96,7 +102,7 @@ impl Contents {
     pub(crate) fn is_zero(&self, page: u32) -> bool {
         match self {
             Self::Frames(_) => self.page(page).is_some_and(is_zero),
-            Self::Sizes(sizes) => sizes.len[page as usize] == 0,
+            Self::Sizes(sizes) => sizes.len[self.source(page)] == 0,
         }
     }
 
@@ -117,8 +123,9 @@ impl Contents {
                 Compressed { len: codec.compress(bytes, block).map(|len| len as u32), same: None }
             }
             Self::Sizes(sizes) => {
-                let same = (find_same && sizes.same[page as usize]).then_some(1);
-                Compressed { len: Some(sizes.len[page as usize]).filter(|&len| len != u32::MAX), same }
+                let page = self.source(page);
+                let same = (find_same && sizes.same[page]).then_some(1);
+                Compressed { len: Some(sizes.len[page]).filter(|&len| len != u32::MAX), same }
             }
         }
     }

@@ -147,6 +147,10 @@ pub struct Ctx {
     pub ticket: u64,
     /// What its events added to, and took from, the number of pages in each state.
     pub census: [i32; State::ALL.len()],
+    /// The CPU it runs on, set by the driver before each step: whose per-CPU lists it uses.
+    pub cpu: u16,
+    /// PF_MEMALLOC: it may use the reserves and does not reclaim. Set by the actor.
+    pub memalloc: bool,
     /// Whether it is stalled for want of memory (`psi_memstall_enter` to `psi_memstall_leave`).
     pub memstall: bool,
 }
@@ -176,6 +180,8 @@ impl Ctx {
             marks: 0,
             ticket: 0,
             census: [0; State::ALL.len()],
+            cpu: 0,
+            memalloc: false,
             memstall: false,
         }
     }

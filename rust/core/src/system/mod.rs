@@ -7,66 +7,32 @@
 //! Lock order: LRU lock of a node, zswap's LRU lock, zsmalloc's class locks, the device's queue and the slots' lock are
 //! never nested in one another, but for a fault that frees a slot under the LRU lock. A zram slot holds the pool's locks.
 
+pub mod config;
 pub mod contents;
 pub mod ctx;
+mod lru;
+mod memory;
 
+pub use config::{BuildError, Config, Memory};
 pub use contents::{Contents, Sizes};
 pub use ctx::{Ctx, Fault, Outcome, StepError, Waiting, Work, mark};
+pub use lru::PAGEVEC_SIZE;
 
-use crate::codec::CodecSpec;
 use crate::design::{Design, Policy, Scripted, StoreKind, View};
 use crate::folio::Folio;
 use crate::lifecycle::{Change, Event, Fire, ProtocolViolation, State, Table, actor, flag};
 use crate::memcg::Memcgs;
+use crate::mm::Mm;
 use crate::node::Node;
 use crate::queue::FolioQueue;
 use crate::snapshot::{Names, Reader, Saved, Snapshot};
 use crate::swap::{Device, Slots};
-use crate::sync::{AtomicU32, Ordering};
+use crate::sync::{AtomicU32, Mutex, Ordering};
 use crate::tagged::{Origin, TaggedFolio};
 use crate::wait::{WaitKey, WaitTable};
 use crate::zram::Zram;
-use crate::zsmalloc::{ConfigError, Pool, PoolConfig, Unlimited};
-use crate::zswap::{Zswap, ZswapConfig};
-
-/// How a system is built.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// The design; validated by the caller.
-    pub design: Design,
-    /// The store.
-    pub store: StoreKind,
-    /// The kernel modelled (major, minor).
-    pub kernel: (u16, u16),
-    /// The compressor.
-    pub codec: CodecSpec,
-    /// Bytes of a page.
-    pub page_size: usize,
-    /// zsmalloc's longest zspage, pages.
-    pub chain_size: usize,
-    /// zswap's pool limit or zram's `mem_limit`, pages; `None`: no limit.
-    pub pool_limit_pages: Option<u64>,
-    /// zswap's `accept_threshold_percent`.
-    pub accept_threshold_percent: u64,
-    /// Nodes, each with its kswapd; pages are dealt out in equal runs.
-    pub nodes: u8,
-    /// Swap slots.
-    pub slots: u32,
-}
-
-/// Why a system cannot be built.
-#[derive(Debug, thiserror::Error)]
-pub enum BuildError {
-    /// zsmalloc's parameters.
-    #[error(transparent)]
-    Zsmalloc(#[from] ConfigError),
-    /// No nodes.
-    #[error("a system has at least one node")]
-    NoNodes,
-    /// More pages than indices.
-    #[error("{0} pages: at most 2^32 - 2")]
-    TooManyPages(usize),
-}
+use crate::zsmalloc::{Pool, PoolConfig};
+use crate::zswap::Zswap;
 
 /// What swaps pages out.
 #[derive(Debug)]
@@ -104,6 +70,10 @@ pub struct System {
     pub device: Device,
     /// Pages' contents, or their sizes.
     pub contents: Contents,
+    /// The memory budget, if there is one.
+    pub mm: Option<Mm>,
+    /// Pages on their way to the LRU lists, by CPU.
+    lru_add: Box<[Mutex<Vec<u32>>]>,
     /// Folios queued, compressed by a worker or written to the device, not yet back.
     in_flight: AtomicU32,
     turn: AtomicU32,
@@ -126,25 +96,26 @@ impl System {
         device: Device,
         contents: Contents,
     ) -> Result<Self, BuildError> {
-        let pages = u32::try_from(contents.len()).map_err(|_| BuildError::TooManyPages(contents.len()))?;
-        if config.nodes == 0 {
-            return Err(BuildError::NoNodes);
-        }
         let bytes = matches!(contents, Contents::Frames(_));
+        let pages = config.pages(&contents)?;
+        let cpus = config.memory.map_or(1, |memory| memory.zone.cpus.max(1));
         let pool = PoolConfig { page_size: config.page_size, chain_size: config.chain_size, bytes };
-        let queues = queues(&config.design);
+        let queues = config::queues(&config.design);
+        let new_folio = if config.memory.is_some() { Folio::absent } else { Folio::new };
         let folios: Box<[Folio]> =
-            (0..pages).map(|i| Folio::new(memcg_of(i), node_of(i, pages, config.nodes))).collect();
+            (0..pages).map(|i| new_folio(memcg_of(i), config::node_of(i, pages, config.nodes))).collect();
         let system = Self {
             table,
             scripted: None,
             wait: WaitTable::new(queues.len() as u16, pages.clamp(1, 1024)),
             nodes: (0..config.nodes).map(|_| Node::default()).collect(),
-            store: store(&config, pool, memcgs.iter().count())?,
+            store: config::store(&config, pool, memcgs.iter().count())?,
             memcgs,
-            slots: Slots::new(config.slots),
+            slots: config.memory.map_or_else(|| Slots::new(config.slots), |_| Slots::with_caches(config.slots, cpus)),
             device,
             contents,
+            mm: config.memory.map(|memory| Mm::new(memory.zone, memory.file_pages)),
+            lru_add: (0..cpus).map(|_| Mutex::new(Vec::with_capacity(PAGEVEC_SIZE))).collect(),
             in_flight: AtomicU32::new(0),
             turn: AtomicU32::new(0),
             stopped_kthread: AtomicU32::new(0),
@@ -157,6 +128,10 @@ impl System {
     }
 
     fn list_everything(&self) {
+        if let (Some(memory), Some(mm)) = (self.config.memory, &self.mm) {
+            self.nodes[0].lru().inactive_file = mm.frames().min(memory.file_pages);
+            return;
+        }
         for (i, folio) in self.folios.iter().enumerate() {
             self.nodes[usize::from(folio.node)].lru().inactive.add_head(&self.folios, i as u32);
         }
@@ -366,37 +341,6 @@ impl System {
         census
     }
 
-    /// Moves finished folios to the inactive tail (`folio_rotate_reclaimable`): only those still listed, unlocked and
-    /// clean that PG_reclaim marks.
-    ///
-    /// # Errors
-    /// [`StepError::Violation`].
-    pub fn rotate(&self, ctx: &mut Ctx, node: u8, pages: &[u32]) -> Result<(), StepError> {
-        let change = Change::flags(0, flag::RECLAIM | flag::ACTIVE)
-            .only(flag::RECLAIM | flag::LRU)
-            .unless(flag::LOCKED | flag::DIRTY | flag::WRITEBACK);
-        let mut lru = self.nodes[usize::from(node)].lru();
-        for &page in pages {
-            if let Fire::Done(fired) = self.fire(ctx, page, Event::Rotate, 0, change, 0)? {
-                lru.relocate(&self.folios, page, fired.from.has(flag::ACTIVE), false, true);
-                ctx.stat[crate::stats::Vm::Pgrotated] += 1;
-            }
-        }
-        Ok(())
-    }
-
-    /// Adds a folio that is on no list to the head of the list its PG_active asks for (`folio_add_lru`).
-    ///
-    /// # Errors
-    /// [`StepError::Violation`].
-    pub fn add_lru(&self, ctx: &mut Ctx, page: u32) -> Result<(), StepError> {
-        let mut lru = self.node(page).lru();
-        self.must(ctx, page, Event::Putback, 0, Change::flags(flag::LRU, 0), 0)?;
-        let active = self.folio(page).word.load().has(flag::ACTIVE);
-        lru.list(active).add_head(&self.folios, page);
-        Ok(())
-    }
-
     /// Checks the accounting of a system at rest.
     ///
     /// # Panics
@@ -408,50 +352,20 @@ impl System {
         let owners = self.folios.iter().filter(|f| f.slot() != crate::units::NIL).count();
         assert_eq!(owners as u32, self.slots.used(), "slots against their owners");
         assert_eq!(self.in_flight(), 0, "nothing is in flight");
+        if let Some(mm) = &self.mm {
+            mm.invariant(self.pool_pages() as u32);
+        }
         if let Store::Zswap(zswap) = &self.store {
             zswap.invariant();
         }
     }
-
-    /// What zspages come from.
-    pub fn zspage_frames(&self) -> Unlimited {
-        Unlimited
-    }
-}
-
-fn queues(design: &Design) -> Box<[FolioQueue]> {
-    let capacity = (design.depth.max(1) as usize).next_power_of_two();
-    let queue = |_| FolioQueue::new(capacity, design.depth as usize).expect("a validated depth");
-    (0..design.threads).map(queue).collect()
-}
-
-fn node_of(page: u32, pages: u32, nodes: u8) -> u8 {
-    (u64::from(page) * u64::from(nodes) / u64::from(pages.max(1))) as u8
-}
-
-fn store(config: &Config, pool: PoolConfig, groups: usize) -> Result<Store, ConfigError> {
-    let limit = config.pool_limit_pages;
-    Ok(match config.store {
-        StoreKind::Zswap => {
-            let zswap = ZswapConfig {
-                total_ram_pages: limit.unwrap_or(u64::MAX / 100),
-                max_pool_percent: 100,
-                accept_threshold_percent: config.accept_threshold_percent,
-                shrinker_enabled: false,
-                kernel: config.kernel,
-                codec: config.codec,
-                pool,
-                slots: config.slots,
-                nodes: config.nodes,
-            };
-            Store::Zswap(Zswap::new(zswap, groups)?)
-        }
-        StoreKind::Zram => Store::Zram(Zram::new(Pool::new(pool)?, config.slots, limit.unwrap_or(0))),
-    })
 }
 
 impl Snapshot for System {
+    /// # Panics
+    /// If the system has a memory budget: such systems are run, not explored.
     fn save(&self, out: &mut Saved) {
+        assert!(self.mm.is_none(), "a system with a memory budget is not explored");
         for new in 0..self.folios.len() as u32 {
             self.folio(out.names.pages.at(new)).save(out);
         }

@@ -24,6 +24,12 @@ pub enum WaitKey {
     Device,
     /// Work for zswap's shrink worker.
     Shrink,
+    /// Work for kswapd (`kswapd_wait`).
+    Kswapd,
+    /// Half of the min mark free (`pfmemalloc_wait`).
+    Pfmemalloc,
+    /// The end of enough writeback (`reclaim_wait`).
+    Throttle,
 }
 
 /// The wait cells of a system, by [`WaitKey`].
@@ -39,6 +45,9 @@ pub struct WaitTable {
     memory: WaitCell,
     device: WaitCell,
     shrink: WaitCell,
+    kswapd: WaitCell,
+    pfmemalloc: WaitCell,
+    throttle: WaitCell,
     /// Nobody wakes it, but for the end of the run.
     sleepers: WaitCell,
     wakes: AtomicU32,
@@ -56,6 +65,9 @@ impl WaitTable {
             memory: WaitCell::new(),
             device: WaitCell::new(),
             shrink: WaitCell::new(),
+            kswapd: WaitCell::new(),
+            pfmemalloc: WaitCell::new(),
+            throttle: WaitCell::new(),
             sleepers: WaitCell::new(),
             wakes: AtomicU32::new(0),
         }
@@ -75,6 +87,9 @@ impl WaitTable {
             WaitKey::Memory => &self.memory,
             WaitKey::Device => &self.device,
             WaitKey::Shrink => &self.shrink,
+            WaitKey::Kswapd => &self.kswapd,
+            WaitKey::Pfmemalloc => &self.pfmemalloc,
+            WaitKey::Throttle => &self.throttle,
         }
     }
 
@@ -150,7 +165,9 @@ impl WaitTable {
 
     /// The cells that are no folio's.
     fn others(&self) -> impl Iterator<Item = &WaitCell> {
-        self.queues.iter().chain(&self.spaces).chain([&self.memory, &self.device, &self.shrink, &self.sleepers])
+        let single = [&self.memory, &self.device, &self.shrink, &self.sleepers];
+        let reclaim = [&self.kswapd, &self.pfmemalloc, &self.throttle];
+        self.queues.iter().chain(&self.spaces).chain(single).chain(reclaim)
     }
 
     fn pair(&self, folio: u32) -> (&WaitCell, &WaitCell) {

@@ -186,6 +186,14 @@ impl Zram {
     /// # Errors
     /// [`NoMemory`], counted as `failed_writes`; the slot is empty then.
     pub fn write(&self, slot: u32, data: Data<'_>, frames: &impl Frames) -> Result<usize, NoMemory> {
+        self.try_write(slot, data, frames).inspect_err(|_| self.note_failed_write())
+    }
+
+    /// The first try of a write, which the caller may repeat once there is memory; else it notes the failure.
+    ///
+    /// # Errors
+    /// [`NoMemory`]; the slot is empty then.
+    pub fn try_write(&self, slot: u32, data: Data<'_>, frames: &impl Frames) -> Result<usize, NoMemory> {
         let mut entry = self.entries[slot as usize].lock();
         self.release(&mut entry, frames);
         let (place, stored) = match data {
@@ -204,6 +212,11 @@ impl Zram {
         Ok(stored)
     }
 
+    /// A write has failed for good (`failed_writes`).
+    pub fn note_failed_write(&self) {
+        self.stats.failed_writes.add(1);
+    }
+
     /// Puts a block, or the page where the block is too long, into the pool.
     fn allocate(
         &self,
@@ -219,10 +232,7 @@ impl Zram {
             Some(contents) => self.pool.store(contents, frames),
             None => self.pool.malloc(stored, frames),
         };
-        let no_memory = |beyond| {
-            self.stats.failed_writes.add(1);
-            NoMemory { slot, beyond }
-        };
+        let no_memory = |beyond| NoMemory { slot, beyond };
         let handle = allocated.map_err(|_| no_memory(None))?;
         let (used, limit) = (self.pool.total_pages() as u64, self.limit_pages.get());
         self.stats.max_used_pages.max(used);

@@ -77,10 +77,12 @@ pub trait Frames {
     fn take(&self, pages: usize) -> bool;
     /// Takes `pages` back.
     fn give(&self, pages: usize);
-    /// Whether there is memory for one more handle: the kernel's comes from a slab of its own.
-    fn handle(&self) -> bool {
+    /// Memory for one handle; `false`: there is none. The kernel's comes from a slab of its own.
+    fn take_handle(&self) -> bool {
         true
     }
+    /// Takes a handle's memory back.
+    fn give_handle(&self) {}
 }
 
 /// A source that has nothing to give: every allocation fails, what is freed goes back.
@@ -94,8 +96,11 @@ impl<F: Frames> Frames for Exhausted<'_, F> {
     fn give(&self, pages: usize) {
         self.0.give(pages);
     }
-    fn handle(&self) -> bool {
+    fn take_handle(&self) -> bool {
         false
+    }
+    fn give_handle(&self) {
+        self.0.give_handle();
     }
 }
 
@@ -285,12 +290,12 @@ impl Pool {
         let page_size = self.table.page_size();
         let at = self.table.index_of(size_bytes).ok_or(AllocError::Size { size_bytes, page_size })?;
         let mut class = self.classes[at].0.lock();
-        if !frames.handle() {
+        if !frames.take_handle() {
             return Err(AllocError::NoMemory { class_bytes: class.shape.size_bytes, pages: 0 });
         }
         let zspage = match class.open_zspage() {
             Some(zspage) => zspage,
-            None => self.grow(at, &mut class, frames)?,
+            None => self.grow(at, &mut class, frames).inspect_err(|_| frames.give_handle())?,
         };
         let handle = Handle::new(at, class.put(zspage, size_bytes));
         Ok((class, handle))
@@ -318,6 +323,7 @@ impl Pool {
     pub fn free(&self, handle: Handle, frames: &(impl Frames + ?Sized)) {
         let mut class = self.class(handle);
         let pages = class.shape.pages as usize;
+        frames.give_handle();
         if let Some(run) = class.free(handle.index()) {
             self.release(pages, frames);
             drop(class);
@@ -405,6 +411,14 @@ impl Pool {
         freed
     }
 
+    /// Compacts one class alone, by its index; returns the pages freed, which `pages_compacted` counts.
+    pub fn compact_one(&self, class: usize, frames: &(impl Frames + ?Sized)) -> usize {
+        let freed = self.compact_class(&self.classes[class], frames);
+        // ORDERING: as in `total_pages`.
+        self.pages_compacted.fetch_add(freed, Ordering::Relaxed);
+        freed
+    }
+
     fn compact_class(&self, shard: &Shard, frames: &(impl Frames + ?Sized)) -> usize {
         let (mut total, mut runs) = (0, Vec::new());
         loop {
@@ -426,7 +440,7 @@ impl Pool {
     /// Pages that [`Pool::compact`] could free now (what the shrinker counts).
     pub fn compactable_pages(&self) -> usize {
         let of = |class: &Class| class.freeable_zspages() * class.shape.pages as usize;
-        self.classes.iter().map(|shard| of(&shard.0.lock())).sum()
+        self.classes.iter().map(|shard| of(&shard.0.lock_within())).sum()
     }
 
     /// How many objects are allocated.

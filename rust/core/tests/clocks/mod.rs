@@ -66,6 +66,7 @@ impl Plan {
             accept_threshold_percent: 90,
             nodes: self.nodes,
             slots: self.slots,
+            memory: None,
         };
         let device = Device::new(backing, 4096, self.faults.clone());
         let mut memcgs = Memcgs::default();

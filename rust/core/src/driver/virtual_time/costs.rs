@@ -88,7 +88,8 @@ impl Costs {
 fn codec_ns(sys: &System, page: u32) -> (u64, u64) {
     match &sys.contents {
         Contents::Sizes(sizes) => {
-            (u64::from(sizes.compress_ns[page as usize]), u64::from(sizes.decompress_ns[page as usize]))
+            let page = sys.contents.source(page);
+            (u64::from(sizes.compress_ns[page]), u64::from(sizes.decompress_ns[page]))
         }
         Contents::Frames(_) => (0, 0),
     }

@@ -222,6 +222,7 @@ impl Loop<'_> {
         self.steps += 1;
         let ctx = &mut self.crew.seats[seat].ctx;
         ctx.log.now_ns = at_ns;
+        ctx.cpu = c as u16;
         let stepped = self.crew.step(self.sys, seat);
         let ctx = &mut self.crew.seats[seat].ctx;
         if ctx.log.is_enabled() {

@@ -62,7 +62,7 @@ impl<'a> Sim<'a> {
         self.report.series = run.measures.samples;
         // What the shrink worker wrote last is still reclaimed.
         if self.sys.census()[State::WrittenBack as usize] > 0 && self.report.error.is_none() {
-            let crew = Crew::of(self.sys, kswapds(self.sys), self.config.trace);
+            let crew = Crew::of(self.sys, kswapds(self.sys, &super::super::Stops::default()), self.config.trace);
             self.phase(crew, "reclaim", sink, watch);
         }
         self.report.note_stores(self.sys);

@@ -166,5 +166,8 @@ fn what(key: WaitKey) -> String {
         WaitKey::Memory => "memory".into(),
         WaitKey::Device => "work at the device".into(),
         WaitKey::Shrink => "a full pool".into(),
+        WaitKey::Kswapd => "work for kswapd".into(),
+        WaitKey::Pfmemalloc => "half of the min mark free".into(),
+        WaitKey::Throttle => "the end of writes".into(),
     }
 }

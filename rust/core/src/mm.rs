@@ -1,0 +1,235 @@
+//! The memory budget of a node: everything that costs pages takes them from one zone.
+//!
+//! Page frames, zspages, and the kernel's own objects on the way of a swap-out: handles and descriptors of zsmalloc, leaves of
+//! the swap cache's tree, page tables. A context says how far down it may go ([`Mark`]): kswapd, a direct reclaimer and a
+//! worker with PF_MEMALLOC to the last page, everybody else to the min mark.
+//!
+//! Accounting at rest: `free + frames + pool pages + Σ slab pages + page tables = ZoneConfig::free_pages`
+//! ([`Mm::invariant`] compares). Source: reclaim.md sections 0, 3, 4 and 11 (observed, 6.12).
+//! Not modelled: slabs marked pfmemalloc, which a request without reserve rights passes over.
+
+use crate::sync::{AtomicU32, Mutex, Ordering};
+use crate::zone::{Mark, Migrate, Zone, ZoneConfig};
+use crate::zsmalloc::Frames;
+
+/// Objects of one size and the pages they fill.
+#[derive(Debug, Default)]
+struct Slab {
+    /// Objects in use, pages taken.
+    counts: Mutex<(u32, u32)>,
+}
+
+impl Slab {
+    /// One more object of which `per_page` fill a page; `grow` is asked for a page where no room is left.
+    fn take(&self, per_page: u32, grow: impl FnOnce() -> bool) -> bool {
+        let mut counts = self.counts.lock_within();
+        if counts.0 == counts.1 * per_page {
+            if !grow() {
+                return false;
+            }
+            counts.1 += 1;
+        }
+        counts.0 += 1;
+        true
+    }
+
+    /// One object less; `shrink` is called when a page is empty and another half is, so that it does not go back and forth.
+    fn give(&self, per_page: u32, shrink: impl FnOnce()) {
+        let mut counts = self.counts.lock_within();
+        counts.0 -= 1;
+        if counts.1 * per_page - counts.0 >= per_page + per_page / 2 {
+            counts.1 -= 1;
+            shrink();
+        }
+    }
+
+    fn pages(&self) -> u32 {
+        self.counts.lock_within().1
+    }
+}
+
+/// What an object costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// zsmalloc's 8-byte handle.
+    Handle,
+    /// zsmalloc's zspage descriptor, about 56 bytes.
+    Descriptor,
+    /// A leaf of the swap cache's tree: 14 in a slab of two pages.
+    Leaf,
+}
+
+impl Kind {
+    const fn per_page(self) -> u32 {
+        match self {
+            Self::Handle => 512,
+            Self::Descriptor => 73,
+            Self::Leaf => 7,
+        }
+    }
+}
+
+/// The budget.
+#[derive(Debug)]
+pub struct Mm {
+    /// Where all pages come from.
+    pub zone: Zone,
+    slabs: [Slab; 3],
+    /// Page frames of applications, and page-cache pages.
+    frames: AtomicU32,
+    tables: AtomicU32,
+}
+
+impl Mm {
+    /// A budget of `config`; `file_pages` of its free pages become page cache at once.
+    pub fn new(config: ZoneConfig, file_pages: u32) -> Self {
+        let zone = Zone::new(config);
+        let taken = (0..file_pages).take_while(|_| zone.take(0, Migrate::Movable, Mark::None)).count();
+        Self { zone, slabs: Default::default(), frames: AtomicU32::new(taken as u32), tables: AtomicU32::new(0) }
+    }
+
+    /// One frame for an application's page, down to `mark`.
+    #[inline]
+    pub fn take_frame(&self, cpu: u16, mark: Mark) -> bool {
+        let got = self.zone.take(cpu, Migrate::Movable, mark);
+        // ORDERING: Relaxed: a count for `invariant`.
+        self.frames.fetch_add(u32::from(got), Ordering::Relaxed);
+        got
+    }
+
+    /// `pages` frames come back.
+    pub fn give_frames(&self, cpu: u16, pages: u32) {
+        // ORDERING: Relaxed: as above.
+        self.frames.fetch_sub(pages, Ordering::Relaxed);
+        self.zone.give(cpu, Migrate::Movable, pages);
+    }
+
+    /// One page table, kept until the end of the run.
+    pub fn take_table(&self, cpu: u16, mark: Mark) -> bool {
+        let got = self.zone.take(cpu, Migrate::Unmovable, mark);
+        // ORDERING: Relaxed: as above.
+        self.tables.fetch_add(u32::from(got), Ordering::Relaxed);
+        got
+    }
+
+    /// A leaf of the swap cache's tree: first in the caller's own right, then as `__GFP_HIGH | __GFP_NOMEMALLOC`
+    /// (`add_to_swap_cache`).
+    pub fn take_leaf(&self, cpu: u16, mark: Mark) -> bool {
+        self.take_object(Kind::Leaf, cpu, mark) || self.take_object(Kind::Leaf, cpu, Mark::HalfMin)
+    }
+
+    /// A leaf has no slot left.
+    pub fn give_leaf(&self, cpu: u16) {
+        self.give_object(Kind::Leaf, cpu);
+    }
+
+    fn take_object(&self, kind: Kind, cpu: u16, mark: Mark) -> bool {
+        self.slabs[kind as usize].take(kind.per_page(), || self.zone.take(cpu, Migrate::Unmovable, mark))
+    }
+
+    fn give_object(&self, kind: Kind, cpu: u16) {
+        self.slabs[kind as usize].give(kind.per_page(), || self.zone.give(cpu, Migrate::Unmovable, 1));
+    }
+
+    /// Page frames in use: applications' and page cache.
+    pub fn frames(&self) -> u32 {
+        // ORDERING: Relaxed: a count.
+        self.frames.load(Ordering::Relaxed)
+    }
+
+    /// Pages of kernel objects: handles, descriptors, leaves, page tables.
+    pub fn overhead_pages(&self) -> u32 {
+        let slabs: u32 = self.slabs.iter().map(Slab::pages).sum();
+        // ORDERING: Relaxed: a count.
+        slabs + self.tables.load(Ordering::Relaxed)
+    }
+
+    /// Checks that no page was lost, at rest.
+    ///
+    /// # Panics
+    /// If the equation of the module does not hold with `pool_pages` in the store's pools.
+    pub fn invariant(&self, pool_pages: u32) {
+        let parts = [self.zone.total_free(), self.frames(), pool_pages, self.overhead_pages()];
+        let sum: u32 = parts.iter().sum();
+        assert_eq!(sum, self.zone.config().free_pages, "free, frames, pool, overhead {parts:?} against all pages");
+    }
+}
+
+/// Where an actor's zspages come from: its CPU's lists, down to the mark that it may use. Without a budget: no limit.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget<'a> {
+    /// The budget, if there is one.
+    pub mm: Option<&'a Mm>,
+    /// The CPU that the actor runs on.
+    pub cpu: u16,
+    /// How far down.
+    pub mark: Mark,
+}
+
+impl Frames for Budget<'_> {
+    fn take(&self, pages: usize) -> bool {
+        let Some(mm) = self.mm else { return true };
+        if !mm.take_object(Kind::Descriptor, self.cpu, self.mark) {
+            return false;
+        }
+        let got = mm.zone.take_all(self.cpu, Migrate::Unmovable, self.mark, pages as u32);
+        if !got {
+            mm.give_object(Kind::Descriptor, self.cpu);
+        }
+        got
+    }
+
+    fn give(&self, pages: usize) {
+        let Some(mm) = self.mm else { return };
+        mm.zone.give(self.cpu, Migrate::Unmovable, pages as u32);
+        mm.give_object(Kind::Descriptor, self.cpu);
+    }
+
+    fn take_handle(&self) -> bool {
+        self.mm.is_none_or(|mm| mm.take_object(Kind::Handle, self.cpu, self.mark))
+    }
+
+    fn give_handle(&self) {
+        if let Some(mm) = self.mm {
+            mm.give_object(Kind::Handle, self.cpu);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::zsmalloc::{Pool, PoolConfig};
+
+    fn budget(mm: &Mm, mark: Mark) -> Budget<'_> {
+        Budget { mm: Some(mm), cpu: 0, mark }
+    }
+
+    fn small(free_pages: u32) -> Mm {
+        let config = ZoneConfig { free_pages, watermarks: [50, 62, 75], boost_factor: 15_000, pcp_batch: 15, cpus: 2 };
+        Mm::new(config, 10)
+    }
+
+    #[test]
+    fn a_pool_takes_its_pages_handles_and_descriptors_from_the_zone_and_gives_them_back() {
+        let mm = small(2000);
+        let pool = Pool::new(PoolConfig { bytes: false, ..PoolConfig::default() }).unwrap();
+        let frames = budget(&mm, Mark::None);
+        let handles: Vec<_> = (0..1500).map(|i| pool.malloc(100 + i, &frames).unwrap()).collect();
+        mm.invariant(pool.total_pages() as u32);
+        assert_eq!(mm.overhead_pages(), 1500_u32.div_ceil(512) + mm.slabs[1].pages());
+        handles.into_iter().for_each(|handle| pool.free(handle, &frames));
+        mm.invariant(0);
+    }
+
+    #[test]
+    fn a_refused_object_leaves_nothing_behind() {
+        let mm = small(400);
+        let pool = Pool::new(PoolConfig { bytes: false, ..PoolConfig::default() }).unwrap();
+        while pool.malloc(3000, &budget(&mm, Mark::Min)).is_ok() {}
+        let left = mm.zone.total_free();
+        assert!(left > 50 && pool.malloc(3000, &budget(&mm, Mark::None)).is_ok(), "{left} left below the mark");
+        while pool.malloc(3000, &budget(&mm, Mark::None)).is_ok() {}
+        mm.invariant(pool.total_pages() as u32);
+    }
+}

@@ -1,0 +1,187 @@
+//! `do_swap_page`: how a page that is not mapped comes back.
+
+use super::{App, Copy, Pc, RAN, Then};
+use crate::lifecycle::{Change, Event, Fire, State, Word, flag, guard};
+use crate::stats::Vm;
+use crate::system::{Ctx, Outcome, StepError, Store, System, Work};
+use crate::wait::WaitKey;
+use crate::zram::ReadError;
+
+impl App {
+    /// `workingset_refault`: a page that comes back before the active lists have turned over once belongs there.
+    pub(super) fn refault(&mut self, sys: &System, ctx: &mut Ctx, page: u32, copy: Copy) -> Outcome {
+        let node = sys.node(page);
+        let distance = node.grow_older(0).wrapping_sub(sys.folio(page).shadow());
+        let lru = node.lru();
+        self.activate = distance <= lru.active.len() + lru.inactive_file;
+        drop(lru);
+        ctx.stat[Vm::WorkingsetRefaultAnon] += 1;
+        if self.activate {
+            ctx.stat[Vm::WorkingsetActivateAnon] += 1;
+            node.note_activation();
+            node.grow_older(1);
+        }
+        self.pc = Pc::Read(copy);
+        RAN
+    }
+
+    pub(super) fn fault(
+        &mut self,
+        sys: &System,
+        ctx: &mut Ctx,
+        page: u32,
+        word: Word,
+        copy: Copy,
+    ) -> Result<Outcome, StepError> {
+        let change = Change::flags(flag::FRAME | flag::LOCKED | flag::SWAPCACHE, 0).in_state(word.state());
+        if let Fire::Done(_) = sys.fire(ctx, page, Event::Fault, 0, change, 0)? {
+            ctx.stat[Vm::Pgfault] += 1;
+            ctx.stat[Vm::Pgmajfault] += 1;
+            self.has_frame = false;
+            self.pc = if sys.mm.is_some() { Pc::Refault(copy) } else { Pc::Read(copy) };
+        }
+        Ok(Outcome::Ran(Work::Fault)) // Refused: the shrink worker was faster; look again.
+    }
+
+    /// The folio is still there: a minor fault. A dirty one gives its slot back, under the LRU lock, where the kernel has
+    /// the folio lock: no scan may isolate it with a slot that is about to go.
+    pub(super) fn swapcache_hit(
+        &mut self,
+        sys: &System,
+        ctx: &mut Ctx,
+        page: u32,
+        word: Word,
+    ) -> Result<Outcome, StepError> {
+        let dirty = matches!(word.state(), State::Redirtied | State::Activated);
+        let clear = if dirty { flag::SWAPCACHE } else { 0 };
+        let change = Change::flags(flag::MAPPED, clear).unless(flag::LOCKED).in_state(word.state());
+        let unscanned = dirty.then(|| sys.node(page).lru());
+        if let Fire::Done(_) = sys.fire(ctx, page, Event::SwapcacheHit, 0, change, 0)? {
+            if dirty {
+                sys.free_slot(ctx, page);
+            }
+            ctx.stat[Vm::Pgfault] += 1;
+            self.pc = Pc::Next;
+        }
+        drop(unscanned);
+        Ok(Outcome::Ran(Work::Fault))
+    }
+
+    /// Reads the copy into the page's frame, which is locked and so nobody else's.
+    pub(super) fn read(&mut self, sys: &System, ctx: &mut Ctx, page: u32, copy: Copy) -> Outcome {
+        let slot = sys.folio(page).slot();
+        let frame = sys.contents.page_to_fill(page);
+        let decode = |source| StepError::Decode { page, source };
+        let read = match (copy, &sys.store, frame) {
+            (Copy::Device, _, frame) => sys.device.read(slot, frame).map_err(StepError::from),
+            (Copy::Zeromap, _, Some(frame)) => {
+                frame.fill(0);
+                Ok(())
+            }
+            (Copy::Pool, Store::Zswap(zswap), Some(frame)) => {
+                zswap.load(slot, &mut ctx.codecs, &mut ctx.block, frame).map_err(decode)
+            }
+            (Copy::Pool, Store::Zram(zram), Some(frame)) => {
+                let codec = ctx.codecs.get(sys.config.codec);
+                let read = zram.read(slot, &mut ctx.block, frame, |_, block, page| codec.decompress(block, page));
+                read.map_err(|error| match error {
+                    ReadError::Decode(source) => decode(source),
+                    ReadError::Device(error) => error.into(),
+                })
+            }
+            (_, _, None) => Ok(()),
+        };
+        self.pc = match (read, copy) {
+            (Err(error), _) => {
+                ctx.errors.push(error);
+                Pc::ReadFailed(copy)
+            }
+            (Ok(()), Copy::Pool) => Pc::Drop(copy, Then::Load),
+            // SWP_SYNCHRONOUS_IO with one user: the slot goes at once, whatever it held.
+            (Ok(()), Copy::Zeromap) if sys.mm.is_some() && sys.zswap().is_none() => Pc::FreeSlot(Then::Load),
+            (Ok(()), _) => Pc::Load { exclusive: false },
+        };
+        if let (Copy::Device, Store::Zswap(zswap)) = (copy, &sys.store) {
+            let folio = sys.folio(page);
+            zswap.note_disk_swapin(&sys.memcgs, folio.memcg, folio.node);
+        }
+        ctx.stat[counter(copy, &sys.store)] += 1;
+        Outcome::Ran(if copy == Copy::Device { Work::DeviceRead(page) } else { Work::Decompress(page) })
+    }
+
+    pub(super) fn read_failed(
+        &mut self,
+        sys: &System,
+        ctx: &mut Ctx,
+        page: u32,
+        copy: Copy,
+    ) -> Result<Outcome, StepError> {
+        let guards = if copy == Copy::Pool { guard::IN_POOL } else { 0 };
+        let change = Change::flags(0, flag::FRAME | flag::LOCKED | flag::SWAPCACHE);
+        sys.must(ctx, page, Event::LoadError, guards, change, 0)?;
+        sys.wait.wake_all(WaitKey::Folio(page));
+        self.has_frame = sys.mm.is_some();
+        self.pc = Pc::Next;
+        Ok(RAN)
+    }
+
+    pub(super) fn drop_copy(&mut self, sys: &System, ctx: &Ctx, page: u32, copy: Copy, then: Then) -> Outcome {
+        self.pc = match (copy, &sys.store) {
+            (Copy::Pool, Store::Zswap(zswap)) => {
+                zswap.unlist(sys.folio(page).slot(), &sys.memcgs);
+                Pc::Erase(then)
+            }
+            (Copy::Pool, Store::Zram(_)) if sys.mm.is_none() => return self.erase(sys, ctx, page, then),
+            _ => {
+                sys.free_slot(ctx, page);
+                self.after_drop(then);
+                return RAN;
+            }
+        };
+        RAN
+    }
+
+    pub(super) fn erase(&mut self, sys: &System, ctx: &Ctx, page: u32, then: Then) -> Outcome {
+        let folio = sys.folio(page);
+        match &sys.store {
+            Store::Zswap(zswap) => zswap.erase(folio.slot(), &sys.memcgs, &sys.budget(ctx)),
+            Store::Zram(zram) => zram.free(folio.slot(), &sys.budget(ctx)),
+        }
+        self.pc = Pc::FreeSlot(then);
+        RAN
+    }
+
+    pub(super) fn after_drop(&mut self, then: Then) {
+        self.pc = match then {
+            Then::Load => Pc::Load { exclusive: true },
+            Then::Free => Pc::Free,
+        };
+    }
+
+    pub(super) fn load(
+        &mut self,
+        sys: &System,
+        ctx: &mut Ctx,
+        page: u32,
+        exclusive: bool,
+    ) -> Result<Outcome, StepError> {
+        let change = match exclusive {
+            true => Change::flags(flag::MAPPED | flag::YOUNG | flag::DIRTY, flag::LOCKED | flag::SWAPCACHE),
+            false => Change::flags(flag::MAPPED | flag::YOUNG, flag::LOCKED),
+        };
+        let change = Change { set: change.set | if self.activate { flag::ACTIVE } else { 0 }, ..change };
+        sys.must(ctx, page, Event::Load, if exclusive { guard::EXCLUSIVE } else { 0 }, change, 0)?;
+        sys.wait.wake_all(WaitKey::Folio(page));
+        self.pc = Pc::AddLru;
+        Ok(RAN)
+    }
+}
+
+/// The vmstat counter of a read.
+fn counter(copy: Copy, store: &Store) -> Vm {
+    match (copy, store) {
+        (Copy::Zeromap, _) => Vm::SwpinZero,
+        (Copy::Pool, Store::Zswap(_)) => Vm::Zswpin,
+        _ => Vm::Pswpin,
+    }
+}

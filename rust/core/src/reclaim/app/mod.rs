@@ -1,0 +1,335 @@
+//! An application thread: runs its program, which touches pages or gives them up; what is not there is faulted in.
+//!
+//! With a memory budget a fault takes a frame first, down the allocation ladder and if need be by direct reclaim; a new or
+//! read page goes to the lists by way of its CPU's batch, and a freed slot to its CPU's cache.
+
+mod fault;
+
+use super::direct::{AllocPages, Wanted};
+use super::wait_unless;
+use crate::lifecycle::{Change, Event, Fire, State, Word, flag};
+use crate::stats::Vm;
+use crate::system::{Ctx, Outcome, StepError, Store, System, Work, mark};
+use crate::units::NIL;
+use crate::wait::WaitKey;
+use crate::workload::{Access, Program, Touch};
+use std::sync::Arc;
+
+/// What the thread does with each of its pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Task {
+    /// Reads it (`do_swap_page` where it is not resident).
+    Touch,
+    /// Gives it up (exit).
+    Exit,
+}
+
+/// Where the copy of a page is, which a fault reads and a drop frees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Copy {
+    Pool,
+    Device,
+    Zeromap,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Pc {
+    Wait,
+    Look,
+    Allocate,
+    Refault(Copy),
+    Read(Copy),
+    ReadFailed(Copy),
+    Drop(Copy, Then),
+    Erase(Then),
+    FreeSlot(Then),
+    Load { exclusive: bool },
+    AddLru,
+    FreeSwap,
+    Free,
+    GiveFrame,
+    Next,
+    Think,
+}
+
+/// What follows when a copy has been dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Then {
+    Load,
+    Free,
+}
+
+/// Pages that one page table maps.
+const PTRS_PER_PTE: u32 = 512;
+
+/// One application thread.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct App {
+    program: Program,
+    pages_done: usize,
+    pc: Pc,
+    /// The allocation under way.
+    alloc: Option<AllocPages>,
+    /// A frame that belongs to no page yet.
+    has_frame: bool,
+    /// The page table of the page that is populated.
+    has_table: bool,
+    /// The refaulted page is part of the working set: it goes to the active list.
+    activate: bool,
+}
+
+const RAN: Outcome = Outcome::Ran(Work::Commit);
+
+impl App {
+    /// A thread that does `task` to each page of `order`.
+    pub fn new(task: Task, order: Arc<[u32]>) -> Self {
+        let access = if task == Task::Touch { Access::Read } else { Access::Exit };
+        Self { pc: Pc::Look, ..Self::running(Program::each(access, order)) }
+    }
+
+    /// A thread that runs `program`.
+    pub fn running(program: Program) -> Self {
+        Self { program, pages_done: 0, pc: Pc::Wait, alloc: None, has_frame: false, has_table: false, activate: false }
+    }
+
+    /// Pages it is done with.
+    pub fn done(&self) -> usize {
+        self.pages_done
+    }
+
+    /// What it does.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// One step.
+    ///
+    /// # Errors
+    /// [`StepError::Violation`]. A failed read is no error of the step: the copy stays where it is, and the failure is kept
+    /// in [`Ctx::errors`].
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, StepError> {
+        let Some(Touch { page, access }) = self.program.current() else { return Ok(Outcome::Done) };
+        match self.pc {
+            Pc::Wait => {
+                self.pc = Pc::Look;
+                match self.program.wait_ns() {
+                    0 => self.look(sys, ctx, page, access),
+                    ns => Ok(Outcome::Sleep(ns)),
+                }
+            }
+            Pc::Look => self.look(sys, ctx, page, access),
+            Pc::Allocate => self.allocate(sys, ctx),
+            Pc::Refault(copy) => Ok(self.refault(sys, ctx, page, copy)),
+            Pc::Read(copy) => Ok(self.read(sys, ctx, page, copy)),
+            Pc::ReadFailed(copy) => self.read_failed(sys, ctx, page, copy),
+            Pc::Drop(copy, then) => Ok(self.drop_copy(sys, ctx, page, copy, then)),
+            Pc::Erase(then) => Ok(self.erase(sys, ctx, page, then)),
+            Pc::FreeSlot(then) => {
+                sys.free_slot(ctx, page);
+                self.after_drop(then);
+                Ok(RAN)
+            }
+            Pc::Load { exclusive } => self.load(sys, ctx, page, exclusive),
+            Pc::AddLru => {
+                match sys.mm {
+                    Some(_) => sys.folio_add_lru(ctx, page)?,
+                    None => sys.add_lru(ctx, page)?,
+                }
+                self.pc = Pc::Next;
+                Ok(RAN)
+            }
+            Pc::FreeSwap => self.free_swap(sys, ctx, page),
+            Pc::Free => self.free(sys, ctx, page),
+            Pc::GiveFrame => Ok(self.give_frame(sys, ctx)),
+            Pc::Next => Ok(self.touched(ctx, access)),
+            Pc::Think => {
+                ctx.marks |= mark::COND_RESCHED;
+                let think_ns = self.program.think_ns();
+                self.next_touch();
+                Ok(Outcome::Ran(Work::Think(think_ns)))
+            }
+        }
+    }
+
+    /// The touch ends: the application does what it wanted the page for.
+    fn touched(&mut self, ctx: &mut Ctx, access: Access) -> Outcome {
+        if self.has_frame {
+            self.pc = Pc::GiveFrame; // Another brought the page back meanwhile.
+            return RAN;
+        }
+        ctx.pages_done += 1;
+        ctx.marks |= mark::TOUCH_ENDS | mark::COND_RESCHED;
+        match self.program.think_ns() {
+            0 => self.next_touch(),
+            _ => self.pc = Pc::Think,
+        }
+        Outcome::Ran(if access == Access::Exit { Work::Commit } else { Work::Touch })
+    }
+
+    fn next_touch(&mut self) {
+        self.pages_done += 1;
+        self.program.advance();
+        self.pc = if self.program.wait_ns() > 0 { Pc::Wait } else { Pc::Look };
+        (self.has_table, self.activate) = (false, false);
+    }
+
+    fn look(&mut self, sys: &System, ctx: &mut Ctx, page: u32, access: Access) -> Result<Outcome, StepError> {
+        ctx.marks |= mark::TOUCH_BEGINS;
+        let word = sys.folio(page).word.load();
+        if word.has(flag::LOCKED) {
+            ctx.stat[Vm::FaultWaits] += 1;
+            let unlocked = || !sys.folio(page).word.load().has(flag::LOCKED);
+            return Ok(wait_unless(sys, WaitKey::Folio(page), unlocked));
+        }
+        match access {
+            Access::Exit => self.exit(sys, page, word),
+            Access::Read | Access::Write => self.touch(sys, ctx, page, access, word),
+        }
+    }
+
+    fn touch(
+        &mut self,
+        sys: &System,
+        ctx: &mut Ctx,
+        page: u32,
+        access: Access,
+        word: Word,
+    ) -> Result<Outcome, StepError> {
+        let budget = sys.mm.is_some();
+        match word.state() {
+            State::CompressedFreed | State::WrittenBackFreed | State::ZeroFilledFreed if budget && !self.has_frame => {
+                Ok(self.begin_allocation(Wanted::Frame))
+            }
+            State::CompressedFreed => self.fault(sys, ctx, page, word, Copy::Pool),
+            State::WrittenBackFreed => self.fault(sys, ctx, page, word, Copy::Device),
+            State::ZeroFilledFreed => self.fault(sys, ctx, page, word, Copy::Zeromap),
+            State::Freed if budget => self.populate(sys, ctx, page),
+            State::ResidentSwapcache if access == Access::Write => {
+                self.pc = Pc::FreeSwap;
+                Ok(Outcome::Ran(Work::Fault))
+            }
+            _ if budget && word.has(flag::MAPPED) => {
+                crate::sync::boundary();
+                match sys.folio(page).word.touch() {
+                    true => Ok(self.touched(ctx, access)),
+                    false => Ok(RAN), // Unmapped meanwhile: look again.
+                }
+            }
+            _ if word.has(flag::MAPPED) || word.state() == State::Freed => {
+                self.pc = Pc::Next;
+                Ok(RAN)
+            }
+            _ => self.swapcache_hit(sys, ctx, page, word),
+        }
+    }
+
+    fn begin_allocation(&mut self, wanted: Wanted) -> Outcome {
+        self.alloc = Some(AllocPages::new(wanted));
+        self.pc = Pc::Allocate;
+        Outcome::Ran(Work::Fault)
+    }
+
+    /// A step of the allocation; without a page at its end the thread is out of memory, and ends.
+    fn allocate(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, StepError> {
+        let (Some(mm), Some(alloc)) = (&sys.mm, &mut self.alloc) else { return Ok(Outcome::Done) };
+        let (outcome, got) = alloc.step(sys, ctx, mm)?;
+        match got {
+            None => return Ok(outcome),
+            Some(false) => {
+                ctx.stat[Vm::OomKill] += 1;
+                self.alloc = None; // Stays here: from now on every step says that it is done.
+                return Ok(Outcome::Done);
+            }
+            Some(true) => {}
+        }
+        self.has_frame |= alloc.wanted() == Wanted::Frame;
+        self.has_table |= alloc.wanted() == Wanted::Table;
+        self.alloc = None;
+        self.pc = Pc::Look;
+        Ok(outcome)
+    }
+
+    /// `do_anonymous_page`: a page table where there is none, a frame, and the page is there.
+    fn populate(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> Result<Outcome, StepError> {
+        if page.is_multiple_of(PTRS_PER_PTE) && !self.has_table {
+            return Ok(self.begin_allocation(Wanted::Table));
+        }
+        if !self.has_frame {
+            return Ok(self.begin_allocation(Wanted::Frame));
+        }
+        let set = flag::FRAME | flag::MAPPED | flag::DIRTY | flag::YOUNG;
+        if let Fire::Done(_) =
+            sys.fire(ctx, page, Event::Populate, 0, Change::flags(set, 0).in_state(State::Freed), 0)?
+        {
+            ctx.stat[Vm::Pgfault] += 1;
+            self.has_frame = false;
+            self.pc = Pc::AddLru;
+        }
+        Ok(Outcome::Ran(Work::ZeroPage))
+    }
+
+    /// A write to a page whose copy is still in swap: the copy is dropped (`folio_free_swap`), under the LRU lock, where the
+    /// kernel has the folio lock.
+    fn free_swap(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> Result<Outcome, StepError> {
+        let change = Change::flags(flag::DIRTY | flag::YOUNG, flag::SWAPCACHE)
+            .only(flag::LRU)
+            .unless(flag::LOCKED)
+            .in_state(State::ResidentSwapcache);
+        let unscanned = sys.node(page).lru();
+        let fire = sys.fire(ctx, page, Event::FreeSwap, 0, change, 0)?;
+        if let Fire::Done(_) = fire {
+            sys.drop_swap(ctx, page);
+        }
+        self.pc = Pc::Look; // Refused: a scan has it.
+        drop(unscanned);
+        Ok(RAN)
+    }
+
+    /// Before a page is freed its copy is; a page in flight is waited for by the caller (exit comes last).
+    fn exit(&mut self, sys: &System, page: u32, word: Word) -> Result<Outcome, StepError> {
+        let slot = sys.folio(page).slot();
+        let in_pool = match &sys.store {
+            Store::Zswap(zswap) => zswap.holds(slot),
+            Store::Zram(zram) => zram.holds(slot),
+        };
+        self.pc = match (word.state(), slot, in_pool) {
+            (State::Freed, ..) => Pc::Next,
+            (_, NIL, _) => Pc::Free,
+            (_, _, true) => Pc::Drop(Copy::Pool, Then::Free),
+            (_, _, false) => Pc::Drop(Copy::Device, Then::Free),
+        };
+        Ok(RAN)
+    }
+
+    fn free(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> Result<Outcome, StepError> {
+        let mut lru = sys.node(page).lru();
+        let word = sys.folio(page).word.load();
+        if word.has(flag::LRU) {
+            lru.list(word.has(flag::ACTIVE)).del(&sys.folios, page);
+        }
+        sys.must(ctx, page, Event::Free, 0, Change::flags(0, word.flags()), 0)?;
+        self.has_frame = sys.mm.is_some() && word.has(flag::FRAME);
+        self.pc = Pc::Next;
+        Ok(RAN)
+    }
+
+    fn give_frame(&mut self, sys: &System, ctx: &Ctx) -> Outcome {
+        if let Some(mm) = &sys.mm {
+            mm.give_frames(ctx.cpu, 1);
+        }
+        self.has_frame = false;
+        self.pc = Pc::Next;
+        RAN
+    }
+
+    /// [`super::Actor::each_page`].
+    pub fn each_page(&mut self, f: &mut dyn FnMut(&mut u32)) {
+        self.program.each_page(f);
+    }
+
+    /// [`super::Actor::normalise`]: pages that it is done with.
+    pub fn normalise(&mut self) {
+        self.program.normalise();
+        self.pages_done = 0;
+    }
+}

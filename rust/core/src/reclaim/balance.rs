@@ -1,0 +1,182 @@
+//! kswapd of a node with a memory budget: `balance_pgdat` and its sleep (mm/vmscan.c).
+//!
+//! It is woken when an allocation finds less than the low mark free, or the watermarks boosted. It then makes passes of
+//! falling priority until the high mark, the boost included, is free. Without a budget [`super::Kswapd`] runs instead.
+//! Source: reclaim.md sections 2 and 8 (observed, 6.12).
+
+use super::shrink_node::{DEF_PRIORITY, HZ_10_NS, ScanControl, ShrinkNode, wait_at_most};
+use super::{MAX_RECLAIM_RETRIES, Stop, wait_unless};
+use crate::mm::Mm;
+use crate::stats::Vm;
+use crate::system::{Ctx, Outcome, StepError, System, Work};
+use crate::units::SWAP_CLUSTER_MAX;
+use crate::wait::WaitKey;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Pc {
+    TryToSleep,
+    Slept,
+    Sleep,
+    Begin,
+    Pass,
+    Shrink,
+    PassEnd,
+    End,
+    Done,
+}
+
+/// kswapd.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct BalancePgdat {
+    pc: Pc,
+    sc: ScanControl,
+    shrink: ShrinkNode,
+    /// The boost when this call began.
+    boost: u32,
+    /// What is left of it to reclaim from the page cache alone; 0: reclaim as ever.
+    boost_reclaim: u32,
+    reclaimed_before: u32,
+    stop: Stop,
+}
+
+const RAN: Outcome = Outcome::Ran(Work::Commit);
+
+impl BalancePgdat {
+    /// kswapd; it ends when `stop` is set and it would sleep.
+    pub fn new(stop: Stop) -> Self {
+        let sc = ScanControl::new(0, true);
+        let shrink = ShrinkNode::new();
+        Self { pc: Pc::TryToSleep, sc, shrink, boost: 0, boost_reclaim: 0, reclaimed_before: 0, stop }
+    }
+
+    /// One step.
+    ///
+    /// # Errors
+    /// [`StepError`].
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, StepError> {
+        ctx.memalloc = true;
+        let Some(mm) = &sys.mm else { return Ok(Outcome::Done) };
+        Ok(match self.pc {
+            Pc::TryToSleep => self.try_to_sleep(sys, mm),
+            Pc::Slept => self.slept(sys, ctx, mm),
+            Pc::Sleep => self.sleep(sys, mm),
+            Pc::Begin => self.begin(ctx, mm),
+            Pc::Pass => self.pass(mm),
+            Pc::Shrink => {
+                let (outcome, ended) = self.shrink.step(sys, ctx, &mut self.sc)?;
+                if ended {
+                    self.pc = Pc::PassEnd;
+                }
+                outcome
+            }
+            Pc::PassEnd => self.pass_end(sys, mm),
+            Pc::End => self.end(sys, mm),
+            Pc::Done => Outcome::Done,
+        })
+    }
+    /// `prepare_kswapd_sleep`: balanced, or hopeless; whoever waits for half the min mark looks again.
+    fn may_sleep(sys: &System, mm: &Mm) -> bool {
+        sys.wait.wake_all(WaitKey::Pfmemalloc);
+        mm.zone.is_balanced() || sys.nodes[0].failures() >= u32::from(MAX_RECLAIM_RETRIES)
+    }
+
+    /// First a nap of HZ/10: an allocation that ends it says that the low mark was hit quickly.
+    fn try_to_sleep(&mut self, sys: &System, mm: &Mm) -> Outcome {
+        self.pc = match (self.stop.is_set(), Self::may_sleep(sys, mm)) {
+            (true, _) => Pc::Done,
+            (false, sleeps) => {
+                self.pc = Pc::Slept;
+                if sleeps {
+                    return wait_at_most(sys, WaitKey::Kswapd, HZ_10_NS, || self.stop.is_set());
+                }
+                Pc::Slept
+            }
+        };
+        RAN
+    }
+
+    fn slept(&mut self, sys: &System, ctx: &mut Ctx, mm: &Mm) -> Outcome {
+        let balanced = Self::may_sleep(sys, mm);
+        self.pc = match (self.stop.is_set(), ctx.timed_out, balanced) {
+            (true, ..) => Pc::Done,
+            (false, true, true) => Pc::Sleep,
+            (false, false, true) => {
+                ctx.stat[Vm::KswapdLowWmarkHitQuickly] += 1;
+                Pc::Begin
+            }
+            (false, _, false) => {
+                ctx.stat[Vm::KswapdHighWmarkHitQuickly] += 1;
+                Pc::Begin
+            }
+        };
+        RAN
+    }
+
+    fn sleep(&mut self, sys: &System, mm: &Mm) -> Outcome {
+        mm.zone.set_reclaim_active(false);
+        self.pc = Pc::Begin;
+        wait_unless(sys, WaitKey::Kswapd, || self.stop.is_set())
+    }
+
+    fn begin(&mut self, ctx: &mut Ctx, mm: &Mm) -> Outcome {
+        if self.stop.is_set() {
+            self.pc = Pc::Done;
+            return RAN;
+        }
+        ctx.stat[Vm::Pageoutrun] += 1;
+        mm.zone.set_reclaim_active(true);
+        self.sc = ScanControl::new(0, true);
+        self.boost = mm.zone.boost();
+        self.boost_reclaim = self.boost;
+        self.pc = Pc::Pass;
+        RAN
+    }
+
+    /// Decides on the next pass. With the high mark reached and a boost in force the page cache alone gives way; below it
+    /// the boost is no special case, and the priorities begin again.
+    fn pass(&mut self, mm: &Mm) -> Outcome {
+        let balanced = mm.zone.is_balanced();
+        if !balanced && self.boost_reclaim > 0 {
+            self.boost_reclaim = 0;
+            self.sc.priority = DEF_PRIORITY;
+            return RAN;
+        }
+        self.pc = Pc::End;
+        if self.boost_reclaim > 0 || !balanced {
+            self.pc = Pc::Shrink;
+            self.sc.may_swap = self.boost_reclaim == 0;
+            self.sc.nr_scanned = 0;
+            self.sc.nr_to_reclaim = mm.zone.wmark(2).max(SWAP_CLUSTER_MAX as u32);
+            self.reclaimed_before = self.sc.nr_reclaimed;
+        }
+        RAN
+    }
+
+    fn pass_end(&mut self, sys: &System, mm: &Mm) -> Outcome {
+        if mm.zone.allows_direct_reclaim() {
+            sys.wait.wake_all(WaitKey::Pfmemalloc);
+        }
+        let reclaimed = self.sc.nr_reclaimed - self.reclaimed_before;
+        let was_boost = self.boost_reclaim > 0;
+        self.boost_reclaim -= self.boost_reclaim.min(reclaimed);
+        if self.sc.nr_scanned < self.sc.nr_to_reclaim || reclaimed == 0 {
+            self.sc.priority -= 1;
+        }
+        let fruitless = was_boost && self.boost_reclaim > 0 && reclaimed == 0;
+        self.pc = if self.sc.priority == 0 || fruitless || self.stop.is_set() { Pc::End } else { Pc::Pass };
+        RAN
+    }
+
+    fn end(&mut self, sys: &System, mm: &Mm) -> Outcome {
+        let node = &sys.nodes[0];
+        if self.sc.nr_reclaimed == 0 && self.sc.priority == 0 {
+            node.set_failures(node.failures() + 1);
+        }
+        mm.zone.set_reclaim_active(false);
+        mm.zone.lower_boost(self.boost);
+        node.set_all_writeback(false);
+        node.snapshot_refaults();
+        self.pc = Pc::TryToSleep;
+        RAN
+    }
+}

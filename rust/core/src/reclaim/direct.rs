@@ -1,0 +1,226 @@
+//! Direct reclaim and the allocation ladder above it: `try_to_free_pages`, `__alloc_pages_slowpath` (mm/vmscan.c,
+//! mm/page_alloc.c), for order-0 pages.
+//!
+//! An allocation tries the low mark, wakes kswapd, tries the min mark, then reclaims itself and tries again, empties the
+//! per-CPU lists, and goes round while there is progress or at most 16 times without.
+//! Source: reclaim.md sections 3 and 9 (observed, 6.12).
+
+use super::MAX_RECLAIM_RETRIES;
+use super::shrink_node::{DEF_PRIORITY, ScanControl, ShrinkNode, TICK_NS};
+use super::wait_unless;
+use crate::mm::Mm;
+use crate::stats::Vm;
+use crate::system::{Ctx, Outcome, StepError, System, Work};
+use crate::units::SWAP_CLUSTER_MAX;
+use crate::wait::WaitKey;
+use crate::zone::Mark;
+
+const RAN: Outcome = Outcome::Ran(Work::Commit);
+
+/// Wakes kswapd, if it has anything to do.
+pub(super) fn wakeup_kswapd(sys: &System, mm: &Mm) {
+    let hopeless = sys.nodes[0].failures() >= u32::from(MAX_RECLAIM_RETRIES);
+    if !hopeless && (!mm.zone.is_balanced() || mm.zone.boost() > 0) {
+        sys.wait.wake_all(WaitKey::Kswapd);
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Pc {
+    Throttle { waited: bool },
+    Restart,
+    Shrink,
+    PassEnd,
+}
+
+/// One direct reclaim under way.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct TryToFreePages {
+    pc: Pc,
+    sc: ScanControl,
+    shrink: ShrinkNode,
+    allocstall: Vm,
+    full_walk: bool,
+}
+
+impl TryToFreePages {
+    /// For a page of an application, by the application.
+    pub fn for_user() -> Self {
+        Self::new(Pc::Throttle { waited: false }, true, Vm::AllocstallMovable)
+    }
+
+    /// For kernel memory under `GFP_NOIO`, by a kernel thread, which is never throttled.
+    pub fn noio() -> Self {
+        Self::new(Pc::Restart, false, Vm::AllocstallNormal)
+    }
+
+    fn new(pc: Pc, may_io: bool, allocstall: Vm) -> Self {
+        let sc = ScanControl::new(SWAP_CLUSTER_MAX as u32, may_io);
+        Self { pc, sc, shrink: ShrinkNode::new(), allocstall, full_walk: false }
+    }
+
+    /// One step; the pages reclaimed when it has ended.
+    ///
+    /// # Errors
+    /// [`StepError`].
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx, mm: &Mm) -> Result<(Outcome, Option<u32>), StepError> {
+        ctx.memstall = true;
+        Ok(match self.pc {
+            Pc::Throttle { waited } => (self.throttle(sys, ctx, mm, waited), None),
+            Pc::Restart => {
+                ctx.stat[self.allocstall] += 1;
+                self.sc.priority = DEF_PRIORITY;
+                self.sc.nr_scanned = 0;
+                self.pc = Pc::Shrink;
+                (RAN, None)
+            }
+            Pc::Shrink => {
+                ctx.memalloc = true;
+                let (outcome, ended) = self.shrink.step(sys, ctx, &mut self.sc)?;
+                if ended {
+                    self.pc = Pc::PassEnd;
+                }
+                (outcome, None)
+            }
+            Pc::PassEnd => self.pass_end(sys, ctx),
+        })
+    }
+
+    /// `throttle_direct_reclaim`: below half the min mark it is kswapd's turn.
+    fn throttle(&mut self, sys: &System, ctx: &mut Ctx, mm: &Mm, waited: bool) -> Outcome {
+        let hopeless = || sys.nodes[0].failures() >= u32::from(MAX_RECLAIM_RETRIES);
+        if mm.zone.allows_direct_reclaim() || hopeless() {
+            self.pc = Pc::Restart;
+            return RAN;
+        }
+        ctx.stat[Vm::PgscanDirectThrottle] += u64::from(!waited);
+        self.pc = Pc::Throttle { waited: true };
+        sys.wait.wake_all(WaitKey::Kswapd);
+        wait_unless(sys, WaitKey::Pfmemalloc, || mm.zone.allows_direct_reclaim() || hopeless())
+    }
+
+    fn pass_end(&mut self, sys: &System, ctx: &mut Ctx) -> (Outcome, Option<u32>) {
+        let enough = self.sc.nr_reclaimed >= self.sc.nr_to_reclaim;
+        if !enough && self.sc.priority > 0 {
+            // VMSCAN_THROTTLE_NOPROGRESS: one tick, when even the next to last pass found nothing.
+            let fruitless = self.sc.priority == 1 && self.sc.nr_reclaimed == 0;
+            self.sc.priority -= 1;
+            self.sc.nr_scanned = 0;
+            self.pc = Pc::Shrink;
+            return (if fruitless { Outcome::Sleep(TICK_NS) } else { RAN }, None);
+        }
+        sys.nodes[0].snapshot_refaults();
+        self.pc = Pc::Restart;
+        if self.sc.nr_reclaimed == 0 && !self.full_walk {
+            self.full_walk = true;
+            return (RAN, None);
+        }
+        if self.sc.nr_reclaimed == 0 && self.sc.skipped_deactivate {
+            (self.sc.force_deactivate, self.sc.skipped_deactivate) = (true, false);
+            return (RAN, None);
+        }
+        (ctx.memalloc, ctx.memstall) = (false, false);
+        (RAN, Some(self.sc.nr_reclaimed))
+    }
+}
+
+/// What is allocated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Wanted {
+    /// A frame for the application's page.
+    Frame,
+    /// A page table.
+    Table,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Rung {
+    Fast,
+    Wake,
+    Min,
+    Reclaim,
+    Retry { progress: bool },
+    Drain { cpu: u16 },
+    Last { progress: bool },
+}
+
+/// One allocation under way.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct AllocPages {
+    wanted: Wanted,
+    rung: Rung,
+    fruitless: u8,
+    reclaim: Option<Box<TryToFreePages>>,
+}
+
+impl AllocPages {
+    pub fn new(wanted: Wanted) -> Self {
+        Self { wanted, rung: Rung::Fast, fruitless: 0, reclaim: None }
+    }
+
+    /// What it is for.
+    pub fn wanted(&self) -> Wanted {
+        self.wanted
+    }
+
+    /// One step; when it has ended, whether there is a page (if not, the application is out of memory).
+    ///
+    /// # Errors
+    /// [`StepError`].
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx, mm: &Mm) -> Result<(Outcome, Option<bool>), StepError> {
+        let got = match self.rung {
+            Rung::Fast => self.take(sys, ctx, mm, Mark::Low, Rung::Wake),
+            Rung::Wake => {
+                wakeup_kswapd(sys, mm);
+                self.rung = Rung::Min;
+                false
+            }
+            Rung::Min => self.take(sys, ctx, mm, Mark::Min, Rung::Reclaim),
+            Rung::Reclaim => return Ok((self.reclaim(sys, ctx, mm)?, None)),
+            Rung::Retry { progress } => {
+                let next = if progress { Rung::Drain { cpu: 0 } } else { Rung::Last { progress } };
+                self.take(sys, ctx, mm, Mark::Min, next)
+            }
+            Rung::Drain { cpu } => {
+                mm.zone.drain(cpu);
+                let more = cpu + 1 < mm.zone.cpus();
+                self.rung = if more { Rung::Drain { cpu: cpu + 1 } } else { Rung::Last { progress: true } };
+                false
+            }
+            Rung::Last { progress } => return Ok(self.last(sys, ctx, mm, progress)),
+        };
+        Ok((RAN, got.then_some(true)))
+    }
+
+    fn take(&mut self, sys: &System, ctx: &Ctx, mm: &Mm, mark: Mark, otherwise: Rung) -> bool {
+        let got = match self.wanted {
+            Wanted::Frame => mm.take_frame(ctx.cpu, mark),
+            Wanted::Table => mm.take_table(ctx.cpu, mark),
+        };
+        self.rung = otherwise;
+        if got && mm.zone.take_boosted() {
+            wakeup_kswapd(sys, mm);
+        }
+        got
+    }
+
+    fn reclaim(&mut self, sys: &System, ctx: &mut Ctx, mm: &Mm) -> Result<Outcome, StepError> {
+        let reclaim = self.reclaim.get_or_insert_with(|| Box::new(TryToFreePages::for_user()));
+        let (outcome, ended) = reclaim.step(sys, ctx, mm)?;
+        if let Some(reclaimed) = ended {
+            self.reclaim = None;
+            self.rung = Rung::Retry { progress: reclaimed > 0 };
+        }
+        Ok(outcome)
+    }
+
+    /// The last try of a round, and whether there is another (`should_reclaim_retry`).
+    fn last(&mut self, sys: &System, ctx: &Ctx, mm: &Mm, progress: bool) -> (Outcome, Option<bool>) {
+        if progress && self.take(sys, ctx, mm, Mark::Min, Rung::Wake) {
+            return (RAN, Some(true));
+        }
+        self.rung = Rung::Wake;
+        self.fruitless = if progress { 0 } else { self.fruitless + 1 };
+        (RAN, (self.fruitless > MAX_RECLAIM_RETRIES).then_some(false))
+    }
+}

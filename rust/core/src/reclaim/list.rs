@@ -1,0 +1,218 @@
+//! One batch of `shrink_inactive_list`: up to 32 folios isolated from the inactive tail, looked at, freed and put back.
+
+use super::Cluster;
+use super::look::{Exit, Look};
+use crate::lifecycle::actor::KSWAPD;
+use crate::lifecycle::{Change, Event, flag};
+use crate::stats::Vm;
+use crate::swapout::Swapout;
+use crate::system::{Ctx, Outcome, PAGEVEC_SIZE, StepError, System, Work, mark};
+use crate::units::SWAP_CLUSTER_MAX;
+
+/// What became of a batch (`struct reclaim_stat`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Tally {
+    /// Isolated.
+    pub taken: u32,
+    /// Looked at: isolated and not locked by another.
+    pub scanned: u32,
+    /// Freed.
+    pub freed: u32,
+    /// Got as far as a write (PAGE_SUCCESS).
+    pub pageouts: u32,
+    /// Met under writeback.
+    pub writeback: u32,
+    /// Of those, met where kswapd should wait for the writes.
+    pub immediate: u32,
+    /// Got anywhere: freed, stored, queued, submitted.
+    pub moved: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Pc {
+    Isolate,
+    Look { at: u8 },
+    Free { at: u8 },
+    Putback,
+}
+
+/// A batch under way.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct ShrinkList {
+    node: u8,
+    pc: Pc,
+    list: Cluster,
+    kept: Cluster,
+    look: Option<Look>,
+    /// Freed folios whose frames have not gone back yet: they leave in batches of 31.
+    unfreed: u8,
+    tally: Tally,
+}
+
+/// The counter of pages isolated, by who does it.
+pub(super) fn pgscan(actor: u16) -> Vm {
+    if actor & 0xff00 == KSWAPD { Vm::PgscanKswapd } else { Vm::PgscanDirect }
+}
+
+/// The counter of pages freed, by who does it.
+pub(super) fn pgsteal(actor: u16) -> Vm {
+    if actor & 0xff00 == KSWAPD { Vm::PgstealKswapd } else { Vm::PgstealDirect }
+}
+
+impl ShrinkList {
+    pub fn new(node: u8) -> Self {
+        Self {
+            node,
+            pc: Pc::Isolate,
+            list: Cluster::default(),
+            kept: Cluster::default(),
+            look: None,
+            unfreed: 0,
+            tally: Tally::default(),
+        }
+    }
+
+    /// One step on at most `nr` folios, or on `only` one from wherever it is; the tally when the batch has ended.
+    ///
+    /// # Errors
+    /// [`StepError`].
+    pub fn step(
+        &mut self,
+        sys: &System,
+        ctx: &mut Ctx,
+        nr: u32,
+        only: Option<u32>,
+        may_io: bool,
+    ) -> Result<(Outcome, Option<Tally>), StepError> {
+        match self.pc {
+            Pc::Isolate => self.isolate(sys, ctx, nr, only),
+            Pc::Look { at } => Ok((self.look(sys, ctx, at, may_io)?, None)),
+            Pc::Free { at } => Ok((self.free(sys, ctx, at), None)),
+            Pc::Putback => self.putback(sys, ctx),
+        }
+    }
+
+    /// `isolate_lru_folios`.
+    fn isolate(
+        &mut self,
+        sys: &System,
+        ctx: &mut Ctx,
+        nr: u32,
+        only: Option<u32>,
+    ) -> Result<(Outcome, Option<Tally>), StepError> {
+        let mut lru = sys.nodes[usize::from(self.node)].lru();
+        self.list.clear();
+        self.kept.clear();
+        self.tally = Tally::default();
+        while self.list.len() < SWAP_CLUSTER_MAX.min(nr as usize) {
+            let Some(page) = only.or(lru.inactive.tail()) else { break };
+            let word = sys.folio(page).word.load();
+            sys.must(ctx, page, Event::Isolate, 0, Change::flags(0, flag::LRU).only(flag::LRU), 0)?;
+            lru.list(word.has(flag::ACTIVE)).del(&sys.folios, page);
+            self.list.push(page);
+        }
+        self.tally.taken = self.list.len() as u32;
+        if sys.mm.is_some() {
+            lru.isolated += self.tally.taken;
+        }
+        drop(lru);
+        ctx.stat[pgscan(ctx.actor)] += u64::from(self.tally.taken);
+        ctx.stat[Vm::PgscanAnon] += u64::from(self.tally.taken);
+        self.pc = if self.list.is_empty() { Pc::Isolate } else { Pc::Look { at: 0 } };
+        Ok((Outcome::Ran(Work::Scan), self.list.is_empty().then_some(self.tally)))
+    }
+
+    /// One step of the look at folio `at`; `cond_resched` stands before each.
+    fn look(&mut self, sys: &System, ctx: &mut Ctx, at: u8, may_io: bool) -> Result<Outcome, StepError> {
+        let page = self.list.as_slice()[usize::from(at)];
+        let look = self.look.get_or_insert_with(|| Look::new(page, may_io));
+        let (outcome, exit) = look.step(sys, ctx)?;
+        if let Some(exit) = exit {
+            ctx.marks |= mark::COND_RESCHED;
+            self.tally.pageouts += u32::from(look.has_written());
+            self.look = None;
+            self.note(page, exit);
+            self.unfreed += u8::from(exit == Exit::Freed && sys.mm.is_some());
+            self.pc = self.after(at + 1, PAGEVEC_SIZE as u8);
+        }
+        Ok(outcome)
+    }
+
+    fn note(&mut self, page: u32, exit: Exit) {
+        self.tally.scanned += u32::from(exit != Exit::Locked);
+        self.tally.freed += u32::from(exit == Exit::Freed);
+        self.tally.writeback += u32::from(exit == Exit::Writeback);
+        self.tally.immediate += u32::from(exit == Exit::Immediate);
+        self.tally.moved += u32::from(exit.moved());
+        if exit != Exit::Freed {
+            self.kept.push(page);
+        }
+    }
+
+    /// What follows before folio `at`, when `full` frames are as many as leave at once.
+    fn after(&self, at: u8, full: u8) -> Pc {
+        let ended = usize::from(at) == self.list.len();
+        match (self.unfreed >= full || ended && self.unfreed > 0, ended) {
+            (true, _) => Pc::Free { at },
+            (false, true) => Pc::Putback,
+            (false, false) => Pc::Look { at },
+        }
+    }
+
+    /// `free_unref_folios`.
+    fn free(&mut self, sys: &System, ctx: &Ctx, at: u8) -> Outcome {
+        if let Some(mm) = &sys.mm {
+            mm.give_frames(ctx.cpu, u32::from(self.unfreed));
+        }
+        self.unfreed = 0;
+        self.pc = self.after(at, PAGEVEC_SIZE as u8);
+        Outcome::Ran(Work::Commit)
+    }
+
+    /// `move_folios_to_lru`: the kept ones go to the head of the list that PG_active asks for, oldest first.
+    fn putback(&mut self, sys: &System, ctx: &mut Ctx) -> Result<(Outcome, Option<Tally>), StepError> {
+        let node = &sys.nodes[usize::from(self.node)];
+        if !self.kept.is_empty() || sys.mm.is_some() {
+            let mut lru = node.lru();
+            let mut active = 0;
+            for &page in self.kept.as_slice() {
+                sys.must(ctx, page, Event::Putback, 0, Change::flags(flag::LRU, 0), 0)?;
+                let is_active = sys.folio(page).word.load().has(flag::ACTIVE);
+                lru.list(is_active).add_head(&sys.folios, page);
+                active += u32::from(is_active);
+            }
+            if sys.mm.is_some() {
+                lru.isolated -= self.tally.taken;
+                lru.note_cost(false, self.tally.pageouts.into(), u64::from(self.tally.scanned - self.tally.freed));
+                node.grow_older(active);
+            }
+        }
+        self.list.clear();
+        self.kept.clear();
+        self.pc = Pc::Isolate;
+        Ok((Outcome::Ran(Work::Scan), Some(std::mem::take(&mut self.tally))))
+    }
+
+    /// The folio that it is writing out.
+    pub fn swapout(&self) -> Option<&Swapout> {
+        self.look.as_ref()?.swapout()
+    }
+
+    /// [`super::Actor::each_page`].
+    pub fn each_page(&mut self, f: &mut dyn FnMut(&mut u32)) {
+        self.list.each_page(f);
+        self.kept.each_page(f);
+        if let Some(look) = &mut self.look {
+            look.each_page(f);
+        }
+    }
+
+    /// [`super::Actor::normalise`]: without a budget it only matters whether anything moved.
+    pub fn normalise(&mut self) {
+        let Tally { taken, freed, moved, .. } = self.tally;
+        self.tally = Tally { taken, freed: freed.min(1), moved: moved.min(1), ..Tally::default() };
+        if let Some(look) = &mut self.look {
+            look.normalise();
+        }
+    }
+}

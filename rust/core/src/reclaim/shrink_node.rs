@@ -1,0 +1,374 @@
+//! One pass of reclaim over a node at one priority: `shrink_node`, `get_scan_count`, `shrink_lruvec`, `shrink_active_list`,
+//! and the zsmalloc part of `shrink_slab` (mm/vmscan.c).
+//!
+//! A pass takes a share of each list (its length >> priority) in rounds of 32, inactive lists first. The active list is
+//! touched only where there is too little inactive or refaulted pages were activated. Anonymous and page-cache pages share
+//! the work by what reclaiming each has cost.
+//! Source: reclaim.md sections 6, 7 and 9 (observed, 6.12); Documentation/admin-guide/sysctl/vm.rst (`swappiness`).
+
+use super::Cluster;
+use super::list::{ShrinkList, Tally, pgscan, pgsteal};
+use crate::lifecycle::{Change, Event, actor, flag};
+use crate::node::{Lru, Node};
+use crate::stats::Vm;
+use crate::system::{Ctx, Outcome, StepError, System, Waiting, Work, mark};
+use crate::units::SWAP_CLUSTER_MAX;
+use crate::wait::WaitKey;
+
+/// The first priority: a pass takes 1/4096 of each list.
+pub const DEF_PRIORITY: u8 = 12;
+
+/// HZ/10, and the tick of HZ 250, in nanoseconds.
+pub(super) const HZ_10_NS: u64 = 100_000_000;
+pub(super) const TICK_NS: u64 = 4_000_000;
+
+/// What a reclaim wants and what it has (`struct scan_control`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct ScanControl {
+    pub priority: u8,
+    pub nr_to_reclaim: u32,
+    pub nr_reclaimed: u32,
+    /// Pages looked at at this priority.
+    pub nr_scanned: u32,
+    /// `__GFP_IO`: pages may be added to the swap cache and written.
+    pub may_io: bool,
+    /// Anonymous pages may be reclaimed at all.
+    pub may_swap: bool,
+    pub force_deactivate: bool,
+    /// The active list was left alone where it might have been scanned.
+    pub skipped_deactivate: bool,
+}
+
+impl ScanControl {
+    pub fn new(nr_to_reclaim: u32, may_io: bool) -> Self {
+        Self {
+            priority: DEF_PRIORITY,
+            nr_to_reclaim,
+            nr_reclaimed: 0,
+            nr_scanned: 0,
+            may_io,
+            may_swap: true,
+            force_deactivate: false,
+            skipped_deactivate: false,
+        }
+    }
+}
+
+/// The lists in the order in which a round takes them.
+const INACTIVE_ANON: usize = 0;
+const ACTIVE_ANON: usize = 1;
+const INACTIVE_FILE: usize = 2;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Pc {
+    Count,
+    Round { list: u8 },
+    Isolated { stalled: bool },
+    Drain { then: Then },
+    Inactive,
+    Active { last: bool },
+    File,
+    FileFree { pages: u32 },
+    Slab,
+    Compact { class: u16 },
+    End,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Then {
+    Inactive,
+    Active { last: bool },
+}
+
+/// A pass under way.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct ShrinkNode {
+    pc: Pc,
+    batch: ShrinkList,
+    /// Pages left to take from each list.
+    nr: [u32; 3],
+    /// What the anonymous and the page-cache lists had to give when the pass began.
+    targets: [u32; 3],
+    /// Pages to take in the round under way.
+    now: u32,
+    may_deactivate: bool,
+    /// Every target is to be met, whatever has been reclaimed.
+    proportional: bool,
+    /// One kind of page has enough: the other's target was cut in proportion.
+    adjusted: bool,
+    reclaimed: u32,
+    sums: Tally,
+    /// `nr_deferred` of zsmalloc's shrinker.
+    deferred: u32,
+}
+
+type Step = Result<(Outcome, bool), StepError>;
+
+const RAN: Outcome = Outcome::Ran(Work::Commit);
+const SCANNED: Outcome = Outcome::Ran(Work::Scan);
+const GOES_ON: bool = false;
+
+impl ShrinkNode {
+    pub fn new() -> Self {
+        Self {
+            pc: Pc::Count,
+            batch: ShrinkList::new(0),
+            nr: [0; 3],
+            targets: [0; 3],
+            now: 0,
+            may_deactivate: false,
+            proportional: false,
+            adjusted: false,
+            reclaimed: 0,
+            sums: Tally::default(),
+            deferred: 0,
+        }
+    }
+
+    /// One step, and whether the pass has ended; then it can begin again.
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx, sc: &mut ScanControl) -> Step {
+        let node = &sys.nodes[0];
+        match self.pc {
+            Pc::Count => Ok((self.get_scan_count(sys, ctx, node, sc), GOES_ON)),
+            Pc::Round { list } => Ok((self.round(sys, ctx, sc, list), GOES_ON)),
+            Pc::Isolated { stalled } => Ok((self.too_many_isolated(ctx, node, stalled), GOES_ON)),
+            Pc::Drain { then } => {
+                sys.lru_add_drain(ctx)?;
+                self.pc = match then {
+                    Then::Inactive => Pc::Inactive,
+                    Then::Active { last } => Pc::Active { last },
+                };
+                Ok((RAN, GOES_ON))
+            }
+            Pc::Inactive => self.inactive(sys, ctx, sc),
+            Pc::Active { last } => {
+                self.shrink_active_list(sys, ctx, node)?;
+                self.pc = if last { Pc::Slab } else { Pc::Round { list: INACTIVE_FILE as u8 } };
+                Ok((SCANNED, GOES_ON))
+            }
+            Pc::File => Ok((self.file(ctx, node, sc), GOES_ON)),
+            Pc::FileFree { pages } => {
+                if let Some(mm) = &sys.mm {
+                    mm.give_frames(ctx.cpu, pages);
+                }
+                self.round_ended(sc, ctx);
+                Ok((RAN, GOES_ON))
+            }
+            Pc::Slab => Ok((self.shrink_slab(sys, sc), GOES_ON)),
+            Pc::Compact { class } => Ok((self.compact(sys, ctx, class), GOES_ON)),
+            Pc::End => Ok(self.end(ctx, node, sc)),
+        }
+    }
+
+    /// How much of each list this pass takes.
+    fn get_scan_count(&mut self, sys: &System, ctx: &Ctx, node: &Node, sc: &mut ScanControl) -> Outcome {
+        let lru = node.lru();
+        self.may_deactivate = sc.force_deactivate || lru.inactive_is_low() || node.has_activations();
+        let lens = [lru.inactive.len(), lru.active.len(), lru.inactive_file];
+        let shares = self.shares(sys, &lru, sc);
+        self.nr = std::array::from_fn(|list| {
+            let (share, of) = shares[usize::from(list == INACTIVE_FILE)];
+            (u64::from(lens[list] >> sc.priority) * share / of.max(1)) as u32
+        });
+        drop(lru);
+        self.targets = self.nr;
+        let direct = ctx.actor & 0xff00 != actor::KSWAPD;
+        self.proportional = direct && sc.priority == DEF_PRIORITY;
+        (self.adjusted, self.reclaimed, self.sums) = (false, 0, Tally::default());
+        self.pc = Pc::Round { list: 0 };
+        RAN
+    }
+
+    /// The parts of the anonymous and of the page-cache lists that are scanned.
+    fn shares(&self, sys: &System, lru: &Lru, sc: &ScanControl) -> [(u64, u64); 2] {
+        const ALL: (u64, u64) = (1, 1);
+        const NONE: (u64, u64) = (0, 1);
+        let swappiness = u64::from(sys.config.memory.map_or(60, |memory| memory.swappiness));
+        if !sc.may_swap || sys.slots.is_exhausted() || swappiness == 0 {
+            return [NONE, ALL];
+        }
+        if sc.priority == 0 {
+            return [ALL, ALL];
+        }
+        let zone = sys.mm.as_ref().map(|mm| &mm.zone);
+        let file_is_tiny = zone.is_some_and(|zone| lru.inactive_file + zone.free_pages() <= zone.wmark(2))
+            && !self.may_deactivate
+            && lru.inactive.len() >> sc.priority > 0;
+        if file_is_tiny {
+            return [ALL, NONE];
+        }
+        if lru.inactive_file >> sc.priority > 0 {
+            return [NONE, ALL]; // cache_trim_mode: the inactive page cache alone will do.
+        }
+        let total = lru.anon_cost + lru.file_cost;
+        let (anon_cost, file_cost) = (total + lru.anon_cost, total + lru.file_cost);
+        let total = anon_cost + file_cost;
+        let anon = swappiness * (total + 1) / (anon_cost + 1);
+        let file = (200 - swappiness.min(200)) * (total + 1) / (file_cost + 1);
+        [(anon, anon + file + 1), (file, anon + file + 1)]
+    }
+
+    /// The next list of the round that has pages left, or the end of the lists.
+    fn round(&mut self, sys: &System, ctx: &mut Ctx, sc: &mut ScanControl, list: u8) -> Outcome {
+        let list = usize::from(list);
+        if list > INACTIVE_FILE {
+            ctx.marks |= mark::COND_RESCHED;
+            self.after_round(sc);
+            return RAN;
+        }
+        if list == 0 && self.nr[INACTIVE_ANON] == 0 && self.nr[INACTIVE_FILE] == 0 {
+            self.lists_ended(sys);
+            return RAN;
+        }
+        self.now = self.nr[list].min(SWAP_CLUSTER_MAX as u32);
+        self.nr[list] -= self.now;
+        self.pc = match (list, self.now) {
+            (_, 0) => Pc::Round { list: list as u8 + 1 },
+            (INACTIVE_ANON, _) => Pc::Isolated { stalled: false },
+            (ACTIVE_ANON, _) if self.may_deactivate => Pc::Drain { then: Then::Active { last: false } },
+            (ACTIVE_ANON, _) => {
+                sc.skipped_deactivate = true;
+                Pc::Round { list: INACTIVE_FILE as u8 }
+            }
+            _ => Pc::File,
+        };
+        RAN
+    }
+
+    /// A round over the lists has ended: with enough reclaimed the kind with less left stops, and the other goes on only as
+    /// far as its share.
+    fn after_round(&mut self, sc: &ScanControl) {
+        self.pc = Pc::Round { list: 0 };
+        if self.reclaimed < sc.nr_to_reclaim || self.proportional || self.adjusted {
+            return;
+        }
+        let anon = self.nr[INACTIVE_ANON] + self.nr[ACTIVE_ANON];
+        let file = self.nr[INACTIVE_FILE];
+        if anon == 0 || file == 0 {
+            (self.nr, self.pc) = ([0; 3], Pc::Round { list: 0 });
+            return;
+        }
+        let part = |list: usize, left: u32, target: u32| {
+            let scanned = self.targets[list] - self.nr[list];
+            let wanted = u64::from(self.targets[list]) * u64::from(target - left) / u64::from(target.max(1));
+            (wanted as u32).saturating_sub(scanned)
+        };
+        let anon_target = self.targets[INACTIVE_ANON] + self.targets[ACTIVE_ANON] + 1;
+        let file_target = self.targets[INACTIVE_FILE] + 1;
+        self.nr = match file > anon {
+            true => [0, 0, part(INACTIVE_FILE, anon, anon_target)],
+            false => [part(INACTIVE_ANON, file, file_target), part(ACTIVE_ANON, file, file_target), 0],
+        };
+        self.adjusted = true;
+    }
+
+    /// More than an eighth of the inactive pages in others' hands: a direct reclaimer waits once, then gives this round up.
+    fn too_many_isolated(&mut self, ctx: &Ctx, node: &Node, stalled: bool) -> Outcome {
+        let lru = node.lru();
+        let too_many = ctx.actor & 0xff00 != actor::KSWAPD && lru.isolated > lru.inactive.len() / 8;
+        drop(lru);
+        self.pc = match (too_many, stalled) {
+            (true, false) => Pc::Isolated { stalled: true },
+            (true, true) => Pc::Round { list: ACTIVE_ANON as u8 },
+            (false, _) => Pc::Drain { then: Then::Inactive },
+        };
+        if too_many && !stalled { Outcome::Sleep(HZ_10_NS / 5) } else { RAN }
+    }
+
+    fn inactive(&mut self, sys: &System, ctx: &mut Ctx, sc: &mut ScanControl) -> Step {
+        let (outcome, ended) = self.batch.step(sys, ctx, self.now, None, sc.may_io)?;
+        if let Some(tally) = ended {
+            sc.nr_scanned += tally.scanned;
+            self.reclaimed += tally.freed;
+            self.sums.taken += tally.taken;
+            self.sums.writeback += tally.writeback;
+            self.sums.immediate += tally.immediate;
+            self.pc = Pc::Round { list: ACTIVE_ANON as u8 };
+        }
+        Ok((outcome, GOES_ON))
+    }
+
+    /// `shrink_active_list`: 32 from the active tail to the inactive head, whether touched or not.
+    fn shrink_active_list(&self, sys: &System, ctx: &mut Ctx, node: &Node) -> Result<(), StepError> {
+        let mut lru = node.lru();
+        let mut aged = Cluster::default();
+        lru.active.from_tail(&sys.folios).take(SWAP_CLUSTER_MAX).for_each(|page| aged.push(page));
+        for &page in aged.as_slice() {
+            sys.must(ctx, page, Event::Deactivate, 0, Change::flags(0, flag::ACTIVE | flag::YOUNG), 0)?;
+            lru.relocate(&sys.folios, page, true, false, false);
+        }
+        ctx.stat[Vm::Pgrefill] += aged.len() as u64;
+        ctx.stat[Vm::Pgdeactivate] += aged.len() as u64;
+        Ok(())
+    }
+
+    /// Page-cache pages, clean and unmapped all of them: each look frees one.
+    fn file(&mut self, ctx: &mut Ctx, node: &Node, sc: &mut ScanControl) -> Outcome {
+        let mut lru = node.lru();
+        let pages = self.now.min(lru.inactive_file);
+        lru.inactive_file -= pages;
+        drop(lru);
+        for counter in [pgscan(ctx.actor), Vm::PgscanFile, pgsteal(ctx.actor), Vm::PgstealFile] {
+            ctx.stat[counter] += u64::from(pages);
+        }
+        sc.nr_scanned += pages;
+        self.reclaimed += pages;
+        self.sums.taken += pages;
+        self.pc = Pc::FileFree { pages };
+        SCANNED
+    }
+
+    fn round_ended(&mut self, _sc: &ScanControl, ctx: &mut Ctx) {
+        ctx.marks |= mark::COND_RESCHED;
+        self.pc = Pc::Round { list: INACTIVE_FILE as u8 + 1 };
+    }
+
+    /// Where little is inactive, 32 more are aged.
+    fn lists_ended(&mut self, sys: &System) {
+        // Read without the lock, as the kernel does: a hint.
+        let low = sys.nodes[0].lru().inactive_is_low();
+        self.pc = if low { Pc::Drain { then: Then::Active { last: true } } } else { Pc::Slab };
+    }
+
+    /// zsmalloc's shrinker: compaction, when what this and earlier passes ask for is a batch of 128 or all there is.
+    fn shrink_slab(&mut self, sys: &System, sc: &ScanControl) -> Outcome {
+        let freeable = sys.current_pool().compactable_pages() as u32;
+        let asked = self.deferred.saturating_add(2 * (freeable >> sc.priority)).min(2 * freeable);
+        let compacts = freeable > 0 && (asked >= 128 || asked >= freeable);
+        self.deferred = if compacts { 0 } else { asked };
+        self.pc = if compacts { Pc::Compact { class: 0 } } else { Pc::End };
+        RAN
+    }
+
+    fn compact(&mut self, sys: &System, ctx: &Ctx, class: u16) -> Outcome {
+        let pool = sys.current_pool();
+        pool.compact_one(usize::from(class), &sys.budget(ctx));
+        let next = class + 1;
+        self.pc = if usize::from(next) < pool.table().classes().len() { Pc::Compact { class: next } } else { Pc::End };
+        RAN
+    }
+
+    /// kswapd notes that it met nothing but writeback, and waits where it met pages that were to be freed by it.
+    fn end(&mut self, ctx: &Ctx, node: &Node, sc: &mut ScanControl) -> (Outcome, bool) {
+        sc.nr_reclaimed += self.reclaimed;
+        self.pc = Pc::Count;
+        if self.reclaimed > 0 {
+            node.set_failures(0);
+        }
+        if ctx.actor & 0xff00 != actor::KSWAPD {
+            return (RAN, true);
+        }
+        if self.sums.writeback > 0 && self.sums.writeback == self.sums.taken {
+            node.set_all_writeback(true);
+        }
+        (if self.sums.immediate > 0 { Outcome::Sleep(HZ_10_NS) } else { RAN }, true)
+    }
+}
+
+/// A wait that ends by itself after `timeout_ns`.
+pub(super) fn wait_at_most(sys: &System, key: WaitKey, timeout_ns: u64, ready: impl FnOnce() -> bool) -> Outcome {
+    match super::wait_unless(sys, key, ready) {
+        Outcome::Wait(wait) => Outcome::Wait(Waiting { timeout_ns: Some(timeout_ns), ..wait }),
+        other => other,
+    }
+}

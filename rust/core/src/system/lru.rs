@@ -1,0 +1,71 @@
+//! Pages on their way to and between the LRU lists (mm/swap.c).
+
+use super::{Ctx, StepError, System};
+use crate::lifecycle::{Change, Event, Fire, flag};
+
+/// Pages that a CPU gathers before it takes the LRU lock (PAGEVEC_SIZE, include/linux/pagevec.h).
+pub const PAGEVEC_SIZE: usize = 31;
+
+impl System {
+    /// Moves finished folios to the inactive tail (`folio_rotate_reclaimable`): only those still listed, unlocked and
+    /// clean that PG_reclaim marks.
+    ///
+    /// # Errors
+    /// [`StepError::Violation`].
+    pub fn rotate(&self, ctx: &mut Ctx, node: u8, pages: &[u32]) -> Result<(), StepError> {
+        let change = Change::flags(0, flag::RECLAIM | flag::ACTIVE)
+            .only(flag::RECLAIM | flag::LRU)
+            .unless(flag::LOCKED | flag::DIRTY | flag::WRITEBACK);
+        let mut lru = self.nodes[usize::from(node)].lru();
+        for &page in pages {
+            if let Fire::Done(fired) = self.fire(ctx, page, Event::Rotate, 0, change, 0)? {
+                lru.relocate(&self.folios, page, fired.from.has(flag::ACTIVE), false, true);
+                ctx.stat[crate::stats::Vm::Pgrotated] += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a folio that is on no list to the head of the list its PG_active asks for (`folio_add_lru`).
+    ///
+    /// # Errors
+    /// [`StepError::Violation`].
+    pub fn add_lru(&self, ctx: &mut Ctx, page: u32) -> Result<(), StepError> {
+        let mut lru = self.node(page).lru();
+        self.must(ctx, page, Event::Putback, 0, Change::flags(flag::LRU, 0), 0)?;
+        let active = self.folio(page).word.load().has(flag::ACTIVE);
+        lru.list(active).add_head(&self.folios, page);
+        Ok(())
+    }
+
+    /// `folio_add_lru`: puts a page on `ctx`'s CPU's way to the lists; the 31st takes them all there.
+    ///
+    /// # Errors
+    /// [`StepError::Violation`].
+    pub fn folio_add_lru(&self, ctx: &mut Ctx, page: u32) -> Result<(), StepError> {
+        let mut batch = self.lru_add[usize::from(ctx.cpu) % self.lru_add.len()].lock();
+        batch.push(page);
+        if batch.len() < PAGEVEC_SIZE { Ok(()) } else { self.drain_batch(ctx, &mut batch) }
+    }
+
+    /// `lru_add_drain`: the pages of `ctx`'s CPU go to the heads of their lists.
+    ///
+    /// # Errors
+    /// [`StepError::Violation`].
+    pub fn lru_add_drain(&self, ctx: &mut Ctx) -> Result<(), StepError> {
+        self.drain_batch(ctx, &mut self.lru_add[usize::from(ctx.cpu) % self.lru_add.len()].lock())
+    }
+
+    fn drain_batch(&self, ctx: &mut Ctx, batch: &mut Vec<u32>) -> Result<(), StepError> {
+        let Some(&first) = batch.first() else { return Ok(()) };
+        let mut lru = self.node(first).lru();
+        for page in batch.drain(..) {
+            // A page may have been given up on its way.
+            let change = Change::flags(flag::LRU, 0).only(flag::FRAME).unless(flag::LRU);
+            if let Fire::Done(fired) = self.fire(ctx, page, Event::Putback, 0, change, 0)? {
+                lru.list(fired.to.has(flag::ACTIVE)).add_head(&self.folios, page);
+            }
+        }
+        Ok(())
+    }
+}

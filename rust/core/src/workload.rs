@@ -1,0 +1,349 @@
+//! What applications do, as data: which page is touched next, and whether it is written.
+//!
+//! A [`Program`] is a sequence of [`Phase`]s over a range of pages; it draws random numbers only from its own seed, so equal
+//! programs touch equal pages. Nothing here knows memory or time.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+/// A small generator: splitmix64 (Steele, Lea, Flood 2014).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SplitMix(pub u64);
+
+impl SplitMix {
+    /// The next 64 bits.
+    #[inline]
+    pub fn next_u64(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
+    }
+
+    /// A number below `n`, which is not 0.
+    #[inline]
+    pub fn below(&mut self, n: u32) -> u32 {
+        (((self.next_u64() >> 32) * u64::from(n)) >> 32) as u32
+    }
+
+    /// A number from 0 to just below 1.
+    fn unit(&mut self) -> f64 {
+        (self.next_u64() >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+/// Ranks drawn by a zipf law: rank `r` with a probability proportional to `1 / (r + 1)^theta`.
+///
+/// The method of Gray and others (Quickly generating billion-record synthetic databases, SIGMOD 1994), as YCSB uses it; which
+/// page has which rank is scattered, so that hot pages are no neighbours.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Zipf {
+    pages: u32,
+    theta: f64,
+    zeta: f64,
+    eta: f64,
+    half: f64,
+}
+
+// No number in a law is a NaN: its maker checks what it is made from.
+impl Eq for Zipf {}
+
+impl std::hash::Hash for Zipf {
+    fn hash<H: std::hash::Hasher>(&self, hasher: &mut H) {
+        (self.pages, self.theta.to_bits()).hash(hasher);
+    }
+}
+
+/// A prime above every number of pages: multiplication by it permutes the ranks.
+const SCATTER: u64 = 4_294_967_311;
+
+impl Zipf {
+    /// A law over `pages` pages; `theta` from 0 (uniform) to just below 1.
+    ///
+    /// # Panics
+    /// If there are no pages or `theta` is out of range: callers check input and name it.
+    pub fn new(pages: u32, theta: f64) -> Self {
+        assert!(pages > 0 && (0.0..1.0).contains(&theta), "zipf over {pages} pages with theta {theta}");
+        let term = |rank: u32| 1.0 / f64::from(rank).powf(theta);
+        let zeta: f64 = (1..=pages).map(term).sum();
+        let half = 1.0 + 0.5f64.powf(theta);
+        let eta = (1.0 - (2.0 / f64::from(pages)).powf(1.0 - theta)) / (1.0 - half / zeta);
+        Self { pages, theta, zeta, eta, half }
+    }
+
+    fn page(&self, random: &mut SplitMix) -> u32 {
+        let u = random.unit();
+        let rank = match u * self.zeta {
+            uz if uz < 1.0 => 0,
+            uz if uz < self.half => 1,
+            _ => (f64::from(self.pages) * (self.eta * u - self.eta + 1.0).powf(1.0 / (1.0 - self.theta))) as u32,
+        };
+        (u64::from(rank.min(self.pages - 1)) * SCATTER % u64::from(self.pages)) as u32
+    }
+}
+
+/// Which page of a phase's range comes next.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Pattern {
+    /// One after the other, and round again.
+    InOrder,
+    /// Any, with equal odds.
+    Random,
+    /// By a zipf law.
+    Zipf(Zipf),
+    /// These, as offsets into the range, and round again: the highest bit says that the touch writes.
+    Trace(Arc<[u32]>),
+}
+
+/// The bit of a trace's entry that says "written".
+pub const TRACE_WRITE: u32 = 1 << 31;
+
+/// A stretch of touches.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Phase {
+    /// The pages it chooses from.
+    pub pages: Range<u32>,
+    /// Touches.
+    pub touches: u64,
+    /// Which page comes next.
+    pub pattern: Pattern,
+    /// Touches of a thousand that write; a trace says it itself.
+    pub write_permille: u32,
+    /// What the application computes after each touch, in nanoseconds.
+    pub think_ns: u32,
+    /// How long it sleeps before the first one, in nanoseconds.
+    pub wait_ns: u64,
+}
+
+impl Phase {
+    /// Touches every page of `pages` once, in order, writing if `write`.
+    pub fn once(pages: Range<u32>, write: bool) -> Self {
+        let touches = u64::from(pages.end - pages.start);
+        let write_permille = if write { 1000 } else { 0 };
+        Self { pages, touches, pattern: Pattern::InOrder, write_permille, think_ns: 0, wait_ns: 0 }
+    }
+}
+
+/// What is done to a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// It is read.
+    Read,
+    /// It is written.
+    Write,
+    /// It is given up.
+    Exit,
+}
+
+/// One touch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Touch {
+    /// The page.
+    pub page: u32,
+    /// What is done to it.
+    pub access: Access,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Script {
+    /// One thing to each of these pages.
+    Each(Access, Arc<[u32]>),
+    Phases(Arc<[Phase]>),
+}
+
+/// A program at some point of its run.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Program {
+    script: Script,
+    random: SplitMix,
+    phase: usize,
+    /// Touches of the phase that are done.
+    done: u64,
+    current: Option<Touch>,
+}
+
+impl Program {
+    /// Does `access` to each page of `order`.
+    pub fn each(access: Access, order: Arc<[u32]>) -> Self {
+        Self::new(Script::Each(access, order), 0)
+    }
+
+    /// Phases one after the other; `seed` for those that draw.
+    pub fn phases(phases: impl Into<Arc<[Phase]>>, seed: u64) -> Self {
+        Self::new(Script::Phases(phases.into()), seed)
+    }
+
+    /// Fills `pages` in order, then reads all of them back in order: the "memory eater" of the ground truth.
+    pub fn eater(pages: Range<u32>) -> Self {
+        Self::phases([Phase::once(pages.clone(), true), Phase::once(pages, false)], 0)
+    }
+
+    /// Fills `pages`, then writes to `touches` of them at random, as usemem's random writers do.
+    pub fn usemem(pages: Range<u32>, touches: u64, seed: u64) -> Self {
+        let random = Phase { pattern: Pattern::Random, touches, ..Phase::once(pages.clone(), true) };
+        Self::phases([Phase::once(pages, true), random], seed)
+    }
+
+    fn new(script: Script, seed: u64) -> Self {
+        let mut program = Self { script, random: SplitMix(seed), phase: 0, done: 0, current: None };
+        program.current = program.draw();
+        program
+    }
+
+    /// The touch under way; `None` when the program has ended.
+    #[inline]
+    pub fn current(&self) -> Option<Touch> {
+        self.current
+    }
+
+    /// The touch is done: on to the next.
+    #[inline]
+    pub fn advance(&mut self) {
+        self.done += 1;
+        if let Script::Phases(phases) = &self.script
+            && self.done >= phases[self.phase].touches
+        {
+            (self.phase, self.done) = (self.phase + 1, 0);
+        }
+        self.current = self.draw();
+    }
+
+    /// Nanoseconds to sleep before the touch under way: only before a phase's first.
+    #[inline]
+    pub fn wait_ns(&self) -> u64 {
+        if self.done == 0 { self.phase_now().map_or(0, |phase| phase.wait_ns) } else { 0 }
+    }
+
+    /// Nanoseconds to compute after the touch under way.
+    #[inline]
+    pub fn think_ns(&self) -> u32 {
+        self.phase_now().map_or(0, |phase| phase.think_ns)
+    }
+
+    /// The phase that it is in, from 0.
+    pub fn phase(&self) -> usize {
+        self.phase
+    }
+
+    /// Touches done in that phase.
+    pub fn done(&self) -> u64 {
+        self.done
+    }
+
+    /// Calls `f` on every page that it names and has yet to touch; phases name ranges, and no page.
+    pub fn each_page(&mut self, f: &mut dyn FnMut(&mut u32)) {
+        let Script::Each(_, order) = &mut self.script else { return };
+        let mut left = order[(self.done as usize).min(order.len())..].to_vec();
+        left.iter_mut().for_each(f);
+        (*order, self.done) = (left.into(), 0);
+        self.current = self.draw();
+    }
+
+    /// Forgets the pages that it is done with.
+    pub fn normalise(&mut self) {
+        self.each_page(&mut |_| {});
+    }
+
+    fn phase_now(&self) -> Option<&Phase> {
+        match &self.script {
+            Script::Each(..) => None,
+            Script::Phases(phases) => phases.get(self.phase),
+        }
+    }
+
+    fn draw(&mut self) -> Option<Touch> {
+        match &self.script {
+            Script::Each(access, order) => {
+                let page = *order.get(usize::try_from(self.done).ok()?)?;
+                Some(Touch { page, access: *access })
+            }
+            Script::Phases(phases) => {
+                while phases.get(self.phase).is_some_and(|phase| phase.touches == 0 || phase.pages.is_empty()) {
+                    self.phase += 1;
+                }
+                Some(phases.get(self.phase)?.touch(self.done, &mut self.random))
+            }
+        }
+    }
+}
+
+impl Phase {
+    #[inline]
+    fn touch(&self, done: u64, random: &mut SplitMix) -> Touch {
+        let pages = self.pages.end - self.pages.start;
+        let (offset, traced) = match &self.pattern {
+            Pattern::InOrder => ((done % u64::from(pages)) as u32, None),
+            Pattern::Random => (random.below(pages), None),
+            Pattern::Zipf(zipf) => (zipf.page(random) % pages, None),
+            Pattern::Trace(entries) => {
+                let entry = entries[(done % entries.len() as u64) as usize];
+                ((entry & !TRACE_WRITE) % pages, Some(entry & TRACE_WRITE != 0))
+            }
+        };
+        let writes = traced.unwrap_or_else(|| match self.write_permille {
+            0 => false,
+            1000.. => true,
+            share => random.below(1000) < share,
+        });
+        Touch { page: self.pages.start + offset, access: if writes { Access::Write } else { Access::Read } }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(mut program: Program) -> Vec<Touch> {
+        let mut touches = Vec::new();
+        while let Some(touch) = program.current() {
+            touches.push(touch);
+            program.advance();
+        }
+        touches
+    }
+
+    #[test]
+    fn the_eater_writes_every_page_and_then_reads_it() {
+        let touch = |page, access| Touch { page, access };
+        let all =
+            [5, 6, 7].map(|p| touch(p, Access::Write)).into_iter().chain([5, 6, 7].map(|p| touch(p, Access::Read)));
+        assert_eq!(run(Program::eater(5..8)), all.collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn equal_seeds_touch_equal_pages() {
+        let usemem = |seed| run(Program::usemem(0..50, 100, seed));
+        assert_eq!(usemem(1), usemem(1));
+        assert_ne!(usemem(1), usemem(2));
+        assert_eq!(usemem(1).len(), 150);
+    }
+
+    #[test]
+    fn a_zipf_law_prefers_few_pages_and_misses_none_for_ever() {
+        let zipf = Zipf::new(1000, 0.99);
+        let phase = Phase {
+            touches: 200_000,
+            pattern: Pattern::Zipf(zipf),
+            write_permille: 250,
+            ..Phase::once(0..1000, false)
+        };
+        let touches = run(Program::phases([phase], 3));
+        let mut counts = vec![0u32; 1000];
+        touches.iter().for_each(|touch| counts[touch.page as usize] += 1);
+        counts.sort_unstable();
+        let top: u32 = counts[900..].iter().sum();
+        assert!((120_000..150_000).contains(&top), "a tenth of the pages has two thirds of the touches: {top}");
+        assert!(counts[0] > 0);
+        let writes = touches.iter().filter(|touch| touch.access == Access::Write).count();
+        assert!((48_000..52_000).contains(&writes), "{writes}");
+    }
+
+    #[test]
+    fn a_trace_is_replayed_and_empty_phases_are_passed_over() {
+        let trace = Pattern::Trace([2, TRACE_WRITE | 1].into());
+        let replay = Phase { pattern: trace, touches: 3, ..Phase::once(10..20, false) };
+        let touches = run(Program::phases([Phase::once(3..3, true), replay], 0));
+        assert_eq!(touches.iter().map(|touch| touch.page).collect::<Vec<_>>(), [12, 11, 12]);
+        assert_eq!(touches[1].access, Access::Write);
+    }
+}

@@ -1,0 +1,338 @@
+//! A node's memory: one zone with its buddy lists, per-CPU page lists and watermarks (mm/page_alloc.c).
+//!
+//! All page frames, zspages and kernel objects of a system with a memory budget come from here, one page at a time.
+//! Watermarks compare the pages of the buddy lists alone: pages on per-CPU lists count as taken, and only their own CPU can
+//! use them. The count compared is approximate, as in the kernel: a CPU folds its changes in when they exceed a threshold.
+//!
+//! Each call is one critical section (the CPU's list, and in it the buddy's lock: that is the lock order). Accounting at rest:
+//! `total_free() + pages out = ZoneConfig::free_pages` ([`Zone::total_free`]).
+//!
+//! Source: reclaim.md sections 1 to 3 (observed, 6.12); Documentation/admin-guide/sysctl/vm.rst (`watermark_boost_factor`,
+//! `min_free_kbytes`). Differences: one zone; `pcp->high` stays at its floor (where it decays to while kswapd runs);
+//! pages have no place, so blocks are claimed by count ([`Migrate`]).
+
+mod buddy;
+
+pub use buddy::{Migrate, PAGEBLOCK_PAGES};
+
+use crate::sync::{AtomicBool, AtomicI64, AtomicU32, Mutex, Ordering};
+use buddy::Buddy;
+
+/// How a zone is built, in pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ZoneConfig {
+    /// Free when the run begins.
+    pub free_pages: u32,
+    /// The base watermarks: min, low, high.
+    pub watermarks: [u32; 3],
+    /// `vm.watermark_boost_factor`, hundredths of a per cent of the high watermark; 0: no boost.
+    pub boost_factor: u32,
+    /// Pages moved between a CPU's list and the buddy lists at once.
+    pub pcp_batch: u32,
+    /// CPUs.
+    pub cpus: u16,
+}
+
+/// How far down a request may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mark {
+    /// The first try: free > low + boost.
+    Low,
+    /// What a user page may use after kswapd was woken: free > min + boost.
+    Min,
+    /// `__GFP_HIGH | __GFP_NOMEMALLOC`: free > half of that.
+    HalfMin,
+    /// PF_MEMALLOC: any page in the buddy or on its own CPU's list.
+    None,
+}
+
+/// One CPU's page lists.
+#[derive(Debug, Default)]
+struct Pcp {
+    lists: [u32; 2],
+    /// Refills since pages were last freed here; the next one is `batch << factor`.
+    alloc_factor: u32,
+    /// Pages freed lately, halved at each allocation.
+    free_count: u32,
+    /// Changes of NR_FREE_PAGES not yet folded in.
+    unfolded: i64,
+}
+
+/// The largest `alloc_factor` (CONFIG_PCP_BATCH_SCALE_MAX).
+const SCALE_MAX: u32 = 5;
+
+impl Pcp {
+    fn count(&self) -> u32 {
+        self.lists[0] + self.lists[1]
+    }
+}
+
+/// What a zone has come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ZoneStat {
+    /// Boost events.
+    pub boosts: u64,
+    /// The fewest pages that the buddy lists held.
+    pub least_free_pages: u32,
+}
+
+/// One zone.
+#[derive(Debug)]
+pub struct Zone {
+    config: ZoneConfig,
+    buddy: Mutex<(Buddy, ZoneStat)>,
+    /// NR_FREE_PAGES, without what CPUs have not folded in.
+    nr_free: AtomicI64,
+    boost: AtomicU32,
+    /// ZONE_BOOSTED_WATERMARK: the next allocation that may, wakes kswapd.
+    boosted: AtomicBool,
+    /// ZONE_RECLAIM_ACTIVE: kswapd is at work.
+    reclaim_active: AtomicBool,
+    pcps: Box<[Mutex<Pcp>]>,
+}
+
+impl Zone {
+    /// A zone with all its pages in the buddy lists.
+    pub fn new(config: ZoneConfig) -> Self {
+        let stat = ZoneStat { least_free_pages: config.free_pages, boosts: 0 };
+        Self {
+            buddy: Mutex::new((Buddy::new(config.free_pages), stat)),
+            nr_free: AtomicI64::new(config.free_pages.into()),
+            boost: AtomicU32::new(0),
+            boosted: AtomicBool::new(false),
+            reclaim_active: AtomicBool::new(false),
+            pcps: (0..config.cpus.max(1)).map(|_| Mutex::default()).collect(),
+            config,
+        }
+    }
+
+    /// How it was built.
+    pub fn config(&self) -> &ZoneConfig {
+        &self.config
+    }
+
+    /// NR_FREE_PAGES as a watermark test reads it: folded changes only.
+    #[inline]
+    pub fn free_pages(&self) -> u32 {
+        // ORDERING: Relaxed: an approximate count, as the kernel's.
+        self.nr_free.load(Ordering::Relaxed).max(0) as u32
+    }
+
+    /// The boost in force (`watermark_boost`).
+    #[inline]
+    pub fn boost(&self) -> u32 {
+        // ORDERING: Relaxed: a watermark; no other data hangs on it.
+        self.boost.load(Ordering::Relaxed)
+    }
+
+    /// `min_wmark_pages`, `low_wmark_pages`, `high_wmark_pages` (0, 1, 2): base and boost.
+    #[inline]
+    pub fn wmark(&self, which: usize) -> u32 {
+        self.config.watermarks[which] + self.boost()
+    }
+
+    /// Whether a request that may go down to `mark` passes.
+    #[inline]
+    pub fn watermark_ok(&self, mark: Mark) -> bool {
+        let floor = match mark {
+            Mark::Low => self.wmark(1),
+            Mark::Min => self.wmark(0),
+            Mark::HalfMin => self.wmark(0) / 2,
+            Mark::None => return true,
+        };
+        self.free_pages() > floor
+    }
+
+    /// `pgdat_balanced`: above the high mark, the boost included.
+    pub fn is_balanced(&self) -> bool {
+        self.free_pages() > self.wmark(2)
+    }
+
+    /// `allow_direct_reclaim`: more than half the min mark is free.
+    pub fn allows_direct_reclaim(&self) -> bool {
+        self.watermark_ok(Mark::HalfMin)
+    }
+
+    /// `rmqueue`: one page for `cpu`, if `mark` permits it and there is one.
+    #[inline]
+    pub fn take(&self, cpu: u16, of: Migrate, mark: Mark) -> bool {
+        self.watermark_ok(mark) && self.take_from_pcp(&mut self.pcp(cpu).lock(), of)
+    }
+
+    /// All of `pages` or none, in one critical section.
+    pub fn take_all(&self, cpu: u16, of: Migrate, mark: Mark, pages: u32) -> bool {
+        let mut pcp = self.pcp(cpu).lock();
+        let taken = (0..pages).take_while(|_| self.watermark_ok(mark) && self.take_from_pcp(&mut pcp, of)).count();
+        if (taken as u32) < pages {
+            self.give_to_pcp(&mut pcp, of, taken as u32);
+        }
+        taken as u32 == pages
+    }
+
+    fn take_from_pcp(&self, pcp: &mut Pcp, of: Migrate) -> bool {
+        pcp.free_count /= 2;
+        if pcp.lists[of as usize] == 0 {
+            self.refill(pcp, of);
+        }
+        let list = &mut pcp.lists[of as usize];
+        let got = *list > 0;
+        *list -= u32::from(got);
+        got
+    }
+
+    /// `rmqueue_bulk`: `batch << factor` pages at once.
+    fn refill(&self, pcp: &mut Pcp, of: Migrate) {
+        let batch = self.config.pcp_batch;
+        let most = self.pcp_floor().saturating_sub(pcp.count() + batch).max(batch);
+        let want = (batch << pcp.alloc_factor).min(most);
+        pcp.alloc_factor = (pcp.alloc_factor + 1).min(SCALE_MAX);
+        let mut buddy = self.buddy.lock_within();
+        let mut taken = 0;
+        while taken < want
+            && let Some(boosts) = buddy.0.take(of)
+        {
+            taken += 1;
+            if boosts {
+                buddy.1.boosts += 1;
+                self.raise_boost();
+            }
+        }
+        buddy.1.least_free_pages = buddy.1.least_free_pages.min(buddy.0.free_pages());
+        drop(buddy);
+        pcp.lists[of as usize] += taken;
+        self.fold(pcp, -i64::from(taken));
+    }
+
+    /// `free_unref_page`: pages back to the CPU's list, and from a full one to the buddy.
+    pub fn give(&self, cpu: u16, of: Migrate, pages: u32) {
+        self.give_to_pcp(&mut self.pcp(cpu).lock(), of, pages);
+    }
+
+    fn give_to_pcp(&self, pcp: &mut Pcp, of: Migrate, pages: u32) {
+        let batch = self.config.pcp_batch;
+        for _ in 0..pages {
+            pcp.alloc_factor /= 2;
+            pcp.free_count = (pcp.free_count + 1).min(batch << SCALE_MAX);
+            pcp.lists[of as usize] += 1;
+            let high = self.pcp_high();
+            if pcp.count() >= high {
+                let spill = pcp.free_count.clamp(batch, high.saturating_sub(batch).max(batch));
+                self.spill(pcp, of, spill);
+            }
+        }
+    }
+
+    /// `free_pcppages_bulk`: from `first`'s list, and then from the other's.
+    fn spill(&self, pcp: &mut Pcp, first: Migrate, pages: u32) {
+        let second = if first == Migrate::Movable { Migrate::Unmovable } else { Migrate::Movable };
+        let mut buddy = self.buddy.lock_within();
+        let mut left = pages;
+        for of in [first, second] {
+            let n = left.min(pcp.lists[of as usize]);
+            (0..n).for_each(|_| buddy.0.give(of));
+            pcp.lists[of as usize] -= n;
+            left -= n;
+        }
+        drop(buddy);
+        self.fold(pcp, i64::from(pages - left));
+    }
+
+    /// `drain_all_pages`: every CPU's pages go to the buddy lists; one CPU a call.
+    pub fn drain(&self, cpu: u16) {
+        let mut pcp = self.pcp(cpu).lock();
+        let pages = pcp.count();
+        self.spill(&mut pcp, Migrate::Movable, pages);
+        self.fold_all(&mut pcp);
+    }
+
+    /// Pages on `cpu`'s lists.
+    pub fn cached(&self, cpu: u16) -> u32 {
+        self.pcp(cpu).lock().count()
+    }
+
+    /// CPUs it has lists for.
+    pub fn cpus(&self) -> u16 {
+        self.pcps.len() as u16
+    }
+
+    /// Boost events, and the fewest free pages there were.
+    pub fn stat(&self) -> ZoneStat {
+        self.buddy.lock().1
+    }
+
+    /// What is free, wherever it is.
+    pub fn total_free(&self) -> u32 {
+        let cached: u32 = (0..self.cpus()).map(|cpu| self.cached(cpu)).sum();
+        self.buddy.lock().0.free_pages() + cached
+    }
+
+    /// Whether an allocation that may wake kswapd is to do so for the boost's sake; asks once (ZONE_BOOSTED_WATERMARK).
+    #[inline]
+    pub fn take_boosted(&self) -> bool {
+        // ORDERING: Relaxed: a hint to wake; the wake table orders what matters.
+        self.boosted.load(Ordering::Relaxed) && self.boosted.swap(false, Ordering::Relaxed) // ORDERING: as above.
+    }
+
+    /// Takes `boost` pages off the boost: what kswapd noted when it began.
+    pub fn lower_boost(&self, boost: u32) {
+        let now = self.boost();
+        // ORDERING: Relaxed: a watermark. Only kswapd lowers; a boost event in between may be lost, as any late one is.
+        self.boost.store(now - boost.min(now), Ordering::Relaxed);
+    }
+
+    /// Says whether kswapd is at work.
+    pub fn set_reclaim_active(&self, active: bool) {
+        // ORDERING: Relaxed: a size limit of the CPUs' lists.
+        self.reclaim_active.store(active, Ordering::Relaxed);
+    }
+
+    /// `boost_watermark`: by a page block, up to a share of the high mark.
+    fn raise_boost(&self) {
+        let most = u64::from(self.config.watermarks[2]) * u64::from(self.config.boost_factor) / 10_000;
+        let most = if most == 0 { 0 } else { (most as u32).max(PAGEBLOCK_PAGES) };
+        let now = self.boost();
+        // ORDERING: Relaxed (both): a watermark and a hint; the buddy's lock is held, so events are one after another.
+        self.boost.store((now + PAGEBLOCK_PAGES).min(most).max(now.min(most)), Ordering::Relaxed);
+        self.boosted.store(most > 0, Ordering::Relaxed); // ORDERING: as above.
+    }
+
+    fn is_reclaim_active(&self) -> bool {
+        // ORDERING: Relaxed: as in `set_reclaim_active`.
+        self.reclaim_active.load(Ordering::Relaxed)
+    }
+
+    fn pcp_floor(&self) -> u32 {
+        self.config.watermarks[1] / u32::from(self.cpus())
+    }
+
+    /// `nr_pcp_high`.
+    fn pcp_high(&self) -> u32 {
+        let floor = self.pcp_floor();
+        if self.is_reclaim_active() { floor.min(4 * self.config.pcp_batch) } else { floor }
+    }
+
+    /// Changes that a CPU keeps to itself: more while kswapd is awake (`calculate_pressure_threshold`).
+    fn threshold(&self) -> i64 {
+        let [min, low, _] = self.config.watermarks;
+        if self.is_reclaim_active() { i64::from(low - min) / i64::from(self.cpus()) } else { 8 }
+    }
+
+    fn fold(&self, pcp: &mut Pcp, change: i64) {
+        pcp.unfolded += change;
+        if pcp.unfolded.abs() > self.threshold() {
+            self.fold_all(pcp);
+        }
+    }
+
+    fn fold_all(&self, pcp: &mut Pcp) {
+        // ORDERING: Relaxed: an approximate count.
+        self.nr_free.fetch_add(std::mem::take(&mut pcp.unfolded), Ordering::Relaxed);
+    }
+
+    fn pcp(&self, cpu: u16) -> &Mutex<Pcp> {
+        &self.pcps[usize::from(cpu) % self.pcps.len()]
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+//! The allocator against the numbers of a real guest (256 MiB, 2 CPUs, Linux 6.12).
+
+use super::*;
+use Migrate::{Movable, Unmovable};
+
+const GUEST: ZoneConfig =
+    ZoneConfig { free_pages: 55_400, watermarks: [490, 612, 734], boost_factor: 15_000, pcp_batch: 15, cpus: 2 };
+
+/// Takes until `free_pages` are left in the buddy lists, whoever holds the rest.
+fn down_to(zone: &Zone, free_pages: u32) {
+    while zone.buddy.lock().0.free_pages() > free_pages {
+        assert!(zone.take(0, Movable, Mark::None));
+    }
+}
+
+#[test]
+fn marks_are_base_and_boost() {
+    let zone = Zone::new(GUEST);
+    assert_eq!([0, 1, 2].map(|mark| zone.wmark(mark)), [490, 612, 734]);
+    assert!(zone.take(0, Unmovable, Mark::Min), "claims a block of another type");
+    assert_eq!(zone.boost(), 1024);
+    assert!(zone.take_boosted() && !zone.take_boosted());
+    down_to(&zone, 0);
+    zone.give(0, Movable, 400);
+    while zone.take(1, Unmovable, Mark::None) {}
+    assert_eq!([0, 1, 2].map(|mark| zone.wmark(mark)), [1591, 1713, 1835]);
+    zone.lower_boost(1024);
+    assert_eq!(zone.boost(), 77);
+}
+
+#[test]
+fn without_a_boost_factor_nothing_is_boosted() {
+    let zone = Zone::new(ZoneConfig { boost_factor: 0, ..GUEST });
+    assert!(zone.take(0, Unmovable, Mark::Min));
+    assert_eq!((zone.boost(), zone.take_boosted()), (0, false));
+    assert_eq!(zone.stat().boosts, 1, "the event is counted all the same");
+}
+
+#[test]
+fn a_request_stops_at_the_mark_that_its_rights_allow() {
+    let zone = Zone::new(ZoneConfig { free_pages: 3000, ..GUEST });
+    for (mark, floor) in [(Mark::Low, 612), (Mark::Min, 490), (Mark::HalfMin, 245), (Mark::None, 0)] {
+        while zone.take(0, Movable, mark) {}
+        let (free, cached) = (zone.free_pages(), zone.cached(0));
+        // A refill may cross the mark by its size, and a CPU keeps up to 8 changes to itself.
+        assert!(free <= floor + 8 && free + 306 >= floor, "{mark:?}: {free} free");
+        assert_eq!(cached > 0, mark != Mark::None, "{mark:?}: the pages on the own list do not help below the mark");
+    }
+    assert_eq!(zone.total_free(), 0);
+}
+
+#[test]
+fn a_refill_doubles_until_it_is_as_large_as_the_list() {
+    let zone = Zone::new(GUEST);
+    let mut refills = Vec::new();
+    for _ in 0..900 {
+        let before = zone.cached(0);
+        assert!(zone.take(0, Movable, Mark::Low));
+        if before == 0 {
+            refills.push(zone.cached(0) + 1);
+        }
+    }
+    assert_eq!(refills[..6], [15, 30, 60, 120, 240, 291]);
+    zone.give(0, Movable, 1);
+    zone.drain(0);
+    assert!(zone.take(0, Movable, Mark::Low));
+    assert_eq!(zone.cached(0) + 1, 60, "one page freed halves the factor: 15 << 2");
+}
+
+#[test]
+fn while_kswapd_runs_a_cpu_keeps_60_pages() {
+    let zone = Zone::new(GUEST);
+    (0..2000).for_each(|_| assert!(zone.take(0, Movable, Mark::Low)));
+    zone.give(1, Movable, 300);
+    assert_eq!(zone.cached(1), 300, "below 306 nothing leaves the list");
+    zone.set_reclaim_active(true);
+    zone.give(1, Movable, 200);
+    assert!(zone.cached(1) < 60, "{}", zone.cached(1));
+}
+
+#[test]
+fn all_pages_or_none() {
+    let zone = Zone::new(ZoneConfig { free_pages: 6, ..GUEST });
+    assert!(zone.take_all(0, Unmovable, Mark::None, 4));
+    assert!(!zone.take_all(0, Unmovable, Mark::None, 4));
+    assert_eq!(zone.total_free(), 2);
+    assert!(!zone.take_all(1, Unmovable, Mark::None, 1), "they are on the other CPU's list");
+    zone.drain(0);
+    assert!(zone.take_all(1, Unmovable, Mark::None, 1));
+}
+
+proptest::proptest! {
+    #[test]
+    fn pages_add_up(ops in proptest::collection::vec((0u16..2, 0u8..7), 0..600)) {
+        let zone = Zone::new(ZoneConfig { free_pages: 2500, ..GUEST });
+        let mut out = [0u32; 2];
+        for (cpu, op) in ops {
+            let of = if op & 1 == 0 { Unmovable } else { Movable };
+            match op {
+                0..4 => out[of as usize] += u32::from(zone.take(cpu, of, if op < 2 { Mark::Min } else { Mark::None })),
+                4 | 5 if out[of as usize] > 0 => { zone.give(cpu, of, 1); out[of as usize] -= 1; }
+                _ => zone.drain(cpu),
+            }
+            proptest::prop_assert_eq!(zone.total_free() + out[0] + out[1], 2500);
+        }
+    }
+}
