@@ -5,7 +5,7 @@
 //! corpora beside the repository where they are.
 //!
 //! A pair runs over 256 pages at a time, ours and the rival's in turn and each first every other time, so that both
-//! meet the same machine; a round is all pages. Same-filled pages are left out: no store compresses them. The blocks
+//! meet the same machine; a round is all pages. Times are the thread's CPU time. Same-filled pages are left out: no store compresses them. The blocks
 //! decoded are each codec's own. liblz4 encodes twice: with its state cleared for each page, as the kernel does, and
 //! with its quick reset. liblzo2 is loaded where the machine has it, and skipped by name where not.
 
@@ -14,10 +14,10 @@ mod rivals;
 use kcompressd_benches::pages::corpora;
 use kcompressd_benches::ratio::{Pairs, quartiles};
 use kcompressd_core::codec::{CodecName, CodecSpec, Compressor};
+use kcompressd_core::driver::live::cpu_ns;
 use kcompressd_core::units::PAGE_SIZE;
 use rivals::{LibLz4, LibLzo2};
 use std::hint::black_box;
-use std::time::Instant;
 
 const RUN_PAGES: usize = 256;
 const BLOCK_BYTES: usize = 2 * PAGE_SIZE;
@@ -49,10 +49,10 @@ impl Lane {
         Self::new(CodecSpec::new(name, None).expect("a default level").open(), pages)
     }
 
-    /// Seconds for one run of pages.
+    /// Seconds of CPU time for one run of pages.
     fn time(&mut self, way: Way, run: usize, pages: &[&[u8]]) -> f64 {
         let mut buffer = [0; BLOCK_BYTES];
-        let start = Instant::now();
+        let start = cpu_ns();
         match way {
             Way::Compress => pages.iter().for_each(|page| {
                 black_box(self.codec.compress(page, &mut buffer));
@@ -64,7 +64,7 @@ impl Lane {
                 }
             }
         }
-        start.elapsed().as_secs_f64()
+        (cpu_ns() - start) as f64 / 1e9
     }
 }
 

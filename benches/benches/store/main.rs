@@ -6,19 +6,20 @@
 //!
 //! Every round fills a fresh store whose arena is resident before the clock starts; the tables grow while it runs.
 //! A block is copied to where a codec would have left it, in the cache, before it is stored; what the copy costs is
-//! measured by itself and taken off. Loads come in one shuffled order, the same for both sides. `--count` runs one round of stores
+//! measured by itself and taken off. Loads come in one shuffled order, the same for both sides.
+//! Times are the thread's CPU time. `--count` runs one round of stores
 //! alone, for `ci/callgrind.sh`, which counts the instructions of [`count_zswap_store`] and [`count_zram_write`].
 
 use kcompressd_benches::pages::corpora;
 use kcompressd_benches::ratio::{Pairs, quartiles};
 use kcompressd_core::codec::{CodecName, CodecSpec, Codecs};
+use kcompressd_core::driver::live::cpu_ns;
 use kcompressd_core::memcg::Memcgs;
 use kcompressd_core::units::PAGE_SIZE;
 use kcompressd_core::zram::{Data, Zram};
 use kcompressd_core::zsmalloc::{Pool, PoolConfig, Unlimited};
 use kcompressd_core::zswap::{Block, Form, Zswap, ZswapConfig};
 use std::hint::black_box;
-use std::time::Instant;
 
 /// Pages timed at once: long enough that reading the clock does not count.
 const BATCH: usize = 64;
@@ -130,9 +131,9 @@ fn batches(slots: &[usize], mut work: impl FnMut(usize)) -> Vec<f64> {
 }
 
 fn time(batch: &[usize], work: &mut impl FnMut(usize)) -> f64 {
-    let start = Instant::now();
+    let start = cpu_ns();
     batch.iter().for_each(|&slot| work(slot));
-    start.elapsed().as_secs_f64() * 1e9 / batch.len() as f64
+    (cpu_ns() - start) as f64 / batch.len() as f64
 }
 
 /// Nanoseconds a page of `store`, for each batch, less what it costs to bring the blocks to the cache.
