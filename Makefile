@@ -43,6 +43,7 @@ bench:
 	cargo bench -p kcompressd-benches --bench codec
 	cargo bench -p kcompressd-benches --bench store
 	cargo bench -p kcompressd-benches --bench virtual_time
+	ci/callgrind.sh
 
 # Throughput of real threads against virtual time on this machine, which must be idle.
 live-virtual: setup

@@ -6,7 +6,8 @@
 //!
 //! Resident size follows use: a run given back stays resident for the next taker, but when such runs of one
 //! length hold more than 1/32 of what is in use (and more than 128 KiB), the older half is returned to the
-//! system. Transparent huge pages are off here: one would make a few objects cost 2 MiB.
+//! system. Transparent huge pages are off here, since one would make a few objects cost 2 MiB; only what is asked to be
+//! resident ahead of time is mapped huge.
 
 use super::AllocError;
 use crate::sync::{Arc, Mutex};
@@ -29,22 +30,31 @@ unsafe impl Sync for Chunk {}
 impl Chunk {
     /// Maps fresh zeroed memory that is not resident yet. The error is the `errno` of `mmap`.
     fn map() -> Result<Self, i32> {
-        #[cfg(test)]
-        if tests::refused() {
-            return Err(libc::ENOMEM);
-        }
-        let (prot, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-        // SAFETY: an anonymous mapping at an address of the system's choice touches nothing that exists.
-        let base = unsafe { libc::mmap(std::ptr::null_mut(), CHUNK_BYTES, prot, flags, -1, 0) };
-        if base == libc::MAP_FAILED {
-            return Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(0));
-        }
-        let chunk = Self(NonNull::new(base.cast()).expect("mmap never returns page 0 unasked"));
+        let chunk = Self(map(CHUNK_BYTES)?);
         advise(chunk.0, CHUNK_BYTES, libc::MADV_NOHUGEPAGE);
         Ok(chunk)
     }
 
-    /// Makes every page resident.
+    /// Maps fresh zeroed memory and makes all of it resident: as one huge page where the system has one to give.
+    fn map_resident() -> Result<Self, i32> {
+        let wide = map(2 * CHUNK_BYTES)?;
+        let before = wide.align_offset(CHUNK_BYTES);
+        // SAFETY: `before` is less than a chunk, so it and the chunk after it are inside the mapping.
+        let base = unsafe { wide.add(before) };
+        // SAFETY: as above: the rest is `CHUNK_BYTES - before` bytes.
+        let after = unsafe { base.add(CHUNK_BYTES) };
+        for (start, len_bytes) in [(wide, before), (after, CHUNK_BYTES - before)] {
+            if len_bytes > 0 {
+                // SAFETY: this end of the mapping is ours and nothing points into it.
+                unsafe { libc::munmap(start.as_ptr().cast(), len_bytes) };
+            }
+        }
+        let mut chunk = Self(base);
+        advise(chunk.0, CHUNK_BYTES, libc::MADV_HUGEPAGE);
+        chunk.touch();
+        Ok(chunk)
+    }
+
     fn touch(&mut self) {
         for page in (0..CHUNK_BYTES).step_by(crate::units::PAGE_SIZE) {
             // SAFETY: `page` is inside the mapping, which nothing else uses while this value is exclusive.
@@ -62,11 +72,26 @@ impl Drop for Chunk {
     }
 }
 
+/// Maps `len_bytes`. The error is the `errno` of `mmap`.
+fn map(len_bytes: usize) -> Result<NonNull<u8>, i32> {
+    #[cfg(test)]
+    if tests::refused() {
+        return Err(libc::ENOMEM);
+    }
+    let (prot, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: an anonymous mapping at an address of the system's choice touches nothing that exists.
+    let base = unsafe { libc::mmap(std::ptr::null_mut(), len_bytes, prot, flags, -1, 0) };
+    if base == libc::MAP_FAILED {
+        return Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(0));
+    }
+    Ok(NonNull::new(base.cast()).expect("mmap never returns page 0 unasked"))
+}
+
 /// Advice that may be refused: it changes what is resident, never what is stored.
 fn advise(base: NonNull<u8>, len_bytes: usize, advice: i32) {
-    debug_assert!([libc::MADV_NOHUGEPAGE, libc::MADV_DONTNEED].contains(&advice));
+    debug_assert!([libc::MADV_NOHUGEPAGE, libc::MADV_HUGEPAGE, libc::MADV_DONTNEED].contains(&advice));
     if !cfg!(miri) {
-        // SAFETY: the caller owns this range of a mapping of ours; neither advice makes an access invalid
+        // SAFETY: the caller owns this range of a mapping of ours; no such advice makes an access invalid
         // (MADV_DONTNEED zeroes the contents, which no reference of Rust's is looking at).
         unsafe { libc::madvise(base.as_ptr().cast(), len_bytes, advice) };
     }
@@ -164,9 +189,8 @@ impl Arena {
     /// Chunks go to run lengths as they ask: allow one chunk more for each length in use.
     pub fn prefault(&self, bytes: usize) -> Result<(), AllocError> {
         for _ in 0..bytes.div_ceil(CHUNK_BYTES) {
-            let mut chunk =
-                Chunk::map().map_err(|errno| AllocError::Map { pages: CHUNK_BYTES / self.page_size, errno })?;
-            chunk.touch();
+            let chunk = Chunk::map_resident();
+            let chunk = chunk.map_err(|errno| AllocError::Map { pages: CHUNK_BYTES / self.page_size, errno })?;
             self.spare.lock().push(chunk);
         }
         Ok(())
