@@ -28,6 +28,7 @@ check: setup
 	LOOM_MAX_PREEMPTIONS=none ci/test-loom.sh
 	KCOMPRESSD_SHUTTLE_RUNS=5000 ci/test-shuttle.sh
 	PROPTEST_CASES=20000 ci/test-rust.sh
+	KCOMPRESSD_ALL_MUTANTS=1 ci/test-python.sh tests/test_mutants.py
 	KCOMPRESSD_STATEFUL=3000 KCOMPRESSD_DICE=20000 ci/test-python.sh tests/test_stateful.py
 
 # Long: coverage-guided fuzzing of the decoders, encoders, zsmalloc and the judge; FUZZ_SECONDS for each (default 60).
@@ -65,6 +66,10 @@ oracle-vm: setup
 .PHONY: answers
 answers: setup
 	ci/answers.sh
+
+# What the explorer has seen, docs/proofs.md (some minutes).
+proofs: setup
+	.venv/bin/python tools/make_proofs.py
 
 clean:
 	rm -rf target .venv

@@ -1,0 +1,84 @@
+"""Bugs put into the definition on purpose (`tests/mutants/*.patch`), and the scenarios that must catch them."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from kcompressd import _core, lifecycle
+from kcompressd.check import INCOMPRESSIBLE, Scenario
+
+ROOT = Path(__file__).parent.parent
+PATCHES = sorted((Path(__file__).parent / "mutants").glob("*.patch"))
+SCENARIOS: dict[str, Scenario] = {
+    "sync": Scenario("sync", folios=1, lens=(1000, 0)),
+    "split": Scenario("split", folios=1, threads=1),
+    "split, touched": Scenario("split", folios=1, threads=1, touch=True),
+    "split, a fault": Scenario("split", folios=1, threads=1, faults=1),
+    "split, refused, touched": Scenario("split", lens=(INCOMPRESSIBLE,), threads=1, touch=True),
+    "split, refused and denied": Scenario("split", lens=(INCOMPRESSIBLE,), threads=1, writeback=False),
+    "sync, refused and denied": Scenario("sync", pool_limit_pages=1, lens=(1000, 1000, 1000), writeback=False),
+    "sync, a full pool": Scenario("sync", pool_limit_pages=1, lens=(1000, 1000, 1000)),
+    "april, the knob turned": Scenario("april", lens=(INCOMPRESSIBLE,), toggles=("writeback",)),
+    "async-store, touched": Scenario("async-store", folios=1, touch=True),
+    "async-store, zeroes, touched": Scenario("async-store", lens=(0,), touch=True),
+    "rfc on zram, a fault, touched": Scenario("rfc", "zram", folios=1, threads=1, faults=1, touch=True),
+}
+STATES = 200_000
+"""States after which a scenario gives up on a mutant."""
+
+
+def caught(table: dict[str, Any], scenarios: Sequence[str] = tuple(SCENARIOS)) -> tuple[str, str] | None:
+    """Return the first scenario in which the law `table` is broken or breaks a property, and how."""
+    for name in scenarios:
+        why = _wrong(name, table)
+        if why is not None and why != _KNOWN.get(name):
+            return name, why
+    return None
+
+
+def _wrong(name: str, table: dict[str, Any]) -> str | None:
+    """Return what is wrong in a scenario; an assertion of the core that fails is an answer too."""
+    try:
+        why: str | None = _core.explore({**SCENARIOS[name].config(), "max_states": STATES}, table)["why"]
+    except BaseException as panic:
+        if type(panic).__name__ != "PanicException":
+            raise
+        return f"the core's own assertion: {panic}"
+    return why
+
+
+_KNOWN = {
+    "april, the knob turned": "memory.zswap.writeback is respected: kcompressd0 sends page 0 to the swap device though "
+    "memory.zswap.writeback is 0 by now"
+}
+"""What a scenario finds in the law as it is: a hazard of the design."""
+
+
+def mutated(patch: Path, folder: Path) -> dict[str, Any]:
+    """Return the compiled law with `patch` applied to a copy; raises :class:`subprocess.CalledProcessError` for a
+    patch that does not apply, and `TableError` for a law that means nothing.
+    """
+    copy = folder / "python" / "kcompressd" / "lifecycle.py"
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    copy.write_text((ROOT / "python/kcompressd/lifecycle.py").read_text())
+    subprocess.run(["git", "apply", "--unidiff-zero", str(patch)], cwd=folder, check=True, capture_output=True)
+    name = f"mutant_{patch.stem.replace('-', '_')}"
+    spec = importlib.util.spec_from_file_location(name, copy)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    table: dict[str, Any] = module.table().as_dict()
+    return table
+
+
+def without(row: int) -> dict[str, Any]:
+    """Return the law without its row number `row`."""
+    table = lifecycle.table().as_dict()
+    return {**table, "rows": [r for at, r in enumerate(table["rows"]) if at != row]}

@@ -1,0 +1,44 @@
+"""Every bug that was put into the definition on purpose is caught: three of them here, all with KCOMPRESSD_ALL_MUTANTS=1
+(make check).
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from mutants import PATCHES, ROOT, caught, mutated, without
+
+from kcompressd import lifecycle
+from kcompressd.lifecycle import TableError
+
+ALL = os.environ.get("KCOMPRESSD_ALL_MUTANTS") == "1"
+QUICK = [patch for patch in PATCHES if patch.stem[:2] in ("03", "07", "25")]
+
+
+@pytest.mark.parametrize("patch", PATCHES, ids=lambda patch: patch.stem)
+def test_no_patch_has_rotted(patch: Path) -> None:
+    subprocess.run(["git", "apply", "--check", "--unidiff-zero", str(patch)], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize("patch", PATCHES if ALL else QUICK, ids=lambda patch: patch.stem)
+def test_every_bug_is_caught(patch: Path, tmp_path: Path) -> None:
+    try:
+        table = mutated(patch, tmp_path)
+    except TableError:
+        return  # the law that means nothing is refused
+    assert caught(table) is not None
+
+
+def test_the_law_as_it_is_is_not() -> None:
+    assert caught(lifecycle.table().as_dict()) is None
+
+
+@pytest.mark.parametrize("event", ["store", "queue", "reclaim"])
+def test_a_removed_edge_is_a_violation(event: str) -> None:
+    rows = lifecycle.table().as_dict()["rows"]
+    events = list(lifecycle.EVENTS)
+    first = next(at for at, row in enumerate(rows) if events[row[0]] == event)
+    assert caught(without(first)) is not None
