@@ -1,9 +1,11 @@
-//! Minimal reclaim: the actors that take pages off the lists and give them back.
+//! Reclaim: the actors that take pages off the lists and give them back.
+//!
+//! With a memory budget kswapd balances the node ([`BalancePgdat`]) and applications allocate. Without one every page is
+//! wanted gone, as by MADV_PAGEOUT, and [`Kswapd`] does that:
 //!
 //! kswapd isolates 32 folios from the inactive tail, looks at each (`shrink_folio_list`), and puts back what it kept; a later
 //! pass frees what an earlier one queued. It goes on until its node's inactive list is empty and nothing is in flight, or
-//! nothing moved in 16 passes. There are no watermarks, no two-look rule and no memory budget yet: every page is wanted
-//! gone, as by MADV_PAGEOUT.
+//! nothing moved in 16 passes.
 
 pub mod admin;
 pub mod app;
