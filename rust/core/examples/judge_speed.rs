@@ -93,7 +93,7 @@ fn main() {
     let table = Table::default();
     let plain = Config::default();
     let depths = Some(vec![PAGES as u32]);
-    let full = Config { ordering: Ordering::Total, complete: true, depths, ..Config::default() };
+    let full = Config { ordering: Ordering::Total, complete: true, pool: true, depths, ..Config::default() };
     for (name, config, queues) in [("edges and sequences", plain, false), ("all checks", full, true)] {
         let records = trace(queues);
         time(name, records.len(), || {

@@ -222,8 +222,11 @@ fn check(round: &Round, mut report: Report, tally: &mut Tally) -> Result<(), Str
         }
     }
     let records = report.take_trace(PAGES);
-    let mut judge =
-        Judge::new(&Table::default(), Some(PAGES), Judged { complete: ended.is_none(), ..Judged::default() });
+    let mut judge = Judge::new(
+        &Table::default(),
+        Some(PAGES),
+        Judged { complete: ended.is_none(), pool: true, ..Judged::default() },
+    );
     // What it finds is in the verdict.
     let _ = judge.feed(&records);
     let verdict = judge.finish();

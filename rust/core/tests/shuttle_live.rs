@@ -72,7 +72,7 @@ fn start(sys: System, plant: Option<Plant>) -> Live {
 fn check(mut report: Report, may_end: &[&str]) {
     let ended = report.error.take();
     assert!(ended.iter().all(|error| may_end.contains(&error.kind)), "{ended:?}");
-    let judged = Judged { complete: ended.is_none(), ..Judged::default() };
+    let judged = Judged { complete: ended.is_none(), pool: true, ..Judged::default() };
     let mut judge = Judge::new(&Table::default(), Some(PAGES), judged);
     judge.feed(&report.take_trace(PAGES)).unwrap();
     assert_eq!(judge.finish().first, None);

@@ -61,6 +61,7 @@ fn verdict(stepper: &Stepper, plan: &Plan, complete: bool) -> Verdict {
         complete,
         depths: Some(vec![plan.design.depth; sys.queues.len()]),
         in_hand: u32::from(plan.design.batch),
+        pool: true,
         memcgs: Some(Memcgs { parents: vec![0], writeback: vec![plan.writeback], of_page: vec![0; pages] }),
     };
     let mut judge = Judge::new(&sys.table, Some(pages), config);

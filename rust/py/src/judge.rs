@@ -36,7 +36,7 @@ impl Judge {
         let table = table.map_err(|e| PyValueError::new_err(e.to_string()))?;
         let ordering = if total { Ordering::Total } else { Ordering::PerFolio };
         let memcgs = memcgs.map(|(parents, writeback, of_page)| Memcgs { parents, writeback, of_page });
-        Ok(Self(core::Judge::new(&table, pages, Config { ordering, complete, depths, in_hand, memcgs })))
+        Ok(Self(core::Judge::new(&table, pages, Config { ordering, complete, depths, in_hand, pool: true, memcgs })))
     }
 
     /// Judges whole records; the first breach among them.

@@ -27,8 +27,8 @@ pub(super) mod special {
     pub const WRITEBACK: u8 = 4;
     /// Must say why nothing could be allocated.
     pub const CAUSE: u8 = 8;
-    /// Leaves a state in which one actor has the page.
-    pub const HELD: u8 = 16;
+    /// The store takes a copy.
+    pub const STORED: u8 = 16;
 }
 
 /// Where one (event, state, guards) leads.
@@ -42,9 +42,11 @@ pub(super) struct Step {
     pub copy: u8,
     /// [`special`] checks.
     pub special: u8,
+    /// Any actor may do it; else the one that brought the page here.
+    pub free: bool,
 }
 
-const NONE: Step = Step { to: u8::MAX, derived: 0, copy: KEPT, special: 0 };
+const NONE: Step = Step { to: u8::MAX, derived: 0, copy: KEPT, special: 0, free: true };
 
 #[derive(Debug)]
 pub(super) struct Law {
@@ -62,7 +64,8 @@ impl Law {
                 to: row.to,
                 derived: row.require_mask & (guard::MAPPED | guard::IN_POOL | guard::ZERO),
                 copy: copy_in(row.event, row.to),
-                special: special_of(row) | writeback_of(row.require_mask) | held_of(row),
+                special: special_of(row) | writeback_of(row.require_mask),
+                free: !is_held(row),
             };
         }
         let permitted = |flags: u16| State::ALL.iter().filter(move |&&s| table.permits(s, flags));
@@ -113,12 +116,13 @@ fn special_of(row: &Row) -> u8 {
         Event::Compress => special::DIRECT,
         // Else it was met under writeback, which its flags say.
         Event::Activate if row.to == State::Activated as u8 => special::CAUSE,
+        Event::Store => special::STORED,
         _ => 0,
     }
 }
 
-fn held_of(row: &Row) -> u8 {
-    if row.from != row.to && State::ALL[usize::from(row.from)].is_held() { special::HELD } else { 0 }
+fn is_held(row: &Row) -> bool {
+    row.from != row.to && State::ALL[usize::from(row.from)].is_held()
 }
 
 fn writeback_of(reads: u8) -> u8 {

@@ -2,7 +2,7 @@
 //!
 //! The judge shares the compiled [`Table`] with the core and nothing else: where a page is, its sequence number, its
 //! flags and the place of its copy are rebuilt from the records alone. So a core that logs what it did not do, or does
-//! what the law forbids, is caught even though both read one table. It keeps 16 bytes a page, a window of tickets a
+//! what the law forbids, is caught even though both read one table. It keeps 8 bytes a page and 4 for the size of its copy, a window of tickets a
 //! queue, and one time an actor; it reads each record once.
 //!
 //! What holds for every record, in the order in which a breach is named:
@@ -35,7 +35,7 @@ use crate::trace::{Record, SYSTEM, aux, system};
 pub use breach::{Breach, Reason};
 use law::{FLAG_BITS, GUARD_BITS, Law, special};
 pub use locator::Locator;
-use pages::{Page, Pages};
+use pages::{Page, Pages, actor_of, owner};
 use queues::Queues;
 
 /// How the records of a trace are ordered.
@@ -70,6 +70,8 @@ pub struct Config {
     pub depths: Option<Vec<u32>>,
     /// Folios of one queue that consumers may have taken but not begun: a drain's batch, and a head popped on overflow.
     pub in_hand: u32,
+    /// Whether the bytes in the store are added up, to be held against what it says.
+    pub pool: bool,
     /// Memcgs; `None`: unknown, and `writeback_enabled` is believed.
     pub memcgs: Option<Memcgs>,
 }
@@ -99,8 +101,12 @@ pub struct Judge {
     queues: Queues,
     clock: Box<[u64]>,
     config: Config,
-    /// Bytes of the copies in the store.
+    /// Bytes of the copies in the store, by page and in all.
+    bytes: Vec<u32>,
     pool_bytes: u64,
+    /// Guard bits whose change moves bytes, and [`special`] checks that are made.
+    watched: u8,
+    special: u8,
     events: u64,
     by_event: [u64; 256],
     violations: u64,
@@ -158,8 +164,11 @@ impl Judge {
             pages: Pages::new(pages),
             queues: Queues::new(&config),
             clock: vec![0; actors].into_boxed_slice(),
-            config,
+            bytes: Vec::new(),
             pool_bytes: 0,
+            watched: if config.pool { guard::IN_POOL } else { 0 },
+            special: if config.pool { u8::MAX } else { !special::STORED },
+            config,
             events: 0,
             by_event: [0; 256],
             violations: 0,
@@ -205,18 +214,20 @@ impl Judge {
         let Some(page) = self.pages.get(r.folio) else { return self.judge_rare(r) };
         let clock = usize::from(r.actor) & (self.clock.len() - 1);
         let step = self.law.step(r.event, r.from, r.guards);
-        let lawful = (page.seq == r.seq) & (page.state == r.from) & (step.to == r.to);
+        let lawful = (page.seq == r.seq) & (page.state() == r.from) & (step.to == r.to);
+        let owned = step.free | (page.owner == owner(r.actor));
         let honest = ((page.guards() ^ r.guards) & step.derived == 0) & (u32::from(r.guards) >> GUARD_BITS == 0);
         let flags = self.law.permits(r.to, r.flags) & self.law.effect(r.event).holds(page.flags, r.flags);
-        if !(lawful & honest & flags & (r.t_ns >= self.clock[clock])) {
+        if !(lawful & honest & flags & owned & (r.t_ns >= self.clock[clock])) {
             let page = *page;
             return Err(self.reason(r, page));
         }
         self.clock[clock] = r.t_ns;
         self.by_event[usize::from(r.event)] += 1;
         let before = std::mem::replace(page, page.after(r, step.copy));
-        self.pool_bytes = self.pool_bytes.wrapping_add(page.bytes.into()).wrapping_sub(before.bytes.into());
-        if step.special == 0 { Ok(()) } else { self.judge_special(r, step.special, before.owner) }
+        let moved = (before.copy() ^ page.copy()) & self.watched;
+        let special = step.special & self.special;
+        if moved | special == 0 { Ok(()) } else { self.judge_special(r, special, moved != 0) }
     }
 
     /// A system event, or a page met for the first time, or one that cannot be.
@@ -229,9 +240,9 @@ impl Judge {
         self.judge(r)
     }
 
-    fn judge_special(&mut self, r: &Record, what: u8, owner: u16) -> Result<(), Reason> {
-        if what & special::HELD != 0 && owner != r.actor {
-            return Err(Reason::Owner { owner });
+    fn judge_special(&mut self, r: &Record, what: u8, moved: bool) -> Result<(), Reason> {
+        if moved || what & special::STORED != 0 {
+            self.weigh(r, what & special::STORED != 0);
         }
         if what & special::CAUSE != 0 && !(aux::NO_SLOT..=aux::REFERENCED).contains(&r.aux) {
             return Err(Reason::Cause);
@@ -245,6 +256,17 @@ impl Judge {
             special::DIRECT if r.aux >> 48 != 0 => Err(Reason::StrayTicket),
             _ => Ok(()),
         }
+    }
+
+    /// The size of the page's copy in the store has changed: it is the record's, or none.
+    fn weigh(&mut self, r: &Record, stored: bool) {
+        let page = r.folio as usize;
+        if page >= self.bytes.len() {
+            self.bytes.resize((page + 1).max(self.pages.count()), 0);
+        }
+        let now = if stored { r.aux as u32 } else { 0 };
+        let before = std::mem::replace(&mut self.bytes[page], now);
+        self.pool_bytes = self.pool_bytes.wrapping_add(now.into()).wrapping_sub(before.into());
     }
 
     /// `writeback_enabled` of a page's memcg by the knobs so far; `None` where it cannot be known.
@@ -276,7 +298,9 @@ impl Judge {
             system::WRITEBACK_KNOB => self.turn_knob(of, value),
             system::RESIZE => self.queues.resize(of, value),
             system::PHASE if r.aux > 2 => Err(Reason::System),
-            system::POOL if r.aux != self.pool_bytes => Err(Reason::Pool { said: r.aux, live: self.pool_bytes }),
+            system::POOL if self.config.pool && r.aux != self.pool_bytes => {
+                Err(Reason::Pool { said: r.aux, live: self.pool_bytes })
+            }
             _ => Ok(()),
         }
     }
@@ -301,8 +325,8 @@ impl Judge {
         if page.seq != r.seq {
             return Reason::Sequence { expected: page.seq };
         }
-        if page.state != r.from {
-            return Reason::From { expected: State::ALL[usize::from(page.state)] };
+        if page.state() != r.from {
+            return Reason::From { expected: State::ALL[usize::from(page.state())] };
         }
         let step = self.law.step(r.event, r.from, r.guards);
         if u32::from(r.guards) >> GUARD_BITS != 0 || step.to >= State::ALL.len() as u8 {
@@ -322,6 +346,9 @@ impl Judge {
         if !self.law.effect(r.event).holds(page.flags, r.flags) {
             return Reason::Effect { before: page.flags };
         }
+        if !step.free && page.owner != owner(r.actor) {
+            return Reason::Owner { owner: actor_of(page.owner) };
+        }
         Reason::Time { before: self.clock[usize::from(r.actor) & (self.clock.len() - 1)] }
     }
 
@@ -338,9 +365,13 @@ impl Judge {
         }
         let believable = usize::from(record.to) < State::ALL.len() && usize::from(record.event) < Event::ALL.len();
         if let Some(page) = self.pages.get(record.folio).filter(|_| believable) {
-            let waited = page.state == State::Queued as u8 && record.to != page.state;
+            let waited = page.state() == State::Queued as u8 && record.to != page.state();
             let before = std::mem::replace(page, page.after(&record, law::copy_in(record.event, record.to)));
-            self.pool_bytes = self.pool_bytes.wrapping_add(page.bytes.into()).wrapping_sub(before.bytes.into());
+            let moved = (before.copy() ^ page.copy()) & self.watched != 0;
+            let stored = record.event == Event::Store as u8 && self.config.pool;
+            if moved || stored {
+                self.weigh(&record, stored);
+            }
             if waited {
                 self.queues.forget(record.folio);
             }
@@ -351,7 +382,7 @@ impl Judge {
     /// Ends the trace. Of a complete one every page must be at rest and every ticket taken.
     pub fn finish(&mut self) -> Verdict {
         let moving: Vec<(u32, u8)> =
-            self.pages.iter().filter(|(_, p)| !State::ALL[usize::from(p.state)].rests()).map(at).collect();
+            self.pages.iter().filter(|(_, p)| !State::ALL[usize::from(p.state())].rests()).map(at).collect();
         if self.config.complete {
             for &(folio, state) in &moving {
                 let reason = Reason::Unfinished { state: State::ALL[usize::from(state)] };
@@ -384,5 +415,5 @@ impl Judge {
 }
 
 fn at((folio, page): (u32, &Page)) -> (u32, u8) {
-    (folio, page.state)
+    (folio, page.state())
 }

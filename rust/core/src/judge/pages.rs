@@ -1,62 +1,75 @@
-//! What the judge remembers of each page: 16 bytes, in chunks made as folio numbers are met.
+//! What the judge remembers of each page: 8 bytes, in chunks made as folio numbers are met.
 
 use super::breach::Reason;
 use crate::lifecycle::effect::KEPT;
 use crate::lifecycle::generated::INITIAL;
-use crate::lifecycle::{Event, flag, guard};
+use crate::lifecycle::{State, flag, guard};
 use crate::trace::Record;
 
 /// A page's past: what the next record must continue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(C, align(16))]
+#[repr(C, align(8))]
 pub(super) struct Page {
     /// Its next sequence number.
     pub seq: u32,
     /// Its flags.
     pub flags: u16,
-    /// Its state's id.
-    pub state: u8,
-    /// Where its copy is, as guard bits.
-    pub copy: u8,
-    /// Bytes of its copy in the store, if it is there.
-    pub bytes: u32,
-    /// Who brought it to its state.
-    pub owner: u16,
+    /// Its state's id in bits 0..5, where its copy is above them.
+    place: u8,
+    /// Who brought it to its state ([`owner`]).
+    pub owner: u8,
 }
 
-const _: () = assert!(size_of::<Page>() == 16);
+const _: () = assert!(size_of::<Page>() == 8);
 const _: () = assert!(flag::MAPPED >> 8 == guard::MAPPED as u16, "`Page::guards` moves one to the other by a shift");
+const COPY: u8 = guard::IN_POOL | guard::ZERO;
+const _: () = assert!(COPY == 0x18 && State::ALL.len() <= 32, "`Page::place` holds a state and a copy");
 
 /// Every page's beginning.
-pub(super) const START: Page = Page { seq: 0, flags: INITIAL.1, state: INITIAL.0 as u8, copy: 0, bytes: 0, owner: 0 };
+pub(super) const START: Page = Page { seq: 0, flags: INITIAL.1, place: INITIAL.0 as u8, owner: 0 };
+
+/// An actor in 8 bits: its kind, and its number modulo 32.
+#[inline(always)]
+pub(super) const fn owner(actor: u16) -> u8 {
+    (actor >> 3) as u8 & 0xe0 | actor as u8 & 0x1f
+}
+
+/// The actor that [`owner`] made so.
+pub(super) const fn actor_of(owner: u8) -> u16 {
+    (owner as u16 & 0xe0) << 3 | owner as u16 & 0x1f
+}
 
 impl Page {
+    /// Its state's id.
+    #[inline(always)]
+    pub(super) const fn state(self) -> u8 {
+        self.place & 0x1f
+    }
+
+    /// Where its copy is, as guard bits.
+    #[inline(always)]
+    pub(super) const fn copy(self) -> u8 {
+        self.place >> 2 & COPY
+    }
+
     /// The guards that its past decides.
     #[inline(always)]
     pub(super) const fn guards(self) -> u8 {
-        self.copy | ((self.flags & flag::MAPPED) >> 8) as u8
+        self.copy() | ((self.flags & flag::MAPPED) >> 8) as u8
     }
 
     /// The page after `r`.
     #[inline(always)]
     pub(super) const fn after(self, r: &Record, copy: u8) -> Self {
-        let copy = if copy == KEPT { self.copy } else { copy };
-        let stored = r.event == Event::Store as u8;
-        let bytes = if copy & guard::IN_POOL == 0 {
-            0
-        } else if stored {
-            r.aux as u32
-        } else {
-            self.bytes
-        };
-        let owner = if r.from == r.to { self.owner } else { r.actor };
-        Self { seq: r.seq.wrapping_add(1), flags: r.flags, state: r.to, copy, bytes, owner }
+        let copy = if copy == KEPT { self.copy() } else { copy };
+        let owner = if r.from == r.to { self.owner } else { owner(r.actor) };
+        Self { seq: r.seq.wrapping_add(1), flags: r.flags, place: r.to & 0x1f | (copy & COPY) << 2, owner }
     }
 }
 
 const CHUNK_BITS: u32 = 14;
 const CHUNK: usize = 1 << CHUNK_BITS;
-/// Chunks made for a trace of unknown size: 2^28 pages, 4 GiB of memory here, 1 TiB of memory traced.
+/// Chunks made for a trace of unknown size: 2^28 pages, 2 GiB of memory here, 1 TiB of memory traced.
 const MOST_CHUNKS: usize = 1 << (28 - CHUNK_BITS);
 
 type Chunk = Box<[Page; CHUNK]>;
