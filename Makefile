@@ -1,5 +1,5 @@
 # make demo: set up and do the main job on real pages.   make test: set up and run every test.
-.PHONY: demo tutorial test setup lint check fuzz soak bench live-virtual generate oracle-zswap oracle-vm clean
+.PHONY: demo tutorial test setup lint check fuzz soak bench fidelity live-virtual generate oracle-zswap oracle-vm clean
 
 setup:
 	ci/setup.sh
@@ -45,6 +45,10 @@ bench:
 	cargo bench -p kcompressd-benches --bench store
 	cargo bench -p kcompressd-benches --bench virtual_time
 	ci/callgrind.sh
+
+# The ground truth's machine and workload in virtual time beside a kernel's own counters.
+fidelity: setup
+	.venv/bin/python tools/fidelity.py
 
 # Throughput of real threads against virtual time on this machine, which must be idle.
 live-virtual: setup

@@ -17,6 +17,7 @@ from kcompressd.accounting import EQUATIONS, PLACES
 from kcompressd.errors import ResultFileError
 from kcompressd.lab import IoFaults, Plant
 from kcompressd.lifecycle import STATES
+from kcompressd.node import Node, Workload
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = sorted((ROOT / "tests/golden").glob("*.result.json"))
@@ -94,7 +95,8 @@ def test_results_of_runs_that_went_wrong_obey_the_schema(more: dict[str, Any]) -
 def test_the_schema_describes_every_key_of_the_config() -> None:
     """A new setting is documented with the change that brings it."""
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
-    virtual = Sim().run(Calibration.sample()[:9]).config
+    node, workload = Node(managed=900, watermarks=(20, 25, 30)), Workload(pages=9)
+    virtual = Sim(node=node, workload=workload).run(Calibration.sample()[:9]).config
     assert set(SCHEMA["$defs"]["config"]["properties"]) == {*Lab().run(PAGES).config, *virtual}
 
 

@@ -141,7 +141,7 @@ def test_one_set_of_keys_makes_another_machine_and_design(job: Path) -> None:
         ('pages = "sample"\n[machine]\npreset = "toaster"\n', r"machine.preset 'toaster' is none of laptop"),
         ('pages = "sample"\n[node]\ncpus = 0\n', r"machine.cpus 0 is not between 1 and 64"),
         ('pages = "sample"\n[costs]\nscan_ns = -1\n', r"costs.scan_ns -1 is less than 0"),
-        ('pages = "sample"\n[workload]\nkind = "dance"\n', r"workload.kind = 'dance' is not pageout"),
+        ('pages = "sample"\n[workload]\nkind = "dance"\n', r"workload.kind 'dance' is not pageout or one of eater"),
         ('pages = "sample"\nkernel = "six"\n', r"kernel = 'six' is not a version"),
         ('pages = "sample"\nlimit = 0\n', r"limit = 0 is less than 1"),
         ("pages = [\n", r"not TOML"),
@@ -153,7 +153,7 @@ def test_a_wrong_job_file_is_refused_with_key_and_line(tmp_path: Path, text: str
     path.write_text(text)
     with pytest.raises(JobError, match=said) as error:
         job = Job.load(path)
-        job.machine, job.costs, job.lab, job.limit, job.pages  # noqa: B018
+        job.machine, job.costs, job.lab, job.workload, job.limit, job.pages  # noqa: B018
     assert "\n" not in str(error.value)
 
 
@@ -222,3 +222,46 @@ def test_a_machine_refuses_what_none_is() -> None:
         Sim(lab=Lab(plant=__import__("kcompressd").Plant(after_pages=1))).run(CALIBRATION)
     assert all(Machine.preset(name).with_cpus(1).cpus == 1 for name in MACHINES)
     assert set(SOURCES) | {"compress_ns", "decompress_ns"} == set(Costs().to_dict())
+
+
+EATER = """\
+pages = "sample"
+design = "unofficial"
+store = "zram"
+
+[node]
+cpus = 2
+managed = 6000
+free = 5000
+watermarks = [49, 61, 73]
+
+[workload]
+kind = "eater"
+pages = 9000
+"""
+
+
+@pytest.mark.parametrize("design", ["sync", "april", "unofficial"])
+def test_an_eater_in_too_little_memory_reclaims_stalls_and_gives_everything_back(tmp_path: Path, design: str) -> None:
+    path = tmp_path / "eater.toml"
+    path.write_text(EATER)
+    first, again = (Job.load(path, [f"design={design}"]).sim() for _ in range(2))
+    jsonschema.Draft202012Validator(SCHEMA).validate(first.to_dict())
+    assert first == again
+    assert (first.complete, first.check(), first.exit_code) == (True, [], 0)
+    assert first.config.pages == 9000 and first.vmstat.pgsteal_anon > 4000
+    assert first.timing.touch_ns.count == 18_000
+    assert min(first.series.free_pages) < 200 < max(first.series.free_pages)
+
+
+def test_a_node_and_a_workload_belong_together(tmp_path: Path) -> None:
+    path = tmp_path / "eater.toml"
+    path.write_text(EATER)
+    with pytest.raises(JobError, match="belong together"):
+        Job.from_dict({"pages": "sample", "node": {"managed": 6000}}).sim()
+    with pytest.raises(JobError, match=r"workload\.pages is not for the workload 'pageout'"):
+        Job.load(path, ["workload.kind=pageout"]).sim()
+    with pytest.raises(JobError, match=r"workload\.fault is not for the workload 'eater'"):
+        Job.load(path, ["workload.fault=none"]).sim()
+    with pytest.raises(JobError, match=r"node\.watermarks"):
+        Job.load(path, ["node.watermarks=[9, 8, 7]"]).sim()

@@ -47,6 +47,8 @@ class Equation:
         """Tell whether the equation says anything about `result`; a kernel's own counters prove no lifecycle."""
         in_store = self.store is None or result.config.store == self.store
         has_phase = not self.fault or result.config.fault != "none"
+        if not self.partial and result.config.get("workload") is not None:
+            return False  # applications run beside reclaim: what goes out comes back while it is counted
         return result.kind != "observed" and in_store and has_phase and (self.partial or result.complete)
 
     def sides(self, result: Result) -> tuple[int, int]:

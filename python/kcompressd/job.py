@@ -22,6 +22,7 @@ from kcompressd.errors import InputError, JobError
 from kcompressd.job_file import Tree, parse, parse_setting, refuse_strangers, set_key
 from kcompressd.lab import Lab, Memcg, Progress
 from kcompressd.machine import Costs, Machine
+from kcompressd.node import Node, Workload
 from kcompressd.pages import Pages
 from kcompressd.result import Result
 from kcompressd.sim import Sim
@@ -151,9 +152,10 @@ class Job:
     def _lab(self) -> Lab:
         keys: dict[str, Any] = {name: self.tree[name] for name in _LAB if name in self.tree}
         workload = dict(self.tree.get("workload", {}))
-        kind = workload.pop("kind", "pageout")
-        if kind != "pageout":
-            raise JobError(self.origin, f"workload.kind = {kind!r} is not pageout")
+        if workload.pop("kind", "pageout") == "pageout":
+            self._refuse_keys(workload, "pageout", ("fault", "app_threads"))
+        else:
+            workload = {}
         if "kernel" in self.tree:
             keys["kernel"] = self._kernel(self.tree["kernel"])
         if "kswapd" in self.tree.get("node", {}):
@@ -186,6 +188,27 @@ class Job:
         preset = Design.preset(fields.pop("preset", "split"), self.tree.get("store", "zswap"))
         return Design.from_dict({**preset.to_dict(), **fields})
 
+    @cached_property
+    def node(self) -> Node | None:
+        """The memory budget, if there is one; raises `JobError` naming the key."""
+        keys = {name: value for name, value in self.tree.get("node", {}).items() if name not in ("cpus", "kswapd")}
+        return self._part(lambda: Node(**keys)) if keys else None
+
+    @cached_property
+    def workload(self) -> Workload | None:
+        """What the application does; None: pageout. Raises `JobError` naming the key."""
+        keys = dict(self.tree.get("workload", {}))
+        kind = keys.get("kind", "pageout")
+        if kind == "pageout":
+            return None
+        self._refuse_keys(keys, kind, ("kind", "pages", "touches"))
+        return self._part(lambda: Workload(**keys))
+
+    def _refuse_keys(self, keys: Mapping[str, Any], kind: str, known: tuple[str, ...]) -> None:
+        for name in keys:
+            if name not in known:
+                raise JobError(self.origin, f"workload.{name} is not for the workload {kind!r}", f"leave {name} out")
+
     def _part(self, make: Callable[[], Part]) -> Part:
         try:
             return make()
@@ -202,7 +225,9 @@ class Job:
         progress: Progress | bool = False,
     ) -> Result:
         """Run in virtual time, as `Sim.run`; with `calibration` in place of the job's own."""
-        sim = Sim(lab=self.lab, machine=self.machine, costs=self.costs)
+        sim = self._part(
+            lambda: Sim(lab=self.lab, machine=self.machine, costs=self.costs, node=self.node, workload=self.workload)
+        )
         return sim.run(self.calibration if calibration is None else calibration, trace=trace, progress=progress)
 
     def run(self, *, trace: bool = False, progress: Progress | bool = False) -> Result:

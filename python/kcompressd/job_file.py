@@ -38,6 +38,14 @@ KEYS: Final[Mapping[str, tuple[type, ...]]] = {
     "node": (dict,),
     "node.cpus": _INT,
     "node.kswapd": _INT,
+    "node.managed": _INT,
+    "node.free": _INT,
+    "node.file": _INT,
+    "node.watermarks": _NUMBERS,
+    "node.swappiness": _INT,
+    "node.boost_factor": _INT,
+    "node.pcp_batch": _INT,
+    "node.swap": _INT,
     "machine": (dict,),
     "machine.preset": _TEXT,
     "machine.speeds": _NUMBERS,
@@ -65,6 +73,8 @@ KEYS: Final[Mapping[str, tuple[type, ...]]] = {
     "workload.kind": _TEXT,
     "workload.fault": _TEXT,
     "workload.app_threads": _INT,
+    "workload.pages": _INT,
+    "workload.touches": _INT,
 }
 """Every key, by its whole name, with the types that it takes. Tables not named here in full are `OPEN`."""
 

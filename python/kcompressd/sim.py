@@ -18,6 +18,7 @@ from kcompressd.errors import LabError, RunInterrupted
 from kcompressd.lab import Lab, Progress, reporter, sidecar_of
 from kcompressd.lifecycle import table
 from kcompressd.machine import Costs, Machine
+from kcompressd.node import Node, Workload
 from kcompressd.result import Result
 from kcompressd.trace_writer import TraceWriter
 
@@ -28,12 +29,20 @@ __all__ = ["Sim"]
 class Sim:
     """What is run (`lab`), where (`machine`), and what everything but the codec costs there (`costs`).
 
-    Of the lab, `swap_file`, `pin`, `verify` and `warm` do not apply: there are no bytes. `plant` is refused.
+    With a `node` there is a memory budget, and `workload` is what the application does in it, beside reclaim; without, every
+    page is wanted gone and then read back. Of the lab, `swap_file`, `pin`, `verify` and `warm` do not apply: there are no bytes. `plant` is refused.
     """
 
     lab: Lab = field(default_factory=Lab)
     machine: Machine = field(default_factory=Machine)
     costs: Costs = field(default_factory=Costs)
+    node: Node | None = None
+    workload: Workload | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a memory budget without a workload, and the other way round; raises `LabError`."""
+        if (self.node is None) != (self.workload is None):
+            raise LabError("node", "and workload belong together", "give both, or neither for a pageout run")
 
     def run(
         self,
@@ -53,26 +62,37 @@ class Sim:
         config = self._config(calibration)
         said = self._said(config, calibration)
         sizes = calibration.sizes(self.lab.compressor)
-        with reporter(progress, len(calibration)) as report, _writer(trace, len(calibration)) as writer:
+        pages = self._pages(calibration)
+        with reporter(progress, pages) as report, _writer(trace, pages) as writer:
 
             def watch(phase: str, done: int, now_ns: int) -> None:
-                report(phase, done, len(calibration))
+                report(phase, done, pages)
 
             found = _core.simulate(config, sizes, table().as_dict(), watch, None if writer is None else writer.write)
             result = self._result(found, said)
             if writer is not None:
-                law = sidecar_of(config, said, len(calibration), ordering="total", complete=result.complete)
+                law = sidecar_of(config, said, pages, ordering="total", complete=result.complete)
                 writer.finish(law)
         if result.error is not None and result.error.kind == "cancelled":
             raise RunInterrupted(result)
         return result
 
     def _config(self, calibration: Calibration) -> dict[str, Any]:
-        config = self.lab.config(len(calibration), calibration.page_size)
-        return {**config, "machine": self.machine.for_core(), "costs": self.costs.to_dict()}
+        config = self.lab.config(self._pages(calibration), calibration.page_size)
+        config |= {"machine": self.machine.for_core(), "costs": self.costs.to_dict()}
+        if self.node is None or self.workload is None:
+            return config
+        node = self.node.for_core(self.workload.pages, self.machine.cpus)
+        return {**config, "node": node, "workload": self.workload.to_dict(), "fault": "none"}
+
+    def _pages(self, calibration: Calibration) -> int:
+        """How many pages the applications have: more than the calibrated ones are those again, from the first on."""
+        return len(calibration) if self.workload is None else self.workload.pages
 
     def _said(self, config: dict[str, Any], calibration: Calibration) -> dict[str, Any]:
-        said = self.lab.said(config, len(calibration))
+        said = self.lab.said(config, self._pages(calibration))
+        if self.node is not None:
+            said["node"] = self.node.to_dict()
         said = {key: value for key, value in said.items() if key not in ("pin", "verify", "warm", "plant")}
         return {
             **said,

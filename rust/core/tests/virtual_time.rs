@@ -25,7 +25,7 @@ fn plan(preset: Preset, store: StoreKind) -> Plan {
 }
 
 fn config(machine: Machine) -> SimConfig {
-    SimConfig { machine, fault: FaultOrder::Shuffled, seed: 7, app_threads: 2, trace: true }
+    SimConfig { machine, fault: FaultOrder::Shuffled, seed: 7, app_threads: 2, trace: true, programs: Vec::new() }
 }
 
 fn simulate(sys: &System, machine: Machine) -> (Report, Vec<Record>) {

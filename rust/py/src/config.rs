@@ -7,8 +7,9 @@ use kcompressd_core::driver::live::{FaultOrder, LiveConfig, Plant};
 use kcompressd_core::lifecycle::{Row, Table, actor};
 use kcompressd_core::memcg::Memcgs;
 use kcompressd_core::swap::IoFaults;
-use kcompressd_core::system::Config;
+use kcompressd_core::system::{Config, Memory};
 use kcompressd_core::units::PAGE_SIZES;
+use kcompressd_core::zone::ZoneConfig;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -45,7 +46,9 @@ pub fn run_config(config: &Bound<'_, PyDict>, pages: usize) -> PyResult<RunConfi
     let kernel = get(config, "kernel", (6, 12))?;
     design.validate(store, kernel).map_err(|error| DesignError::new_err(error.to_string()))?;
     let page_size = page_size(config)?;
-    let slots = u32::try_from(pages).map_err(|_| PyValueError::new_err(format!("{pages} pages are too many")))?;
+    let node: Option<Bound<'_, PyDict>> = get(config, "node", None)?;
+    let asked = node.map_or(Ok(pages), |node| get(&node, "slots", pages))?;
+    let slots = u32::try_from(asked).map_err(|_| PyValueError::new_err(format!("{pages} pages are too many")))?;
     let system = Config {
         design,
         store,
@@ -57,7 +60,7 @@ pub fn run_config(config: &Bound<'_, PyDict>, pages: usize) -> PyResult<RunConfi
         accept_threshold_percent: get(config, "accept_threshold_percent", 90)?,
         nodes: get(config, "kswapd", 1)?,
         slots,
-        memory: None,
+        memory: memory(config)?,
     };
     if system.accept_threshold_percent > 100 {
         let percent = system.accept_threshold_percent;
@@ -67,6 +70,20 @@ pub fn run_config(config: &Bound<'_, PyDict>, pages: usize) -> PyResult<RunConfi
     let (faults, plant) = (faults(config)?, plant(config)?);
     let live = live(config, faults != IoFaults::default(), plant)?;
     Ok(RunConfig { system, live, memcgs, memcg_of, swap_file: get(config, "swap_file", None)?, faults })
+}
+
+/// The memory budget of `config["node"]`, if there is one.
+fn memory(config: &Bound<'_, PyDict>) -> PyResult<Option<Memory>> {
+    let Some(node) = get::<Option<Bound<'_, PyDict>>>(config, "node", None)? else { return Ok(None) };
+    let zone = ZoneConfig {
+        free_pages: get(&node, "free_pages", 0)?,
+        watermarks: get(&node, "watermarks", [0; 3])?,
+        boost_factor: get(&node, "boost_factor", 15_000)?,
+        pcp_batch: get(&node, "pcp_batch", 15)?,
+        cpus: get(&node, "cpus", 1)?,
+    };
+    let (pages, file_pages) = (get(&node, "pages", 0)?, get(&node, "file_pages", 0)?);
+    Ok(Some(Memory { pages, zone, file_pages, swappiness: get(&node, "swappiness", 60)? }))
 }
 
 pub fn page_size(config: &Bound<'_, PyDict>) -> PyResult<usize> {

@@ -118,13 +118,17 @@ pub struct Sample {
     pub pgscan: u64,
     /// Pages given to the store so far: `pswpout` and `zswpout`.
     pub stores: u64,
+    /// Free pages of a system with a memory budget (NR_FREE_PAGES), else 0.
+    pub free_pages: u64,
+    /// Direct reclaims so far.
+    pub allocstall: u64,
     /// Time that applications were stalled on memory so far, all of them added up; 0 under the live driver.
     pub stall_ns: u64,
 }
 
 impl Sample {
     /// Names and values, for a table over time.
-    pub fn columns(&self) -> [(&'static str, u64); 9] {
+    pub fn columns(&self) -> [(&'static str, u64); 11] {
         [
             ("t_ns", self.t_ns),
             ("queue_len", self.queue_len),
@@ -134,6 +138,8 @@ impl Sample {
             ("pgsteal", self.pgsteal),
             ("pgscan", self.pgscan),
             ("stores", self.stores),
+            ("free_pages", self.free_pages),
+            ("allocstall", self.allocstall),
             ("stall_ns", self.stall_ns),
         ]
     }

@@ -120,7 +120,7 @@ impl Sums {
             pgsteal,
             pgscan,
             stores,
-            stall_ns: 0,
+            ..Sample::default()
         }
     }
 }

@@ -212,6 +212,8 @@ impl Meter {
             pgsteal: stat[Vm::PgstealAnon],
             pgscan: stat[Vm::PgscanAnon],
             stores: stat[Vm::Pswpout] + stat[Vm::Zswpout],
+            free_pages: sys.mm.as_ref().map_or(0, |mm| u64::from(mm.zone.free_pages())),
+            allocstall: stat[Vm::AllocstallMovable] + stat[Vm::AllocstallNormal],
             stall_ns: self.pressure.stall_ns,
         });
     }

@@ -9,6 +9,7 @@ use crate::reclaim::Task;
 use crate::system::System;
 use crate::trace::system::POOL;
 use crate::trace::{Record, SYSTEM};
+use crate::workload::Program;
 
 /// How a virtual run goes.
 #[derive(Clone, Debug)]
@@ -23,6 +24,8 @@ pub struct SimConfig {
     pub app_threads: u16,
     /// Whether events are logged.
     pub trace: bool,
+    /// What applications do in a system with a memory budget: they run beside reclaim, and the run ends when they have.
+    pub programs: Vec<Program>,
 }
 
 /// A run over `sys`.
@@ -56,12 +59,13 @@ impl<'a> Sim<'a> {
     }
 
     fn reclaim(&mut self, sink: Sink<'_>, watch: Watch<'_>) {
-        let run = self.phase(Crew::reclaim(self.sys, self.config.trace), "reclaim", sink, watch);
+        let crew = Crew::machine(self.sys, self.config.programs.iter().cloned(), self.config.trace);
+        let run = self.phase(crew, "reclaim", sink, watch);
         let ended = run.cpu_ns.iter().zip(&run.done_ns).filter(|((id, _), _)| id & 0xff00 == actor::KSWAPD);
         self.report.timing.reclaim_ns = ended.map(|(_, &ns)| ns).max().unwrap_or(run.end_ns);
         self.report.series = run.measures.samples;
         // What the shrink worker wrote last is still reclaimed.
-        if self.sys.census()[State::WrittenBack as usize] > 0 && self.report.error.is_none() {
+        if self.sys.mm.is_none() && self.sys.census()[State::WrittenBack as usize] > 0 && self.report.error.is_none() {
             let crew = Crew::of(self.sys, kswapds(self.sys, &super::super::Stops::default()), self.config.trace);
             self.phase(crew, "reclaim", sink, watch);
         }
@@ -81,7 +85,7 @@ impl<'a> Sim<'a> {
 
     /// Application threads; returns the nanoseconds that they took.
     fn apps(&mut self, task: Task, phase: &'static str, sink: Sink<'_>, watch: Watch<'_>) -> u64 {
-        let SimConfig { fault, seed, app_threads, trace, .. } = *self.config;
+        let &SimConfig { fault, seed, app_threads, trace, .. } = self.config;
         let actors = apps(task, self.sys.folios.len() as u32, fault, seed, app_threads);
         let start_ns = self.now_ns;
         self.phase(Crew::of(self.sys, actors, trace), phase, sink, watch).end_ns - start_ns

@@ -1,0 +1,92 @@
+"""`Node` and `Workload`: the memory that everything has to fit into, and what the application does with it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any, Final
+
+from kcompressd.errors import LabError
+
+WORKLOADS: Final = ("eater", "usemem")
+"""`eater` fills its pages in order and reads them all back; `usemem` touches random pages of them, writing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """One zone; counts of pages.
+
+    `managed` pages in all, of which `free` are free when the run begins (default: all) and `file` of these hold clean page
+    cache; `watermarks` min, low, high (default: the kernel's for so many pages); `boost_factor` as vm.watermark_boost_factor,
+    `pcp_batch` of the per-CPU lists; `swap` slots (default: four times the managed pages).
+    """
+
+    managed: int
+    free: int | None = None
+    file: int = 0
+    watermarks: tuple[int, int, int] | None = None
+    swappiness: int = 60
+    boost_factor: int = 15_000
+    pcp_batch: int = 15
+    swap: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no node is; raises `LabError` naming the key."""
+        if self.watermarks is not None:
+            object.__setattr__(self, "watermarks", tuple(self.watermarks))
+        free = self.managed if self.free is None else self.free
+        if not 0 < free <= self.managed:
+            raise LabError("node.free", f"{free} is not between 1 and node.managed = {self.managed}")
+        if not 0 <= self.file < free or not 0 <= self.swappiness <= 200:
+            raise LabError("node", f"file = {self.file} or swappiness = {self.swappiness} is out of range")
+        marks = self.marks
+        if len(marks) != 3 or not 0 < marks[0] <= marks[1] <= marks[2] < free:
+            raise LabError("node.watermarks", f"{list(marks)} are not three rising numbers below {free} free pages")
+
+    @property
+    def marks(self) -> tuple[int, int, int]:
+        """The watermarks: those given, or from min_free_kbytes = 4 sqrt(lowmem_kbytes) (mm/page_alloc.c's rule)."""
+        if self.watermarks is not None:
+            return self.watermarks
+        least = min(max(int(math.sqrt(self.managed * 4 * 16)), 128), 262_144) // 4
+        gap = max(least // 4, self.managed // 1000)
+        return least, least + gap, least + 2 * gap
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the node as plain data, as Results have it."""
+        return {**dataclasses.asdict(self), "watermarks": list(self.marks)}
+
+    def for_core(self, pages: int, cpus: int) -> dict[str, Any]:
+        """Return what the core takes, for so many pages of applications."""
+        return {
+            "pages": pages,
+            "free_pages": self.managed if self.free is None else self.free,
+            "file_pages": self.file,
+            "watermarks": list(self.marks),
+            "boost_factor": self.boost_factor,
+            "pcp_batch": self.pcp_batch,
+            "cpus": cpus,
+            "swappiness": self.swappiness,
+            "slots": 4 * self.managed if self.swap is None else self.swap,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """What one application does: `kind` (`WORKLOADS`) over `pages` pages; `touches` for usemem (default: twice the pages)."""
+
+    kind: str = "eater"
+    pages: int = 1
+    touches: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is no workload; raises `LabError` naming the key."""
+        if self.kind not in WORKLOADS:
+            raise LabError("workload.kind", f"{self.kind!r} is not pageout or one of {', '.join(WORKLOADS)}")
+        if self.pages < 1:
+            raise LabError("workload.pages", f"{self.pages} is less than 1")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the workload as plain data."""
+        return {"kind": self.kind, "pages": self.pages, "touches": self.touches or 2 * self.pages}
