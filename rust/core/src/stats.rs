@@ -63,7 +63,7 @@ counters! {
     KcompressdFull "kcompressd_full" "Pages that found their queue full.",
     KcompressdDone "kcompressd_done" "Pages that a kcompressd thread finished, whatever became of them.",
     KcompressdHead "kcompressd_head" "Queued pages that kswapd took from a full queue and finished itself.",
-    KcompressdWakeups "kcompressd_wakeups" "Times a sleeping kcompressd thread was woken.",
+    KcompressdWakeups "kcompressd_wakeups" "Times a kcompressd thread slept and then found folios.",
     FaultWaits "fault_waits" "Faults that waited for the lock of a queued page.",
     ExitQueued "exit_queued" "Looks that ended with the page queued and kept.",
     ExitLocked "exit_locked" "Looks that found the page locked and kept it.",

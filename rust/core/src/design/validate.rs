@@ -22,6 +22,12 @@ pub enum DesignError {
     /// Only zswap has entries.
     #[error("tag = entry_lookup needs zswap: zram has no entry to look up")]
     LookupWithoutZswap,
+    /// The first half of a store, done before queueing, would be done again by the worker.
+    #[error(
+        "check_before = {} with tag = none and enqueue_at = swap_writeout: the worker could not tell that the first half was done",
+        .0.join(",")
+    )]
+    Untold(Vec<&'static str>),
     /// Keeping raw pages came with 6.18, and zram always does.
     #[error("on_reject = keep_raw needs zswap on kernel 6.18 or newer, this is {store} on {}.{}", .kernel.0, .kernel.1)]
     KeepRaw {
@@ -93,6 +99,10 @@ impl Design {
         }
         if self.tag == Tag::EntryLookup && zram {
             return Err(DesignError::LookupWithoutZswap);
+        }
+        let told = self.tag != Tag::None || self.enqueue_at != EnqueueAt::SwapWriteout;
+        if self.checks_before() && !told && !zram {
+            return Err(DesignError::Untold(self.check_before.names()));
         }
         if self.on_reject == OnReject::KeepRaw && (zram || kernel < (6, 18)) {
             return Err(DesignError::KeepRaw { store: if zram { "zram" } else { "zswap" }, kernel });
@@ -200,6 +210,7 @@ mod tests {
             (Design { tag: Tag::Bit0, ..sync }, Zswap, "tag must be none, not bit0"),
             (Design { enqueue_at: EnqueueAt::ZramBio, ..split() }, Zram, "tag = bit0 with enqueue_at = zram_bio"),
             (Design { tag: Tag::EntryLookup, ..split() }, Zram, "zram has no entry"),
+            (Design { tag: Tag::None, ..split() }, Zswap, "check_before = objcg,limits,pool with tag = none"),
             (Design { on_reject: OnReject::KeepRaw, ..split() }, Zswap, "this is zswap on 6.12"),
             (Design { on_full: OnFull::ToDevice, ..split() }, Zram, "the device is the compressor"),
             (Design { on_full: OnFull::Wait, depth: 0, batch: 1, ..split() }, Zswap, "on_full = wait at depth 0"),

@@ -89,17 +89,17 @@ impl Kcompressd {
     pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, StepError> {
         ctx.memalloc = sys.design().worker_flags.memalloc;
         match self.pc {
-            Pc::Drain => Ok(self.drain(sys)),
+            Pc::Drain => Ok(self.drain(sys, ctx)),
             Pc::Folio { at } => self.folio(sys, ctx, at),
             Pc::Settle { node, next } => self.settle(sys, ctx, node, next),
             Pc::Reclaim { at } => self.reclaim(sys, ctx, at),
-            Pc::Sleep => Ok(self.sleep(sys, ctx)),
+            Pc::Sleep => Ok(self.sleep(sys)),
             Pc::Done => Ok(Outcome::Done),
         }
     }
 
     /// Takes up to `batch` folios, holding the consumer's token for just that.
-    fn drain(&mut self, sys: &System) -> Outcome {
+    fn drain(&mut self, sys: &System, ctx: &mut Ctx) -> Outcome {
         crate::sync::boundary();
         let Some(mut consumer) = sys.queues[usize::from(self.queue)].claim() else {
             return Outcome::Ran(Work::Commit); // A producer takes the head: try again.
@@ -109,7 +109,9 @@ impl Kcompressd {
         drop(consumer);
         (self.first_position, self.then, self.begun) = (first, then, 0);
         self.batch.clear();
-        self.woken_for_nothing &= n == 0;
+        if n > 0 {
+            ctx.stat[Vm::KcompressdWakeups] += u64::from(std::mem::take(&mut self.woken_for_nothing));
+        }
         for (i, entry) in taken[..n].iter().flatten().enumerate() {
             self.batch.push(sys.page_of(*entry));
             self.begun |= u32::from(was_begun(sys, *entry)) << i;
@@ -212,12 +214,11 @@ impl Kcompressd {
     }
 
     /// Sleeps until something is queued or the queue is closed.
-    fn sleep(&mut self, sys: &System, ctx: &mut Ctx) -> Outcome {
+    fn sleep(&mut self, sys: &System) -> Outcome {
         let queue = &sys.queues[usize::from(self.queue)];
         let closed = || queue.is_closed() && !self.misses_stop(sys);
         let outcome = wait_unless(sys, WaitKey::Queue(self.queue), || !queue.is_empty() || closed());
         self.woken_for_nothing = matches!(outcome, Outcome::Wait(..));
-        ctx.stat[Vm::KcompressdWakeups] += u64::from(self.woken_for_nothing);
         self.pc = Pc::Drain;
         outcome
     }
