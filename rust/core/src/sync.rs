@@ -24,6 +24,21 @@ use backend::sync as imp;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
+/// Keeps its content on cache lines of its own (two lines, since CPUs prefetch the neighbour): for what several threads
+/// write, beside what they only read.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct CachePadded<T>(pub T);
+
+impl<T> std::ops::Deref for CachePadded<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
 /// A spin-wait hint; under loom and shuttle it yields to the scheduler, without which a spin never ends.
 #[inline]
 pub fn spin_loop() {

@@ -1,12 +1,15 @@
 //! One design on two folios under every clock: the exact number of states, and equal counters wherever the schedule is
 //! the same.
 
+#![cfg(not(any(kcompressd_loom, kcompressd_shuttle)))]
+
 mod clocks;
 
-use clocks::{INCOMPRESSIBLE, Plan, store_counters};
+use clocks::{INCOMPRESSIBLE, Plan, STORES, store_counters};
 use kcompressd_core::design::{Preset, StoreKind};
 use kcompressd_core::driver::Crew;
-use kcompressd_core::driver::explore::{Choice, Properties, Sometimes, explore, nothing_lost, replay};
+use kcompressd_core::driver::explore::{Choice, Properties, Sometimes, explore, in_turn, nothing_lost, replay};
+use kcompressd_core::driver::live::{FaultOrder, Live, LiveConfig};
 use kcompressd_core::driver::virtual_time::{Machine, run};
 use kcompressd_core::folio::Folio;
 use kcompressd_core::lifecycle::{State, flag};
@@ -39,6 +42,14 @@ fn replayed(plan: &Plan, schedule: &[usize]) -> Counters {
     replay(&sys, &mut crew, &schedule).unwrap();
     nothing_lost(&sys).unwrap();
     crew.stat().iter().chain(store_counters(&sys)).collect()
+}
+
+/// Real threads that take turns, each until it waits.
+fn in_live(plan: &Plan) -> Counters {
+    let live = LiveConfig { turns: true, fault: FaultOrder::None, verify: false, ..LiveConfig::default() };
+    let report = Live::start(plan.build(), live, Vec::new()).unwrap().finish();
+    assert_eq!(report.error, None);
+    report.vmstat.iter().chain(report.zswap).chain(report.mm_stat).chain(report.io_stat).collect()
 }
 
 /// A page is reclaimed; or a scan met it under writeback and activated it, and it was off the list at the very moment of
@@ -96,6 +107,27 @@ fn a_schedule_of_the_virtual_clock_counts_the_same_under_explore() {
                 lens.len(),
                 machine.cpu_speed_percent.len()
             );
+        }
+    }
+}
+
+/// Each actor until it waits.
+fn in_explore(plan: &Plan) -> Counters {
+    let sys = plan.build();
+    let mut crew = Crew::reclaim(&sys, false);
+    in_turn(&sys, &mut crew).unwrap();
+    nothing_lost(&sys).unwrap();
+    crew.stat().iter().chain(store_counters(&sys)).collect()
+}
+
+#[test]
+fn single_actor_schedules_count_the_same_under_every_clock() {
+    for lens in [&COMPRESSIBLE[..], &[1000, INCOMPRESSIBLE], &[0, 1000], &[INCOMPRESSIBLE; 2]] {
+        for plan in STORES.map(|store| Plan::new(Preset::Split, store, lens)) {
+            let counters = in_explore(&plan);
+            let (in_virtual, _) = in_virtual_time(&plan, &Machine::without_slices(1));
+            assert_eq!(counters, in_virtual, "explore and virtual: {lens:?} on {:?}", plan.store);
+            assert_eq!(counters, in_live(&plan), "explore and live: {lens:?} on {:?}", plan.store);
         }
     }
 }

@@ -71,7 +71,9 @@ struct Cell {
 pub struct Table {
     cells: Box<[Cell]>,
     rows: Vec<Row>,
-    flags: Vec<Vec<(u16, u16)>>,
+    /// What each state demands of the flags: its first alternative `(mask, value)`, and the others.
+    flags: [(u16, u16); STATES],
+    alternatives: Vec<Vec<(u16, u16)>>,
 }
 
 impl Default for Table {
@@ -83,17 +85,24 @@ impl Default for Table {
 }
 
 impl Table {
-    /// Builds the cells of `rows`; `flags[state]` lists alternatives `(mask, value)`.
+    /// Builds the cells of `rows`; `alternatives[state]` lists pairs `(mask, value)` of which the flags must fit one, where
+    /// there are any.
     ///
     /// # Errors
     /// [`TableError`] for ids out of range and for rows of one cell that can both hold.
-    pub fn new(mut rows: Vec<Row>, mut flags: Vec<Vec<(u16, u16)>>) -> Result<Self, TableError> {
+    pub fn new(mut rows: Vec<Row>, mut alternatives: Vec<Vec<(u16, u16)>>) -> Result<Self, TableError> {
         for (row, &Row { event, from, to, .. }) in rows.iter().enumerate() {
             if usize::from(event) >= EVENTS || usize::from(from.max(to)) >= STATES {
                 return Err(TableError::Range { row, event, from, to });
             }
         }
-        flags.resize(STATES, Vec::new());
+        alternatives.resize(STATES, Vec::new());
+        let mut flags = [(0, 0); STATES];
+        for (first, others) in flags.iter_mut().zip(&mut alternatives) {
+            if !others.is_empty() {
+                *first = others.remove(0);
+            }
+        }
         rows.sort_by_key(|r| (r.event, r.from, r.require_mask, r.require_value));
         let mut cells = vec![Cell::default(); STATES * EVENTS].into_boxed_slice();
         for (i, row) in rows.iter().enumerate() {
@@ -104,7 +113,7 @@ impl Table {
             cell.rows += 1;
             cell.reads |= row.require_mask;
         }
-        let table = Self { cells, rows, flags };
+        let table = Self { cells, rows, flags, alternatives };
         table.check_disjoint()?;
         Ok(table)
     }
@@ -157,8 +166,8 @@ impl Table {
     /// Whether `state` permits `flags`.
     #[inline]
     pub fn permits(&self, state: State, flags: u16) -> bool {
-        let alternatives = &self.flags[state as usize];
-        alternatives.is_empty() || alternatives.iter().any(|&(mask, value)| flags & mask == value)
+        let fits = |&(mask, value): &(u16, u16)| flags & mask == value;
+        fits(&self.flags[state as usize]) || self.alternatives[state as usize].iter().any(fits)
     }
 
     /// All rows, sorted by event and state.

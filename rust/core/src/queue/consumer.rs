@@ -65,7 +65,7 @@ impl<'q> Consumer<'q> {
     #[inline]
     pub(super) fn new(queue: &'q FolioQueue) -> Self {
         // ORDERING: Relaxed: only holders of the token write the head, and `claim` acquired the last one's.
-        let head = queue.consumers.0.head.load(Ordering::Relaxed);
+        let head = queue.consumers.head.load(Ordering::Relaxed);
         Self { queue, head }
     }
 
@@ -133,7 +133,7 @@ impl<'q> Consumer<'q> {
             return Then::More;
         }
         // ORDERING: Acquire pairs with the Release of `close`.
-        let tail = Tail(self.queue.producers.0.tail.load(Ordering::Acquire));
+        let tail = Tail(self.queue.producers.tail.load(Ordering::Acquire));
         match tail.position() == self.head {
             true if tail.is_closed() => Then::Closed,
             true => Then::Empty,
@@ -162,7 +162,7 @@ impl<'q> Consumer<'q> {
             self.head = head;
             // ORDERING: Release pairs with the Acquire of `FolioQueue::head`: the slots are cleared before a
             // producer stores into them again.
-            self.queue.consumers.0.head.store(head, Ordering::Release);
+            self.queue.consumers.head.store(head, Ordering::Release);
         }
     }
 }
@@ -171,6 +171,6 @@ impl Drop for Consumer<'_> {
     #[inline]
     fn drop(&mut self) {
         // ORDERING: Release pairs with the Acquire of `FolioQueue::claim`.
-        self.queue.consumers.0.claimed.store(false, Ordering::Release);
+        self.queue.consumers.claimed.store(false, Ordering::Release);
     }
 }

@@ -47,13 +47,9 @@ pub use reservation::{Pushed, Reservation};
 pub use tail::MAX_CAPACITY;
 
 use crate::folio::Folio;
-use crate::sync::{AtomicBool, AtomicPtr, AtomicU64, Ordering, spin_loop};
+use crate::sync::{AtomicBool, AtomicPtr, AtomicU64, CachePadded, Ordering, spin_loop};
 use crate::tagged::{Slot, TaggedFolio};
 use tail::{Tail, after, distance};
-
-/// Keeps its content on cache lines of its own (two lines, since CPUs prefetch the neighbour).
-#[repr(align(128))]
-struct Padded<T>(T);
 
 /// What producers write.
 struct Producers {
@@ -73,8 +69,8 @@ struct Consumers {
 
 /// A bounded MPSC FIFO of tagged folios; see the module's documentation.
 pub struct FolioQueue {
-    producers: Padded<Producers>,
-    consumers: Padded<Consumers>,
+    producers: CachePadded<Producers>,
+    consumers: CachePadded<Consumers>,
     slots: Box<[AtomicPtr<Folio>]>,
 }
 
@@ -90,8 +86,8 @@ impl FolioQueue {
         check_depth(depth, capacity)?;
         let tail = AtomicU64::new(Tail::new(0, depth, false).0);
         Ok(Self {
-            producers: Padded(Producers { tail, seen_head: AtomicU64::new(0) }),
-            consumers: Padded(Consumers { head: AtomicU64::new(0), claimed: AtomicBool::new(false) }),
+            producers: CachePadded(Producers { tail, seen_head: AtomicU64::new(0) }),
+            consumers: CachePadded(Consumers { head: AtomicU64::new(0), claimed: AtomicBool::new(false) }),
             slots: (0..capacity).map(|_| AtomicPtr::new(Slot::VACANT)).collect(),
         })
     }
@@ -137,7 +133,7 @@ impl FolioQueue {
     pub fn claim(&self) -> Option<Consumer<'_>> {
         // ORDERING: Acquire pairs with the Release of `Consumer::drop`: the head and the cleared slots of the
         // last holder are seen. A failure reads nothing else.
-        let claimed = &self.consumers.0.claimed;
+        let claimed = &self.consumers.claimed;
         claimed.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).ok()?;
         Some(Consumer::new(self))
     }
@@ -146,7 +142,7 @@ impl FolioQueue {
     pub fn close(&self) -> bool {
         // ORDERING: Release pairs with the Acquire of `Consumer::at_end`: whoever is told Closed sees what
         // was done before closing.
-        let before = self.producers.0.tail.fetch_or(Tail::CLOSED, Ordering::Release);
+        let before = self.producers.tail.fetch_or(Tail::CLOSED, Ordering::Release);
         !Tail(before).is_closed()
     }
 
@@ -230,7 +226,7 @@ impl FolioQueue {
     fn room(&self, tail: Tail, want: usize) -> Option<usize> {
         // ORDERING: Acquire pairs with the Release of `refresh_head`: the clears behind that head are seen
         // before this producer stores into the slots.
-        let seen = self.producers.0.seen_head.load(Ordering::Acquire);
+        let seen = self.producers.seen_head.load(Ordering::Acquire);
         let room = self.room_from(seen, tail);
         match room {
             Some(room) if room >= want => Some(room),
@@ -250,26 +246,26 @@ impl FolioQueue {
         let head = self.head();
         // ORDERING: Release pairs with the Acquire in `room`: passes on what this producer acquired with the
         // head. A slower producer may put an older head back, which costs a refresh and no more.
-        self.producers.0.seen_head.store(head, Ordering::Release);
+        self.producers.seen_head.store(head, Ordering::Release);
         head
     }
 
     #[inline]
     fn head(&self) -> u64 {
         // ORDERING: Acquire pairs with the Release of `Consumer::release`: the slots before it are cleared.
-        self.consumers.0.head.load(Ordering::Acquire)
+        self.consumers.head.load(Ordering::Acquire)
     }
 
     #[inline]
     fn tail(&self) -> Tail {
         // ORDERING: Relaxed: a guess, confirmed by the compare-and-swap or reported as a snapshot.
-        Tail(self.producers.0.tail.load(Ordering::Relaxed))
+        Tail(self.producers.tail.load(Ordering::Relaxed))
     }
 
     #[inline]
     fn swap_tail(&self, from: Tail, to: Tail) -> Result<(), Tail> {
         // ORDERING: Relaxed: the swap only hands out positions; contents are ordered by the slots and the head.
-        let swapped = self.producers.0.tail.compare_exchange_weak(from.0, to.0, Ordering::Relaxed, Ordering::Relaxed);
+        let swapped = self.producers.tail.compare_exchange_weak(from.0, to.0, Ordering::Relaxed, Ordering::Relaxed);
         swapped.map(|_| ()).map_err(Tail)
     }
 

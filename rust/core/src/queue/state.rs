@@ -56,10 +56,10 @@ impl FolioQueue {
             self.slot(after(head, i)).store(word, Ordering::Relaxed);
         }
         // ORDERING: Relaxed, as above.
-        self.producers.0.seen_head.store(head, Ordering::Relaxed);
+        self.producers.seen_head.store(head, Ordering::Relaxed);
         let tail = Tail::new(after(head, len), tail.depth(), tail.is_closed());
         // ORDERING: Relaxed, as above.
-        self.producers.0.tail.store(tail.0, Ordering::Relaxed);
+        self.producers.tail.store(tail.0, Ordering::Relaxed);
     }
 
     /// The slots from the head to the tail.
@@ -88,7 +88,7 @@ mod tests {
         let queue = FolioQueue::new(4, 4).expect("valid sizes");
         let last = (1 << 46) - 2;
         // ORDERING: Relaxed: this test is alone with the queue.
-        queue.consumers.0.head.store(last, Ordering::Relaxed);
+        queue.consumers.head.store(last, Ordering::Relaxed);
         queue.restore(&mut Reader::new(&[Tail::new(0, 4, false).0]), |_| unreachable!("nothing is queued"));
         let positions: Vec<_> = (0..4).map(|i| queue.push(tag(i))).collect();
         assert_eq!(positions, [Ok(last), Ok(last + 1), Ok(0), Ok(1)]);

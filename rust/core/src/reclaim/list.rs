@@ -127,6 +127,9 @@ impl ShrinkList {
         let page = self.list.as_slice()[usize::from(at)];
         let look = self.look.get_or_insert_with(|| Look::new(page, may_io));
         let (outcome, exit) = look.step(sys, ctx)?;
+        if !matches!(outcome, Outcome::Ran(_)) {
+            sys.ring();
+        }
         if let Some(exit) = exit {
             ctx.marks |= mark::COND_RESCHED;
             self.tally.pageouts += u32::from(look.has_written());
@@ -187,6 +190,7 @@ impl ShrinkList {
                 node.grow_older(active);
             }
         }
+        sys.ring();
         self.list.clear();
         self.kept.clear();
         self.pc = Pc::Isolate;

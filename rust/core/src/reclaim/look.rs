@@ -79,23 +79,22 @@ impl Look {
     /// # Errors
     /// [`StepError`].
     pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Step, StepError> {
-        match self.pc {
+        match &mut self.pc {
             Pc::First => self.first(sys, ctx),
             Pc::Activate => self.activate(sys, ctx, Vm::ExitReferencedActivated, aux::REFERENCED),
             Pc::Insert => self.insert(sys, ctx),
             Pc::NoLeaf => Ok(self.give_slot_back(sys, ctx)),
             Pc::NoSwap => self.activate(sys, ctx, Vm::ExitAddToSwap, aux::NO_MEMORY),
             Pc::Pageout => self.pageout(sys, ctx),
-            Pc::Writeout(mut swapout) => {
-                let progress = swapout.step(sys, ctx)?;
-                self.pc = Pc::Writeout(swapout);
-                Ok(match progress {
-                    Progress::Step(outcome) => (outcome, None),
-                    Progress::Stalled => (RAN, None), // With PF_MEMALLOC nobody stalls.
-                    Progress::Done(written) => self.written(ctx, written),
-                })
+            Pc::Writeout(swapout) => Ok(match swapout.step(sys, ctx)? {
+                Progress::Step(outcome) => (outcome, None),
+                Progress::Stalled => (RAN, None), // With PF_MEMALLOC nobody stalls.
+                Progress::Done(written) => self.written(ctx, written),
+            }),
+            Pc::Free(state) => {
+                let state = *state;
+                self.free(sys, ctx, state)
             }
-            Pc::Free(state) => self.free(sys, ctx, state),
         }
     }
 

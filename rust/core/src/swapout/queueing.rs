@@ -74,7 +74,11 @@ impl Swapout {
         reservation.write(0, sys.entry(self.folio));
         sys.depart();
         let _ = reservation.publish();
-        sys.wait.wake_one(WaitKey::Queue(number));
+        // A worker that takes a batch is woken for a batch; `System::ring` wakes it for the rest of one.
+        let batch = usize::from(sys.design().batch);
+        if batch == 1 || queue.len() >= batch {
+            sys.wait.wake_one(WaitKey::Queue(number));
+        }
         ctx.stat[Vm::KcompressdQueued] += 1;
         ctx.note_ticket(aux::ticket(number, position), mark::QUEUED);
         Ok(self.pushed())

@@ -27,7 +27,7 @@ use crate::node::Node;
 use crate::queue::FolioQueue;
 use crate::snapshot::{Names, Reader, Saved, Snapshot};
 use crate::swap::{Device, Slots};
-use crate::sync::{AtomicU32, Mutex, Ordering};
+use crate::sync::{AtomicU32, CachePadded, Mutex, Ordering};
 use crate::tagged::{Origin, TaggedFolio};
 use crate::wait::{WaitKey, WaitTable};
 use crate::zram::Zram;
@@ -75,8 +75,8 @@ pub struct System {
     /// Pages on their way to the LRU lists, by CPU.
     lru_add: Box<[Mutex<Vec<u32>>]>,
     /// Folios queued, compressed by a worker or written to the device, not yet back.
-    in_flight: AtomicU32,
-    turn: AtomicU32,
+    in_flight: CachePadded<AtomicU32>,
+    turn: CachePadded<AtomicU32>,
     /// `kthread_stop` was called of the kcompressd thread with this number plus one; 0: of none.
     stopped_kthread: AtomicU32,
 }
@@ -116,8 +116,8 @@ impl System {
             contents,
             mm: config.memory.map(|memory| Mm::new(memory.zone, memory.file_pages)),
             lru_add: (0..cpus).map(|_| Mutex::new(Vec::with_capacity(PAGEVEC_SIZE))).collect(),
-            in_flight: AtomicU32::new(0),
-            turn: AtomicU32::new(0),
+            in_flight: CachePadded::default(),
+            turn: CachePadded::default(),
             stopped_kthread: AtomicU32::new(0),
             folios,
             queues,
@@ -290,6 +290,17 @@ impl System {
         match self.fire(ctx, page, event, guards, change, aux)? {
             Fire::Done(_) => Ok(()),
             Fire::Refused(word) => Err(StepError::Held { page, event, flags: word.flags() }),
+        }
+    }
+
+    /// Wakes the workers whose queues hold part of a batch. Whoever queues folios calls it when its cluster ends and before
+    /// it waits for anything: until then up to a batch gathers behind a sleeping worker.
+    pub fn ring(&self) {
+        if self.design().batch > 1 {
+            let waiting = (0..).zip(&self.queues).filter(|(_, queue)| !queue.is_empty());
+            for (number, _) in waiting {
+                self.wait.wake_one(WaitKey::Queue(number));
+            }
         }
     }
 

@@ -27,7 +27,7 @@ pub use pools::{POOLS, TooManyPools};
 
 use crate::codec::{CodecSpec, Codecs, DecodeError};
 use crate::memcg::Memcgs;
-use crate::sync::{AtomicBool, AtomicU32};
+use crate::sync::{AtomicBool, AtomicU32, CachePadded};
 use crate::units::NIL;
 use crate::zsmalloc::{AllocError, ConfigError, Frames, Pool};
 use debugfs::uncount;
@@ -84,7 +84,7 @@ pub struct Zswap {
     shrink_queued: AtomicBool,
     next_shrink: AtomicU32,
     /// Counters, by their debugfs names.
-    pub counters: Debugfs,
+    pub counters: CachePadded<Debugfs>,
 }
 
 impl Zswap {
@@ -103,7 +103,7 @@ impl Zswap {
             full: AtomicBool::new(false),
             shrink_queued: AtomicBool::new(false),
             next_shrink: AtomicU32::new(NIL),
-            counters: Debugfs::default(),
+            counters: CachePadded::default(),
         })
     }
 

@@ -7,7 +7,7 @@
 
 use crate::codec::CodecSpec;
 use crate::snapshot::{Reader, Saved, Snapshot};
-use crate::sync::{AtomicU32, AtomicU64, Mutex, OnceLock, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, CachePadded, Mutex, OnceLock, Ordering};
 use crate::zsmalloc::{ConfigError, Pool, PoolConfig};
 
 /// Pools there may be at a time, draining ones included.
@@ -22,7 +22,7 @@ pub struct TooManyPools;
 struct Slot {
     /// Made when the number is first used, kept empty between lives.
     zs: OnceLock<Pool>,
-    refs: AtomicU64,
+    refs: CachePadded<AtomicU64>,
     codec: AtomicU64,
 }
 

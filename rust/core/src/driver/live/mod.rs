@@ -17,7 +17,7 @@ use super::phases::apps;
 use crate::lifecycle::{State, actor};
 use crate::reclaim::Task;
 use crate::stats::Vm;
-use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Mutex, Ordering, thread};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, CachePadded, Mutex, Ordering, thread};
 use crate::system::{Contents, Ctx, System};
 use crate::trace::Record;
 use crate::wait::WaitKey;
@@ -133,7 +133,7 @@ pub(crate) struct Shared {
     cancelled: AtomicBool,
     error: Mutex<Option<RunError>>,
     phase: AtomicU32,
-    pages_done: AtomicU64,
+    pages_done: CachePadded<AtomicU64>,
     series: Mutex<Vec<Sample>>,
     sums: Sums,
 }
@@ -198,7 +198,7 @@ impl Live {
             cancelled: AtomicBool::new(false),
             error: Mutex::new(None),
             phase: AtomicU32::new(0),
-            pages_done: AtomicU64::new(0),
+            pages_done: CachePadded::default(),
             series: Mutex::new(Vec::new()),
             sums: Sums::default(),
         });

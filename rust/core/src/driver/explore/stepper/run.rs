@@ -34,6 +34,7 @@ impl Stepper {
         let stop = self.steps_until(i, page, wanted);
         self.note_pool();
         let stop = stop?;
+        self.sys.ring(); // kswapd may have stopped before the end of its cluster.
         let (state, id) = (self.word(page)?.state(), self.hands[i].seat.ctx.actor);
         if let Stop::Waits(Waiting { key, ticket, .. }) = stop
             && self.hands[i].page.is_some()
