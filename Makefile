@@ -39,8 +39,9 @@ fuzz:
 soak:
 	ci/soak.sh
 
-bench:
-	cargo bench -p kcompressd-benches --bench queue
+# Long: every benchmark of docs/benchmarks.md, and the codecs'. RECORD=1 writes the page's tables.
+bench: setup
+	ci/bench.sh
 	cargo bench -p kcompressd-benches --bench codec
 	cargo bench -p kcompressd-benches --bench store
 	cargo bench -p kcompressd-benches --bench virtual_time
@@ -53,6 +54,11 @@ fidelity: setup
 # Throughput of real threads against virtual time on this machine, which must be idle.
 live-virtual: setup
 	.venv/bin/python tools/live_virtual.py
+
+# Instructions a page of the store path; needs valgrind.
+.PHONY: instructions
+instructions:
+	python3 benches/instructions.py --write
 
 # After a change of python/kcompressd/lifecycle.py.
 generate: setup

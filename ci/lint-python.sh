@@ -2,8 +2,8 @@
 # Style, types, and the stubs against the extension.
 source "$(dirname "$0")/common.sh"
 "$VENV/bin/pip" install --quiet 'ruff>=0.9' 'mypy>=1.11'
-"$VENV/bin/ruff" check python tests tools
-"$VENV/bin/ruff" format --check python tests tools
+"$VENV/bin/ruff" check python tests tools benches
+"$VENV/bin/ruff" format --check python tests tools benches
 "$VENV/bin/mypy"
 "$PY" -c 'import kcompressd._core'
 # Only the extension has a stub of its own; the rest is typed in place and mypy's business.

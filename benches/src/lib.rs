@@ -1,4 +1,5 @@
 //! Helpers shared by the benchmarks.
 
 pub mod pages;
+pub mod path;
 pub mod ratio;

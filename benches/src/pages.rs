@@ -17,7 +17,26 @@ impl Corpus {
         self.raw.chunks_exact(PAGE_SIZE).filter(|page| same_filled(page).is_none()).collect()
     }
 
-    fn read(path: &Path) -> Self {
+    /// Every page, one after the other.
+    pub fn bytes(&self) -> &[u8] {
+        &self.raw
+    }
+
+    /// Pages there are.
+    pub fn len(&self) -> usize {
+        self.raw.len() / PAGE_SIZE
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.raw.is_empty()
+    }
+
+    /// The pages of a file, raw or in zstd.
+    ///
+    /// # Panics
+    /// When it cannot be read.
+    pub fn read(path: &Path) -> Self {
         let file = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let raw = if name.ends_with(".zst") { unpack(&file) } else { file };
@@ -31,7 +50,8 @@ fn unpack(file: &[u8]) -> Vec<u8> {
     raw
 }
 
-/// The page files among the arguments; without any, the package's sample and the corpora beside the repository.
+/// The page files among the arguments; without any, the package's sample and the corpora of `KCOMPRESSD_SHARED`
+/// or of `../shared`, where they are.
 ///
 /// # Panics
 /// When a file cannot be read.
@@ -44,8 +64,9 @@ pub fn corpora() -> Vec<Corpus> {
 fn known() -> Vec<PathBuf> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let sample = here.join("../python/kcompressd/data/sample.pages.zst");
-    let shared = ["..", "../..", "../../.."].map(|up| here.join(up).join("shared/corpora"));
-    let corpora = shared.iter().find(|folder| folder.is_dir());
+    let near = ["..", "../..", "../../.."].map(|up| here.join(up).join("shared"));
+    let named = std::env::var_os("KCOMPRESSD_SHARED").map(PathBuf::from);
+    let corpora = named.into_iter().chain(near).map(|shared| shared.join("corpora")).find(|folder| folder.is_dir());
     let corpora =
         corpora.into_iter().flat_map(|folder| ["py", "node"].map(|name| folder.join(name).with_extension("pages.zst")));
     std::iter::once(sample).chain(corpora).collect()

@@ -1,5 +1,7 @@
 //! Medians and quartiles: of times, and of the ratios of two subjects that run in turn.
 
+use std::time::Duration;
+
 /// The first quartile, the median and the third.
 ///
 /// # Panics
@@ -30,4 +32,22 @@ impl Pairs {
     pub fn ratio(&self) -> [f64; 3] {
         quartiles(self.0.iter().map(|pair| pair.1 / pair.0))
     }
+}
+
+/// Runs both once to warm up, then `pairs` times in turn, each first every other time; times in seconds.
+pub fn alternate(pairs: usize, mut ours: impl FnMut() -> Duration, mut rival: impl FnMut() -> Duration) -> Pairs {
+    let _warm_up = (ours(), rival());
+    let mut times = Pairs::default();
+    for pair in 0..pairs {
+        let first = (pair % 2 == 1).then(&mut rival);
+        let mine = ours();
+        let theirs = first.unwrap_or_else(&mut rival);
+        times.push(mine.as_secs_f64(), theirs.as_secs_f64());
+    }
+    times
+}
+
+/// "1.02 (0.98 to 1.05)": a median between its quartiles.
+pub fn show([low, median, high]: [f64; 3]) -> String {
+    format!("{median:.2} ({low:.2} to {high:.2})")
 }
