@@ -120,14 +120,19 @@ fn in_explore(plan: &Plan) -> Counters {
     crew.stat().iter().chain(store_counters(&sys)).collect()
 }
 
+/// One CPU, each actor until it waits: the same schedule by threads, by time and by choice. Where the swap device has work,
+/// the virtual scheduler lets it preempt kswapd, which the others never do; that schedule is replayed above.
 #[test]
 fn single_actor_schedules_count_the_same_under_every_clock() {
-    for lens in [&COMPRESSIBLE[..], &[1000, INCOMPRESSIBLE], &[0, 1000], &[INCOMPRESSIBLE; 2]] {
-        for plan in STORES.map(|store| Plan::new(Preset::Split, store, lens)) {
+    for lens in [&COMPRESSIBLE[..], &[0, 1000], &[1000, INCOMPRESSIBLE], &[INCOMPRESSIBLE; 2]] {
+        for (preset, store) in [Preset::Sync, Preset::Split].into_iter().flat_map(|p| STORES.map(|store| (p, store))) {
+            let plan = Plan::new(preset, store, lens);
             let counters = in_explore(&plan);
-            let (in_virtual, _) = in_virtual_time(&plan, &Machine::without_slices(1));
-            assert_eq!(counters, in_virtual, "explore and virtual: {lens:?} on {:?}", plan.store);
-            assert_eq!(counters, in_live(&plan), "explore and live: {lens:?} on {:?}", plan.store);
+            assert_eq!(counters, in_live(&plan), "explore and live: {} of {lens:?} on {store:?}", preset.name());
+            if !lens.contains(&INCOMPRESSIBLE) {
+                let (in_virtual, _) = in_virtual_time(&plan, &Machine::without_slices(1));
+                assert_eq!(counters, in_virtual, "explore and virtual: {} of {lens:?} on {store:?}", preset.name());
+            }
         }
     }
 }
