@@ -49,6 +49,7 @@ impl<'a> Path<'a> {
             pool_limit_pages: None,
             accept_threshold_percent: 90,
             nodes: 1,
+            memory: None,
             slots: 2 * self.corpus.len() as u32,
         };
         let frames =
