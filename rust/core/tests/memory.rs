@@ -1,0 +1,71 @@
+//! A machine with a memory budget: an eater of more pages than there is memory for, on two CPUs, under every preset.
+
+use kcompressd_core::codec::{CodecName, CodecSpec};
+use kcompressd_core::design::{Preset, StoreKind};
+use kcompressd_core::driver::Crew;
+use kcompressd_core::driver::virtual_time::{Machine, run};
+use kcompressd_core::lifecycle::Table;
+use kcompressd_core::memcg::Memcgs;
+use kcompressd_core::stats::{Vm, VmStat};
+use kcompressd_core::swap::{Backing, Device, IoFaults};
+use kcompressd_core::system::{Config, Contents, Memory, Sizes, System};
+use kcompressd_core::workload::Program;
+use kcompressd_core::zone::ZoneConfig;
+
+const PAGES: u32 = 12_000;
+
+fn system(preset: Preset) -> System {
+    let zone =
+        ZoneConfig { free_pages: 7000, watermarks: [80, 100, 120], boost_factor: 15_000, pcp_batch: 15, cpus: 2 };
+    let config = Config {
+        design: preset.design(StoreKind::Zram),
+        store: StoreKind::Zram,
+        kernel: (6, 12),
+        codec: CodecSpec::new(CodecName::Lz4, None).unwrap(),
+        page_size: 4096,
+        chain_size: 8,
+        pool_limit_pages: None,
+        accept_threshold_percent: 90,
+        nodes: 1,
+        slots: 2 * PAGES,
+        memory: Some(Memory { pages: PAGES, zone, file_pages: 500, swappiness: 60 }),
+    };
+    let mut sizes = Sizes::uniform(64, 0);
+    sizes.len.iter_mut().zip(0..).for_each(|(len, i)| *len = i * 50);
+    let device = Device::new(Backing::Modelled, 4096, IoFaults::default());
+    System::new(config, Table::default(), Memcgs::default(), |_| 0, device, Contents::Sizes(sizes)).unwrap()
+}
+
+fn eat(preset: Preset) -> (VmStat, u64) {
+    let sys = system(preset);
+    let mut crew = Crew::machine(&sys, [Program::eater(0..PAGES)], false);
+    let run = run(&sys, &mut crew, &Machine::new(2), 0).unwrap_or_else(|error| panic!("{}: {error}", preset.name()));
+    sys.invariant();
+    (run.stat, run.end_ns)
+}
+
+#[test]
+fn no_page_is_lost_and_the_counters_agree() {
+    for &preset in Preset::ALL {
+        let (stat, _) = eat(preset);
+        let name = preset.name();
+        assert_eq!(stat[Vm::OomKill], 0, "{name}");
+        assert_eq!(
+            stat[Vm::PgscanKswapd] + stat[Vm::PgscanDirect],
+            stat[Vm::PgscanAnon] + stat[Vm::PgscanFile],
+            "{name}"
+        );
+        assert_eq!(
+            stat[Vm::PgstealKswapd] + stat[Vm::PgstealDirect],
+            stat[Vm::PgstealAnon] + stat[Vm::PgstealFile],
+            "{name}"
+        );
+        assert!(stat[Vm::PgstealAnon] > u64::from(PAGES) / 2, "{name}: it had to swap");
+        assert!(stat[Vm::ExitReferenced] > 0, "{name}: the first look keeps");
+    }
+}
+
+#[test]
+fn equal_runs_are_equal_to_the_nanosecond() {
+    assert_eq!(eat(Preset::Unofficial), eat(Preset::Unofficial));
+}
