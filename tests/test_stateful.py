@@ -205,6 +205,7 @@ class Machine(RuleBasedStateMachine):
 
 DICE = int(os.environ.get("KCOMPRESSD_DICE", "250"))
 _ZERO = "the kswapd that finds a page of zeros frees its frame in the same pass, unless a fault is faster"
+_BUDGET = "only a node with a memory budget ages or allocates so, and a stepper's has none"
 ELSEWHERE: dict[tuple[str, str, str], str] = {
     ("isolate", "zero_filled", "zero_filled"): _ZERO,
     ("putback", "zero_filled", "zero_filled"): _ZERO,
@@ -212,6 +213,10 @@ ELSEWHERE: dict[tuple[str, str, str], str] = {
     ("putback", "isolated", "resident"): "nothing keeps an isolated page from its pageout yet",
     ("activate", "isolated", "activated"): "a lab has as many slots as pages; rust/core/tests/stepper.rs has fewer",
     ("free_swap", "resident_swapcache", "resident"): "no actor gives a mapped page's slot back by itself yet",
+    ("activate", "resident_swapcache", "resident_swapcache"): _BUDGET,
+    ("populate", "freed", "resident"): _BUDGET,
+    **{("deactivate", "activated", end): _BUDGET for end in ("resident", "redirtied")},
+    **{("deactivate", at, at): _BUDGET for at in ("queued", "compressing", "writing_back", "zero_filled")},
 }
 """Edges that no script of a stepper takes: event, source, target, and why."""
 
