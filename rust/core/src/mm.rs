@@ -33,11 +33,11 @@ impl Slab {
         true
     }
 
-    /// One object less; `shrink` is called when a page is empty and another half is, so that it does not go back and forth.
-    fn give(&self, per_page: u32, shrink: impl FnOnce()) {
+    /// One object less; `shrink` is called when more than `spare` pages would be empty if all objects moved together.
+    fn give(&self, per_page: u32, spare: u32, shrink: impl FnOnce()) {
         let mut counts = self.counts.lock_within();
         counts.0 -= 1;
-        if counts.1 * per_page - counts.0 >= per_page + per_page / 2 {
+        if counts.1 * per_page - counts.0 >= per_page * (spare + 1) {
             counts.1 -= 1;
             shrink();
         }
@@ -65,6 +65,17 @@ impl Kind {
             Self::Handle => 512,
             Self::Descriptor => 73,
             Self::Leaf => 7,
+        }
+    }
+
+    /// Pages of slabs with room that are kept: 5 slabs of the node (`min_partial`), and on each CPU as many as hold twice
+    /// its `cpu_partial` objects. What is freed is thus at hand when no page is to be had.
+    const fn spare_pages(self, cpus: u32) -> u32 {
+        const MIN_PARTIAL: u32 = 5;
+        match self {
+            Self::Handle => MIN_PARTIAL + cpus * (2 * 120_u32).div_ceil(512),
+            Self::Descriptor => MIN_PARTIAL + cpus * (2 * 120_u32).div_ceil(73),
+            Self::Leaf => 2 * (MIN_PARTIAL + cpus * (2 * 52_u32).div_ceil(14)),
         }
     }
 }
@@ -128,7 +139,8 @@ impl Mm {
     }
 
     fn give_object(&self, kind: Kind, cpu: u16) {
-        self.slabs[kind as usize].give(kind.per_page(), || self.zone.give(cpu, Migrate::Unmovable, 1));
+        let spare = kind.spare_pages(self.zone.cpus().into());
+        self.slabs[kind as usize].give(kind.per_page(), spare, || self.zone.give(cpu, Migrate::Unmovable, 1));
     }
 
     /// Page frames in use: applications' and page cache.
