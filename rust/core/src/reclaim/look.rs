@@ -181,13 +181,13 @@ impl Look {
             return Ok((RAN, None));
         }
         self.pc = Pc::NoLeaf;
-        Ok((RAN, None))
+        Ok((SCANNED, None)) // Twice through the allocator's slow path: as long as a look each time.
     }
 
     fn give_slot_back(&mut self, sys: &System, ctx: &mut Ctx) -> Step {
         sys.free_slot(ctx, self.page);
         self.pc = Pc::NoSwap;
-        (RAN, None)
+        (SCANNED, None)
     }
 
     /// add_to_swap, try_to_unmap, folio_clear_dirty_for_io.

@@ -259,7 +259,12 @@ impl Swapout {
             true => self.allocate_from(sys, ctx, compressed, &Exhausted(&frames)),
             false => self.allocate_from(sys, ctx, compressed, &frames),
         };
-        Ok(if self.pc == Pc::Compress { Progress::Stalled } else { RAN })
+        Ok(match self.pc {
+            Pc::Compress => Progress::Stalled,
+            // Through the allocator's slow path in vain: as long as a look.
+            Pc::Refused if sys.mm.is_some() => Progress::Step(Outcome::Ran(Work::Scan)),
+            _ => RAN,
+        })
     }
 
     fn allocate_from(&self, sys: &System, ctx: &Ctx, compressed: Compressed, frames: &impl Frames) -> Pc {
