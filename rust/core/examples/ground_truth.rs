@@ -5,7 +5,7 @@
 use kcompressd_core::codec::{CodecName, CodecSpec, is_zero, same_filled};
 use kcompressd_core::design::{Preset, StoreKind};
 use kcompressd_core::driver::Crew;
-use kcompressd_core::driver::virtual_time::{Costs, Machine, run};
+use kcompressd_core::driver::virtual_time::{Costs, Machine, Preempt, run};
 use kcompressd_core::lifecycle::Table;
 use kcompressd_core::memcg::Memcgs;
 use kcompressd_core::stats::Vm;
@@ -56,20 +56,27 @@ fn system(depth: u32, sizes: Sizes) -> System {
     System::new(config, Table::default(), Memcgs::default(), |_| 0, device, Contents::Sizes(sizes)).unwrap()
 }
 
+/// The emulated guest's costs, which `tools/fidelity.py` has too.
+fn costs() -> Costs {
+    let mut costs = Costs::default();
+    let lines = include_str!("../../../tools/ground_truth_costs.toml").lines();
+    for line in lines.filter(|line| !line.starts_with('#')) {
+        let (name, ns) = line.split_once(" = ").expect("name = nanoseconds");
+        let ns = ns.parse().expect("nanoseconds");
+        match name {
+            "compress_ns" => costs.compress_ns = Some(ns),
+            "decompress_ns" => costs.decompress_ns = Some(ns),
+            _ => *costs.named().into_iter().find(|(known, _)| *known == name).expect("a cost").1 = ns,
+        }
+    }
+    costs
+}
+
+/// PREEMPT_NONE at HZ 250: a slice is a tick.
 fn guest() -> Machine {
-    let costs = Costs {
-        scan_ns: 2_000,
-        commit_ns: 150,
-        unmap_ns: 5_000,
-        fault_ns: 8_000,
-        zero_page_ns: 3_000,
-        touch_ns: 12_000,
-        zero_test_ps_per_byte: 100,
-        compress_ns: Some(10_400),
-        decompress_ns: Some(5_000),
-        ..Costs::default()
-    };
-    Machine { costs, ..Machine::new(2) }
+    let mut machine = Machine { costs: costs(), ..Machine::new(2) };
+    (machine.scheduler.preempt, machine.scheduler.slice_ns) = (Preempt::None, 4_000_000);
+    machine
 }
 
 fn main() {

@@ -69,14 +69,14 @@ impl Kind {
         }
     }
 
-    /// Pages of slabs with room that are kept: 5 slabs of the node (`min_partial`), and on each CPU as many as hold twice
-    /// its `cpu_partial` objects. What is freed is thus at hand when no page is to be had.
+    /// Pages of slabs with room that are kept: 5 slabs of the node (`min_partial`), and on each CPU the one in use and as many
+    /// as hold twice its `cpu_partial` objects. What is freed is thus at hand when no page is to be had.
     const fn spare_pages(self, cpus: u32) -> u32 {
         const MIN_PARTIAL: u32 = 5;
         match self {
-            Self::Handle => MIN_PARTIAL + cpus * (2 * 120_u32).div_ceil(512),
-            Self::Descriptor => MIN_PARTIAL + cpus * (2 * 120_u32).div_ceil(73),
-            Self::Leaf => 2 * (MIN_PARTIAL + cpus * (2 * 52_u32).div_ceil(14)),
+            Self::Handle => MIN_PARTIAL + cpus * (1 + (2 * 120_u32).div_ceil(512)),
+            Self::Descriptor => MIN_PARTIAL + cpus * (1 + (2 * 120_u32).div_ceil(73)),
+            Self::Leaf => 2 * (MIN_PARTIAL + cpus * (1 + (2 * 52_u32).div_ceil(14))),
         }
     }
 }
