@@ -72,7 +72,7 @@ oracle-zswap: setup
 oracle-vm: setup
 	.venv/bin/python tools/kernel_vm.py $(DEB)
 
-# Asks every file of experiments/ in virtual time and writes docs/answers.md; half a minute.
+# Asks every file of experiments/ in virtual time and writes docs/answers.md; a minute.
 .PHONY: answers
 answers: setup
 	ci/answers.sh

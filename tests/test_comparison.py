@@ -33,6 +33,9 @@ def results(measure: Measure, values: Sequence[float]) -> tuple[Result, ...]:
             data["timing"]["bytes_per_s"] = value
         elif measure is SCANS:
             data["vmstat"] |= {"pgscan_anon": round(value * 1e6), "pgsteal_anon": 10**6}
+        elif measure is STALLS:  # of a run with a memory budget
+            data["config"]["workload"] = {"kind": "eater", "pages": 1536}
+            data["vmstat"] |= {"allocstall_normal": 0, "allocstall_movable": round(value)}
         else:
             data["vmstat"][measure.name] = round(value)
         made.append(Result.from_dict(data))

@@ -13,7 +13,7 @@ import pytest
 from kcompressd import Result
 from kcompressd.answers import UNANSWERED, drift, load, main, pictures, section, text, unanswered
 from kcompressd.errors import ExperimentError
-from kcompressd.experiment import Answer, Experiment, ask
+from kcompressd.experiment import Answer, Experiment, Kernel, ask
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "experiments"
@@ -93,6 +93,49 @@ def test_a_finding_says_the_true_sentence_with_its_numbers(asked: Experiment) ->
         "april scans 3.00 times as often, 3.00 against 1.00, on 8 CPUs.",
         "Not more with 2 (0.25).",
     ]
+
+
+KERNEL = """
+[[kernel]]
+row = "april"
+group = "8 CPUs"
+figures = { scans_per_page = [2.5, 2.0, 2.25], queued = [4_000_000], fault_waits = [7] }
+"""
+
+
+def test_a_real_kernels_figures_stand_beside_ours_with_the_deviation(tmp_path: Path) -> None:
+    (tmp_path / "scans.toml").write_text(FILE + KERNEL)
+    asked = Experiment.load(tmp_path / "scans.toml")
+    good = text([ask(asked, simulate)], {})
+    assert "| april | scanned a page freed | 2.00 | 2.50 | 3.00 | +20% |" in good
+    assert f"| april | queued | 4000000 | 4000000 | {GOLDEN['vmstat']['kcompressd_queued']} | -100% |" in good
+    assert "| april | faults that waited | 7 | 7 | - | - |" in good
+    assert drift(good, [asked], {}) == [] and drift(good.replace("3.00 | +20%", "2.10 | within"), [asked], {}) == []
+    (wrong,) = drift(good.replace("| april | queued |", "| april | rotated |"), [asked], {})
+    assert "the kernel's table has the rows" in wrong
+
+
+@pytest.mark.parametrize(("ours", "beyond"), [(3.0, 0.2), (2.5, 0.0), (2.0, 0.0), (1.5, -0.25)])
+def test_beyond_is_measured_from_the_nearer_end(ours: float, beyond: float) -> None:
+    assert Kernel.beyond(ours, 2.0, 2.5) == pytest.approx(beyond)
+    assert Kernel.beyond(ours, 0.0, 0.0) == float("inf")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('row = "april"', 'row = "june"', "kernel 1: row 'june' is none of april, sync"),
+        ('group = "8 CPUs"\n', "", "kernel 1: group None is none of 2 CPUs, 8 CPUs"),
+        ("queued =", "cued =", "kernel 1: figures: cued is none of"),
+        ("[4_000_000]", "[]", "kernel 1: figures: queued has no runs"),
+        ("figures = {", "figure = {", "kernel 1: unknown key figure"),
+    ],
+)
+def test_a_wrong_kernel_is_refused_by_name(old: str, new: str, says: str, tmp_path: Path) -> None:
+    assert old in KERNEL
+    (tmp_path / "bad.toml").write_text(FILE + KERNEL.replace(old, new))
+    with pytest.raises(ExperimentError, match=re.escape(says)):
+        Experiment.load(tmp_path / "bad.toml")
 
 
 def document(answer: Answer) -> str:

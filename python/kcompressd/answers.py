@@ -20,12 +20,16 @@ from kcompressd.errors import ExperimentError
 from kcompressd.experiment import Answer, Experiment, ask
 from kcompressd.html.over_time import drawn
 from kcompressd.html.standalone import picture
+from kcompressd.measures import MEASURES
 
 UNANSWERED: Final = "unanswered.toml"
 """Questions that no experiment can answer, each with its reason."""
 
+KERNEL: Final = "Beside a real kernel's own figures (docs/experiments.md says which):"
+KERNEL_COLUMNS: Final = ("", "measure", "kernel, least", "most", "here", "beyond its spread")
 SHORT: Final = "In short"
 LEFT: Final = "Not answered here"
+MEASURE: Final = {measure.name: measure for measure in MEASURES}
 
 INTRODUCTION: Final = """\
 # Answers
@@ -88,12 +92,30 @@ def section(answer: Answer) -> Iterator[str]:
             cells = (compare_report.cell(entry, measure) for measure in asked.measures)
             yield _pipes([entry.name, *(f"{value} {ratio}".rstrip() for value, ratio in cells)])
     yield from (f"\n![{name}]({picture_path(asked, name)})" for name in asked.pictures)
+    yield from _kernel(answer)
     yield ""
     yield from (f"*Found*: {sentence}" + "\n" for sentence in answer.found())
     if not answer.complete:
         yield "*Incomplete*: a run ended early or did not add up.\n"
     if asked.limits:
         yield f"*Limits*: {' '.join(asked.limits)}"
+
+
+def _kernel(answer: Answer) -> Iterator[str]:
+    """Yield the table of what a real kernel counted, if there is one, with how far the run is outside of it."""
+    if not answer.experiment.kernel:
+        return
+    yield from ("", KERNEL, "", _pipes(KERNEL_COLUMNS), "|:--|:--|--:|--:|--:|--:|")
+    entries = {(entry.group, entry.name): entry for entry in answer.comparison.entries}
+    for given in answer.experiment.kernel:
+        for name, (least, most) in given.figures.items():
+            measure = MEASURE[name]
+            value = entries[given.group, given.row].value(measure)
+            ours = ("-", "-")
+            if value is not None:
+                beyond = given.beyond(value.median, least, most)
+                ours = (measure.text(value.median), f"{beyond:+.0%}" if beyond else "within")
+            yield _pipes([given.row, measure.title, measure.text(least), measure.text(most), *ours])
 
 
 def picture_path(asked: Experiment, name: str) -> str:
@@ -140,13 +162,17 @@ def drift(document: str, experiments: Sequence[Experiment], left: Mapping[str, t
 
 def _section_drift(part: str, asked: Experiment) -> Iterator[str]:
     yield from (f"lacks the line {line[:60]!r}" for line in heading(asked) if line not in part)
-    rows = [line for line in part.splitlines() if line.startswith("|") and not line.startswith("|:--")]
+    rows, kernel = (_rows(text) for text in part.partition(KERNEL)[::2])
     names = [line.split("|")[1].strip() for line in rows]
     table = ["", *(row.name for row in asked.rows)]
     if names != table * len(asked.groups):
         yield f"the tables have the rows {names}"
     if any(line.count("|") != len(asked.measures) + 2 for line in rows) or _pipes(_columns(asked)) not in part:
         yield "the tables have other columns"
+    cells = [tuple(cell.strip() for cell in line.split("|")[1:3]) for line in kernel]
+    figures = [(given.row, MEASURE[name].title) for given in asked.kernel for name in given.figures]
+    if cells != ([KERNEL_COLUMNS[:2], *figures] if figures else []):
+        yield f"the kernel's table has the rows {cells}"
     yield from (f"lacks the picture {p}" for p in asked.pictures if f"]({picture_path(asked, p)})" not in part)
     said = [line.removeprefix("*Found*: ") for line in part.splitlines() if line.startswith("*Found*: ")]
     if len(said) != len(asked.findings):
@@ -154,6 +180,11 @@ def _section_drift(part: str, asked: Experiment) -> Iterator[str]:
     for line, finding in zip(said, asked.findings, strict=False):
         if not any(re.fullmatch(_pattern(sentence), line) for sentence in (finding.yes, finding.no)):
             yield f"found something that it cannot find: {line[:60]!r}"
+
+
+def _rows(text: str) -> list[str]:
+    """The lines of a text's tables, without those below their headings."""
+    return [line for line in text.splitlines() if line.startswith("|") and not line.startswith("|:--")]
 
 
 def _pattern(sentence: str) -> str:

@@ -33,6 +33,7 @@ _KEYS: Final = (
     "job",
     "row",
     "group",
+    "kernel",
     "finding",
 )
 _FINDING: Final = ("measure", "row", "group", "against", "against_group", "above", "yes", "no")
@@ -62,6 +63,21 @@ class Finding:
     no: str
 
 
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """What a real kernel counted where it ran a row: by measure, the least and the most of its runs."""
+
+    row: str
+    group: str
+    figures: Mapping[str, tuple[float, float]]
+
+    @staticmethod
+    def beyond(ours: float, least: float, most: float) -> float:
+        """Return how far `ours` is outside of the kernel's spread, as a share of its nearer end (infinite: that is 0)."""
+        end = most if ours > most else least
+        return 0.0 if least <= ours <= most else ours / end - 1 if end else float("inf")
+
+
 @dataclass(frozen=True)
 class Experiment:
     """A question, how it is put to the model, and what would be found."""
@@ -77,6 +93,7 @@ class Experiment:
     job: Mapping[str, Any]
     rows: tuple[Variant, ...]
     groups: tuple[Variant, ...]
+    kernel: tuple[Kernel, ...]
     findings: tuple[Finding, ...]
 
     @classmethod
@@ -147,7 +164,7 @@ def _ratio(ours: float, base: float) -> float:
 
 
 def _experiment(path: Path, data: Mapping[str, Any]) -> Experiment:
-    optional = ("limits", "pictures", "group", "finding")
+    optional = ("limits", "pictures", "group", "kernel", "finding")
     wrong = [f"{key} is missing" for key in _KEYS if key not in data and key not in optional]
     wrong += [f"unknown key {key}" for key in data if key not in _KEYS]
     wrong += [
@@ -174,6 +191,7 @@ def _experiment(path: Path, data: Mapping[str, Any]) -> Experiment:
         job=data["job"],
         rows=rows,
         groups=groups,
+        kernel=tuple(_kernel(path, n, given, known) for n, given in enumerate(data.get("kernel", ()), 1)),
         findings=tuple(_finding(path, n, given, rows, known) for n, given in enumerate(data.get("finding", ()), 1)),
     )
 
@@ -186,6 +204,23 @@ def _variants(path: Path, kind: str, given: Sequence[Mapping[str, Any]]) -> tupl
     if not names or len(set(names)) < len(names):
         raise ExperimentError(path, f"{kind}: needs at least one, each with a name of its own")
     return tuple(Variant(one["name"], one["set"]) for one in given)
+
+
+def _kernel(path: Path, number: int, given: Mapping[str, Any], known: Mapping[str, set[str]]) -> Kernel:
+    filled = {"group": next(iter(known["group"])) if len(known["group"]) == 1 else None, **given}
+    wrong = [
+        f"{kind} {filled.get(kind)!r} is none of {', '.join(sorted(known[kind]))}"
+        for kind in known
+        if filled.get(kind) not in known[kind]
+    ]
+    figures: Mapping[str, Any] = filled.get("figures", {})
+    wrong += [f"figures: {name} is none of {', '.join(_MEASURES)}" for name in figures if name not in _MEASURES]
+    wrong += [f"figures: {name} has no runs" for name, runs in figures.items() if not runs]
+    wrong += [f"unknown key {key}" for key in filled if key not in ("row", "group", "figures")]
+    if wrong or not figures:
+        raise ExperimentError(path, f"kernel {number}: {'; '.join(wrong) or 'figures is missing'}")
+    spreads = {name: (float(min(runs)), float(max(runs))) for name, runs in figures.items()}
+    return Kernel(filled["row"], filled["group"], spreads)
 
 
 def _finding(

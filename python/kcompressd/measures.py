@@ -85,6 +85,29 @@ def _vmstat(name: str) -> Callable[[Result], Value]:
     return lambda result: result.vmstat.get(name)
 
 
+def _pressed(of: Callable[[Result], Value]) -> Callable[[Result], Value]:
+    """Of runs with a memory budget only: elsewhere it is always 0."""
+    return lambda result: of(result) if result.config.get("workload") is not None else None
+
+
+def _stalls(result: Result) -> Value:
+    """Return the allocation stalls of all zones; None where none can be: without a memory budget, on no real kernel."""
+    if result.kind != "observed" and result.config.get("workload") is None:
+        return None
+    counts = [count for name, count in result.vmstat.items() if name.startswith("allocstall")]
+    return float(sum(counts)) if counts else None
+
+
+def _kswapd_share(result: Result) -> Value:
+    """Return what kswapd frees of all that is freed, 0 to 1."""
+    by_kswapd, direct = (result.vmstat.get(f"pgsteal_{who}", 0) for who in ("kswapd", "direct"))
+    return float(by_kswapd / max(1, by_kswapd + direct))
+
+
+def _failed_writes(result: Result) -> Value:
+    return None if result.zram is None else float(result.zram.io_stat.failed_writes)
+
+
 def _timing(name: str, at: str) -> Callable[[Result], Value]:
     def of(result: Result) -> Value:
         spread: Any = result.timing.get(name)
@@ -187,10 +210,59 @@ MEASURES: Final = (
         "allocstall",
         "allocation stalls",
         "count",
-        _vmstat("allocstall"),
+        _stalls,
         "better",
         8,
         "stalls {value} allocations in direct reclaim",
+    ),
+    Measure(
+        "allocstall_normal",
+        "of these for kernel memory",
+        "count",
+        _pressed(_vmstat("allocstall_normal")),
+        "better",
+        8,
+        "stalls {value} of the kernel's own allocations",
+        "a store outside PF_MEMALLOC reclaims for the memory that it needs",
+    ),
+    Measure(
+        "kswapd_share",
+        "kswapd's share of the freed",
+        "per page",
+        _pressed(_kswapd_share),
+        "other",
+        0.02,
+        "has kswapd free {value} of all",
+    ),
+    Measure(
+        "add_to_swap_failed",
+        "no memory for the swap cache",
+        "count",
+        _pressed(_vmstat("exit_add_to_swap")),
+        "better",
+        8,
+        "cannot add {value} pages to the swap cache",
+        "frames held beside their copies leave no memory for the swap cache",
+    ),
+    Measure(
+        "failed_writes",
+        "failed writes",
+        "count",
+        _pressed(_failed_writes),
+        "better",
+        8,
+        "fails {value} writes for want of memory",
+        "frames held beside their copies leave no memory for the pool",
+    ),
+    Measure("pswpout", "pswpout", "count", _pressed(_vmstat("pswpout")), "other", 32, "swaps {value} pages out"),
+    Measure(
+        "app_ns",
+        "the application's run",
+        "ns",
+        _pressed(_plain("reclaim_ns")),
+        "better",
+        1e6,
+        "has the application take {value}",
     ),
     Measure(
         "memory_some_ns",
@@ -236,6 +308,15 @@ MEASURES: Final = (
         "better",
         1e4,
         "has a fault take {value} at the 99th percentile",
+    ),
+    Measure(
+        "fault_waits",
+        "faults that waited",
+        "count",
+        _pressed(_vmstat("fault_waits")),
+        "better",
+        8,
+        "has {value} faults wait for the lock of a queued page",
     ),
     Measure(
         "fault_wait_p99_ns",
