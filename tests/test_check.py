@@ -12,10 +12,10 @@ from kcompressd.cli import main
 from kcompressd.errors import LabError
 
 EXACT = [
-    (Scenario("split", folios=2, threads=1), 6880, 20748),
-    (Scenario("split", folios=2, faults=1), 31394, 100303),
-    (Scenario("split", folios=1, touch=True), 17000, 61836),
-    (Scenario("split", folios=2, toggles=("stop",)), 34974, 126715),
+    (Scenario("split", folios=2, threads=1), 6934, 20865),
+    (Scenario("split", folios=2, faults=1), 31464, 100458),
+    (Scenario("split", folios=1, touch=True), 17114, 62155),
+    (Scenario("split", folios=2, toggles=("stop",)), 35028, 126886),
     (Scenario("rfc", "zram", folios=2, threads=1, faults=1), 5037, 9479),
     (Scenario("unofficial", folios=2, depth=1), 13504, 40996),
 ]

@@ -99,6 +99,7 @@ def _traces(arguments: argparse.Namespace, pages: int) -> bool:
 
 
 def _show(result: Result, arguments: argparse.Namespace) -> int:
-    if arguments.trace is not None:
+    code = common.show(result, arguments.json, arguments.html)
+    if arguments.trace is not None:  # last: a trace is large, and the result is kept when there is no room for it
         result.trace.save(arguments.trace)
-    return common.show(result, arguments.json, arguments.html)
+    return code

@@ -71,7 +71,7 @@ def read(flat: Bytes, subject: Path, page_size: int) -> Image:
     try:
         segments = list(_segments(flat))
         notes = _notes(flat, [segment for segment in segments if segment.kind == _PT_NOTE])
-    except (struct.error, IndexError, ValueError) as error:
+    except (struct.error, IndexError, ValueError, OverflowError) as error:
         raise PageFileError(subject, f"is a damaged ELF core: {error}", "make it again") from error
     loads = [segment for segment in segments if segment.kind == _PT_LOAD and segment.filesz]
     if notes.source is None:

@@ -7,6 +7,7 @@ use crate::lifecycle::flag;
 use crate::queue::{Drained, Then};
 use crate::stats::Vm;
 use crate::swapout::{Progress, Swapout, Written, was_begun};
+use crate::sync::spin_loop;
 use crate::system::{Ctx, Outcome, StepError, System, Work};
 use crate::trace::aux;
 use crate::units::SWAP_CLUSTER_MAX;
@@ -102,6 +103,7 @@ impl Kcompressd {
     fn drain(&mut self, sys: &System, ctx: &mut Ctx) -> Outcome {
         crate::sync::boundary();
         let Some(mut consumer) = sys.queues[usize::from(self.queue)].claim() else {
+            spin_loop();
             return Outcome::Ran(Work::Commit); // A producer takes the head: try again.
         };
         let mut taken = [None; SWAP_CLUSTER_MAX];
@@ -200,6 +202,9 @@ impl Kcompressd {
             (false, Then::Empty) => Pc::Sleep,
             (false, Then::More | Then::Busy) => Pc::Drain,
         };
+        if self.then == Then::Busy {
+            spin_loop(); // A producer is between reservation and publication: it may need this CPU.
+        }
         Ok(Outcome::Ran(Work::Scan))
     }
 
