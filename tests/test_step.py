@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 from typing import Any
@@ -171,3 +172,23 @@ def test_the_readme_s_example_runs_as_it_says() -> None:
     shown: list[str] = []
     exec(code, {"print": lambda *words: shown.append(" ".join(map(str, words)))})
     assert "\n".join(shown).split("\n") == printed.strip().split("\n")
+
+
+def test_a_law_changed_in_python_changes_what_the_core_permits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same pages, design and core; only an edge of the definition is gone, or one is new."""
+    from kcompressd import lifecycle, step
+
+    def queue_under(edges: list[lifecycle.Edge]) -> str:
+        law = lifecycle.table(edges)
+        monkeypatch.setattr(step, "table", lambda: law)
+        return Lab(design="april").step(PAGES)[0].queue()
+
+    edges = list(lifecycle.EDGES)
+    assert queue_under(edges) == "queued"
+    without = [edge for edge in edges if (edge.event, edge.source) != ("queue", "unmapped")]
+    assert len(without) < len(edges)
+    with pytest.raises(ProtocolViolation, match="page 0: queue in state unmapped by kswapd0") as refused:
+        queue_under(without)
+    assert (refused.value.event, refused.value.state) == ("queue", "unmapped")
+    (moved,) = [edge for edge in edges if (edge.event, edge.source) == ("queue", "unmapped")]
+    assert queue_under([*without, dataclasses.replace(moved, to="compressing")]) == "compressing"

@@ -17,6 +17,15 @@ mod zswap;
 
 use pyo3::prelude::*;
 
+/// Python's allocator aligns to 16 bytes: what has cache lines of its own is kept in a box.
+const MOST_ALIGN: usize = 16;
+const _: () = {
+    assert!(align_of::<judge::Judge>() <= MOST_ALIGN && align_of::<judge::Locator>() <= MOST_ALIGN);
+    assert!(align_of::<judge::Replay>() <= MOST_ALIGN && align_of::<run::Run>() <= MOST_ALIGN);
+    assert!(align_of::<step::Stepper>() <= MOST_ALIGN);
+    assert!(align_of::<zram::Zram>() <= MOST_ALIGN && align_of::<zswap::Zswap>() <= MOST_ALIGN);
+};
+
 /// The Rust core of kcompressd.
 #[pymodule(gil_used = false)]
 mod _core {

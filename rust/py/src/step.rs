@@ -13,14 +13,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A system driven page by page: each call runs one actor until what was asked for has happened.
 #[pyclass(frozen, module = "kcompressd._core")]
-pub struct Stepper(Mutex<explore::Stepper>);
+pub struct Stepper(Mutex<Box<explore::Stepper>>);
 
 #[pymethods]
 impl Stepper {
     #[new]
     fn new(pages: PyBuffer<u8>, config: &Bound<'_, PyDict>, table: &Bound<'_, PyDict>) -> PyResult<Self> {
         let Made { system, .. } = make(&pages, config, table)?;
-        Ok(Self(Mutex::new(config.py().detach(|| explore::Stepper::new(system)))))
+        Ok(Self(Mutex::new(config.py().detach(|| Box::new(explore::Stepper::new(system))))))
     }
 
     /// kswapd takes the page until it is queued, or has ended otherwise; its state.
@@ -133,7 +133,7 @@ impl Stepper {
 }
 
 impl Stepper {
-    fn lock(&self) -> MutexGuard<'_, explore::Stepper> {
+    fn lock(&self) -> MutexGuard<'_, Box<explore::Stepper>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -21,7 +21,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// The device, and the streams of all its compressors.
 #[pyclass(frozen, module = "kcompressd._core")]
 pub struct Zram {
-    zram: Core,
+    zram: Box<Core>,
     streams: Mutex<Streams>,
     algorithms: Vec<CodecSpec>,
     page_size: usize,
@@ -83,7 +83,12 @@ impl Zram {
             zram = zram.with_backing(device, pages);
         }
         let by_priority = std::array::from_fn(|priority| algorithms.get(priority).copied());
-        Ok(Self { zram, streams: Mutex::new(Streams::open(&by_priority, page_size)), algorithms, page_size })
+        Ok(Self {
+            zram: Box::new(zram),
+            streams: Mutex::new(Streams::open(&by_priority, page_size)),
+            algorithms,
+            page_size,
+        })
     }
 
     /// Stores a page; the bytes charged to compr_data_size.

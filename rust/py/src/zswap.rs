@@ -17,7 +17,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// The store, its memory cgroups (by number, 0 is the root) and a device that never fails.
 #[pyclass(frozen, module = "kcompressd._core")]
 pub struct Zswap {
-    direct: Mutex<Direct>,
+    direct: Mutex<Box<Direct>>,
     page_size: usize,
 }
 
@@ -56,7 +56,7 @@ impl Zswap {
             nodes: get(config, "nodes", 1)?,
         };
         let direct = Direct::new(config).map_err(|error| PyValueError::new_err(error.to_string()))?;
-        Ok(Self { direct: Mutex::new(direct), page_size })
+        Ok(Self { direct: Mutex::new(Box::new(direct)), page_size })
     }
 
     /// Stores a folio: "pool", "device" or "activated".
@@ -226,7 +226,7 @@ impl Zswap {
 }
 
 impl Zswap {
-    fn lock(&self) -> MutexGuard<'_, Direct> {
+    fn lock(&self) -> MutexGuard<'_, Box<Direct>> {
         self.direct.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
