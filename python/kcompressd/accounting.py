@@ -12,7 +12,7 @@ import functools
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from kcompressd import lifecycle
 from kcompressd.result import Result
@@ -42,14 +42,16 @@ class Equation:
     """Holds at any moment, and so for a partial result too."""
     fault: bool = False
     """Speaks of the fault phase, which a run may do without."""
+    of: Literal["all", "pageout", "workload"] = "all"
+    """Only of runs where everything goes out and then comes back, or where an application runs beside reclaim."""
 
     def applies(self, result: Result) -> bool:
         """Tell whether the equation says anything about `result`; a kernel's own counters prove no lifecycle."""
         in_store = self.store is None or result.config.store == self.store
         has_phase = not self.fault or result.config.fault != "none"
-        if not self.partial and result.config.get("workload") is not None:
-            return False  # applications run beside reclaim: what goes out comes back while it is counted
-        return result.kind != "observed" and in_store and has_phase and (self.partial or result.complete)
+        workload = "pageout" if result.config.get("workload") is None else "workload"
+        of_it = self.of in ("all", workload)
+        return result.kind != "observed" and in_store and has_phase and of_it and (self.partial or result.complete)
 
     def sides(self, result: Result) -> tuple[int, int]:
         """Return the values of the left and the right side."""
@@ -68,7 +70,13 @@ class Equation:
 
     def when(self) -> str:
         """Return when it applies, in words."""
-        words = [self.store or "", "with a fault phase" if self.fault else "", "at any moment" if self.partial else ""]
+        of = {"all": "", "pageout": "pageout", "workload": "with a memory budget"}[self.of]
+        words = [
+            self.store or "",
+            of,
+            "with a fault phase" if self.fault else "",
+            "at any moment" if self.partial else "",
+        ]
         return ", ".join(filter(None, words)) or "at the end"
 
 
@@ -78,8 +86,8 @@ def failures(result: Result) -> list[str]:
     return [failure for failure in found if failure is not None]
 
 
-def _counts(counter: str, event: str) -> Equation:
-    return Equation(f"{counter} counts {event}", f"vmstat.{counter} = lifecycle.by_event.{event}")
+def _counts(counter: str, event: str, of: Literal["all", "pageout", "workload"] = "all") -> Equation:
+    return Equation(f"{counter} counts {event}", f"vmstat.{counter} = lifecycle.by_event.{event}", of=of)
 
 
 EQUATIONS: Final[tuple[Equation, ...]] = (
@@ -95,19 +103,45 @@ EQUATIONS: Final[tuple[Equation, ...]] = (
     Equation("events add up", "sum(lifecycle.by_event) = lifecycle.events", partial=True),
     Equation("the law", "lifecycle.violations = 0", partial=True),
     Equation("contents", "len(mismatched) = 0", partial=True),
-    _counts("pgscan_kswapd", "isolate"),
-    _counts("pgsteal_kswapd", "reclaim"),
+    _counts("pgscan_kswapd", "isolate", "pageout"),
+    _counts("pgsteal_kswapd", "reclaim", "pageout"),
     _counts("nr_vmscan_write", "pageout"),
     _counts("pgrotated", "rotate"),
     _counts("swpout_zero", "zero"),
     _counts("kcompressd_queued", "queue"),
     _counts("pgmajfault", "fault"),
-    Equation("only anonymous pages are scanned", "vmstat.pgscan_anon = vmstat.pgscan_kswapd"),
-    Equation("only anonymous pages are freed", "vmstat.pgsteal_anon = vmstat.pgsteal_kswapd"),
+    Equation("only anonymous pages are scanned", "vmstat.pgscan_anon = vmstat.pgscan_kswapd", of="pageout"),
+    Equation("only anonymous pages are freed", "vmstat.pgsteal_anon = vmstat.pgsteal_kswapd", of="pageout"),
     Equation(
         "looks end",
         "vmstat.pgsteal_kswapd + vmstat.exit_queued + vmstat.exit_locked + vmstat.exit_writeback + vmstat.exit_kept"
         " ≤ vmstat.pgscan_kswapd",
+        of="pageout",
+    ),
+    _counts("pgscan_anon", "isolate", "workload"),
+    _counts("pgsteal_anon", "reclaim", "workload"),
+    Equation(
+        "scanned, by kind and by whom",
+        "vmstat.pgscan_anon + vmstat.pgscan_file = vmstat.pgscan_kswapd + vmstat.pgscan_direct",
+        of="workload",
+    ),
+    Equation(
+        "freed, by kind and by whom",
+        "vmstat.pgsteal_anon + vmstat.pgsteal_file = vmstat.pgsteal_kswapd + vmstat.pgsteal_direct",
+        of="workload",
+    ),
+    Equation(
+        "every look has one end",
+        "vmstat.pgsteal_anon + vmstat.exit_queued + vmstat.exit_locked + vmstat.exit_writeback + vmstat.exit_referenced"
+        " + vmstat.exit_referenced_activated + vmstat.exit_add_to_swap + vmstat.exit_dirty + vmstat.exit_refs"
+        " + vmstat.exit_kept = vmstat.pgscan_anon",
+        of="workload",
+    ),
+    Equation(
+        "what is written was paged out",
+        "vmstat.pswpout + vmstat.swpout_zero ≤ vmstat.nr_vmscan_write",
+        store="zram",
+        of="workload",
     ),
     Equation("pages that are queued are kept", "vmstat.exit_queued = vmstat.kcompressd_queued"),
     Equation("pages from the active list", "vmstat.pgdeactivate = lifecycle.by_event.deactivate"),
@@ -120,28 +154,32 @@ EQUATIONS: Final[tuple[Equation, ...]] = (
         "frames given up",
         "vmstat.pgsteal_kswapd - lifecycle.by_event.shrink = census.reclaim.compressed_freed"
         " + census.reclaim.zero_filled_freed + census.reclaim.written_back_freed",
+        of="pageout",
     ),
-    Equation("zero pages", "vmstat.swpout_zero = zero"),
+    Equation("zero pages", "vmstat.swpout_zero = zero", of="pageout"),
     Equation("reads", "vmstat.zswpin + vmstat.pswpin + vmstat.swpin_zero = vmstat.pgmajfault"),
-    Equation("faults", "vmstat.pgfault = lifecycle.by_event.fault + lifecycle.by_event.swapcache_hit"),
+    Equation("faults", "vmstat.pgfault = lifecycle.by_event.fault + lifecycle.by_event.swapcache_hit", of="pageout"),
     Equation(
         "faults end",
         "lifecycle.by_event.fault = lifecycle.by_event.load + lifecycle.by_event.load_error",
     ),
-    Equation("zswap stores", "vmstat.zswpout = lifecycle.by_event.store", store="zswap"),
-    Equation("zswap pages, by census", "zswap.stored_pages = stored", store="zswap"),
-    Equation("zswap pages, by counters", "vmstat.zswpout - vmstat.zswpwb = zswap.stored_pages", store="zswap"),
-    Equation("zswap write-back", "zswap.written_back_pages = vmstat.zswpwb", store="zswap"),
+    Equation("zswap stores", "vmstat.zswpout = lifecycle.by_event.store", store="zswap", of="pageout"),
+    Equation("zswap pages, by census", "zswap.stored_pages = stored", store="zswap", of="pageout"),
+    Equation(
+        "zswap pages, by counters", "vmstat.zswpout - vmstat.zswpwb = zswap.stored_pages", store="zswap", of="pageout"
+    ),
+    Equation("zswap write-back", "zswap.written_back_pages = vmstat.zswpwb", store="zswap", of="pageout"),
     Equation("zswap pool is whole pages", "zswap.pool_total_size % config.page_size = 0", store="zswap", partial=True),
-    Equation("device writes arrive", "lifecycle.by_event.end_writeback = written", store="zswap"),
+    Equation("device writes arrive", "lifecycle.by_event.end_writeback = written", store="zswap", of="pageout"),
     Equation(
         "device writes end",
         "vmstat.pswpout ≤ lifecycle.by_event.end_writeback + lifecycle.by_event.redirty",
         store="zswap",
+        of="pageout",
     ),
-    Equation("device writes begin", "lifecycle.by_event.end_writeback ≤ vmstat.pswpout", store="zswap"),
+    Equation("device writes begin", "lifecycle.by_event.end_writeback ≤ vmstat.pswpout", store="zswap", of="pageout"),
     Equation("zram writes", "vmstat.pswpout = lifecycle.by_event.compress", store="zram"),
-    Equation("zram pages", "zram.mm_stat.orig_data_size = config.page_size * stored", store="zram"),
+    Equation("zram pages", "zram.mm_stat.orig_data_size = config.page_size * stored", store="zram", of="pageout"),
     Equation("zram failed writes", "zram.io_stat.failed_writes = lifecycle.by_event.redirty", store="zram"),
     Equation(
         "zram pool is whole pages", "zram.mm_stat.mem_used_total % config.page_size = 0", store="zram", partial=True

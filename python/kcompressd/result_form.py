@@ -142,7 +142,9 @@ def _named(data: Mapping[str, Any]) -> Iterator[str]:
     if data["kind"] == "observed":
         return
     store = data["config"]["store"]
-    for path in sorted({path for e in EQUATIONS if e.store in (None, store) for path in e.paths()}):
+    of = ("all", "pageout" if data["config"].get("workload") is None else "workload")
+    asking = (e for e in EQUATIONS if e.store in (None, store) and e.of in of)
+    for path in sorted({path for e in asking for path in e.paths()}):
         found = _at(data, path)
         counts = found if path in _LISTS and isinstance(found, list | tuple) else [found]
         if found is None:
