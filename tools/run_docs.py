@@ -1,11 +1,11 @@
 """Runs the commands of a document and puts their output under them, so that no document shows what no command printed.
 
-A block that starts with ```console holds commands (`$ ` before each; a line that ends in `\\` goes on) and what they printed.
-All blocks of a document run in one temporary folder, in order, in a shell with this environment's commands. `--check` runs
+A block that starts with ```console holds commands (`$ ` before each; a line that ends in `\\` or is inside a here-document
+goes on) and what they printed. All blocks of a document run in one temporary folder, in order, in a shell with this environment's commands. `--check` runs
 them too, but only compares their exit codes with what stands there (`[exit 3]` after the output, 0 without it) and that
 each still prints something where something stands.
 
-    python tools/run_docs.py docs/tutorial.md            (make docs-run)
+    python tools/run_docs.py docs/tutorial.md            (make tutorial)
     python tools/run_docs.py --check docs/tutorial.md    (ci/docs.sh)
 """
 
@@ -41,12 +41,18 @@ class Command:
         return int(found[1]) if found else 0
 
 
+def goes_on(text: str) -> bool:
+    """Tell whether the next line still belongs to the command: after a backslash, or inside a here-document."""
+    here = re.search(r"<<'(\w+)'", text)
+    return text.endswith("\\") or (here is not None and text.rpartition("\n")[2] != here[1])
+
+
 def commands(block: str) -> Iterator[Command]:
     """Yield the commands of a console block with their outputs."""
     text, output = "", []
     for line in block.splitlines():
-        if line.startswith("$ ") or text.endswith("\\"):
-            if line.startswith("$ ") and text:
+        if goes_on(text) or line.startswith("$ "):
+            if not goes_on(text) and text:
                 yield Command(text, "\n".join(output))
                 text, output = "", []
             text = f"{text}\n{line}" if text else line

@@ -56,14 +56,15 @@ kcompressd: a user-space laboratory of Linux's asynchronous memory compression.
 
 Try it on the pages that come with it:
   kcompressd compare --sample                  every published design on the same pages
+  kcompressd estimate --sample                 what zram and zswap would make of them
   kcompressd run --sample --trace t.npy        one design in detail, every event recorded
   kcompressd show t.npy --folio 7              the life of one page
-  kcompressd validate t.npy                    does the trace obey the lifecycle?
+  kcompressd check --folios 2                  every interleaving of two pages
 
 Then on a process of yours:
-  kcompressd estimate --pid PID                what zram and zswap would make of it, and settings to paste
+  kcompressd doctor                            what this machine can do
   kcompressd capture --pid PID -o my.pages.zst
-  kcompressd compare my.pages.zst
+  kcompressd advise my.pages.zst               one setting, and why
 
 kcompressd --help lists everything.
 """
