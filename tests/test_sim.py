@@ -231,8 +231,8 @@ store = "zram"
 
 [node]
 cpus = 2
-managed = 6000
-free = 5000
+managed = 6600
+free = 5600
 watermarks = [49, 61, 73]
 
 [workload]
@@ -265,3 +265,12 @@ def test_a_node_and_a_workload_belong_together(tmp_path: Path) -> None:
         Job.load(path, ["workload.fault=none"]).sim()
     with pytest.raises(JobError, match=r"node\.watermarks"):
         Job.load(path, ["node.watermarks=[9, 8, 7]"]).sim()
+
+
+def test_a_run_that_gets_nowhere_ends_and_says_so(tmp_path: Path) -> None:
+    """april's worker has no PF_MEMALLOC: close to exhaustion it waits for memory that only it could free."""
+    path = tmp_path / "eater.toml"
+    path.write_text(EATER)
+    result = Job.load(path, ["design=april", "node.managed=6000", "node.free=5000"]).sim()
+    assert (result.complete, result.error.kind, result.exit_code) == (False, "livelock", 3)
+    assert result.vmstat.pgsteal_anon > 0

@@ -20,7 +20,8 @@ pub use sim::{Sim, SimConfig};
 
 use super::{Crew, Status};
 use crate::lifecycle::State;
-use crate::stats::VmStat;
+use crate::reclaim::Actor;
+use crate::stats::{Vm, VmStat};
 use crate::system::{Outcome, StepError, System, Work, mark};
 use crate::trace::Record;
 use machine::is_app;
@@ -48,6 +49,8 @@ pub type Watch<'a> = &'a mut dyn FnMut(&Progress) -> bool;
 
 /// Steps between two calls of [`Watch`].
 const WATCH_STEPS: u64 = 1 << 18;
+/// Steps without any work done after which a run is stuck: more than a look at each page of the largest node takes.
+const STUCK_STEPS: u64 = 1 << 26;
 
 /// Why a virtual run ended early. What was done until then stays in the crew and the system.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +72,12 @@ pub enum VirtualError {
         at_ns: u64,
         /// Seats that wait.
         waiting: Vec<usize>,
+    },
+    /// Actors step and nothing comes of it: no page is touched, freed or written.
+    #[error("at {at_ns} ns: livelock, nothing was touched, freed or written in {STUCK_STEPS} steps")]
+    Livelock {
+        /// Virtual time, nanoseconds.
+        at_ns: u64,
     },
     /// The machine cannot run them.
     #[error("a machine has 1 to 64 CPUs, each of at least 1 %, and at least one for every actor")]
@@ -155,6 +164,7 @@ impl Loop<'_> {
     fn run(&mut self) -> Result<(), VirtualError> {
         self.sched.fill(self.now_ns);
         let mut watched = 0;
+        let mut news = (0, 0);
         loop {
             let (due_ns, earliest) = (self.sched.next_due(), self.sched.earliest());
             match earliest {
@@ -173,6 +183,14 @@ impl Loop<'_> {
                 if !(self.watch)(&progress) {
                     return Err(VirtualError::Cancelled);
                 }
+                let work = self.work();
+                match work == news.0 {
+                    true if self.steps - news.1 > STUCK_STEPS => {
+                        return Err(VirtualError::Livelock { at_ns: self.now_ns });
+                    }
+                    true => {}
+                    false => news = (work, self.steps),
+                }
             }
         }
     }
@@ -180,6 +198,16 @@ impl Loop<'_> {
     fn progress(&self) -> Progress {
         let pages_done = self.crew.seats.iter().map(|seat| seat.ctx.pages_done).sum();
         Progress { phase: "", now_ns: self.now_ns, steps: self.steps, pages_done }
+    }
+
+    /// What has been done so far: it rises with every page touched, freed or finished.
+    fn work(&self) -> u64 {
+        let of = |seat: &super::Seat| {
+            let touched = if let Actor::App(app) = &seat.actor { app.done() as u64 } else { 0 };
+            let stat = &seat.ctx.stat;
+            touched + seat.ctx.pages_done + stat[Vm::PgstealKswapd] + stat[Vm::PgstealDirect]
+        };
+        self.crew.seats.iter().map(of).sum()
     }
 
     fn end(&self) -> Result<(), VirtualError> {

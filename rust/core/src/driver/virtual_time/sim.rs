@@ -120,6 +120,7 @@ fn said(error: VirtualError) -> RunError {
     let kind = match &error {
         VirtualError::Step { source, actor, .. } => return RunError::step(&actor_name(*actor), source),
         VirtualError::Deadlock { .. } => "deadlock",
+        VirtualError::Livelock { .. } => "livelock",
         VirtualError::Machine => "machine",
         VirtualError::Cancelled => return RunError::cancelled(),
         VirtualError::Trace(_) => "trace",

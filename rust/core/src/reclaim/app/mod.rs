@@ -46,6 +46,7 @@ enum Pc {
     Load { exclusive: bool },
     AddLru,
     FreeSwap,
+    Listed,
     Free,
     GiveFrame,
     Next,
@@ -58,6 +59,9 @@ enum Then {
     Load,
     Free,
 }
+
+/// How long a thread waits before it looks again at a page that a scan has isolated, nanoseconds.
+const LOOK_AGAIN_NS: u64 = 1_000;
 
 /// Pages that one page table maps.
 const PTRS_PER_PTE: u32 = 512;
@@ -139,6 +143,7 @@ impl App {
                 Ok(RAN)
             }
             Pc::FreeSwap => self.free_swap(sys, ctx, page),
+            Pc::Listed => self.listed(sys, ctx),
             Pc::Free => self.free(sys, ctx, page),
             Pc::GiveFrame => Ok(self.give_frame(sys, ctx)),
             Pc::Next => Ok(self.touched(ctx, access)),
@@ -277,12 +282,24 @@ impl App {
             .in_state(State::ResidentSwapcache);
         let unscanned = sys.node(page).lru();
         let fire = sys.fire(ctx, page, Event::FreeSwap, 0, change, 0)?;
-        if let Fire::Done(_) = fire {
-            sys.drop_swap(ctx, page);
-        }
-        self.pc = Pc::Look; // Refused: a scan has it.
+        self.pc = match fire {
+            Fire::Done(_) => {
+                sys.drop_swap(ctx, page);
+                Pc::Look
+            }
+            Fire::Refused(_) => Pc::Listed,
+        };
         drop(unscanned);
         Ok(RAN)
+    }
+
+    /// The page is on no list: in this CPU's batch of new folios, which is emptied, or in a scan's hands, which takes a moment.
+    fn listed(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, StepError> {
+        if sys.mm.is_some() {
+            sys.lru_add_drain(ctx)?;
+        }
+        self.pc = Pc::Look;
+        Ok(Outcome::Sleep(LOOK_AGAIN_NS))
     }
 
     /// Before a page is freed its copy is; a page in flight is waited for by the caller (exit comes last).
