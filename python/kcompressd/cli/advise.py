@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kcompressd.cli import common
 
@@ -50,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     common.refuse_output(arguments.json, stream=True)
     pages = _pages(arguments)
     device = None if arguments.swap_device is None else arguments.swap_device == "yes"
-    with _progress() as progress:
+    with common.progress("advise") as progress:
         found = advise(
             pages,
             goal=arguments.goal,
@@ -74,17 +72,3 @@ def _pages(arguments: argparse.Namespace) -> Pages:
 
     live = capture(arguments.pid, limit=arguments.limit, progress=sys.stderr.isatty())
     return live.resized(arguments.page_size or live.page_size)
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], Any] | None]:
-    """A bar on standard error when that is a terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("advise")
-        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)

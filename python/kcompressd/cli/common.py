@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -130,6 +132,20 @@ def show(result: Result, json: str | None, html: str | None) -> int:
     if result.error is not None and result.error.kind != "cancelled":
         print(f"kcompressd: partial: {result.error.message}", file=sys.stderr)
     return result.exit_code
+
+
+@contextlib.contextmanager
+def progress(what: str) -> Iterator[Callable[[str, int, int], object] | None]:
+    """A bar on standard error, called `what` until it is told what is done; None when that is no terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what)
+        yield lambda name, done, total: bar.update(task, description=name, completed=done, total=total)
 
 
 def write_text(text: str, path: str) -> None:

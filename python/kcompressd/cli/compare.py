@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +11,6 @@ from kcompressd.cli import common
 from kcompressd.cli.run import DESIGNS
 
 if TYPE_CHECKING:
-    from kcompressd.compare import Report
     from kcompressd.comparison import Comparison
     from kcompressd.result import Result
 
@@ -66,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.cpus or arguments.set:
         raise InputError("--cpus and --set", "are for jobs in virtual time", "give a JOB.toml")
     pages = common.pages(arguments)
-    with _progress() as progress:
+    with common.progress("compare") as progress:
         found = compare(
             pages,
             arguments.designs,
@@ -94,7 +91,7 @@ def _job(arguments: argparse.Namespace) -> int:
     from kcompressd.job import Job
 
     job = Job.load(arguments.file, arguments.set)
-    with _progress() as progress:
+    with common.progress("compare") as progress:
         found = compare_job(job, arguments.designs, arguments.cpus, progress=progress)
     return _show(found, arguments)
 
@@ -137,17 +134,3 @@ def _saver(folder: str | None) -> Callable[[str, Result], object] | None:
         return None
     Path(folder).mkdir(parents=True, exist_ok=True)
     return lambda name, result: result.trace.save(Path(folder) / f"{name}.npy")
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Report | None]:
-    """A bar on standard error when that is a terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("compare")
-        yield lambda name, done, total: bar.update(task, description=name, completed=done, total=total)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import sys
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from kcompressd.cli import common
 
 if TYPE_CHECKING:
-    from kcompressd.fidelity import Report
+    pass
 
 
 def add(verbs: common.Verbs) -> None:
@@ -37,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     from kcompressd.fidelity import of_kernel
 
     common.refuse_output(arguments.json, stream=True)
-    with _progress() as progress:
+    with common.progress("kernel") as progress:
         found = of_kernel(common.pages(arguments), arguments.compressors, progress=progress)
     if arguments.json is not None:
         common.write_text(found.to_json(), arguments.json)
@@ -46,17 +43,3 @@ def run(arguments: argparse.Namespace) -> int:
     elif arguments.json != "-":
         common.console().print(found)
     return found.exit_code
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Report | None]:
-    """A bar on standard error when that is a terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("kernel")
-        yield lambda name, done, total: bar.update(task, description=name, completed=done, total=total)
