@@ -86,7 +86,11 @@ impl SwapDevice {
         let slot = sys.folio(page).slot();
         let written = match ctx.fails() {
             true => sys.device.fail_write(slot),
-            false => sys.device.write(slot, sys.contents.page(page)),
+            false => {
+                // SAFETY: the page is under writeback until `end` fires its completion.
+                let bytes = unsafe { sys.contents.page(page) };
+                sys.device.write(slot, bytes)
+            }
         };
         self.pc = Pc::End { page, written: written.is_ok() };
         if let Err(error) = written {

@@ -116,7 +116,9 @@ impl Swapout {
     pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, StepError> {
         match self.pc {
             Pc::ZeroTest => {
-                self.pc = Pc::ZeroCommit { zero: sys.contents.is_zero(self.folio) };
+                // SAFETY: the folio is isolated and unmapped: nobody faults it in before this swapout fires its next event.
+                let zero = unsafe { sys.contents.is_zero(self.folio) };
+                self.pc = Pc::ZeroCommit { zero };
                 Ok(Progress::Step(Outcome::Ran(Work::ZeroTest(self.folio))))
             }
             Pc::ZeroCommit { zero: true } => self.mark_zero(sys, ctx),
@@ -247,7 +249,10 @@ impl Swapout {
         };
         let compressed = match ctx.fails() {
             true => Compressed::default(),
-            false => sys.contents.compress(self.folio, zram, ctx.codecs.get(spec), &mut ctx.block),
+            false => {
+                // SAFETY: a store's folio is locked, under writeback or queued until this swapout fires its end.
+                unsafe { sys.contents.compress(self.folio, zram, ctx.codecs.get(spec), &mut ctx.block) }
+            }
         };
         self.pc = Pc::Allocate { compressed };
         Progress::Step(Outcome::Ran(Work::Compress(self.folio)))
@@ -280,7 +285,8 @@ impl Swapout {
             Some(word) => Data::Same(word),
             None => {
                 let len = compressed.len.map(|len| len as usize);
-                let page = sys.contents.page(self.folio);
+                // SAFETY: a store's folio is locked, under writeback or queued until this swapout fires its end.
+                let page = unsafe { sys.contents.page(self.folio) };
                 Data::Block { len, bytes: page.and(len).map(|len| &ctx.block[..len]), page }
             }
         };
@@ -322,7 +328,8 @@ impl Swapout {
     fn block<'a>(&self, sys: &'a System, ctx: &'a Ctx, zswap: &Zswap, compressed: Compressed) -> Option<Block<'a>> {
         let keep = self.queued && sys.design().on_reject == OnReject::KeepRaw;
         let writeback_enabled = sys.memcgs.writeback_enabled(sys.folio(self.folio).memcg);
-        let page = sys.contents.page(self.folio);
+        // SAFETY: a store's folio is locked, under writeback or queued until this swapout fires its end.
+        let page = unsafe { sys.contents.page(self.folio) };
         match zswap.form(compressed.len, keep || writeback_enabled) {
             Form::Block(len) => Some(Block { len, bytes: page.map(|_| &ctx.block[..len]), raw: false }),
             Form::Raw => Some(Block { len: sys.config.page_size, bytes: page, raw: true }),

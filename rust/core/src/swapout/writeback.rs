@@ -112,7 +112,8 @@ impl Writeback {
 
     fn read(&self, sys: &System, ctx: &mut Ctx, zswap: &Zswap) -> Result<Pc, Outcome> {
         let (page, slot) = (self.page, sys.folio(self.page).slot());
-        let read = match sys.contents.page_to_fill(page) {
+        // SAFETY: `take` fired `shrink`; the next event comes after this step.
+        let read = match unsafe { sys.contents.page_to_fill(page) } {
             Some(frame) => zswap.load(slot, &mut ctx.codecs, &mut ctx.block, frame),
             None => Ok(()),
         };

@@ -74,22 +74,28 @@ impl Contents {
         }
     }
 
-    /// The bytes of a page that the caller holds in a state in which nobody writes its frame.
-    pub(crate) fn page(&self, page: u32) -> Option<&[u8]> {
+    /// The bytes of a page; `None` in a system without bytes.
+    ///
+    /// # Safety
+    /// While the slice lives nobody writes the frame: the page is in a state that has no edge to its next writer (`fault`,
+    /// `shrink`) but the caller's own, or the caller is the only thread.
+    pub(crate) unsafe fn page(&self, page: u32) -> Option<&[u8]> {
         match self {
-            // SAFETY: callers are the actors that compress or write the page; `fault` and `shrink` are not edges of the
-            // states it is in, so nobody can become the frame's writer meanwhile.
+            // SAFETY: the caller's promise.
             Self::Frames(frames) => Some(unsafe { frames.page(page) }),
             Self::Sizes(_) => None,
         }
     }
 
-    /// The frame of a page that the caller has fired `fault` or `shrink` for, poisoned.
+    /// The frame of a page, poisoned; `None` in a system without bytes.
+    ///
+    /// # Safety
+    /// The caller has fired `fault` or `shrink` for the page and drops the slice before it fires the next event.
     #[allow(clippy::mut_from_ref, reason = "the lifecycle makes the frame exclusive")]
-    pub(crate) fn page_to_fill(&self, page: u32) -> Option<&mut [u8]> {
+    pub(crate) unsafe fn page_to_fill(&self, page: u32) -> Option<&mut [u8]> {
         match self {
             Self::Frames(frames) => {
-                // SAFETY: the caller won `fault` or `shrink`: the frame is its own until it fires the next event.
+                // SAFETY: the caller's promise: the frame is its own.
                 let frame = unsafe { frames.page_mut(page) };
                 frame.fill(POISON);
                 Some(frame)
@@ -98,16 +104,23 @@ impl Contents {
         }
     }
 
-    /// Whether the page, held as for [`Contents::page`], is all zero.
-    pub(crate) fn is_zero(&self, page: u32) -> bool {
+    /// Whether the page is all zero.
+    ///
+    /// # Safety
+    /// As for [`Contents::page`].
+    pub(crate) unsafe fn is_zero(&self, page: u32) -> bool {
         match self {
-            Self::Frames(_) => self.page(page).is_some_and(is_zero),
+            // SAFETY: the caller's promise.
+            Self::Frames(_) => unsafe { self.page(page) }.is_some_and(is_zero),
             Self::Sizes(sizes) => sizes.len[self.source(page)] == 0,
         }
     }
 
-    /// Compresses the page, held as for [`Contents::page`], into `block`; looks for a repeated word first if asked to.
-    pub(crate) fn compress(
+    /// Compresses the page into `block`; looks for a repeated word first if asked to.
+    ///
+    /// # Safety
+    /// As for [`Contents::page`].
+    pub(crate) unsafe fn compress(
         &self,
         page: u32,
         find_same: bool,
@@ -116,7 +129,8 @@ impl Contents {
     ) -> Compressed {
         match self {
             Self::Frames(_) => {
-                let bytes = self.page(page).unwrap_or_default();
+                // SAFETY: the caller's promise.
+                let bytes = unsafe { self.page(page) }.unwrap_or_default();
                 if let Some(word) = find_same.then(|| same_filled(bytes)).flatten() {
                     return Compressed { len: Some(0), same: Some(word) };
                 }

@@ -70,7 +70,8 @@ impl App {
     /// Reads the copy into the page's frame, which is locked and so nobody else's.
     pub(super) fn read(&mut self, sys: &System, ctx: &mut Ctx, page: u32, copy: Copy) -> Outcome {
         let slot = sys.folio(page).slot();
-        let frame = sys.contents.page_to_fill(page);
+        // SAFETY: this application fired `fault` and fires `load` in a later step.
+        let frame = unsafe { sys.contents.page_to_fill(page) };
         let decode = |source| StepError::Decode { page, source };
         let read = match (copy, &sys.store, frame) {
             (Copy::Device, _, frame) => sys.device.read(slot, frame).map_err(StepError::from),

@@ -58,7 +58,9 @@ impl Stepper {
         let all = actors(&sys, &Stops::default()).into_iter().chain([app]);
         let hands = all.map(|(id, actor)| Hand { seat: Seat::new(&sys, id, actor, true), page: None }).collect();
         let script = Ctx::new(actor::SCRIPT, sys.config.codec, sys.config.page_size, Log::new(true, 0));
-        let original = (0..sys.folios.len() as u32).map_while(|page| sys.contents.page(page).map(<[u8]>::to_vec));
+        // SAFETY: no actor has stepped yet.
+        let bytes = |page| unsafe { sys.contents.page(page) }.map(<[u8]>::to_vec);
+        let original = (0..sys.folios.len() as u32).map_while(bytes);
         let original = original.collect();
         Self {
             hands,
