@@ -25,6 +25,7 @@ from kcompressd.html import scale
 from kcompressd.html.bars import Bar, bars, histogram
 from kcompressd.html.elements import Markup, join, tag
 from kcompressd.html.lines import HEIGHT, WIDTH, Line, lines, thinned
+from kcompressd.html.over_time import COLORS, colors
 from kcompressd.html.scatter import Point, scatter
 from kcompressd.html.standalone import picture
 from kcompressd.html.table import Cell, table
@@ -232,3 +233,12 @@ def test_a_picture_is_a_file_of_its_own(tmp_path: Path) -> None:
     assert "A <title>" in read.text and "one & only" in read.text and read.tags[0] == "svg"
     assert 'xmlns="http://www.w3.org/2000/svg"' in text and "prefers-color-scheme" in text and read.links == []
     ElementTree.fromstring(text)
+
+
+def test_colours_are_a_presets_own_and_nobody_elses_while_there_are_any() -> None:
+    """A name that is no preset gets a colour that no other name of the figure has."""
+    names = ["sync", "april", "april + rotate", "split", "deep", "deeper", "deepest", "other"]
+    found = colors(names)
+    assert found["april"] == COLORS["april"] and found["sync"] == COLORS["sync"]
+    assert len(set(found.values())) == len(names)
+    assert len(colors(map(str, range(12)))) == 12

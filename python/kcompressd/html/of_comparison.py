@@ -11,7 +11,7 @@ from kcompressd.html import of_result, page, scale
 from kcompressd.html.bars import Bar, bars
 from kcompressd.html.elements import Child, Markup, join, tag
 from kcompressd.html.lines import Line, key
-from kcompressd.html.over_time import charts, color
+from kcompressd.html.over_time import charts, colors
 from kcompressd.html.table import Cell, table
 from kcompressd.measures import MEASURES, Measure, cpu_ns
 from kcompressd.result import Result
@@ -45,7 +45,7 @@ def parts(comparison: Comparison) -> Iterator[Child]:
     if trouble := list(remarks.troubles(comparison)):
         yield tag("div", page.bullets(trouble), class_="good" if comparison.exit_code == 0 else "bad")
     found = remarks.remarks(comparison)
-    yield page.section("What is remarkable", _remarks(found))
+    yield page.section("What is remarkable", _remarks(found, _shades(comparison.entries)))
     yield page.section("Side by side", *_tables(comparison), tag("p", _HOW, class_="note"))
     for group, entries in comparison.groups.items():
         where = f", {group}" if group else ""
@@ -63,12 +63,16 @@ _HOW = (
 )
 
 
-def _remarks(found: Sequence[remarks.Remark]) -> Markup | None:
+def _shades(entries: Sequence[Entry]) -> dict[str, int]:
+    return colors(entry.name for entry in entries)
+
+
+def _remarks(found: Sequence[remarks.Remark], shades: dict[str, int]) -> Markup | None:
     """The remarks by measure, each with its design's colour."""
     if not found:
         return tag("p", "No cell differs from the baseline by a quarter beyond the spread of the repeats.")
     items = [
-        tag("li", tag("span", class_=f"swatch c{color(remark.entry.name)}"), said)
+        tag("li", tag("span", class_=f"swatch c{shades[remark.entry.name]}"), said)
         for remark, said in remarks.spoken(found)
     ]
     shown, rest = items[:12], items[12:]
@@ -80,12 +84,13 @@ def _tables(comparison: Comparison) -> Iterator[Markup]:
     measures = comparison.measures
     marks = {(r.entry.group, r.entry.name, r.measure.name): r.is_good for r in remarks.remarks(comparison)}
     for group, entries in comparison.groups.items():
-        rows = [_row(entry, number, measures, marks) for number, entry in enumerate(entries)]
+        shades = _shades(entries)
+        rows = [_row(entry, shades[entry.name], measures, marks) for entry in entries]
         yield table(["design", *(m.title for m in measures)], rows, group or None)
 
 
-def _row(entry: Entry, number: int, measures: Sequence[Measure], marks: dict[tuple[str, str, str], bool]) -> list[Cell]:
-    cells = [Cell(entry.name, entry.name, swatch=color(entry.name, number))]
+def _row(entry: Entry, shade: int, measures: Sequence[Measure], marks: dict[tuple[str, str, str], bool]) -> list[Cell]:
+    cells = [Cell(entry.name, entry.name, swatch=shade)]
     for measure in measures:
         value, ratio = compare_report.cell(entry, measure)
         good = marks.get((entry.group, entry.name, measure.name))
@@ -98,7 +103,8 @@ def _row(entry: Entry, number: int, measures: Sequence[Measure], marks: dict[tup
 
 
 def _pictures(comparison: Comparison, entries: Sequence[Entry]) -> Iterator[Markup]:
-    speed = [Bar(e.name, ((e.speed.median, color(e.name, n)),), _span(e)) for n, e in enumerate(entries)]
+    shades = _shades(entries)
+    speed = [Bar(e.name, ((e.speed.median, shades[e.name]),), _span(e)) for e in entries]
     yield bars(
         "Reclaimed a second",
         speed,
@@ -130,10 +136,10 @@ def _cpu_per_page(kind: str, result: Result) -> float:
 
 def _measured(measure: Measure, entries: Sequence[Entry]) -> Markup:
     form = {"ns": scale.time, "bytes": scale.size}.get(measure.unit, scale.number)
-    values = [(e, n, v) for n, e in enumerate(entries) if (v := e.value(measure)) is not None]
+    shades = _shades(entries)
+    values = [(e, v) for e in entries if (v := e.value(measure)) is not None]
     rows = [
-        Bar(e.name, ((v.median, color(e.name, n)),), (v.low, v.high) if len(e.results) > 1 else None)
-        for e, n, v in values
+        Bar(e.name, ((v.median, shades[e.name]),), (v.low, v.high) if len(e.results) > 1 else None) for e, v in values
     ]
     return bars(measure.title[:1].upper() + measure.title[1:], rows, form=form)
 
@@ -147,7 +153,7 @@ def _over_time(entries: Sequence[Entry]) -> list[Markup]:
 
 def _legend(entries: Sequence[Entry]) -> Markup:
     none = series.sampled(entries[0].last).t_ns[:0]
-    return key([Line(entry.name, none, none, color(entry.name, n)) for n, entry in enumerate(entries)])
+    return key([Line(name, none, none, shade) for name, shade in _shades(entries).items()])
 
 
 def _details(entry: Entry) -> Markup:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import cycle
 from typing import Final
 
 from kcompressd import series
@@ -14,14 +15,19 @@ from kcompressd.series import Series
 
 COLORS: Final = {"sync": 0, "rfc": 1, "april": 2, "async-store": 3, "split": 4, "unofficial": 5}
 """A design keeps its colour in every chart; the baseline is grey."""
+_PREFERRED: Final = (6, 7, 8, 1, 5, 3, 2, 4, 0)
+"""The colours for what is no preset, those first that no preset has."""
 _FIRST: Final = ("pgsteal", "pages_done", "allocstall", "stall_ns", "queue_len", "frames_held_twice")
 _REDUNDANT: Final = {"pages_done": "pgsteal", "stall_ns": "allocstall"}
 """What is left out where the other is there and says more."""
 
 
-def color(name: str, number: int = 0) -> int:
-    """Return a colour's number: a preset's own, else the ones that no preset has."""
-    return COLORS.get(name, 6 + number % 3)
+def colors(names: Iterable[str]) -> dict[str, int]:
+    """Return each name's colour: a preset's own; else one that nobody here has, as long as there is one."""
+    names = list(dict.fromkeys(names))
+    free = [color for color in _PREFERRED if color not in {COLORS.get(name) for name in names}] or list(_PREFERRED)
+    others = [name for name in names if name not in COLORS]
+    return {name: COLORS[name] for name in names if name in COLORS} | dict(zip(others, cycle(free), strict=False))
 
 
 def charts(found: Mapping[str, Series], *, page_size: int) -> list[Markup]:
@@ -40,13 +46,14 @@ def drawn(name: str, found: Mapping[str, Series], page_size: int) -> tuple[str, 
     """Return title, lines and format of one measure's chart; None when it is never above zero."""
     track = series.track(name)
     alone = len(found) == 1
+    shades = colors(found)
     curves = []
-    for number, (label, one) in enumerate(found.items()):
+    for label, one in found.items():
         if name not in one.values:
             continue
         x, y = one.drawn(name, rates=alone)
         y = y * page_size if track.unit == "pages" else y / 1e9 if track.unit == "ns" else y
-        curves.append(Line(label, x, y, 1 if alone else color(label, number), dashed=label == "sync" and not alone))
+        curves.append(Line(label, x, y, 1 if alone else shades[label], dashed=label == "sync" and not alone))
     if not any(line.y.any() for line in curves):
         return None
     per = "" if track.kind == "level" else ", per second" if alone else ", in all"
