@@ -18,9 +18,6 @@ NOT_YET = {
     (24, "exit_referenced_activated"),
     (256, "exit_referenced_activated"),
     (256, "exit_dirty"),
-    (256, "exit_add_to_swap"),
-    (256, "pgactivate"),
-    (256, "allocstall"),
 }
 """Bounds of the issue that are not met, by depth and row."""
 

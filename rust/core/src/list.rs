@@ -42,6 +42,11 @@ impl List {
         self.len == 0
     }
 
+    /// The element at the head.
+    pub fn head(&self) -> Option<u32> {
+        (self.head != NIL).then_some(self.head)
+    }
+
     /// The element at the tail, where reclaim looks.
     pub fn tail(&self) -> Option<u32> {
         (self.tail != NIL).then_some(self.tail)

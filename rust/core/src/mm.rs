@@ -10,42 +10,43 @@
 //! Not modelled: slabs marked pfmemalloc, which a request without reserve rights passes over.
 
 use crate::sync::{AtomicU32, Mutex, Ordering};
+use crate::units::NIL;
 use crate::zone::{Mark, Migrate, Zone, ZoneConfig};
 use crate::zsmalloc::Frames;
+use std::collections::VecDeque;
 
 /// Objects of one size and the pages they fill.
 #[derive(Debug, Default)]
 struct Slab {
-    /// Objects in use, pages taken.
-    counts: Mutex<(u32, u32)>,
+    /// Objects in use, and the pages taken. Which objects a page has is not known: the page taken last goes first.
+    filled: Mutex<(u32, Vec<u32>)>,
 }
 
 impl Slab {
     /// One more object of which `per_page` fill a page; `grow` is asked for a page where no room is left.
-    fn take(&self, per_page: u32, grow: impl FnOnce() -> bool) -> bool {
-        let mut counts = self.counts.lock_within();
-        if counts.0 == counts.1 * per_page {
-            if !grow() {
-                return false;
-            }
-            counts.1 += 1;
+    fn take(&self, per_page: u32, grow: impl FnOnce() -> Option<u32>) -> bool {
+        let (objects, pages) = &mut *self.filled.lock_within();
+        if *objects == pages.len() as u32 * per_page {
+            let Some(page) = grow() else { return false };
+            pages.push(page);
         }
-        counts.0 += 1;
+        *objects += 1;
         true
     }
 
-    /// One object less; `shrink` is called when more than `spare` pages would be empty if all objects moved together.
-    fn give(&self, per_page: u32, spare: u32, shrink: impl FnOnce()) {
-        let mut counts = self.counts.lock_within();
-        counts.0 -= 1;
-        if counts.1 * per_page - counts.0 >= per_page * (spare + 1) {
-            counts.1 -= 1;
-            shrink();
+    /// One object less; `shrink` gets a page when more than `spare` would be empty if all objects moved together.
+    fn give(&self, per_page: u32, spare: u32, shrink: impl FnOnce(u32)) {
+        let (objects, pages) = &mut *self.filled.lock_within();
+        *objects -= 1;
+        if pages.len() as u32 * per_page - *objects >= per_page * (spare + 1)
+            && let Some(page) = pages.pop()
+        {
+            shrink(page);
         }
     }
 
     fn pages(&self) -> u32 {
-        self.counts.lock_within().1
+        self.filled.lock_within().1.len() as u32
     }
 }
 
@@ -87,8 +88,10 @@ pub struct Mm {
     /// Where all pages come from.
     pub zone: Zone,
     slabs: [Slab; 3],
-    /// Page frames of applications, and page-cache pages.
+    /// Page frames of applications in use.
     frames: AtomicU32,
+    /// Page-cache pages, the next to go first.
+    file: Mutex<VecDeque<u32>>,
     tables: AtomicU32,
 }
 
@@ -96,32 +99,45 @@ impl Mm {
     /// A budget of `config`; `file_pages` of its free pages become page cache at once.
     pub fn new(config: ZoneConfig, file_pages: u32) -> Self {
         let zone = Zone::new(config);
-        let taken = (0..file_pages).take_while(|_| zone.take(0, Migrate::Movable, Mark::None)).count();
-        Self { zone, slabs: Default::default(), frames: AtomicU32::new(taken as u32), tables: AtomicU32::new(0) }
+        let file = (0..file_pages).map_while(|_| zone.take(0, Migrate::Movable, Mark::None)).collect();
+        Self {
+            zone,
+            slabs: Default::default(),
+            frames: AtomicU32::new(0),
+            file: Mutex::new(file),
+            tables: AtomicU32::new(0),
+        }
     }
 
     /// One frame for an application's page, down to `mark`.
     #[inline]
-    pub fn take_frame(&self, cpu: u16, mark: Mark) -> bool {
-        let got = self.zone.take(cpu, Migrate::Movable, mark);
+    pub fn take_frame(&self, cpu: u16, mark: Mark) -> Option<u32> {
+        let frame = self.zone.take(cpu, Migrate::Movable, mark);
         // ORDERING: Relaxed: a count for `invariant`.
-        self.frames.fetch_add(u32::from(got), Ordering::Relaxed);
-        got
+        self.frames.fetch_add(u32::from(frame.is_some()), Ordering::Relaxed);
+        frame
     }
 
-    /// `pages` frames come back.
-    pub fn give_frames(&self, cpu: u16, pages: u32) {
+    /// Frames come back.
+    pub fn give_frames(&self, cpu: u16, frames: &[u32]) {
         // ORDERING: Relaxed: as above.
-        self.frames.fetch_sub(pages, Ordering::Relaxed);
-        self.zone.give(cpu, Migrate::Movable, pages);
+        self.frames.fetch_sub(frames.len() as u32, Ordering::Relaxed);
+        self.zone.give(cpu, Migrate::Movable, frames.iter().copied());
+    }
+
+    /// The `pages` page-cache pages that have been there longest are freed.
+    pub fn give_file_pages(&self, cpu: u16, pages: u32) {
+        let mut file = self.file.lock_within();
+        let pages = (file.len() as u32).min(pages) as usize;
+        self.zone.give(cpu, Migrate::Movable, file.drain(..pages));
     }
 
     /// One page table, kept until the end of the run.
-    pub fn take_table(&self, cpu: u16, mark: Mark) -> bool {
-        let got = self.zone.take(cpu, Migrate::Unmovable, mark);
+    pub fn take_table(&self, cpu: u16, mark: Mark) -> Option<u32> {
+        let table = self.zone.take(cpu, Migrate::Unmovable, mark);
         // ORDERING: Relaxed: as above.
-        self.tables.fetch_add(u32::from(got), Ordering::Relaxed);
-        got
+        self.tables.fetch_add(u32::from(table.is_some()), Ordering::Relaxed);
+        table
     }
 
     /// A leaf of the swap cache's tree: first in the caller's own right, then as `__GFP_HIGH | __GFP_NOMEMALLOC`
@@ -141,13 +157,13 @@ impl Mm {
 
     fn give_object(&self, kind: Kind, cpu: u16) {
         let spare = kind.spare_pages(self.zone.cpus().into());
-        self.slabs[kind as usize].give(kind.per_page(), spare, || self.zone.give(cpu, Migrate::Unmovable, 1));
+        self.slabs[kind as usize].give(kind.per_page(), spare, |page| self.zone.give(cpu, Migrate::Unmovable, [page]));
     }
 
     /// Page frames in use: applications' and page cache.
     pub fn frames(&self) -> u32 {
         // ORDERING: Relaxed: a count.
-        self.frames.load(Ordering::Relaxed)
+        self.frames.load(Ordering::Relaxed) + self.file.lock_within().len() as u32
     }
 
     /// Pages of kernel objects: handles, descriptors, leaves, page tables.
@@ -180,21 +196,21 @@ pub struct Budget<'a> {
 }
 
 impl Frames for Budget<'_> {
-    fn take(&self, pages: usize) -> bool {
-        let Some(mm) = self.mm else { return true };
+    fn take(&self, pages: usize) -> Option<u32> {
+        let Some(mm) = self.mm else { return Some(NIL) };
         if !mm.take_object(Kind::Descriptor, self.cpu, self.mark) {
-            return false;
+            return None;
         }
-        let got = mm.zone.take_all(self.cpu, Migrate::Unmovable, self.mark, pages as u32);
-        if !got {
+        let first = mm.zone.take_all(self.cpu, Migrate::Unmovable, self.mark, pages as u32);
+        if first.is_none() {
             mm.give_object(Kind::Descriptor, self.cpu);
         }
-        got
+        first
     }
 
-    fn give(&self, pages: usize) {
+    fn give(&self, first: u32, pages: usize) {
         let Some(mm) = self.mm else { return };
-        mm.zone.give(self.cpu, Migrate::Unmovable, pages as u32);
+        mm.zone.give(self.cpu, Migrate::Unmovable, mm.zone.chain(first, pages as u32));
         mm.give_object(Kind::Descriptor, self.cpu);
     }
 

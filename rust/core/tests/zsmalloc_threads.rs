@@ -24,12 +24,12 @@ impl Rng {
 struct Counted(AtomicUsize);
 
 impl Frames for Counted {
-    fn take(&self, pages: usize) -> bool {
+    fn take(&self, pages: usize) -> Option<u32> {
         // ORDERING: a count, read after the threads were joined.
         self.0.fetch_add(pages, Ordering::Relaxed);
-        true
+        Some(0)
     }
-    fn give(&self, pages: usize) {
+    fn give(&self, _name: u32, pages: usize) {
         // ORDERING: as above.
         self.0.fetch_sub(pages, Ordering::Relaxed);
     }

@@ -144,6 +144,24 @@ enum Rung {
     Last { progress: bool },
 }
 
+/// How far an allocation is.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Allocation {
+    /// It takes further steps.
+    GoesOn,
+    /// It has this page.
+    Page(u32),
+    /// Nothing can be reclaimed any more.
+    OutOfMemory,
+}
+
+impl From<Option<u32>> for Allocation {
+    fn from(page: Option<u32>) -> Self {
+        page.map_or(Self::GoesOn, Self::Page)
+    }
+}
+
 /// One allocation under way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct AllocPages {
@@ -163,20 +181,20 @@ impl AllocPages {
         self.wanted
     }
 
-    /// One step; when it has ended, whether there is a page (if not, the application is out of memory).
+    /// One step.
     ///
     /// # Errors
     /// [`StepError`].
-    pub fn step(&mut self, sys: &System, ctx: &mut Ctx, mm: &Mm) -> Result<(Outcome, Option<bool>), StepError> {
-        let got = match self.rung {
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx, mm: &Mm) -> Result<(Outcome, Allocation), StepError> {
+        let page = match self.rung {
             Rung::Fast => self.take(sys, ctx, mm, Mark::Low, Rung::Wake),
             Rung::Wake => {
                 wakeup_kswapd(sys, mm);
                 self.rung = Rung::Min;
-                false
+                None
             }
             Rung::Min => self.take(sys, ctx, mm, Mark::Min, Rung::Reclaim),
-            Rung::Reclaim => return Ok((self.reclaim(sys, ctx, mm)?, None)),
+            Rung::Reclaim => return Ok((self.reclaim(sys, ctx, mm)?, Allocation::GoesOn)),
             Rung::Retry { progress } => {
                 let next = if progress { Rung::Drain { cpu: 0 } } else { Rung::Last { progress } };
                 self.take(sys, ctx, mm, Mark::Min, next)
@@ -185,23 +203,23 @@ impl AllocPages {
                 mm.zone.drain(cpu);
                 let more = cpu + 1 < mm.zone.cpus();
                 self.rung = if more { Rung::Drain { cpu: cpu + 1 } } else { Rung::Last { progress: true } };
-                false
+                None
             }
-            Rung::Last { progress } => return Ok(self.last(sys, ctx, mm, progress)),
+            Rung::Last { progress } => return Ok((RAN, self.last(sys, ctx, mm, progress))),
         };
-        Ok((RAN, got.then_some(true)))
+        Ok((RAN, page.into()))
     }
 
-    fn take(&mut self, sys: &System, ctx: &Ctx, mm: &Mm, mark: Mark, otherwise: Rung) -> bool {
-        let got = match self.wanted {
+    fn take(&mut self, sys: &System, ctx: &Ctx, mm: &Mm, mark: Mark, otherwise: Rung) -> Option<u32> {
+        let page = match self.wanted {
             Wanted::Frame => mm.take_frame(ctx.cpu, mark),
             Wanted::Table => mm.take_table(ctx.cpu, mark),
         };
         self.rung = otherwise;
-        if got && mm.zone.take_boosted() {
+        if page.is_some() && mm.zone.take_boosted() {
             wakeup_kswapd(sys, mm);
         }
-        got
+        page
     }
 
     fn reclaim(&mut self, sys: &System, ctx: &mut Ctx, mm: &Mm) -> Result<Outcome, StepError> {
@@ -215,12 +233,12 @@ impl AllocPages {
     }
 
     /// The last try of a round, and whether there is another (`should_reclaim_retry`).
-    fn last(&mut self, sys: &System, ctx: &Ctx, mm: &Mm, progress: bool) -> (Outcome, Option<bool>) {
-        if progress && self.take(sys, ctx, mm, Mark::Min, Rung::Wake) {
-            return (RAN, Some(true));
-        }
+    fn last(&mut self, sys: &System, ctx: &Ctx, mm: &Mm, progress: bool) -> Allocation {
         self.rung = Rung::Wake;
+        if progress && let Some(page) = self.take(sys, ctx, mm, Mark::Min, Rung::Wake) {
+            return Allocation::Page(page);
+        }
         self.fruitless = if progress { 0 } else { self.fruitless + 1 };
-        (RAN, (self.fruitless > MAX_RECLAIM_RETRIES).then_some(false))
+        if self.fruitless > MAX_RECLAIM_RETRIES { Allocation::OutOfMemory } else { Allocation::GoesOn }
     }
 }

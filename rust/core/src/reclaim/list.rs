@@ -7,7 +7,7 @@ use crate::lifecycle::{Change, Event, flag};
 use crate::stats::Vm;
 use crate::swapout::Swapout;
 use crate::system::{Ctx, Outcome, PAGEVEC_SIZE, StepError, System, Work, mark};
-use crate::units::SWAP_CLUSTER_MAX;
+use crate::units::{NIL, SWAP_CLUSTER_MAX};
 
 /// What became of a batch (`struct reclaim_stat`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -44,8 +44,8 @@ pub(super) struct ShrinkList {
     list: Cluster,
     kept: Cluster,
     look: Option<Look>,
-    /// Freed folios whose frames have not gone back yet: they leave in batches of 31.
-    unfreed: u8,
+    /// Frames of freed folios that have not gone back yet: they leave in batches of 31.
+    unfreed: Cluster,
     tally: Tally,
 }
 
@@ -67,7 +67,7 @@ impl ShrinkList {
             list: Cluster::default(),
             kept: Cluster::default(),
             look: None,
-            unfreed: 0,
+            unfreed: Cluster::default(),
             tally: Tally::default(),
         }
     }
@@ -125,6 +125,7 @@ impl ShrinkList {
     /// One step of the look at folio `at`; `cond_resched` stands before each.
     fn look(&mut self, sys: &System, ctx: &mut Ctx, at: u8, may_io: bool) -> Result<Outcome, StepError> {
         let page = self.list.as_slice()[usize::from(at)];
+        let frame = sys.folio(page).pfn(); // Another's as soon as the page is freed.
         let look = self.look.get_or_insert_with(|| Look::new(page, may_io));
         let (outcome, exit) = look.step(sys, ctx)?;
         if !matches!(outcome, Outcome::Ran(_)) {
@@ -135,8 +136,10 @@ impl ShrinkList {
             self.tally.pageouts += u32::from(look.has_written());
             self.look = None;
             self.note(page, exit);
-            self.unfreed += u8::from(exit == Exit::Freed && sys.mm.is_some());
-            self.pc = self.after(at + 1, PAGEVEC_SIZE as u8);
+            if exit == Exit::Freed && frame != NIL {
+                self.unfreed.push(frame);
+            }
+            self.pc = self.after(at + 1);
         }
         Ok(outcome)
     }
@@ -152,10 +155,10 @@ impl ShrinkList {
         }
     }
 
-    /// What follows before folio `at`, when `full` frames are as many as leave at once.
-    fn after(&self, at: u8, full: u8) -> Pc {
+    /// What follows before folio `at`.
+    fn after(&self, at: u8) -> Pc {
         let ended = usize::from(at) == self.list.len();
-        match (self.unfreed >= full || ended && self.unfreed > 0, ended) {
+        match (self.unfreed.len() >= PAGEVEC_SIZE || ended && !self.unfreed.is_empty(), ended) {
             (true, _) => Pc::Free { at },
             (false, true) => Pc::Putback,
             (false, false) => Pc::Look { at },
@@ -165,10 +168,10 @@ impl ShrinkList {
     /// `free_unref_folios`.
     fn free(&mut self, sys: &System, ctx: &Ctx, at: u8) -> Outcome {
         if let Some(mm) = &sys.mm {
-            mm.give_frames(ctx.cpu, u32::from(self.unfreed));
+            mm.give_frames(ctx.cpu, self.unfreed.as_slice());
         }
-        self.unfreed = 0;
-        self.pc = self.after(at, PAGEVEC_SIZE as u8);
+        self.unfreed.clear();
+        self.pc = self.after(at);
         Outcome::Ran(Work::Commit)
     }
 

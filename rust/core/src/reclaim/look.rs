@@ -181,7 +181,8 @@ impl Look {
             return Ok((RAN, None));
         }
         self.pc = Pc::NoLeaf;
-        Ok((SCANNED, None)) // Twice through the allocator's slow path: as long as a look each time.
+        // Two tries, each for a slab of two pages and then of one, each of these on the fast and on the slow path.
+        Ok((Outcome::Ran(Work::Walk(8)), None))
     }
 
     fn give_slot_back(&mut self, sys: &System, ctx: &mut Ctx) -> Step {

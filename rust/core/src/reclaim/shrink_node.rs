@@ -149,7 +149,7 @@ impl ShrinkNode {
             Pc::File => Ok((self.file(ctx, node, sc), GOES_ON)),
             Pc::FileFree { pages } => {
                 if let Some(mm) = &sys.mm {
-                    mm.give_frames(ctx.cpu, pages);
+                    mm.give_file_pages(ctx.cpu, pages);
                 }
                 self.round_ended(sc, ctx);
                 Ok((RAN, GOES_ON))

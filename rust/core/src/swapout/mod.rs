@@ -260,27 +260,29 @@ impl Swapout {
 
     fn allocate(&mut self, sys: &System, ctx: &mut Ctx, compressed: Compressed) -> Result<Progress, StepError> {
         let frames = sys.budget(ctx);
-        self.pc = match ctx.fails() {
+        let next = match ctx.fails() {
             true => self.allocate_from(sys, ctx, compressed, &Exhausted(&frames)),
             false => self.allocate_from(sys, ctx, compressed, &frames),
         };
-        Ok(match self.pc {
-            Pc::Compress => Progress::Stalled,
-            // Through the allocator's slow path in vain: as long as a look.
-            Pc::Refused if sys.mm.is_some() => Progress::Step(Outcome::Ran(Work::Scan)),
+        self.pc = next.unwrap_or(Pc::Refused);
+        Ok(match (self.pc, next) {
+            (Pc::Compress, _) => Progress::Stalled,
+            // Without and with the right to wait, both on the fast and on the slow path.
+            (_, None) if sys.mm.is_some() => Progress::Step(Outcome::Ran(Work::Walk(4))),
             _ => RAN,
         })
     }
 
-    fn allocate_from(&self, sys: &System, ctx: &Ctx, compressed: Compressed, frames: &impl Frames) -> Pc {
+    /// What follows; `None`: there is no memory.
+    fn allocate_from(&self, sys: &System, ctx: &Ctx, compressed: Compressed, frames: &impl Frames) -> Option<Pc> {
         match &sys.store {
             Store::Zram(_) => self.allocate_zram(sys, ctx, compressed, frames),
             Store::Zswap(_) => self.allocate_zswap(sys, ctx, compressed, frames),
         }
     }
 
-    fn allocate_zram(&self, sys: &System, ctx: &Ctx, compressed: Compressed, frames: &impl Frames) -> Pc {
-        let Store::Zram(zram) = &sys.store else { return Pc::Refused };
+    fn allocate_zram(&self, sys: &System, ctx: &Ctx, compressed: Compressed, frames: &impl Frames) -> Option<Pc> {
+        let Store::Zram(zram) = &sys.store else { return None };
         let data = match compressed.same {
             Some(word) => Data::Same(word),
             None => {
@@ -292,16 +294,16 @@ impl Swapout {
         };
         let may_reclaim = sys.mm.is_some() && !ctx.memalloc;
         match zram.try_write(sys.folio(self.folio).slot(), data, frames) {
-            Ok(len) => Pc::Store { len: len as u32 },
+            Ok(len) => Some(Pc::Store { len: len as u32 }),
             Err(NoMemory { beyond: Some(beyond), .. }) => {
                 zram.note_failed_write();
-                Pc::Undo { beyond }
+                Some(Pc::Undo { beyond })
             }
             // The slow path: it lets its stream go, reclaims under GFP_NOIO and compresses again.
-            Err(_) if may_reclaim => Pc::Compress,
+            Err(_) if may_reclaim => Some(Pc::Compress),
             Err(_) => {
                 zram.note_failed_write();
-                Pc::Refused
+                None
             }
         }
     }
@@ -314,14 +316,12 @@ impl Swapout {
         RAN
     }
 
-    fn allocate_zswap(&self, sys: &System, ctx: &Ctx, compressed: Compressed, frames: &impl Frames) -> Pc {
-        let Store::Zswap(zswap) = &sys.store else { return Pc::Refused };
-        let Some(block) = self.block(sys, ctx, zswap, compressed) else { return Pc::Refused };
+    fn allocate_zswap(&self, sys: &System, ctx: &Ctx, compressed: Compressed, frames: &impl Frames) -> Option<Pc> {
+        let Store::Zswap(zswap) = &sys.store else { return None };
+        let Some(block) = self.block(sys, ctx, zswap, compressed) else { return Some(Pc::Refused) };
         let folio = sys.folio(self.folio);
-        match zswap.store_page(folio.slot(), folio.pool(), block, &sys.memcgs, frames) {
-            Ok(()) => Pc::Publish { len: block.len as u32 },
-            Err(_) => Pc::Refused,
-        }
+        let stored = zswap.store_page(folio.slot(), folio.pool(), block, &sys.memcgs, frames);
+        stored.ok().map(|()| Pc::Publish { len: block.len as u32 })
     }
 
     /// What goes into zswap's pool.

@@ -53,7 +53,15 @@ impl System {
     /// # Errors
     /// [`StepError::Violation`].
     pub fn lru_add_drain(&self, ctx: &mut Ctx) -> Result<(), StepError> {
-        self.drain_batch(ctx, &mut self.lru_add[usize::from(ctx.cpu) % self.lru_add.len()].lock())
+        self.lru_add_drain_cpu(ctx, ctx.cpu)
+    }
+
+    /// The same for any CPU.
+    ///
+    /// # Errors
+    /// [`StepError::Violation`].
+    pub fn lru_add_drain_cpu(&self, ctx: &mut Ctx, cpu: u16) -> Result<(), StepError> {
+        self.drain_batch(ctx, &mut self.lru_add[usize::from(cpu) % self.lru_add.len()].lock())
     }
 
     fn drain_batch(&self, ctx: &mut Ctx, batch: &mut Vec<u32>) -> Result<(), StepError> {

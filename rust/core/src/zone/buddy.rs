@@ -1,76 +1,170 @@
-//! The buddy lists of a zone as counts, by migrate type: who owns a free page, and when taking one is a steal.
+//! The buddy lists of a zone: free chunks of 2^order pages, by the migrate type of the page block they lie in.
 //!
-//! A page block of 1024 pages belongs to one type. While whole blocks are free a type claims one when its own pages run out;
-//! later it takes single pages out of the other's blocks. An unmovable request that does either is a *boost event*. Pages of
-//! zsmalloc are unmovable in a kernel without compaction, and those of applications movable.
+//! A request for a page takes the smallest chunk of its own type and splits it; a page that comes back joins its free
+//! neighbours. When its own type has none left, a request falls back on the other's chunks, the largest first: a whole block
+//! changes hands; of a smaller chunk the block does, with all that is free in it, if half of it is free or of the request's
+//! own kind. That try is a *boost event*. Movable requests try it from order 5 on. When no block can be claimed the request
+//! takes a single page out of the smallest chunk and leaves the block as it is.
 //!
-//! Accounting: `free = whole × 1024 + loose[0] + loose[1]`. `borrowed[t] ≤ out[t]`: pages out that type `t` took from a
-//! block of the other's; pages come back in proportion, since a count does not know which one it was.
-//! Source: reclaim.md's observed behaviour of 6.12; Documentation/mm/physical_memory.rst for the types.
+//! Pages of zsmalloc are unmovable in a kernel without compaction, and those of applications movable. The kernel's
+//! RECLAIMABLE counts as unmovable: both always may claim.
+//! Source: reclaim.md section 2 (observed, 6.12); Documentation/mm/physical_memory.rst; lwn.net/Articles/224254 (grouping
+//! pages by mobility).
 
-/// Pages of a page block (order 10).
-pub const PAGEBLOCK_PAGES: u32 = 1024;
+use super::map::{Map, PAGEBLOCK_ORDER, PAGEBLOCK_PAGES};
+use crate::list::List;
 
-/// Migrate types. The kernel's RECLAIMABLE counts as unmovable: both always may steal.
+/// Migrate types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Migrate {
     /// Kernel memory: the pool, slabs, page tables.
     Unmovable = 0,
-    /// Pages of applications.
+    /// Pages of applications, and the page cache.
     Movable = 1,
 }
 
-/// The lists; behind the zone's lock.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+impl Migrate {
+    pub(super) fn other(self) -> Self {
+        if self == Self::Movable { Self::Unmovable } else { Self::Movable }
+    }
+
+    /// The smallest chunk for whose sake a block may be claimed.
+    fn least_claim(self) -> usize {
+        if self == Self::Movable { PAGEBLOCK_ORDER / 2 } else { 0 }
+    }
+}
+
+/// No free chunk begins at the page.
+const IN_USE: u8 = u8::MAX;
+
+/// The lists; behind the zone's lock. `free = Σ chunks × 2^order`, and `blocks` has the same sum by block.
+#[derive(Debug)]
 pub(super) struct Buddy {
-    whole: u32,
-    loose: [u32; 2],
-    out: [u32; 2],
-    borrowed: [u32; 2],
-    /// Remainders of the proportional return.
-    turn: [u32; 2],
+    lists: [[List; PAGEBLOCK_ORDER + 1]; 2],
+    /// By page: the order of the free chunk that begins there.
+    orders: Box<[u8]>,
+    /// Free pages of each block.
+    blocks: Box<[u16]>,
+    free: u32,
 }
 
 impl Buddy {
-    pub fn new(free_pages: u32) -> Self {
-        let loose = [0, free_pages % PAGEBLOCK_PAGES];
-        Self { whole: free_pages / PAGEBLOCK_PAGES, loose, ..Self::default() }
+    /// All pages of `map` free, in order.
+    pub fn new(map: &Map) -> Self {
+        let mut made = Self {
+            lists: Default::default(),
+            orders: vec![IN_USE; map.len() as usize].into(),
+            blocks: vec![0; map.len().div_ceil(PAGEBLOCK_PAGES) as usize].into(),
+            free: map.len(),
+        };
+        let mut page = 0;
+        while page < map.len() {
+            let order = page.trailing_zeros().min((map.len() - page).ilog2()).min(PAGEBLOCK_ORDER as u32) as usize;
+            made.list(Migrate::Movable, order).add_tail(&map.pages, page);
+            made.orders[page as usize] = order as u8;
+            made.blocks[page as usize >> PAGEBLOCK_ORDER] += 1 << order;
+            page += 1 << order;
+        }
+        made
     }
 
     pub fn free_pages(&self) -> u32 {
-        self.whole * PAGEBLOCK_PAGES + self.loose[0] + self.loose[1]
+        self.free
     }
 
-    /// Takes one page; `Some(true)` if it was a boost event, `None` if there is none.
-    pub fn take(&mut self, of: Migrate) -> Option<bool> {
-        let (own, other) = (of as usize, 1 - of as usize);
-        let stolen = self.loose[own] == 0;
-        if self.loose[own] == 0 && self.whole > 0 {
-            self.whole -= 1;
-            self.loose[own] = PAGEBLOCK_PAGES;
+    fn list(&mut self, of: Migrate, order: usize) -> &mut List {
+        &mut self.lists[of as usize][order]
+    }
+
+    /// Takes one page; true with it if that was a boost event.
+    pub fn take(&mut self, map: &Map, of: Migrate) -> Option<(u32, bool)> {
+        let own = self.take_smallest(map, of).map(|page| (page, false));
+        own.or_else(|| self.fall_back(map, of))
+    }
+
+    /// The first page of the smallest chunk (`__rmqueue_smallest`, `expand`).
+    fn take_smallest(&mut self, map: &Map, of: Migrate) -> Option<u32> {
+        let order = (0..=PAGEBLOCK_ORDER).find(|&order| !self.lists[of as usize][order].is_empty())?;
+        let page = self.list(of, order).head()?;
+        self.list(of, order).del(&map.pages, page);
+        self.orders[page as usize] = IN_USE;
+        for order in (0..order).rev() {
+            let upper = page + (1 << order);
+            self.list(of, order).add_head(&map.pages, upper);
+            self.orders[upper as usize] = order as u8;
         }
-        let from = if self.loose[own] > 0 { own } else { other };
-        self.loose[from] = self.loose[from].checked_sub(1)?;
-        self.out[own] += 1;
-        self.borrowed[own] += u32::from(from != own);
-        Some(stolen && of == Migrate::Unmovable)
+        self.free -= 1;
+        self.blocks[page as usize >> PAGEBLOCK_ORDER] -= 1;
+        Some(page)
     }
 
-    /// Takes one page back.
-    pub fn give(&mut self, of: Migrate) {
-        let own = of as usize;
-        debug_assert!(self.out[own] > 0, "a page comes back that was not out");
-        self.turn[own] += self.borrowed[own];
-        let home = match self.borrowed[own] > 0 && self.turn[own] >= self.out[own] {
-            true => {
-                self.turn[own] = 0;
-                self.borrowed[own] -= 1;
-                1 - own
+    fn fall_back(&mut self, map: &Map, of: Migrate) -> Option<(u32, bool)> {
+        let mut boosts = false;
+        for order in (of.least_claim()..=PAGEBLOCK_ORDER).rev() {
+            let Some(page) = self.list(of.other(), order).head() else { continue };
+            boosts |= order < PAGEBLOCK_ORDER;
+            if order == PAGEBLOCK_ORDER || self.may_claim(map, page, of) {
+                self.claim(map, page, of);
+                return self.take_smallest(map, of).map(|page| (page, boosts));
             }
-            false => own,
+        }
+        self.take_smallest(map, of.other()).map(|page| (page, boosts))
+    }
+
+    /// Whether half of the block that `page` is in is free or used for `of`.
+    fn may_claim(&self, map: &Map, page: u32, of: Migrate) -> bool {
+        let free = u32::from(self.blocks[page as usize >> PAGEBLOCK_ORDER]);
+        let movable = map.movable_pages(page);
+        let alike = match of {
+            Migrate::Movable => movable,
+            Migrate::Unmovable => PAGEBLOCK_PAGES.saturating_sub(free + movable),
         };
-        self.loose[home] += 1;
-        self.out[own] -= 1;
+        free + alike >= PAGEBLOCK_PAGES / 2
+    }
+
+    /// The block that `page` is in changes hands, with its free chunks.
+    fn claim(&mut self, map: &Map, page: u32, of: Migrate) {
+        let first = page & !(PAGEBLOCK_PAGES - 1);
+        let end = (first + PAGEBLOCK_PAGES).min(map.len());
+        let mut at = first;
+        while at < end {
+            let order = self.orders[at as usize];
+            if order == IN_USE {
+                at += 1;
+                continue;
+            }
+            self.list(of.other(), order.into()).del(&map.pages, at);
+            self.list(of, order.into()).add_tail(&map.pages, at);
+            at += 1 << order;
+        }
+        map.set_migrate_type(page, of);
+    }
+
+    /// Takes a page back (`__free_one_page`): it joins its free neighbours, chunk by chunk.
+    pub fn give(&mut self, map: &Map, page: u32) {
+        let of = map.migrate_type(page);
+        self.free += 1;
+        self.blocks[page as usize >> PAGEBLOCK_ORDER] += 1;
+        let (mut page, mut order) = (page, 0);
+        while order < PAGEBLOCK_ORDER && self.is_free(page ^ 1 << order, order) {
+            let buddy = page ^ 1 << order;
+            self.list(of, order).del(&map.pages, buddy);
+            self.orders[buddy as usize] = IN_USE;
+            page &= buddy;
+            order += 1;
+        }
+        // A chunk whose neighbour is likely to come back soon goes to the tail, and is left whole as long as can be.
+        let above = page & !(1 << order);
+        let likely = order + 1 < PAGEBLOCK_ORDER && self.is_free(above ^ 2 << order, order + 1);
+        match likely {
+            true => self.list(of, order).add_tail(&map.pages, page),
+            false => self.list(of, order).add_head(&map.pages, page),
+        }
+        self.orders[page as usize] = order as u8;
+    }
+
+    fn is_free(&self, page: u32, order: usize) -> bool {
+        self.orders.get(page as usize).is_some_and(|&free| usize::from(free) == order)
     }
 }
 
@@ -79,32 +173,82 @@ mod tests {
     use super::*;
     use Migrate::{Movable, Unmovable};
 
+    fn take(buddy: &mut Buddy, map: &Map, of: Migrate) -> (u32, bool) {
+        let taken = buddy.take(map, of).expect("a page");
+        map.note_taken(taken.0, of);
+        taken
+    }
+
     #[test]
-    fn whole_blocks_are_claimed_and_then_single_pages_are_stolen() {
-        let mut buddy = Buddy::new(2 * PAGEBLOCK_PAGES + 3);
-        assert_eq!(buddy.take(Unmovable), Some(true), "claims a block");
-        assert_eq!(buddy.take(Unmovable), Some(false), "its own by now");
-        (0..3 + PAGEBLOCK_PAGES).for_each(|_| assert_eq!(buddy.take(Movable), Some(false)));
-        (2..PAGEBLOCK_PAGES).for_each(|_| assert_eq!(buddy.take(Unmovable), Some(false)));
-        assert_eq!((buddy.free_pages(), buddy.take(Unmovable), buddy.take(Movable)), (0, None, None));
-        buddy.give(Movable);
-        assert_eq!(buddy.take(Unmovable), Some(true), "out of a movable block");
+    fn whole_blocks_change_hands_without_a_boost_and_parts_with_one() {
+        let map = Map::new(3 * PAGEBLOCK_PAGES);
+        let mut buddy = Buddy::new(&map);
+        (0..PAGEBLOCK_PAGES).for_each(|page| assert_eq!(take(&mut buddy, &map, Movable), (page, false)));
+        assert_eq!(take(&mut buddy, &map, Unmovable), (PAGEBLOCK_PAGES, false), "a whole block");
+        (1..PAGEBLOCK_PAGES).for_each(|_| assert!(!take(&mut buddy, &map, Unmovable).1));
+        (0..PAGEBLOCK_PAGES / 2).for_each(|_| assert!(!take(&mut buddy, &map, Movable).1));
+        let claimed = take(&mut buddy, &map, Unmovable);
+        assert_eq!(claimed, (2 * PAGEBLOCK_PAGES + PAGEBLOCK_PAGES / 2, true), "half of the block is free");
+        assert_eq!(map.migrate_type(claimed.0), Unmovable);
+        assert!(!take(&mut buddy, &map, Unmovable).1, "and all that was free of it is its own by now");
+        // A movable request finds a chunk of order 8 there: the block is half movable, and comes back.
+        assert!(take(&mut buddy, &map, Movable).1);
+        assert_eq!(map.migrate_type(claimed.0), Movable);
+    }
+
+    #[test]
+    fn a_block_mostly_of_the_other_kind_loses_single_pages_out_of_its_smallest_chunk() {
+        let map = Map::new(PAGEBLOCK_PAGES);
+        let mut buddy = Buddy::new(&map);
+        (0..700).for_each(|_| {
+            take(&mut buddy, &map, Movable);
+        });
+        for page in [10, 12, 13] {
+            map.note_given(page, Movable);
+            buddy.give(&map, page);
+        }
+        assert_eq!(take(&mut buddy, &map, Unmovable), (10, true));
+        assert_eq!(map.migrate_type(10), Movable);
+        assert_eq!(take(&mut buddy, &map, Movable), (12, false));
     }
 
     proptest::proptest! {
         #[test]
-        fn pages_are_neither_made_nor_lost(ops in proptest::collection::vec(0u8..4, 0..4000), free in 0u32..5000) {
-            let mut buddy = Buddy::new(free);
-            for op in ops {
+        fn pages_are_neither_made_nor_lost_and_chunks_are_whole(
+            ops in proptest::collection::vec((0u8..4, 0usize..4000), 0..4000), pages in 1u32..5000
+        ) {
+            let map = Map::new(pages);
+            let mut buddy = Buddy::new(&map);
+            let mut out = Vec::new();
+            for (op, at) in ops {
                 let of = if op & 1 == 0 { Unmovable } else { Movable };
                 match op & 2 {
-                    0 => { let _ = buddy.take(of); }
-                    _ if buddy.out[of as usize] > 0 => buddy.give(of),
+                    0 => if let Some((page, _)) = buddy.take(&map, of) {
+                        map.note_taken(page, of);
+                        out.push((page, of));
+                    },
+                    _ if !out.is_empty() => {
+                        let (page, of) = out.swap_remove(at % out.len());
+                        map.note_given(page, of);
+                        buddy.give(&map, page);
+                    }
                     _ => {}
                 }
-                proptest::prop_assert_eq!(buddy.free_pages() + buddy.out[0] + buddy.out[1], free);
-                proptest::prop_assert!((0..2).all(|t| buddy.borrowed[t] <= buddy.out[t]));
+                proptest::prop_assert_eq!(buddy.free_pages() as usize + out.len(), pages as usize);
             }
+            let mut owned = vec![false; pages as usize];
+            out.iter().for_each(|&(page, _)| owned[page as usize] = true);
+            for (of, order) in [Unmovable, Movable].into_iter().flat_map(|of| (0..=PAGEBLOCK_ORDER).map(move |o| (of, o))) {
+                for first in buddy.lists[of as usize][order].from_tail(&map.pages) {
+                    proptest::prop_assert_eq!((first % (1 << order), map.migrate_type(first)), (0, of));
+                    for page in first..first + (1 << order) {
+                        proptest::prop_assert!(!std::mem::replace(&mut owned[page as usize], true), "{page} twice");
+                    }
+                }
+            }
+            proptest::prop_assert!(owned.into_iter().all(|owned| owned), "every page is in a chunk or in somebody's hands");
+            let free: u32 = buddy.blocks.iter().map(|&free| u32::from(free)).sum();
+            proptest::prop_assert_eq!(free, buddy.free_pages());
         }
     }
 }

@@ -1,6 +1,7 @@
 //! A node's memory: one zone with its buddy lists, per-CPU page lists and watermarks (mm/page_alloc.c).
 //!
-//! All page frames, zspages and kernel objects of a system with a memory budget come from here, one page at a time.
+//! All page frames, zspages and kernel objects of a system with a memory budget come from here, one page at a time; a page has
+//! a number, which says what block it lies in.
 //! Watermarks compare the pages of the buddy lists alone: pages on per-CPU lists count as taken, and only their own CPU can
 //! use them. The count compared is approximate, as in the kernel: a CPU folds its changes in when they exceed a threshold.
 //!
@@ -8,15 +9,20 @@
 //! `total_free() + pages out = ZoneConfig::free_pages` ([`Zone::total_free`]).
 //!
 //! Source: reclaim.md sections 1 to 3 (observed, 6.12); Documentation/admin-guide/sysctl/vm.rst (`watermark_boost_factor`,
-//! `min_free_kbytes`). Differences: one zone; `pcp->high` stays at its floor (where it decays to while kswapd runs);
-//! pages have no place, so blocks are claimed by count ([`Migrate`]).
+//! `min_free_kbytes`). Differences: one zone; `pcp->high` stays at its floor (where it decays to while kswapd runs); what is
+//! free when the run begins lies in a row, in movable blocks.
 
 mod buddy;
+mod map;
 
-pub use buddy::{Migrate, PAGEBLOCK_PAGES};
+pub use buddy::Migrate;
+pub use map::PAGEBLOCK_PAGES;
 
+use crate::list::{Links, List};
 use crate::sync::{AtomicBool, AtomicI64, AtomicU32, Mutex, Ordering};
+use crate::units::NIL;
 use buddy::Buddy;
+use map::Map;
 
 /// How a zone is built, in pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +55,7 @@ pub enum Mark {
 /// One CPU's page lists.
 #[derive(Debug, Default)]
 struct Pcp {
-    lists: [u32; 2],
+    lists: [List; 2],
     /// Refills since pages were last freed here; the next one is `batch << factor`.
     alloc_factor: u32,
     /// Pages freed lately, halved at each allocation.
@@ -63,7 +69,7 @@ const SCALE_MAX: u32 = 5;
 
 impl Pcp {
     fn count(&self) -> u32 {
-        self.lists[0] + self.lists[1]
+        self.lists[0].len() + self.lists[1].len()
     }
 }
 
@@ -80,6 +86,7 @@ pub struct ZoneStat {
 #[derive(Debug)]
 pub struct Zone {
     config: ZoneConfig,
+    map: Map,
     buddy: Mutex<(Buddy, ZoneStat)>,
     /// NR_FREE_PAGES, without what CPUs have not folded in.
     nr_free: AtomicI64,
@@ -95,8 +102,10 @@ impl Zone {
     /// A zone with all its pages in the buddy lists.
     pub fn new(config: ZoneConfig) -> Self {
         let stat = ZoneStat { least_free_pages: config.free_pages, boosts: 0 };
+        let map = Map::new(config.free_pages);
         Self {
-            buddy: Mutex::new((Buddy::new(config.free_pages), stat)),
+            buddy: Mutex::new((Buddy::new(&map), stat)),
+            map,
             nr_free: AtomicI64::new(config.free_pages.into()),
             boost: AtomicU32::new(0),
             boosted: AtomicBool::new(false),
@@ -155,29 +164,49 @@ impl Zone {
 
     /// `rmqueue`: one page for `cpu`, if `mark` permits it and there is one.
     #[inline]
-    pub fn take(&self, cpu: u16, of: Migrate, mark: Mark) -> bool {
-        self.watermark_ok(mark) && self.take_from_pcp(&mut self.pcp(cpu).lock(), of)
-    }
-
-    /// All of `pages` or none, in one critical section.
-    pub fn take_all(&self, cpu: u16, of: Migrate, mark: Mark, pages: u32) -> bool {
-        let mut pcp = self.pcp(cpu).lock();
-        let taken = (0..pages).take_while(|_| self.watermark_ok(mark) && self.take_from_pcp(&mut pcp, of)).count();
-        if (taken as u32) < pages {
-            self.give_to_pcp(&mut pcp, of, taken as u32);
+    pub fn take(&self, cpu: u16, of: Migrate, mark: Mark) -> Option<u32> {
+        if !self.watermark_ok(mark) {
+            return None;
         }
-        taken as u32 == pages
+        self.take_from_pcp(&mut self.pcp(cpu).lock(), of)
     }
 
-    fn take_from_pcp(&self, pcp: &mut Pcp, of: Migrate) -> bool {
+    /// All of `pages` or none, in one critical section: the first of them, from which [`Zone::chain`] leads to the others.
+    pub fn take_all(&self, cpu: u16, of: Migrate, mark: Mark, pages: u32) -> Option<u32> {
+        let mut pcp = self.pcp(cpu).lock();
+        let mut first = NIL;
+        for taken in 0..pages {
+            let page = if self.watermark_ok(mark) { self.take_from_pcp(&mut pcp, of) } else { None };
+            let Some(page) = page else {
+                self.give_to_pcp(&mut pcp, of, self.chain(first, taken));
+                return None;
+            };
+            self.map.pages[page as usize].set_next(first);
+            first = page;
+        }
+        Some(first)
+    }
+
+    /// The `pages` pages that [`Zone::take_all`] has chained, from `first` on; each may be given back when it has come.
+    pub fn chain(&self, first: u32, pages: u32) -> impl Iterator<Item = u32> {
+        let mut next = first;
+        (0..pages).map(move |_| {
+            let page = next;
+            next = self.map.pages[page as usize].next();
+            page
+        })
+    }
+
+    fn take_from_pcp(&self, pcp: &mut Pcp, of: Migrate) -> Option<u32> {
         pcp.free_count /= 2;
-        if pcp.lists[of as usize] == 0 {
+        if pcp.lists[of as usize].is_empty() {
             self.refill(pcp, of);
         }
         let list = &mut pcp.lists[of as usize];
-        let got = *list > 0;
-        *list -= u32::from(got);
-        got
+        let page = list.head()?;
+        list.del(&self.map.pages, page);
+        self.map.note_taken(page, of);
+        Some(page)
     }
 
     /// `rmqueue_bulk`: `batch << factor` pages at once.
@@ -189,9 +218,10 @@ impl Zone {
         let mut buddy = self.buddy.lock_within();
         let mut taken = 0;
         while taken < want
-            && let Some(boosts) = buddy.0.take(of)
+            && let Some((page, boosts)) = buddy.0.take(&self.map, of)
         {
             taken += 1;
+            pcp.lists[of as usize].add_tail(&self.map.pages, page);
             if boosts {
                 buddy.1.boosts += 1;
                 self.raise_boost();
@@ -199,39 +229,43 @@ impl Zone {
         }
         buddy.1.least_free_pages = buddy.1.least_free_pages.min(buddy.0.free_pages());
         drop(buddy);
-        pcp.lists[of as usize] += taken;
         self.fold(pcp, -i64::from(taken));
     }
 
-    /// `free_unref_page`: pages back to the CPU's list, and from a full one to the buddy.
-    pub fn give(&self, cpu: u16, of: Migrate, pages: u32) {
+    /// `free_unref_page`: pages that were used for `of` back to the CPU's lists, and from full ones to the buddy.
+    pub fn give(&self, cpu: u16, of: Migrate, pages: impl IntoIterator<Item = u32>) {
         self.give_to_pcp(&mut self.pcp(cpu).lock(), of, pages);
     }
 
-    fn give_to_pcp(&self, pcp: &mut Pcp, of: Migrate, pages: u32) {
+    fn give_to_pcp(&self, pcp: &mut Pcp, of: Migrate, pages: impl IntoIterator<Item = u32>) {
         let batch = self.config.pcp_batch;
-        for _ in 0..pages {
+        for page in pages {
+            self.map.note_given(page, of);
+            let home = self.map.migrate_type(page);
             pcp.alloc_factor /= 2;
             pcp.free_count = (pcp.free_count + 1).min(batch << SCALE_MAX);
-            pcp.lists[of as usize] += 1;
+            pcp.lists[home as usize].add_head(&self.map.pages, page);
             let high = self.pcp_high();
             if pcp.count() >= high {
                 let spill = pcp.free_count.clamp(batch, high.saturating_sub(batch).max(batch));
-                self.spill(pcp, of, spill);
+                self.spill(pcp, home, spill);
             }
         }
     }
 
-    /// `free_pcppages_bulk`: from `first`'s list, and then from the other's.
+    /// `free_pcppages_bulk`: the longest unused of `first`'s list, and then of the other's.
     fn spill(&self, pcp: &mut Pcp, first: Migrate, pages: u32) {
-        let second = if first == Migrate::Movable { Migrate::Unmovable } else { Migrate::Movable };
         let mut buddy = self.buddy.lock_within();
         let mut left = pages;
-        for of in [first, second] {
-            let n = left.min(pcp.lists[of as usize]);
-            (0..n).for_each(|_| buddy.0.give(of));
-            pcp.lists[of as usize] -= n;
-            left -= n;
+        for of in [first, first.other()] {
+            let list = &mut pcp.lists[of as usize];
+            while left > 0
+                && let Some(page) = list.tail()
+            {
+                list.del(&self.map.pages, page);
+                buddy.0.give(&self.map, page);
+                left -= 1;
+            }
         }
         drop(buddy);
         self.fold(pcp, i64::from(pages - left));
@@ -286,10 +320,11 @@ impl Zone {
         self.reclaim_active.store(active, Ordering::Relaxed);
     }
 
-    /// `boost_watermark`: by a page block, up to a share of the high mark.
+    /// `boost_watermark`: by a page block, up to a share of the high mark; never in a zone of less than four blocks.
     fn raise_boost(&self) {
         let most = u64::from(self.config.watermarks[2]) * u64::from(self.config.boost_factor) / 10_000;
-        let most = if most == 0 { 0 } else { (most as u32).max(PAGEBLOCK_PAGES) };
+        let too_small = self.map.len() < 4 * PAGEBLOCK_PAGES;
+        let most = if most == 0 || too_small { 0 } else { (most as u32).max(PAGEBLOCK_PAGES) };
         let now = self.boost();
         // ORDERING: Relaxed (both): a watermark and a hint; the buddy's lock is held, so events are one after another.
         self.boost.store((now + PAGEBLOCK_PAGES).min(most).max(now.min(most)), Ordering::Relaxed);

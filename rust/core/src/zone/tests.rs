@@ -9,7 +9,7 @@ const GUEST: ZoneConfig =
 /// Takes until `free_pages` are left in the buddy lists, whoever holds the rest.
 fn down_to(zone: &Zone, free_pages: u32) {
     while zone.buddy.lock().0.free_pages() > free_pages {
-        assert!(zone.take(0, Movable, Mark::None));
+        assert!(zone.take(0, Movable, Mark::None).is_some());
     }
 }
 
@@ -17,12 +17,17 @@ fn down_to(zone: &Zone, free_pages: u32) {
 fn marks_are_base_and_boost() {
     let zone = Zone::new(GUEST);
     assert_eq!([0, 1, 2].map(|mark| zone.wmark(mark)), [490, 612, 734]);
-    assert!(zone.take(0, Unmovable, Mark::Min), "claims a block of another type");
+    assert!(zone.take(0, Unmovable, Mark::Min).is_some(), "the last, incomplete block has the smallest chunks");
+    assert_eq!((zone.boost(), zone.take_boosted()), (0, false), "a whole block is no boost");
+    down_to(&zone, 900);
+    while zone.boost() == 0 {
+        assert!(zone.take(1, Unmovable, Mark::None).is_some(), "claims what is left of a movable block");
+    }
     assert_eq!(zone.boost(), 1024);
     assert!(zone.take_boosted() && !zone.take_boosted());
-    down_to(&zone, 0);
-    zone.give(0, Movable, 400);
-    while zone.take(1, Unmovable, Mark::None) {}
+    while zone.take(1, Unmovable, Mark::None).is_some() {}
+    zone.give(0, Movable, 5000..5400);
+    while zone.take(1, Unmovable, Mark::None).is_some() {}
     assert_eq!([0, 1, 2].map(|mark| zone.wmark(mark)), [1591, 1713, 1835]);
     zone.lower_boost(1024);
     assert_eq!(zone.boost(), 77);
@@ -31,7 +36,8 @@ fn marks_are_base_and_boost() {
 #[test]
 fn without_a_boost_factor_nothing_is_boosted() {
     let zone = Zone::new(ZoneConfig { boost_factor: 0, ..GUEST });
-    assert!(zone.take(0, Unmovable, Mark::Min));
+    down_to(&zone, 900);
+    assert!(zone.take(1, Unmovable, Mark::None).is_some());
     assert_eq!((zone.boost(), zone.take_boosted()), (0, false));
     assert_eq!(zone.stat().boosts, 1, "the event is counted all the same");
 }
@@ -40,7 +46,7 @@ fn without_a_boost_factor_nothing_is_boosted() {
 fn a_request_stops_at_the_mark_that_its_rights_allow() {
     let zone = Zone::new(ZoneConfig { free_pages: 3000, ..GUEST });
     for (mark, floor) in [(Mark::Low, 612), (Mark::Min, 490), (Mark::HalfMin, 245), (Mark::None, 0)] {
-        while zone.take(0, Movable, mark) {}
+        while zone.take(0, Movable, mark).is_some() {}
         let (free, cached) = (zone.free_pages(), zone.cached(0));
         // A refill may cross the mark by its size, and a CPU keeps up to 8 changes to itself.
         assert!(free <= floor + 8 && free + 306 >= floor, "{mark:?}: {free} free");
@@ -55,53 +61,58 @@ fn a_refill_doubles_until_it_is_as_large_as_the_list() {
     let mut refills = Vec::new();
     for _ in 0..900 {
         let before = zone.cached(0);
-        assert!(zone.take(0, Movable, Mark::Low));
+        assert!(zone.take(0, Movable, Mark::Low).is_some());
         if before == 0 {
             refills.push(zone.cached(0) + 1);
         }
     }
     assert_eq!(refills[..6], [15, 30, 60, 120, 240, 291]);
-    zone.give(0, Movable, 1);
+    zone.give(0, Movable, [0]);
     zone.drain(0);
-    assert!(zone.take(0, Movable, Mark::Low));
+    assert!(zone.take(0, Movable, Mark::Low).is_some());
     assert_eq!(zone.cached(0) + 1, 60, "one page freed halves the factor: 15 << 2");
 }
 
 #[test]
 fn while_kswapd_runs_a_cpu_keeps_60_pages() {
     let zone = Zone::new(GUEST);
-    (0..2000).for_each(|_| assert!(zone.take(0, Movable, Mark::Low)));
-    zone.give(1, Movable, 300);
+    let mut pages: Vec<u32> = (0..2000).map(|_| zone.take(0, Movable, Mark::Low).expect("a page")).collect();
+    zone.give(1, Movable, pages.drain(..300));
     assert_eq!(zone.cached(1), 300, "below 306 nothing leaves the list");
     zone.set_reclaim_active(true);
-    zone.give(1, Movable, 200);
+    zone.give(1, Movable, pages.drain(..200));
     assert!(zone.cached(1) < 60, "{}", zone.cached(1));
 }
 
 #[test]
 fn all_pages_or_none() {
     let zone = Zone::new(ZoneConfig { free_pages: 6, ..GUEST });
-    assert!(zone.take_all(0, Unmovable, Mark::None, 4));
-    assert!(!zone.take_all(0, Unmovable, Mark::None, 4));
+    let first = zone.take_all(0, Unmovable, Mark::None, 4).expect("four pages");
+    assert_eq!(zone.take_all(0, Unmovable, Mark::None, 4), None);
     assert_eq!(zone.total_free(), 2);
-    assert!(!zone.take_all(1, Unmovable, Mark::None, 1), "they are on the other CPU's list");
+    assert_eq!(zone.take_all(1, Unmovable, Mark::None, 1), None, "they are on the other CPU's list");
     zone.drain(0);
-    assert!(zone.take_all(1, Unmovable, Mark::None, 1));
+    assert!(zone.take_all(1, Unmovable, Mark::None, 1).is_some());
+    let mut pages: Vec<u32> = zone.chain(first, 4).collect();
+    zone.give(0, Unmovable, zone.chain(first, 4));
+    pages.sort_unstable();
+    pages.dedup();
+    assert_eq!((pages.len(), zone.total_free()), (4, 5));
 }
 
 proptest::proptest! {
     #[test]
     fn pages_add_up(ops in proptest::collection::vec((0u16..2, 0u8..7), 0..600)) {
         let zone = Zone::new(ZoneConfig { free_pages: 2500, ..GUEST });
-        let mut out = [0u32; 2];
+        let mut out = [vec![], vec![]];
         for (cpu, op) in ops {
             let of = if op & 1 == 0 { Unmovable } else { Movable };
             match op {
-                0..4 => out[of as usize] += u32::from(zone.take(cpu, of, if op < 2 { Mark::Min } else { Mark::None })),
-                4 | 5 if out[of as usize] > 0 => { zone.give(cpu, of, 1); out[of as usize] -= 1; }
+                0..4 => out[of as usize].extend(zone.take(cpu, of, if op < 2 { Mark::Min } else { Mark::None })),
+                4 | 5 => zone.give(cpu, of, out[of as usize].pop()),
                 _ => zone.drain(cpu),
             }
-            proptest::prop_assert_eq!(zone.total_free() + out[0] + out[1], 2500);
+            proptest::prop_assert_eq!(zone.total_free() as usize + out[0].len() + out[1].len(), 2500);
         }
     }
 }

@@ -259,11 +259,11 @@ mod tests {
         use crate::zsmalloc::{Frames, Pool, PoolConfig};
         struct Budget(Mutex<usize>);
         impl Frames for Budget {
-            fn take(&self, pages: usize) -> bool {
+            fn take(&self, pages: usize) -> Option<u32> {
                 *self.0.lock() += pages;
-                true
+                Some(0)
             }
-            fn give(&self, pages: usize) {
+            fn give(&self, _name: u32, pages: usize) {
                 *self.0.lock() -= pages;
             }
         }

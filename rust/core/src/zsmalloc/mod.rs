@@ -33,10 +33,10 @@ pub use class::{
 pub use stats::{ClassStats, DESCRIPTOR_BYTES, PoolStats};
 
 use crate::sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering};
-use crate::units::PAGE_SIZE;
+use crate::units::{NIL, PAGE_SIZE};
 use arena::Arena;
 use std::num::NonZeroU64;
-use zspage::Class;
+use zspage::{Class, Retired};
 
 /// Why an object could not be allocated. Nothing has changed then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -73,10 +73,11 @@ pub enum AllocError {
 /// granted comes back through `give` when its zspage is freed (not when the pool is dropped). Both run under a
 /// class lock: they must not call the pool.
 pub trait Frames {
-    /// Takes `pages` order-0 pages; `false` takes none.
-    fn take(&self, pages: usize) -> bool;
-    /// Takes `pages` back.
-    fn give(&self, pages: usize);
+    /// Takes `pages` order-0 pages, and says by what name they come back (any, where that makes no difference); `None` takes
+    /// none.
+    fn take(&self, pages: usize) -> Option<u32>;
+    /// Takes the `pages` with this name back.
+    fn give(&self, name: u32, pages: usize);
     /// Memory for one handle; `false`: there is none. The kernel's comes from a slab of its own.
     fn take_handle(&self) -> bool {
         true
@@ -90,11 +91,11 @@ pub trait Frames {
 pub struct Exhausted<'a, F>(pub &'a F);
 
 impl<F: Frames> Frames for Exhausted<'_, F> {
-    fn take(&self, _pages: usize) -> bool {
-        false
+    fn take(&self, _pages: usize) -> Option<u32> {
+        None
     }
-    fn give(&self, pages: usize) {
-        self.0.give(pages);
+    fn give(&self, name: u32, pages: usize) {
+        self.0.give(name, pages);
     }
     fn take_handle(&self) -> bool {
         false
@@ -110,11 +111,11 @@ pub struct Unlimited;
 
 impl Frames for Unlimited {
     #[inline]
-    fn take(&self, _pages: usize) -> bool {
-        true
+    fn take(&self, _pages: usize) -> Option<u32> {
+        Some(NIL)
     }
     #[inline]
-    fn give(&self, _pages: usize) {}
+    fn give(&self, _name: u32, _pages: usize) {}
 }
 
 /// An allocated object: `class + 1` above, an index within the class in the lower 32 bits.
@@ -304,15 +305,13 @@ impl Pool {
     /// Adds a zspage to `class`, which has index `at`.
     fn grow(&self, at: usize, class: &mut Class, frames: &(impl Frames + ?Sized)) -> Result<u32, AllocError> {
         let pages = class.shape.pages as usize;
-        if !frames.take(pages) {
-            return Err(AllocError::NoMemory { class_bytes: class.shape.size_bytes, pages });
-        }
+        let name = frames.take(pages).ok_or(AllocError::NoMemory { class_bytes: class.shape.size_bytes, pages })?;
         let run = self.arena.as_ref().map(|arena| arena.take(pages)).transpose();
-        let run = run.inspect_err(|_| frames.give(pages))?;
+        let run = run.inspect_err(|_| frames.give(name, pages))?;
         // ORDERING: as in `total_pages`.
         self.pages.fetch_add(pages, Ordering::Relaxed);
         self.note_grown(at);
-        Ok(class.add_zspage(run))
+        Ok(class.add_zspage(name, run))
     }
 
     /// Frees an object; a zspage that is empty then goes back to `frames` at once.
@@ -324,23 +323,24 @@ impl Pool {
         let mut class = self.class(handle);
         let pages = class.shape.pages as usize;
         frames.give_handle();
-        if let Some(run) = class.free(handle.index()) {
-            self.release(pages, frames);
+        if let Some(retired) = class.free(handle.index()) {
+            self.release(&retired, pages, frames);
             drop(class);
-            self.discard(run);
+            self.discard([retired]);
         }
     }
 
-    fn release(&self, pages: usize, frames: &(impl Frames + ?Sized)) {
+    /// The `pages` pages of a retired zspage go back.
+    fn release(&self, retired: &Retired, pages: usize, frames: &(impl Frames + ?Sized)) {
         // ORDERING: as in `total_pages`.
         self.pages.fetch_sub(pages, Ordering::Relaxed);
-        frames.give(pages);
+        frames.give(retired.name, pages);
     }
 
-    /// Gives runs back to the arena they came from.
-    fn discard(&self, runs: impl IntoIterator<Item = arena::Run>) {
+    /// Gives the bytes of retired zspages back to the arena they came from.
+    fn discard(&self, retired: impl IntoIterator<Item = Retired>) {
         if let Some(arena) = &self.arena {
-            runs.into_iter().for_each(|run| arena.give(run));
+            retired.into_iter().filter_map(|zspage| zspage.run).for_each(|run| arena.give(run));
         }
     }
 
@@ -420,18 +420,16 @@ impl Pool {
     }
 
     fn compact_class(&self, shard: &Shard, frames: &(impl Frames + ?Sized)) -> usize {
-        let (mut total, mut runs) = (0, Vec::new());
+        let (mut total, mut retired) = (0, Vec::new());
         loop {
             let mut class = shard.0.lock();
-            let round = class.compact_round(&mut runs);
-            let pages = round.zspages_freed * class.shape.pages as usize;
-            if pages > 0 {
-                self.release(pages, frames);
-            }
+            let more = class.compact_round(&mut retired);
+            let pages = class.shape.pages as usize;
+            retired.iter().for_each(|zspage| self.release(zspage, pages, frames));
             drop(class);
-            self.discard(runs.drain(..));
-            total += pages;
-            if !round.more {
+            total += retired.len() * pages;
+            self.discard(retired.drain(..));
+            if !more {
                 return total;
             }
         }

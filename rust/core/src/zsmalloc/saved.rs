@@ -94,7 +94,7 @@ impl Class {
     /// Takes the `count` zspages of a cleared class back.
     fn restore(&mut self, count: u32, from: &mut Reader<'_>) {
         for _ in 0..count {
-            let zspage = self.add_zspage(None);
+            let zspage = self.add_zspage(NIL, None);
             self.zspages[zspage as usize].free = from.state() as u32;
             for object in 0..self.shape.objects {
                 self.unpack(zspage, object, from.state());

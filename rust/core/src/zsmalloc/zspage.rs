@@ -76,6 +76,16 @@ pub(super) struct Zspage {
     pub group: usize,
     pub prev: u32,
     pub next: u32,
+    /// What [`super::Frames::take`] called its pages.
+    pub name: u32,
+}
+
+/// A zspage that has ended: its pages' name, and the bytes that it had.
+#[must_use]
+#[derive(Debug)]
+pub(super) struct Retired {
+    pub name: u32,
+    pub run: Option<Run>,
 }
 
 /// One fullness list.
@@ -106,14 +116,6 @@ pub(super) struct Class {
     pub handles: IndexSet,
     pub objects: usize,
     pub used_bytes: usize,
-}
-
-/// What one round of compaction did.
-#[must_use]
-pub(super) struct Round {
-    pub zspages_freed: usize,
-    /// Whether a further round can free anything.
-    pub more: bool,
 }
 
 impl Class {
@@ -159,8 +161,8 @@ impl Class {
     }
 
     /// Adds an empty zspage, its cells free in address order. It is on no list until its first object.
-    pub fn add_zspage(&mut self, run: Option<Run>) -> u32 {
-        let zspage = Zspage { inuse: 0, free: 0, group: EMPTY, prev: NIL, next: NIL };
+    pub fn add_zspage(&mut self, name: u32, run: Option<Run>) -> u32 {
+        let zspage = Zspage { inuse: 0, free: 0, group: EMPTY, prev: NIL, next: NIL, name };
         let objects = self.shape.objects as usize;
         let index = self.vacant.pop().unwrap_or_else(|| {
             self.zspages.push(zspage.clone());
@@ -194,13 +196,12 @@ impl Class {
         handle
     }
 
-    /// Frees the object of `handle`. If its zspage is empty now, that is retired: the outer `Some`, with the
-    /// bytes it had.
+    /// Frees the object of `handle`. If its zspage is empty now, that is retired.
     ///
     /// # Panics
     /// If the handle is not in use (a double free).
     #[inline]
-    pub fn free(&mut self, handle: u32) -> Option<Option<Run>> {
+    pub fn free(&mut self, handle: u32) -> Option<Retired> {
         let slot = self.slot(handle);
         self.slots[handle as usize] = Slot::VACANT;
         self.handles.remove(handle);
@@ -244,25 +245,24 @@ impl Class {
         (self.zspage_count() * objects - self.objects) / objects
     }
 
-    /// Fills one destination from the emptiest zspages. Bytes of freed zspages go to `freed`.
-    pub fn compact_round(&mut self, freed: &mut Vec<Run>) -> Round {
-        let mut round = Round { zspages_freed: 0, more: false };
+    /// Fills one destination from the emptiest zspages, which go to `retired`; whether a further round can free anything.
+    pub fn compact_round(&mut self, retired: &mut Vec<Retired>) -> bool {
+        let mut more = false;
         if self.freeable_zspages() == 0 {
-            return round;
+            return more;
         }
-        let Some(to) = self.isolate((EMPTY + 1..FULL).rev()) else { return round };
-        while !round.more && self.freeable_zspages() > 0 {
+        let Some(to) = self.isolate((EMPTY + 1..FULL).rev()) else { return more };
+        while !more && self.freeable_zspages() > 0 {
             let Some(from) = self.isolate(EMPTY + 1..FULL) else { break };
             self.migrate(from, to);
             self.regroup(from);
             if self.zspages[from as usize].inuse == 0 {
-                round.zspages_freed += 1;
-                freed.extend(self.retire(from));
+                retired.push(self.retire(from));
             }
-            round.more = self.zspages[to as usize].free == Cell::END;
+            more = self.zspages[to as usize].free == Cell::END;
         }
         self.regroup(to);
-        round
+        more
     }
 
     /// Takes the head of the first list in `groups` that has one.
@@ -297,9 +297,9 @@ impl Class {
         self.runs[to.zspage() as usize] = Some(run);
     }
 
-    fn retire(&mut self, zspage: u32) -> Option<Run> {
+    fn retire(&mut self, zspage: u32) -> Retired {
         self.vacant.push(zspage);
-        self.runs[zspage as usize].take()
+        Retired { name: self.zspages[zspage as usize].name, run: self.runs[zspage as usize].take() }
     }
 
     fn cell_index(&self, zspage: u32, object: u32) -> usize {

@@ -12,16 +12,16 @@ use std::collections::BTreeMap;
 struct Budget(AtomicUsize);
 
 impl Frames for Budget {
-    fn take(&self, pages: usize) -> bool {
+    fn take(&self, pages: usize) -> Option<u32> {
         // ORDERING: one thread.
         let left = self.0.load(Ordering::Relaxed);
         // ORDERING: one thread.
         let granted = left >= pages;
         // ORDERING: one thread.
         self.0.store(left - if granted { pages } else { 0 }, Ordering::Relaxed);
-        granted
+        granted.then_some(0)
     }
-    fn give(&self, pages: usize) {
+    fn give(&self, _name: u32, pages: usize) {
         // ORDERING: one thread.
         self.0.fetch_add(pages, Ordering::Relaxed);
     }

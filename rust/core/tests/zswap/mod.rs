@@ -29,12 +29,13 @@ pub struct Entry {
 pub struct Left(pub Cell<u64>);
 
 impl Frames for Left {
-    fn take(&self, pages: usize) -> bool {
-        let left = self.0.get().checked_sub(pages as u64);
-        left.inspect(|&left| self.0.set(left)).is_some()
+    fn take(&self, pages: usize) -> Option<u32> {
+        let left = self.0.get().checked_sub(pages as u64)?;
+        self.0.set(left);
+        Some(0)
     }
 
-    fn give(&self, pages: usize) {
+    fn give(&self, _name: u32, pages: usize) {
         self.0.set(self.0.get() + pages as u64);
     }
 }

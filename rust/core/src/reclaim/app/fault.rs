@@ -4,6 +4,7 @@ use super::{App, Copy, Pc, RAN, Then};
 use crate::lifecycle::{Change, Event, Fire, State, Word, flag, guard};
 use crate::stats::Vm;
 use crate::system::{Ctx, Outcome, StepError, Store, System, Work};
+use crate::units::NIL;
 use crate::wait::WaitKey;
 use crate::zram::ReadError;
 
@@ -37,7 +38,7 @@ impl App {
         if let Fire::Done(_) = sys.fire(ctx, page, Event::Fault, 0, change, 0)? {
             ctx.stat[Vm::Pgfault] += 1;
             ctx.stat[Vm::Pgmajfault] += 1;
-            self.has_frame = false;
+            sys.folio(page).set_pfn(std::mem::replace(&mut self.frame, NIL));
             self.pc = if sys.mm.is_some() { Pc::Refault(copy) } else { Pc::Read(copy) };
         }
         Ok(Outcome::Ran(Work::Fault)) // Refused: the shrink worker was faster; look again.
@@ -121,7 +122,7 @@ impl App {
         let change = Change::flags(0, flag::FRAME | flag::LOCKED | flag::SWAPCACHE);
         sys.must(ctx, page, Event::LoadError, guards, change, 0)?;
         sys.wait.wake_all(WaitKey::Folio(page));
-        self.has_frame = sys.mm.is_some();
+        self.frame = sys.folio(page).pfn();
         self.pc = Pc::Next;
         Ok(RAN)
     }

@@ -5,7 +5,7 @@
 
 mod fault;
 
-use super::direct::{AllocPages, Wanted};
+use super::direct::{AllocPages, Allocation, Wanted};
 use super::wait_unless;
 use crate::lifecycle::{Change, Event, Fire, State, Word, flag};
 use crate::stats::Vm;
@@ -46,7 +46,7 @@ enum Pc {
     Load { exclusive: bool },
     AddLru,
     FreeSwap,
-    Listed,
+    Listed { cpu: u16 },
     Free,
     GiveFrame,
     Next,
@@ -74,8 +74,8 @@ pub struct App {
     pc: Pc,
     /// The allocation under way.
     alloc: Option<AllocPages>,
-    /// A frame that belongs to no page yet.
-    has_frame: bool,
+    /// A frame that belongs to no page yet, or [`NIL`].
+    frame: u32,
     /// The page table of the page that is populated.
     has_table: bool,
     /// The refaulted page is part of the working set: it goes to the active list.
@@ -93,7 +93,7 @@ impl App {
 
     /// A thread that runs `program`.
     pub fn running(program: Program) -> Self {
-        Self { program, pages_done: 0, pc: Pc::Wait, alloc: None, has_frame: false, has_table: false, activate: false }
+        Self { program, pages_done: 0, pc: Pc::Wait, alloc: None, frame: NIL, has_table: false, activate: false }
     }
 
     /// Pages it is done with.
@@ -143,7 +143,7 @@ impl App {
                 Ok(RAN)
             }
             Pc::FreeSwap => self.free_swap(sys, ctx, page),
-            Pc::Listed => self.listed(sys, ctx),
+            Pc::Listed { cpu } => self.listed(sys, ctx, cpu),
             Pc::Free => self.free(sys, ctx, page),
             Pc::GiveFrame => Ok(self.give_frame(sys, ctx)),
             Pc::Next => Ok(self.touched(ctx, access)),
@@ -158,7 +158,7 @@ impl App {
 
     /// The touch ends: the application does what it wanted the page for.
     fn touched(&mut self, ctx: &mut Ctx, access: Access) -> Outcome {
-        if self.has_frame {
+        if self.frame != NIL {
             self.pc = Pc::GiveFrame; // Another brought the page back meanwhile.
             return RAN;
         }
@@ -202,7 +202,9 @@ impl App {
     ) -> Result<Outcome, StepError> {
         let budget = sys.mm.is_some();
         match word.state() {
-            State::CompressedFreed | State::WrittenBackFreed | State::ZeroFilledFreed if budget && !self.has_frame => {
+            State::CompressedFreed | State::WrittenBackFreed | State::ZeroFilledFreed
+                if budget && self.frame == NIL =>
+            {
                 Ok(self.begin_allocation(Wanted::Frame))
             }
             State::CompressedFreed => self.fault(sys, ctx, page, word, Copy::Pool),
@@ -237,18 +239,17 @@ impl App {
     /// A step of the allocation; without a page at its end the thread is out of memory, and ends.
     fn allocate(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, StepError> {
         let (Some(mm), Some(alloc)) = (&sys.mm, &mut self.alloc) else { return Ok(Outcome::Done) };
-        let (outcome, got) = alloc.step(sys, ctx, mm)?;
-        match got {
-            None => return Ok(outcome),
-            Some(false) => {
+        let (outcome, allocation) = alloc.step(sys, ctx, mm)?;
+        match allocation {
+            Allocation::GoesOn => return Ok(outcome),
+            Allocation::OutOfMemory => {
                 ctx.stat[Vm::OomKill] += 1;
                 self.alloc = None; // Stays here: from now on every step says that it is done.
                 return Ok(Outcome::Done);
             }
-            Some(true) => {}
+            Allocation::Page(frame) if alloc.wanted() == Wanted::Frame => self.frame = frame,
+            Allocation::Page(_) => self.has_table = true,
         }
-        self.has_frame |= alloc.wanted() == Wanted::Frame;
-        self.has_table |= alloc.wanted() == Wanted::Table;
         self.alloc = None;
         self.pc = Pc::Look;
         Ok(outcome)
@@ -259,7 +260,7 @@ impl App {
         if page.is_multiple_of(PTRS_PER_PTE) && !self.has_table {
             return Ok(self.begin_allocation(Wanted::Table));
         }
-        if !self.has_frame {
+        if self.frame == NIL {
             return Ok(self.begin_allocation(Wanted::Frame));
         }
         let set = flag::FRAME | flag::MAPPED | flag::DIRTY | flag::YOUNG;
@@ -267,7 +268,7 @@ impl App {
             sys.fire(ctx, page, Event::Populate, 0, Change::flags(set, 0).in_state(State::Freed), 0)?
         {
             ctx.stat[Vm::Pgfault] += 1;
-            self.has_frame = false;
+            sys.folio(page).set_pfn(std::mem::replace(&mut self.frame, NIL));
             self.pc = Pc::AddLru;
         }
         Ok(Outcome::Ran(Work::ZeroPage))
@@ -287,16 +288,21 @@ impl App {
                 sys.drop_swap(ctx, page);
                 Pc::Look
             }
-            Fire::Refused(_) => Pc::Listed,
+            Fire::Refused(_) => Pc::Listed { cpu: 0 },
         };
         drop(unscanned);
         Ok(RAN)
     }
 
-    /// The page is on no list: in this CPU's batch of new folios, which is emptied, or in a scan's hands, which takes a moment.
-    fn listed(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, StepError> {
-        if sys.mm.is_some() {
-            sys.lru_add_drain(ctx)?;
+    /// The page is on no list: in the batch of new folios of some CPU that the thread ran on, all of which are emptied, or in
+    /// a scan's hands, which takes a moment.
+    fn listed(&mut self, sys: &System, ctx: &mut Ctx, cpu: u16) -> Result<Outcome, StepError> {
+        if let Some(mm) = &sys.mm {
+            sys.lru_add_drain_cpu(ctx, cpu)?;
+            if cpu + 1 < mm.zone.cpus() {
+                self.pc = Pc::Listed { cpu: cpu + 1 };
+                return Ok(RAN);
+            }
         }
         self.pc = Pc::Look;
         Ok(Outcome::Sleep(LOOK_AGAIN_NS))
@@ -325,16 +331,18 @@ impl App {
             lru.list(word.has(flag::ACTIVE)).del(&sys.folios, page);
         }
         sys.must(ctx, page, Event::Free, 0, Change::flags(0, word.flags()), 0)?;
-        self.has_frame = sys.mm.is_some() && word.has(flag::FRAME);
+        if word.has(flag::FRAME) {
+            self.frame = sys.folio(page).pfn();
+        }
         self.pc = Pc::Next;
         Ok(RAN)
     }
 
     fn give_frame(&mut self, sys: &System, ctx: &Ctx) -> Outcome {
         if let Some(mm) = &sys.mm {
-            mm.give_frames(ctx.cpu, 1);
+            mm.give_frames(ctx.cpu, &[self.frame]);
         }
-        self.has_frame = false;
+        self.frame = NIL;
         self.pc = Pc::Next;
         RAN
     }

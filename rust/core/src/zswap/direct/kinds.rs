@@ -2,6 +2,7 @@
 
 use crate::codec::DecodeError;
 use crate::sync::{AtomicU64, Ordering};
+use crate::units::NIL;
 use crate::zsmalloc::Frames;
 
 /// A page to store.
@@ -85,13 +86,13 @@ impl Budget {
 }
 
 impl Frames for Budget {
-    fn take(&self, pages: usize) -> bool {
+    fn take(&self, pages: usize) -> Option<u32> {
         let less = |free: u64| free.checked_sub(pages as u64);
         // ORDERING: Relaxed: a count.
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).ok().map(|_| NIL)
     }
 
-    fn give(&self, pages: usize) {
+    fn give(&self, _name: u32, pages: usize) {
         // ORDERING: Relaxed: a count. Wrapping is as it should be when the budget was set below what is in use.
         self.0.fetch_add(pages as u64, Ordering::Relaxed);
     }
