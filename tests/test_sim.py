@@ -267,6 +267,14 @@ def test_a_node_and_a_workload_belong_together(tmp_path: Path) -> None:
         Job.load(path, ["node.watermarks=[9, 8, 7]"]).sim()
 
 
+def test_a_run_without_enough_memory_and_swap_ends_in_a_kill_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "eater.toml"
+    path.write_text(EATER)
+    result = Job.load(path, ["node.managed=5000", "node.free=4500", "node.swap=3000"]).sim()
+    assert (result.vmstat.oom_kill, result.check(), result.exit_code) == (1, [], 0)
+    assert len(result.errors) == 1 and result.errors[0].startswith("out of memory: app0 was ended")
+
+
 def test_a_worker_without_reserves_stalls_close_to_exhaustion_and_gets_on(tmp_path: Path) -> None:
     """april's worker has no PF_MEMALLOC: it waits for memory that others must free."""
     path = tmp_path / "eater.toml"

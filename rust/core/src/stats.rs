@@ -42,7 +42,7 @@ counters! {
     KswapdHighWmarkHitQuickly "kswapd_high_wmark_hit_quickly" "Short sleeps after which the node was not balanced.",
     WorkingsetRefaultAnon "workingset_refault_anon" "Evicted pages faulted back.",
     WorkingsetActivateAnon "workingset_activate_anon" "Of those, pages activated at once.",
-    OomKill "oom_kill" "Applications that got no page after all retries and ended.",
+    OomKill "oom_kill" "Applications that were ended because no page could be reclaimed.",
     Pgactivate "pgactivate" "Pages sent to the active list.",
     Pgdeactivate "pgdeactivate" "Pages sent from the active to the inactive list.",
     Pgrefill "pgrefill" "Pages scanned on the active list.",

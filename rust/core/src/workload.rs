@@ -230,6 +230,13 @@ impl Program {
         self.done
     }
 
+    /// The pages that its phases name, each once, in order; none of a list of pages.
+    pub fn pages(&self) -> Arc<[u32]> {
+        let Script::Phases(phases) = &self.script else { return [].into() };
+        let pages: std::collections::BTreeSet<u32> = phases.iter().flat_map(|phase| phase.pages.clone()).collect();
+        pages.into_iter().collect()
+    }
+
     /// Calls `f` on every page that it names and has yet to touch; phases name ranges, and no page.
     pub fn each_page(&mut self, f: &mut dyn FnMut(&mut u32)) {
         let Script::Each(_, order) = &mut self.script else { return };

@@ -4,7 +4,7 @@ use kcompressd_core::codec::{CodecName, CodecSpec};
 use kcompressd_core::design::{Preset, StoreKind};
 use kcompressd_core::driver::Crew;
 use kcompressd_core::driver::virtual_time::{Machine, run};
-use kcompressd_core::lifecycle::Table;
+use kcompressd_core::lifecycle::{State, Table};
 use kcompressd_core::memcg::Memcgs;
 use kcompressd_core::stats::{Vm, VmStat};
 use kcompressd_core::swap::{Backing, Device, IoFaults};
@@ -15,8 +15,11 @@ use kcompressd_core::zone::ZoneConfig;
 const PAGES: u32 = 12_000;
 
 fn system(preset: Preset, store: StoreKind) -> System {
-    let zone =
-        ZoneConfig { free_pages: 7000, watermarks: [80, 100, 120], boost_factor: 15_000, pcp_batch: 15, cpus: 2 };
+    machine(preset, store, 7000, 2 * PAGES)
+}
+
+fn machine(preset: Preset, store: StoreKind, free_pages: u32, slots: u32) -> System {
+    let zone = ZoneConfig { free_pages, watermarks: [80, 100, 120], boost_factor: 15_000, pcp_batch: 15, cpus: 2 };
     let config = Config {
         design: preset.design(store),
         store,
@@ -27,7 +30,7 @@ fn system(preset: Preset, store: StoreKind) -> System {
         pool_limit_pages: None,
         accept_threshold_percent: 90,
         nodes: 1,
-        slots: 2 * PAGES,
+        slots,
         memory: Some(Memory { pages: PAGES, zone, file_pages: 500, swappiness: 60 }),
     };
     let mut sizes = Sizes::uniform(64, 0);
@@ -83,4 +86,54 @@ fn random_writers_behind_zswap_come_to_their_end() {
         assert!(stat[Vm::Zswpout] > 0 && stat[Vm::Pswpin] > 0, "{}: it had to swap, to the device too", preset.name());
         assert_eq!(stat[Vm::OomKill], 0, "{}", preset.name());
     }
+}
+
+/// Two applications, more pages than memory and swap together can hold: the larger one is ended by name, its pages are free
+/// again, and the other comes to its end.
+#[test]
+fn the_larger_application_is_ended_when_nothing_can_be_reclaimed() {
+    for &preset in Preset::ALL {
+        let sys = machine(preset, StoreKind::Zram, 5000, 3000);
+        let programs = [Program::eater(0..9000), Program::usemem(9000..9500, 6000, 1)];
+        let mut crew = Crew::machine(&sys, programs, false);
+        let run =
+            run(&sys, &mut crew, &Machine::new(2), 0).unwrap_or_else(|error| panic!("{}: {error}", preset.name()));
+        sys.invariant();
+        let said: Vec<String> = crew.seats.iter().flat_map(|seat| &seat.ctx.errors).map(ToString::to_string).collect();
+        assert_eq!(run.stat[Vm::OomKill], 1, "{}: {said:?}", preset.name());
+        assert!(said.len() == 1 && said[0].starts_with("out of memory: app0 was ended"), "{}: {said:?}", preset.name());
+        let freed = (0..9000).all(|page| sys.folio(page).word.load().state() == State::Freed);
+        assert!(freed, "{}: its pages are free", preset.name());
+        assert_eq!(
+            crew.seats.last().map(|seat| seat.ctx.pages_done),
+            Some(6500),
+            "{}: the other is done",
+            preset.name()
+        );
+    }
+}
+
+/// However little memory there is, a run ends in progress or in a kill.
+#[test]
+fn no_run_gets_stuck_close_to_exhaustion() {
+    let mut kills = 0;
+    for &preset in Preset::ALL {
+        for (store, free_pages) in [
+            (StoreKind::Zram, 1500),
+            (StoreKind::Zram, 3000),
+            (StoreKind::Zram, 5000),
+            (StoreKind::Zswap, 1500),
+            (StoreKind::Zswap, 4000),
+        ] {
+            for slots in [2000, 2 * PAGES] {
+                let sys = machine(preset, store, free_pages, slots);
+                let mut crew = Crew::machine(&sys, [Program::usemem(0..PAGES, 5000, 3)], false);
+                let run = run(&sys, &mut crew, &Machine::new(2), 0)
+                    .unwrap_or_else(|error| panic!("{} {store:?} {free_pages} {slots}: {error}", preset.name()));
+                sys.invariant();
+                kills += run.stat[Vm::OomKill];
+            }
+        }
+    }
+    assert!(kills > 0, "some had too little");
 }

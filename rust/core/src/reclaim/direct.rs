@@ -8,6 +8,7 @@
 use super::MAX_RECLAIM_RETRIES;
 use super::shrink_node::{DEF_PRIORITY, ScanControl, ShrinkNode, TICK_NS};
 use super::wait_unless;
+use crate::design::Hold;
 use crate::mm::Mm;
 use crate::stats::Vm;
 use crate::system::{Ctx, Outcome, StepError, System, Work};
@@ -99,11 +100,21 @@ impl TryToFreePages {
         wait_unless(sys, WaitKey::Pfmemalloc, || mm.zone.allows_direct_reclaim() || hopeless())
     }
 
+    /// An application does, while more than half of what is reclaimable is under writeback (`skip_throttle_noprogress`).
+    fn waits_for_writes(&self, sys: &System) -> bool {
+        let design = sys.design();
+        // Locked folios in a queue are not under writeback.
+        let pending = if design.threads > 0 && design.hold == Hold::Locked { 0 } else { sys.in_flight() };
+        self.sc.may_io
+            && sys.nodes[0].failures() < u32::from(MAX_RECLAIM_RETRIES)
+            && 2 * pending > sys.nodes[0].lru().len()
+    }
+
     fn pass_end(&mut self, sys: &System, ctx: &mut Ctx) -> (Outcome, Option<u32>) {
         let enough = self.sc.nr_reclaimed >= self.sc.nr_to_reclaim;
         if !enough && self.sc.priority > 0 {
             // VMSCAN_THROTTLE_NOPROGRESS: one tick, when even the next to last pass found nothing.
-            let fruitless = self.sc.priority == 1 && self.sc.nr_reclaimed == 0;
+            let fruitless = self.sc.priority == 1 && self.sc.nr_reclaimed == 0 && self.waits_for_writes(sys);
             self.sc.priority -= 1;
             self.sc.nr_scanned = 0;
             self.pc = Pc::Shrink;
@@ -176,6 +187,11 @@ impl AllocPages {
         Self { wanted, rung: Rung::Fast, fruitless: 0, reclaim: None }
     }
 
+    /// Whether it has nothing in its hands that it must put back first.
+    pub fn may_stop(&self) -> bool {
+        self.reclaim.as_ref().is_none_or(|reclaim| matches!(reclaim.pc, Pc::Throttle { .. }))
+    }
+
     /// What it is for.
     pub fn wanted(&self) -> Wanted {
         self.wanted
@@ -222,6 +238,15 @@ impl AllocPages {
         page
     }
 
+    /// Whether the min mark would be reached if all that is reclaimable went (`should_reclaim_retry`).
+    fn might_help(sys: &System, mm: &Mm) -> bool {
+        let lru = sys.nodes[0].lru();
+        let anon = if sys.slots.is_exhausted() { 0 } else { lru.inactive.len() + lru.active.len() + lru.isolated };
+        let reclaimable = anon + lru.inactive_file;
+        drop(lru);
+        mm.zone.free_pages() + reclaimable > mm.zone.wmark(0)
+    }
+
     fn reclaim(&mut self, sys: &System, ctx: &mut Ctx, mm: &Mm) -> Result<Outcome, StepError> {
         let reclaim = self.reclaim.get_or_insert_with(|| Box::new(TryToFreePages::for_user()));
         let (outcome, ended) = reclaim.step(sys, ctx, mm)?;
@@ -239,6 +264,10 @@ impl AllocPages {
             return Allocation::Page(page);
         }
         self.fruitless = if progress { 0 } else { self.fruitless + 1 };
-        if self.fruitless > MAX_RECLAIM_RETRIES { Allocation::OutOfMemory } else { Allocation::GoesOn }
+        if self.fruitless <= MAX_RECLAIM_RETRIES && Self::might_help(sys, mm) {
+            return Allocation::GoesOn;
+        }
+        self.fruitless = 0;
+        Allocation::OutOfMemory
     }
 }

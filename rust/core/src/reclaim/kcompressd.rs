@@ -1,7 +1,6 @@
 //! A kcompressd thread: empties its queue, a batch at a time, and finishes what it took.
 
 use super::direct::{TryToFreePages, wakeup_kswapd};
-use super::shrink_node::TICK_NS;
 use super::{Cluster, wait_unless};
 use crate::lifecycle::flag;
 use crate::queue::{Drained, Then};
@@ -152,8 +151,8 @@ impl Kcompressd {
         Ok(outcome)
     }
 
-    /// Direct reclaim under GFP_NOIO, which never fails: it adds nothing to the swap cache, and goes on until the min mark
-    /// lets an allocation pass.
+    /// Direct reclaim under GFP_NOIO, which never fails: it adds nothing to the swap cache, asks for no OOM kill, is never
+    /// throttled, and goes on until the min mark lets an allocation pass.
     fn reclaim(&mut self, sys: &System, ctx: &mut Ctx, at: u8) -> Result<Outcome, StepError> {
         let Some(mm) = &sys.mm else { return Ok(Outcome::Done) };
         let reclaim = self.reclaim.get_or_insert_with(|| {
@@ -161,13 +160,13 @@ impl Kcompressd {
             Box::new(TryToFreePages::noio())
         });
         let (outcome, reclaimed) = reclaim.step(sys, ctx, mm)?;
-        let Some(reclaimed) = reclaimed else { return Ok(outcome) };
-        self.reclaim = None;
-        if mm.zone.watermark_ok(Mark::Min) {
-            self.pc = Pc::Folio { at };
+        if reclaimed.is_some() {
+            self.reclaim = None;
+            if mm.zone.watermark_ok(Mark::Min) {
+                self.pc = Pc::Folio { at };
+            }
         }
-        // Nothing to be had: a tick until the next round, as the out-of-memory path waits.
-        Ok(if reclaimed > 0 { outcome } else { Outcome::Sleep(TICK_NS) })
+        Ok(outcome)
     }
 
     fn finish(&mut self, ctx: &mut Ctx, page: u32, _written: Written) -> Outcome {

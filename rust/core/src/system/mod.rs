@@ -12,11 +12,13 @@ pub mod contents;
 pub mod ctx;
 mod lru;
 mod memory;
+mod oom;
 
 pub use config::{BuildError, Config, Memory};
 pub use contents::{Contents, Sizes};
 pub use ctx::{Ctx, Fault, Outcome, StepError, Waiting, Work, mark};
 pub use lru::PAGEVEC_SIZE;
+pub use oom::OomKiller;
 
 use crate::design::{Design, Policy, Scripted, StoreKind, View};
 use crate::folio::Folio;
@@ -72,6 +74,8 @@ pub struct System {
     pub contents: Contents,
     /// The memory budget, if there is one.
     pub mm: Option<Mm>,
+    /// Who ends when there is no memory.
+    pub oom: OomKiller,
     /// Pages on their way to the LRU lists, by CPU.
     lru_add: Box<[Mutex<Vec<u32>>]>,
     /// Folios queued, compressed by a worker or written to the device, not yet back.
@@ -115,6 +119,7 @@ impl System {
             device,
             contents,
             mm: config.memory.map(|memory| Mm::new(memory.zone, memory.file_pages)),
+            oom: OomKiller::default(),
             lru_add: (0..cpus).map(|_| Mutex::new(Vec::with_capacity(PAGEVEC_SIZE))).collect(),
             in_flight: CachePadded::default(),
             turn: CachePadded::default(),

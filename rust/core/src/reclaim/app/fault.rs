@@ -157,6 +157,7 @@ impl App {
         self.pc = match then {
             Then::Load => Pc::Load { exclusive: true },
             Then::Free => Pc::Free,
+            Then::Next => Pc::Next,
         };
     }
 

@@ -3,13 +3,14 @@
 //! With a memory budget a fault takes a frame first, down the allocation ladder and if need be by direct reclaim; a new or
 //! read page goes to the lists by way of its CPU's batch, and a freed slot to its CPU's cache.
 
+mod exit;
 mod fault;
 
 use super::direct::{AllocPages, Allocation, Wanted};
 use super::wait_unless;
 use crate::lifecycle::{Change, Event, Fire, State, Word, flag};
 use crate::stats::Vm;
-use crate::system::{Ctx, Outcome, StepError, Store, System, Work, mark};
+use crate::system::{Ctx, Outcome, StepError, System, Work, mark};
 use crate::units::NIL;
 use crate::wait::WaitKey;
 use crate::workload::{Access, Program, Touch};
@@ -58,6 +59,7 @@ enum Pc {
 enum Then {
     Load,
     Free,
+    Next,
 }
 
 /// How long a thread waits before it looks again at a page that a scan has isolated, nanoseconds.
@@ -80,6 +82,10 @@ pub struct App {
     has_table: bool,
     /// The refaulted page is part of the working set: it goes to the active list.
     activate: bool,
+    /// It has been ended, and gives its pages up.
+    dying: bool,
+    /// Pages that it could not give up yet.
+    later: Vec<u32>,
 }
 
 const RAN: Outcome = Outcome::Ran(Work::Commit);
@@ -93,7 +99,17 @@ impl App {
 
     /// A thread that runs `program`.
     pub fn running(program: Program) -> Self {
-        Self { program, pages_done: 0, pc: Pc::Wait, alloc: None, frame: NIL, has_table: false, activate: false }
+        Self {
+            program,
+            pages_done: 0,
+            pc: Pc::Wait,
+            alloc: None,
+            frame: NIL,
+            has_table: false,
+            activate: false,
+            dying: false,
+            later: Vec::new(),
+        }
     }
 
     /// Pages it is done with.
@@ -112,7 +128,7 @@ impl App {
     /// [`StepError::Violation`]. A failed read is no error of the step: the copy stays where it is, and the failure is kept
     /// in [`Ctx::errors`].
     pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, StepError> {
-        let Some(Touch { page, access }) = self.program.current() else { return Ok(Outcome::Done) };
+        let Some(Touch { page, access }) = self.program.current() else { return Ok(self.ended(sys, ctx)) };
         match self.pc {
             Pc::Wait => {
                 self.pc = Pc::Look;
@@ -163,7 +179,7 @@ impl App {
             return RAN;
         }
         ctx.pages_done += 1;
-        ctx.marks |= mark::TOUCH_ENDS | mark::COND_RESCHED;
+        ctx.marks |= mark::COND_RESCHED | if self.dying { 0 } else { mark::TOUCH_ENDS };
         match self.program.think_ns() {
             0 => self.next_touch(),
             _ => self.pc = Pc::Think,
@@ -179,15 +195,21 @@ impl App {
     }
 
     fn look(&mut self, sys: &System, ctx: &mut Ctx, page: u32, access: Access) -> Result<Outcome, StepError> {
-        ctx.marks |= mark::TOUCH_BEGINS;
+        if self.is_to_die(sys, ctx) {
+            return Ok(self.die(sys, ctx));
+        }
+        ctx.marks |= if self.dying { 0 } else { mark::TOUCH_BEGINS };
         let word = sys.folio(page).word.load();
+        if word.has(flag::LOCKED) && self.dying {
+            return Ok(self.defer(page));
+        }
         if word.has(flag::LOCKED) {
             ctx.stat[Vm::FaultWaits] += 1;
             let unlocked = || !sys.folio(page).word.load().has(flag::LOCKED);
             return Ok(wait_unless(sys, WaitKey::Folio(page), unlocked));
         }
         match access {
-            Access::Exit => self.exit(sys, page, word),
+            Access::Exit => self.exit(sys, ctx, page, word),
             Access::Read | Access::Write => self.touch(sys, ctx, page, access, word),
         }
     }
@@ -236,17 +258,16 @@ impl App {
         Outcome::Ran(Work::Fault)
     }
 
-    /// A step of the allocation; without a page at its end the thread is out of memory, and ends.
+    /// A step of the allocation.
     fn allocate(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, StepError> {
+        if self.is_to_die(sys, ctx) && self.alloc.as_ref().is_some_and(AllocPages::may_stop) {
+            return Ok(self.die(sys, ctx));
+        }
         let (Some(mm), Some(alloc)) = (&sys.mm, &mut self.alloc) else { return Ok(Outcome::Done) };
         let (outcome, allocation) = alloc.step(sys, ctx, mm)?;
         match allocation {
             Allocation::GoesOn => return Ok(outcome),
-            Allocation::OutOfMemory => {
-                ctx.stat[Vm::OomKill] += 1;
-                self.alloc = None; // Stays here: from now on every step says that it is done.
-                return Ok(Outcome::Done);
-            }
+            Allocation::OutOfMemory => return Ok(self.out_of_memory(sys, ctx)),
             Allocation::Page(frame) if alloc.wanted() == Wanted::Frame => self.frame = frame,
             Allocation::Page(_) => self.has_table = true,
         }
@@ -268,6 +289,7 @@ impl App {
             sys.fire(ctx, page, Event::Populate, 0, Change::flags(set, 0).in_state(State::Freed), 0)?
         {
             ctx.stat[Vm::Pgfault] += 1;
+            sys.oom.grow(ctx.actor);
             sys.folio(page).set_pfn(std::mem::replace(&mut self.frame, NIL));
             self.pc = Pc::AddLru;
         }
@@ -306,45 +328,6 @@ impl App {
         }
         self.pc = Pc::Look;
         Ok(Outcome::Sleep(LOOK_AGAIN_NS))
-    }
-
-    /// Before a page is freed its copy is; a page in flight is waited for by the caller (exit comes last).
-    fn exit(&mut self, sys: &System, page: u32, word: Word) -> Result<Outcome, StepError> {
-        let slot = sys.folio(page).slot();
-        let in_pool = match &sys.store {
-            Store::Zswap(zswap) => zswap.holds(slot),
-            Store::Zram(zram) => zram.holds(slot),
-        };
-        self.pc = match (word.state(), slot, in_pool) {
-            (State::Freed, ..) => Pc::Next,
-            (_, NIL, _) => Pc::Free,
-            (_, _, true) => Pc::Drop(Copy::Pool, Then::Free),
-            (_, _, false) => Pc::Drop(Copy::Device, Then::Free),
-        };
-        Ok(RAN)
-    }
-
-    fn free(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> Result<Outcome, StepError> {
-        let mut lru = sys.node(page).lru();
-        let word = sys.folio(page).word.load();
-        if word.has(flag::LRU) {
-            lru.list(word.has(flag::ACTIVE)).del(&sys.folios, page);
-        }
-        sys.must(ctx, page, Event::Free, 0, Change::flags(0, word.flags()), 0)?;
-        if word.has(flag::FRAME) {
-            self.frame = sys.folio(page).pfn();
-        }
-        self.pc = Pc::Next;
-        Ok(RAN)
-    }
-
-    fn give_frame(&mut self, sys: &System, ctx: &Ctx) -> Outcome {
-        if let Some(mm) = &sys.mm {
-            mm.give_frames(ctx.cpu, &[self.frame]);
-        }
-        self.frame = NIL;
-        self.pc = Pc::Next;
-        RAN
     }
 
     /// [`super::Actor::each_page`].

@@ -1,0 +1,129 @@
+//! Pages that are given up: at the end of a run, and when the OOM killer ends the application in the middle of one.
+
+use super::super::shrink_node::TICK_NS;
+use super::{App, Copy, Pc, RAN, Then};
+use crate::lifecycle::{Change, Event, Fire, State, Word, flag};
+use crate::stats::Vm;
+use crate::system::{Ctx, Outcome, StepError, Store, System};
+use crate::units::NIL;
+use crate::workload::{Access, Program};
+
+impl App {
+    /// Whether the OOM killer has chosen this application, and it has not noticed yet.
+    pub(super) fn is_to_die(&self, sys: &System, ctx: &Ctx) -> bool {
+        sys.mm.is_some() && !self.dying && sys.oom.is_victim(ctx.actor)
+    }
+
+    /// Nothing can be reclaimed: the largest application is ended, unless one is ending already. A moment later the
+    /// allocation, if it is another's, begins again.
+    pub(super) fn out_of_memory(&mut self, sys: &System, ctx: &mut Ctx) -> Outcome {
+        if let Some((app, pages)) = sys.oom.kill(ctx.actor) {
+            ctx.stat[Vm::OomKill] += 1;
+            ctx.errors.push(StepError::OutOfMemory { app, pages });
+            sys.wait.wake_all(crate::wait::WaitKey::Pfmemalloc);
+        }
+        Outcome::Sleep(TICK_NS)
+    }
+
+    /// From now on the application's program is to give up every page that it has named.
+    pub(super) fn die(&mut self, sys: &System, ctx: &Ctx) -> Outcome {
+        if let (Some(mm), true) = (&sys.mm, self.frame != NIL) {
+            mm.give_frames(ctx.cpu, &[self.frame]);
+        }
+        (self.dying, self.frame, self.alloc) = (true, NIL, None);
+        self.program = Program::each(Access::Exit, self.program.pages());
+        self.pc = Pc::Look;
+        RAN
+    }
+
+    pub(super) fn defer(&mut self, page: u32) -> Outcome {
+        self.later.push(page);
+        self.program.advance();
+        self.pc = Pc::Look;
+        RAN
+    }
+
+    /// The program has ended; a dying application comes back for the pages that it had to leave.
+    pub(super) fn ended(&mut self, sys: &System, ctx: &Ctx) -> Outcome {
+        if !self.later.is_empty() {
+            self.program = Program::each(Access::Exit, std::mem::take(&mut self.later).into());
+            return Outcome::Sleep(TICK_NS);
+        }
+        if self.dying {
+            sys.oom.gone(ctx.actor);
+        }
+        Outcome::Done
+    }
+
+    pub(super) fn exit(&mut self, sys: &System, ctx: &mut Ctx, page: u32, word: Word) -> Result<Outcome, StepError> {
+        let slot = sys.folio(page).slot();
+        self.pc = match (word.state(), slot) {
+            (State::Freed, _) => Pc::Next,
+            _ if sys.mm.is_some() => return self.zap(sys, ctx, page, word),
+            (_, NIL) => Pc::Free,
+            _ => Pc::Drop(Self::copy_of(sys, slot), Then::Free),
+        };
+        Ok(RAN)
+    }
+
+    /// Where the copy in `slot` is.
+    fn copy_of(sys: &System, slot: u32) -> Copy {
+        let in_pool = match &sys.store {
+            Store::Zswap(zswap) => zswap.holds(slot),
+            Store::Zram(zram) => zram.holds(slot),
+        };
+        if in_pool { Copy::Pool } else { Copy::Device }
+    }
+
+    /// `zap_pte_range` beside reclaim: the page is taken off its list and freed in one critical section, then its copy
+    /// goes. One that is locked or under writeback comes last: whoever has it may be waiting for the memory of the others.
+    fn zap(&mut self, sys: &System, ctx: &mut Ctx, page: u32, word: Word) -> Result<Outcome, StepError> {
+        let folio = sys.folio(page);
+        if word.has(flag::WRITEBACK) || folio.extra_refs() > 0 {
+            return Ok(self.defer(page));
+        }
+        if word.has(flag::FRAME) && !word.has(flag::LRU) {
+            self.pc = Pc::Listed { cpu: 0 };
+            return Ok(RAN);
+        }
+        let (frame, slot) = (folio.pfn(), folio.slot());
+        let change = Change::flags(0, word.flags())
+            .only(word.flags() & flag::LRU)
+            .unless(flag::LOCKED | flag::WRITEBACK | flag::LRU & !word.flags())
+            .in_state(word.state());
+        let mut lru = sys.node(page).lru();
+        let Fire::Done(fired) = sys.fire(ctx, page, Event::Free, 0, change, 0)? else { return Ok(RAN) };
+        if fired.from.has(flag::LRU) {
+            lru.list(fired.from.has(flag::ACTIVE)).del(&sys.folios, page);
+        }
+        drop(lru);
+        if fired.from.has(flag::FRAME) {
+            self.frame = frame;
+        }
+        self.pc = if slot == NIL { Pc::Next } else { Pc::Drop(Self::copy_of(sys, slot), Then::Next) };
+        Ok(RAN)
+    }
+
+    pub(super) fn free(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> Result<Outcome, StepError> {
+        let mut lru = sys.node(page).lru();
+        let word = sys.folio(page).word.load();
+        if word.has(flag::LRU) {
+            lru.list(word.has(flag::ACTIVE)).del(&sys.folios, page);
+        }
+        sys.must(ctx, page, Event::Free, 0, Change::flags(0, word.flags()), 0)?;
+        if word.has(flag::FRAME) {
+            self.frame = sys.folio(page).pfn();
+        }
+        self.pc = Pc::Next;
+        Ok(RAN)
+    }
+
+    pub(super) fn give_frame(&mut self, sys: &System, ctx: &Ctx) -> Outcome {
+        if let Some(mm) = &sys.mm {
+            mm.give_frames(ctx.cpu, &[self.frame]);
+        }
+        self.frame = NIL;
+        self.pc = Pc::Next;
+        RAN
+    }
+}

@@ -1,0 +1,85 @@
+//! The OOM killer in its minimum (mm/oom_kill.c): the application with the most pages is ended, one at a time.
+//!
+//! Whoever finds nothing to reclaim asks for it; the victim notices between two touches or in its own allocation, gives up
+//! its pages and ends. Kernel threads are no victims, and ask for none: a request that may not enter the file system waits.
+//! Source: Documentation/filesystems/proc.rst (`oom_score`: pages resident and swapped).
+
+use crate::lifecycle::actor;
+use crate::sync::{AtomicU32, Ordering};
+use crate::units::NIL;
+
+/// Applications there can be.
+const APPS: usize = 256;
+
+/// Who has how many pages, and who is being ended.
+#[derive(Debug)]
+pub struct OomKiller {
+    /// Pages of each application, wherever their contents are.
+    pages: Box<[AtomicU32]>,
+    /// The actor that is being ended, or [`NIL`].
+    victim: AtomicU32,
+}
+
+impl Default for OomKiller {
+    fn default() -> Self {
+        Self { pages: (0..APPS).map(|_| AtomicU32::new(0)).collect(), victim: AtomicU32::new(NIL) }
+    }
+}
+
+impl OomKiller {
+    fn pages_of(&self, app: u16) -> &AtomicU32 {
+        &self.pages[usize::from(app & !actor::APP) % APPS]
+    }
+
+    /// Application `app` has one more page.
+    #[inline]
+    pub fn grow(&self, app: u16) {
+        // ORDERING: Relaxed: a count that a choice weighs.
+        self.pages_of(app).fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Chooses whom to end for `app`'s sake: the actor and its pages, `app` itself among equals; `None` while somebody is
+    /// being ended.
+    pub fn kill(&self, app: u16) -> Option<(u16, u32)> {
+        // ORDERING: Relaxed: as in `grow`.
+        let pages = |other: u16| self.pages_of(other).load(Ordering::Relaxed);
+        let others = (0..APPS as u16).map(|number| actor::APP | number);
+        let victim = others.max_by_key(|&other| (pages(other), other == app))?;
+        // ORDERING: Relaxed: the victim looks again and again; nothing else hangs on it.
+        let chosen = self.victim.compare_exchange(NIL, victim.into(), Ordering::Relaxed, Ordering::Relaxed);
+        chosen.ok().map(|_| (victim, pages(victim)))
+    }
+
+    /// Whether `app` is to end.
+    #[inline]
+    pub fn is_victim(&self, app: u16) -> bool {
+        // ORDERING: Relaxed: as in `kill`.
+        self.victim.load(Ordering::Relaxed) == u32::from(app)
+    }
+
+    /// `app`, the victim, has given up its pages.
+    pub fn gone(&self, app: u16) {
+        // ORDERING: Relaxed (both): as in `kill`.
+        self.pages_of(app).store(0, Ordering::Relaxed);
+        self.victim.store(NIL, Ordering::Relaxed); // ORDERING: as above.
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_goes_first_and_one_at_a_time() {
+        let oom = OomKiller::default();
+        let [a, b] = [actor::APP, actor::APP + 1];
+        (0..5).for_each(|_| oom.grow(b));
+        oom.grow(a);
+        assert_eq!((oom.kill(a), oom.kill(a)), (Some((b, 5)), None));
+        assert!(oom.is_victim(b) && !oom.is_victim(a));
+        oom.gone(b);
+        assert_eq!(oom.kill(b), Some((a, 1)));
+        oom.gone(a);
+        assert_eq!(oom.kill(b), Some((b, 0)), "who asks, when nobody has anything");
+    }
+}
