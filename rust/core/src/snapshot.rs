@@ -74,6 +74,11 @@ impl Order {
     pub fn names(&self) -> &[u32] {
         &self.new_of
     }
+
+    /// Whether whoever has a name keeps the old one.
+    pub fn changes_nothing(&self) -> bool {
+        (0..).zip(&self.new_of).all(|(old, &new)| new == old || new == NIL)
+    }
 }
 
 /// New names for the indices of a state while it is saved. The default changes nothing.
@@ -100,6 +105,12 @@ impl Names {
         let alike = |&&(p, o, _): &&(u32, u64, u64)| p == pool && o & CLASS == old & CLASS;
         let index = self.handles.iter().filter(alike).count() as u64;
         self.handles.push((pool, old, old & CLASS | index));
+    }
+
+    /// Whether everything keeps its old name.
+    pub fn change_nothing(&self) -> bool {
+        let handles = self.handles.iter().all(|(_, old, new)| old == new);
+        handles && self.pages.changes_nothing() && self.slots.changes_nothing()
     }
 
     /// The new name of a handle (raw word) of `pool`; handles that were given none keep theirs.

@@ -13,6 +13,7 @@ pub mod ctx;
 mod lru;
 mod memory;
 mod oom;
+mod saved;
 
 pub use config::{BuildError, Config, Memory};
 pub use contents::{Contents, Sizes};
@@ -27,7 +28,6 @@ use crate::memcg::Memcgs;
 use crate::mm::Mm;
 use crate::node::Node;
 use crate::queue::FolioQueue;
-use crate::snapshot::{Names, Reader, Saved, Snapshot};
 use crate::swap::{Device, Slots};
 use crate::sync::{AtomicU32, CachePadded, Mutex, Ordering};
 use crate::tagged::{Origin, TaggedFolio};
@@ -374,56 +374,5 @@ impl System {
         if let Store::Zswap(zswap) = &self.store {
             zswap.invariant();
         }
-    }
-}
-
-impl Snapshot for System {
-    /// # Panics
-    /// If the system has a memory budget: such systems are run, not explored.
-    fn save(&self, out: &mut Saved) {
-        assert!(self.mm.is_none(), "a system with a memory budget is not explored");
-        for new in 0..self.folios.len() as u32 {
-            self.folio(out.names.pages.at(new)).save(out);
-        }
-        let entry =
-            |names: &Names, entry| u64::from(names.pages.name(self.page_of(entry))) << 1 | u64::from(entry.is_zswap());
-        self.queues.iter().for_each(|q| q.save(out, entry));
-        self.wait.save(out);
-        self.nodes.iter().for_each(|n| n.save(&self.folios, out));
-        self.memcgs.save(out);
-        match &self.store {
-            Store::Zswap(zswap) => zswap.save(out),
-            Store::Zram(zram) => zram.save(out),
-        }
-        self.slots.save(out);
-        self.device.save(out);
-        // ORDERING: Relaxed: a saving driver is alone.
-        let stopped = u64::from(self.stopped_kthread.load(Ordering::Relaxed));
-        out.state.push(stopped << 32 | u64::from(self.in_flight()));
-        // ORDERING: Relaxed: as above.
-        out.state.push(u64::from(self.turn.load(Ordering::Relaxed)) % self.queues.len().max(1) as u64);
-    }
-
-    fn restore(&self, from: &mut Reader<'_>) {
-        self.folios.iter().for_each(|f| f.restore(from));
-        let origin = |word| if word & 1 == 1 { Origin::Zswap } else { Origin::Zram };
-        let entry = |word: u64| TaggedFolio::new(self.folio((word >> 1) as u32), origin(word));
-        self.queues.iter().for_each(|q| q.restore(from, entry));
-        self.wait.restore(from);
-        self.nodes.iter().for_each(|n| n.restore(&self.folios, from));
-        self.memcgs.restore(from);
-        match &self.store {
-            Store::Zswap(zswap) => zswap.restore(from),
-            Store::Zram(zram) => zram.restore(from),
-        }
-        self.slots.restore(from);
-        self.device.restore(from);
-        let flight = from.state();
-        // ORDERING: Relaxed: a restoring driver is alone.
-        self.in_flight.store(flight as u32, Ordering::Relaxed);
-        // ORDERING: Relaxed: as above.
-        self.stopped_kthread.store((flight >> 32) as u32, Ordering::Relaxed);
-        // ORDERING: Relaxed: a restoring driver is alone.
-        self.turn.store(from.state() as u32, Ordering::Relaxed);
     }
 }

@@ -38,37 +38,34 @@ pub enum WaitKey {
 /// explored systems) nobody does.
 #[derive(Debug)]
 pub struct WaitTable {
-    queues: Box<[WaitCell]>,
-    spaces: Box<[WaitCell]>,
+    /// The cells that are nobody's own, then those of the queues, then of the room in them.
+    others: Box<[WaitCell]>,
+    queues: usize,
     folios: Box<[WaitCell]>,
     writebacks: Box<[WaitCell]>,
-    memory: WaitCell,
-    device: WaitCell,
-    shrink: WaitCell,
-    kswapd: WaitCell,
-    pfmemalloc: WaitCell,
-    throttle: WaitCell,
-    /// Nobody wakes it, but for the end of the run.
-    sleepers: WaitCell,
     wakes: AtomicU32,
 }
+
+const MEMORY: usize = 0;
+const DEVICE: usize = 1;
+const SHRINK: usize = 2;
+const KSWAPD: usize = 3;
+const PFMEMALLOC: usize = 4;
+const THROTTLE: usize = 5;
+/// Nobody wakes it, but for the end of the run.
+const SLEEPERS: usize = 6;
+const SINGLE: usize = 7;
 
 impl WaitTable {
     /// A table for `queues` queues, with `buckets` cells each (at least one) for folio locks and writeback.
     pub fn new(queues: u16, buckets: u32) -> Self {
         let cells = |n: usize| (0..n).map(|_| WaitCell::new()).collect();
+        let queues = usize::from(queues);
         Self {
-            queues: cells(queues.into()),
-            spaces: cells(queues.into()),
+            others: cells(SINGLE + 2 * queues),
+            queues,
             folios: cells(buckets.max(1) as usize),
             writebacks: cells(buckets.max(1) as usize),
-            memory: WaitCell::new(),
-            device: WaitCell::new(),
-            shrink: WaitCell::new(),
-            kswapd: WaitCell::new(),
-            pfmemalloc: WaitCell::new(),
-            throttle: WaitCell::new(),
-            sleepers: WaitCell::new(),
             wakes: AtomicU32::new(0),
         }
     }
@@ -79,18 +76,23 @@ impl WaitTable {
     /// If the key names a queue that the table was not built for.
     #[inline]
     pub fn cell(&self, key: WaitKey) -> &WaitCell {
-        match key {
-            WaitKey::Queue(queue) => &self.queues[usize::from(queue)],
-            WaitKey::QueueSpace(queue) => &self.spaces[usize::from(queue)],
-            WaitKey::Folio(folio) => &self.folios[folio as usize % self.folios.len()],
-            WaitKey::Writeback(folio) => &self.writebacks[folio as usize % self.writebacks.len()],
-            WaitKey::Memory => &self.memory,
-            WaitKey::Device => &self.device,
-            WaitKey::Shrink => &self.shrink,
-            WaitKey::Kswapd => &self.kswapd,
-            WaitKey::Pfmemalloc => &self.pfmemalloc,
-            WaitKey::Throttle => &self.throttle,
-        }
+        let queue = |queue: u16, first| {
+            assert!(usize::from(queue) < self.queues, "the table knows no queue {queue}");
+            first + usize::from(queue)
+        };
+        let at = match key {
+            WaitKey::Queue(number) => queue(number, SINGLE),
+            WaitKey::QueueSpace(number) => queue(number, SINGLE + self.queues),
+            WaitKey::Folio(folio) => return &self.folios[folio as usize % self.folios.len()],
+            WaitKey::Writeback(folio) => return &self.writebacks[folio as usize % self.writebacks.len()],
+            WaitKey::Memory => MEMORY,
+            WaitKey::Device => DEVICE,
+            WaitKey::Shrink => SHRINK,
+            WaitKey::Kswapd => KSWAPD,
+            WaitKey::Pfmemalloc => PFMEMALLOC,
+            WaitKey::Throttle => THROTTLE,
+        };
+        &self.others[at]
     }
 
     /// [`WaitCell::prepare`] of the key's cell.
@@ -134,7 +136,7 @@ impl WaitTable {
 
     /// Sleeps for `timeout`, or until the table is shut down. loom and shuttle have no clock: there it may sleep on.
     pub fn sleep(&self, timeout: Duration) -> Woken {
-        self.sleepers.sleep(timeout)
+        self.others[SLEEPERS].sleep(timeout)
     }
 
     /// [`WaitCell::is_woken`] of the key's cell.
@@ -160,35 +162,43 @@ impl WaitTable {
     }
 
     fn cells(&self) -> impl Iterator<Item = &WaitCell> {
-        self.folios.iter().chain(&self.writebacks).chain(self.others())
-    }
-
-    /// The cells that are no folio's.
-    fn others(&self) -> impl Iterator<Item = &WaitCell> {
-        let single = [&self.memory, &self.device, &self.shrink, &self.sleepers];
-        let reclaim = [&self.kswapd, &self.pfmemalloc, &self.throttle];
-        self.queues.iter().chain(&self.spaces).chain(single).chain(reclaim)
-    }
-
-    fn pair(&self, folio: u32) -> (&WaitCell, &WaitCell) {
-        (&self.folios[folio as usize], &self.writebacks[folio as usize])
+        self.folios.iter().chain(&self.writebacks).chain(&self.others)
     }
 }
 
+/// How many wait, by cell, four cells a word.
+///
+/// # Panics
+/// If 65536 or more wait on one cell: an explored system has no such crew.
 impl Snapshot for WaitTable {
     fn save(&self, out: &mut Saved) {
-        self.others().for_each(|cell| cell.save(out));
-        for (folio, writeback) in (0..).zip(&self.folios).map(|(i, _)| self.pair(out.names.pages.at(i))) {
-            out.state.push(u64::from(folio.waiting()) << 32 | u64::from(writeback.waiting()));
+        for cells in self.others.chunks(PER_WORD) {
+            out.state.push(cells.iter().rev().fold(0, |word, cell| word << 16 | count(cell)));
+        }
+        for i in 0..self.folios.len() as u32 {
+            let folio = out.names.pages.at(i) as usize;
+            out.state.push(count(&self.folios[folio]) << 32 | count(&self.writebacks[folio]));
         }
     }
 
     fn restore(&self, from: &mut Reader<'_>) {
-        self.others().for_each(|cell| cell.restore(from));
+        for cells in self.others.chunks(PER_WORD) {
+            let mut word = from.state();
+            for cell in cells {
+                cell.set_waiting(u32::from(word as u16));
+                word >>= 16;
+            }
+        }
         for (folio, writeback) in self.folios.iter().zip(&self.writebacks) {
             let waiting = from.state();
             folio.set_waiting((waiting >> 32) as u32);
             writeback.set_waiting(waiting as u32);
         }
     }
+}
+
+const PER_WORD: usize = 4;
+
+fn count(cell: &WaitCell) -> u64 {
+    u64::from(u16::try_from(cell.waiting()).expect("fewer than 65536 waiters"))
 }

@@ -17,20 +17,19 @@ impl Frontier {
     /// Adds a state.
     pub fn push(&mut self, words: &[u64]) {
         self.bytes.extend((words.len() as u32).to_le_bytes());
+        let mut at = self.bytes.len();
+        self.bytes.resize(at + words.len() * (1 + size_of::<u64>()), 0);
         for &word in words {
-            if word < 256 {
-                let short = [u8::from(word != 0), word as u8];
-                self.bytes.extend_from_slice(&short[..1 + usize::from(word != 0)]);
-                continue;
+            let mut mask = bytes_in_use(word);
+            self.bytes[at] = mask;
+            at += 1;
+            while mask != 0 {
+                self.bytes[at] = (word >> (8 * mask.trailing_zeros())) as u8;
+                at += 1;
+                mask &= mask - 1;
             }
-            let (mut packed, mut n) = ([0u8; 9], 1);
-            for (bit, byte) in word.to_le_bytes().into_iter().enumerate() {
-                packed[n] = byte;
-                packed[0] |= u8::from(byte != 0) << bit;
-                n += usize::from(byte != 0);
-            }
-            self.bytes.extend_from_slice(&packed[..n]);
         }
+        self.bytes.truncate(at);
     }
 
     /// Takes the first state into `words`; false when there is none.
@@ -50,6 +49,14 @@ impl Frontier {
         }
         true
     }
+}
+
+/// A bit for each byte that is not zero, the lowest first.
+#[inline]
+fn bytes_in_use(word: u64) -> u8 {
+    const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+    let tops = (((word & LOW) + LOW) | word) & !LOW;
+    (tops.wrapping_mul(0x0002_0408_1020_4081) >> 56) as u8
 }
 
 #[inline]

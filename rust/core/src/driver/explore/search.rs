@@ -23,7 +23,8 @@ pub(super) struct Search<'a, 'p> {
     crew: &'a mut Crew,
     properties: &'a Properties<'p>,
     states: States,
-    seen: HashMap<u128, u32, FxBuildHasher>,
+    /// The states by the halves of their fingerprints: an entry is 24 bytes so, with a `u128` it would be 32.
+    seen: HashMap<(u64, u64), u32, FxBuildHasher>,
     graph: Graph,
     frontier: Frontier,
     /// The state being expanded, its depth, and where the next depth begins.
@@ -117,7 +118,7 @@ impl<'a, 'p> Search<'a, 'p> {
 
     fn memory(&self) -> usize {
         // A table's entry, its control byte, and the load factor 7/8.
-        let seen = self.seen.capacity() * (size_of::<(u128, u32)>() + 1) * 8 / 7;
+        let seen = self.seen.capacity() * (size_of::<((u64, u64), u32)>() + 1) * 8 / 7;
         seen + self.graph.memory() + self.frontier.memory()
     }
 
@@ -148,7 +149,8 @@ impl<'a, 'p> Search<'a, 'p> {
     fn arrive(&mut self, by: Option<Choice>) -> Result<(), (Vec<Choice>, Wrong)> {
         let words = self.states.save(self.sys, self.crew);
         let new = self.report.states as u32;
-        let state = match self.seen.entry(fingerprint(words)) {
+        let name = fingerprint(words);
+        let state = match self.seen.entry((name as u64, (name >> 64) as u64)) {
             Entry::Occupied(old) => {
                 self.graph.leads_to(*old.get());
                 return Ok(());

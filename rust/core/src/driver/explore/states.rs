@@ -13,7 +13,7 @@
 use crate::driver::{Crew, Seat, Status};
 use crate::node::Node;
 use crate::reclaim::Actor;
-use crate::snapshot::{Order, Reader, Saved, Snapshot};
+use crate::snapshot::{Order, Reader, Saved};
 use crate::system::{Store, System, Waiting};
 use crate::units::NIL;
 use crate::wait::WaitKey;
@@ -114,6 +114,8 @@ pub struct States {
     /// The number of the actor that each seat has; [`NIL`]: it may be another by now.
     seated: Vec<u32>,
     saved: Saved,
+    /// Where in `saved` the words of the store begin, if the system's memory is what they say.
+    store_in_memory: Option<usize>,
     symmetry: bool,
 }
 
@@ -130,12 +132,13 @@ impl States {
             saved.names.slots = Order::of_classes(vec![0; sys.slots.total() as usize]);
         }
         let standings = vec![Standing::Ready, Standing::Done];
-        Self { actors: Actors::default(), standings, seated: vec![NIL; crew.seats.len()], saved, symmetry }
+        Self { actors: Actors::default(), standings, seated: vec![NIL; crew.seats.len()], saved, store_in_memory: None, symmetry }
     }
 
     /// Notes that seat `seat` steps: after each step this must be known before the next call of the two below.
     pub fn steps(&mut self, seat: usize) {
         self.seated[seat] = NIL;
+        self.store_in_memory = None;
     }
 
     /// The words of the state that `sys` and `crew` are in.
@@ -156,15 +159,20 @@ impl States {
             let number = if self.symmetry { self.actors.renamed(number, names, permutation) } else { number };
             self.saved.state.push(u64::from(number) << 32 | u64::from(standing));
         }
-        sys.save(&mut self.saved);
+        sys.save_folios(&mut self.saved);
+        let store = self.saved.state.len();
+        self.saved.state[0] |= (store as u64) << 32;
+        sys.save_store(&mut self.saved);
+        self.store_in_memory = (!self.symmetry || self.saved.names.change_nothing()).then_some(store);
         &self.saved.state
     }
 
     /// Gives numbers to the actors that may have changed.
     fn see_actors(&mut self, sys: &System, crew: &mut Crew) {
+        // What a kswapd knows of its node's progress changes with the progress, which begins at 0 after a restore.
+        let progress = sys.nodes.iter().any(|node| node.progress() != 0);
         for (seat, seated) in crew.seats.iter_mut().zip(&mut self.seated) {
-            // What a kswapd knows of its node's progress changes with the progress.
-            if *seated == NIL || matches!(seat.actor, Actor::Kswapd(_)) {
+            if *seated == NIL || progress && matches!(seat.actor, Actor::Kswapd(_)) {
                 seat.actor.normalise(sys);
                 *seated = self.actors.number(&seat.actor);
             }
@@ -219,7 +227,11 @@ impl States {
         crew.stops.device.set(head & 2 != 0);
         crew.faults_left = (head >> 8) as u8;
         let (seats, rest) = words[1..].split_at(crew.seats.len());
-        sys.restore(&mut Reader::new(rest));
+        let store = (head >> 32) as usize;
+        sys.restore_folios(&mut Reader::new(rest));
+        if self.store_in_memory.take().is_none_or(|at| self.saved.state[at..] != words[store..]) {
+            sys.restore_store(&mut Reader::new(&words[store..]));
+        }
         for ((seat, seated), &word) in crew.seats.iter_mut().zip(&mut self.seated).zip(seats) {
             let number = (word >> 32) as u32;
             if *seated != number {
