@@ -14,8 +14,10 @@ use crate::units::NIL;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Order {
     class_of: Vec<u32>,
-    members: Vec<Vec<u32>>,
-    taken: Vec<usize>,
+    /// The indices class by class; of each class where it begins, and where its next name is.
+    by_class: Vec<u32>,
+    begins: Vec<u32>,
+    next: Vec<u32>,
     new_of: Vec<u32>,
     old_of: Vec<u32>,
 }
@@ -23,28 +25,31 @@ pub struct Order {
 impl Order {
     /// An order of indices that are alike where `class_of` (class numbers from 0) says so.
     pub fn of_classes(class_of: Vec<u32>) -> Self {
-        let classes = class_of.iter().max().map_or(0, |&most| most as usize + 1);
-        let mut members = vec![Vec::new(); classes];
-        (0..).zip(&class_of).for_each(|(index, &class)| members[class as usize].push(index));
+        let classes = class_of.iter().max().map_or(0, |&most| most + 1);
+        let mut by_class: Vec<u32> = (0..class_of.len() as u32).collect();
+        by_class.sort_by_key(|&index| class_of[index as usize]);
+        let begins: Vec<u32> = (0..classes)
+            .map(|class| by_class.partition_point(|&index| class_of[index as usize] < class) as u32)
+            .collect();
         let blank = vec![NIL; class_of.len()];
-        Self { taken: vec![0; classes], members, new_of: blank.clone(), old_of: blank, class_of }
+        Self { next: begins.clone(), begins, by_class, new_of: blank.clone(), old_of: blank, class_of }
     }
 
     /// Forgets the names, to give new ones.
     pub fn begin(&mut self) {
-        self.taken.fill(0);
+        self.next.copy_from_slice(&self.begins);
         self.new_of.fill(NIL);
     }
 
     /// Gives `old` the next name of its class, unless it has one.
     #[inline]
     pub fn give(&mut self, old: u32) {
-        if self.new_of[old as usize] == NIL {
-            let class = self.class_of[old as usize] as usize;
-            let new = self.members[class][self.taken[class]];
-            self.taken[class] += 1;
-            self.new_of[old as usize] = new;
-            self.old_of[new as usize] = old;
+        let name = &mut self.new_of[old as usize];
+        if *name == NIL {
+            let next = &mut self.next[self.class_of[old as usize] as usize];
+            *name = self.by_class[*next as usize];
+            *next += 1;
+            self.old_of[*name as usize] = old;
         }
     }
 

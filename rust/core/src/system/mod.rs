@@ -20,6 +20,7 @@ pub use contents::{Contents, Sizes};
 pub use ctx::{Ctx, Fault, Outcome, StepError, Waiting, Work, mark};
 pub use lru::PAGEVEC_SIZE;
 pub use oom::OomKiller;
+pub use saved::PARTS;
 
 use crate::design::{Design, Policy, Scripted, StoreKind, View};
 use crate::folio::Folio;

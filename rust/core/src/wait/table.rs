@@ -166,18 +166,26 @@ impl WaitTable {
     }
 }
 
-/// How many wait, by cell, four cells a word.
+/// How many wait, by cell; of the cells that are no folio's four a word.
 ///
 /// # Panics
 /// If 65536 or more wait on one cell: an explored system has no such crew.
 impl Snapshot for WaitTable {
     fn save(&self, out: &mut Saved) {
+        let mut most = 0;
         for cells in self.others.chunks(PER_WORD) {
-            out.state.push(cells.iter().rev().fold(0, |word, cell| word << 16 | count(cell)));
+            let word = cells.iter().rev().fold(0, |word, cell| {
+                let waiting = cell.waiting();
+                most |= waiting;
+                word << 16 | u64::from(waiting)
+            });
+            out.state.push(word);
         }
+        assert!(most <= u32::from(u16::MAX), "fewer than 65536 waiters");
         for i in 0..self.folios.len() as u32 {
             let folio = out.names.pages.at(i) as usize;
-            out.state.push(count(&self.folios[folio]) << 32 | count(&self.writebacks[folio]));
+            let (folio, writeback) = (self.folios[folio].waiting(), self.writebacks[folio].waiting());
+            out.state.push(u64::from(folio) << 32 | u64::from(writeback));
         }
     }
 
@@ -198,7 +206,3 @@ impl Snapshot for WaitTable {
 }
 
 const PER_WORD: usize = 4;
-
-fn count(cell: &WaitCell) -> u64 {
-    u64::from(u16::try_from(cell.waiting()).expect("fewer than 65536 waiters"))
-}

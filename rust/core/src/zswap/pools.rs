@@ -149,8 +149,10 @@ impl Pools {
 
     /// The pools that live: number, compressor, references.
     pub fn alive(&self) -> impl Iterator<Item = (u32, CodecSpec, u64)> {
-        let of = |(number, slot): (u32, &Slot)| (number, slot.codec(), slot.refs());
-        (0..).zip(&self.slots).map(of).filter(|&(_, _, refs)| refs > 0)
+        (0..).zip(&self.slots).filter_map(|(number, slot)| {
+            let refs = slot.refs();
+            (refs > 0).then(|| (number, slot.codec(), refs))
+        })
     }
 
     /// Checks every pool.
@@ -167,9 +169,10 @@ impl Pools {
 
 impl Snapshot for Pools {
     fn save(&self, out: &mut Saved) {
-        let alive = self.alive().fold(0, |alive, (number, ..)| alive | 1u64 << number);
-        out.state.push(u64::from(self.current()) << 32 | alive);
+        let head = out.state.len();
+        out.state.push(u64::from(self.current()) << 32);
         for (number, codec, refs) in self.alive() {
+            out.state[head] |= 1 << number;
             out.state.extend([refs, codec.to_word()]);
             self.zs(number).save_as(number, out);
         }

@@ -14,7 +14,7 @@ use crate::driver::{Crew, Seat, Status};
 use crate::node::Node;
 use crate::reclaim::Actor;
 use crate::snapshot::{Order, Reader, Saved};
-use crate::system::{Store, System, Waiting};
+use crate::system::{PARTS, Store, System, Waiting};
 use crate::units::NIL;
 use crate::wait::WaitKey;
 use rustc_hash::FxHashMap;
@@ -58,6 +58,33 @@ impl Standing {
         match self {
             Self::Waits(WaitKey::Folio(page) | WaitKey::Writeback(page), ..) => Some(page),
             Self::Waits(..) | Self::Ready | Self::Done => None,
+        }
+    }
+}
+
+/// Every standing met, by number.
+#[derive(Debug)]
+struct Standings {
+    met: Vec<Standing>,
+    numbers: FxHashMap<Standing, u32>,
+}
+
+impl Default for Standings {
+    fn default() -> Self {
+        Self { met: vec![Standing::Ready, Standing::Done], numbers: FxHashMap::default() }
+    }
+}
+
+impl Standings {
+    #[inline]
+    fn number(&mut self, standing: Standing) -> u32 {
+        match standing {
+            Standing::Ready => 0,
+            Standing::Done => 1,
+            Standing::Waits(..) => *self.numbers.entry(standing).or_insert_with(|| {
+                self.met.push(standing);
+                self.met.len() as u32 - 1
+            }),
         }
     }
 }
@@ -110,12 +137,12 @@ impl Actors {
 #[derive(Debug)]
 pub struct States {
     actors: Actors,
-    standings: Vec<Standing>,
+    standings: Standings,
     /// The number of the actor that each seat has; [`NIL`]: it may be another by now.
     seated: Vec<u32>,
     saved: Saved,
-    /// Where in `saved` the words of the store begin, if the system's memory is what they say.
-    store_in_memory: Option<usize>,
+    /// Where the parts of `saved` end, if the system's memory is what they say.
+    in_memory: Option<[usize; PARTS]>,
     symmetry: bool,
 }
 
@@ -131,14 +158,20 @@ impl States {
             saved.names.pages = Order::of_classes(classes(sys));
             saved.names.slots = Order::of_classes(vec![0; sys.slots.total() as usize]);
         }
-        let standings = vec![Standing::Ready, Standing::Done];
-        Self { actors: Actors::default(), standings, seated: vec![NIL; crew.seats.len()], saved, store_in_memory: None, symmetry }
+        Self {
+            actors: Actors::default(),
+            standings: Standings::default(),
+            seated: vec![NIL; crew.seats.len()],
+            saved,
+            in_memory: None,
+            symmetry,
+        }
     }
 
     /// Notes that seat `seat` steps: after each step this must be known before the next call of the two below.
     pub fn steps(&mut self, seat: usize) {
         self.seated[seat] = NIL;
-        self.store_in_memory = None;
+        self.in_memory = None;
     }
 
     /// The words of the state that `sys` and `crew` are in.
@@ -155,15 +188,12 @@ impl States {
         for (seat, &number) in crew.seats.iter().zip(&self.seated) {
             let mut standing = Standing::of(seat, sys);
             standing.page().into_iter().for_each(|page| *page = names.name(*page));
-            let standing = position(&mut self.standings, standing);
+            let standing = self.standings.number(standing);
             let number = if self.symmetry { self.actors.renamed(number, names, permutation) } else { number };
             self.saved.state.push(u64::from(number) << 32 | u64::from(standing));
         }
-        sys.save_folios(&mut self.saved);
-        let store = self.saved.state.len();
-        self.saved.state[0] |= (store as u64) << 32;
-        sys.save_store(&mut self.saved);
-        self.store_in_memory = (!self.symmetry || self.saved.names.change_nothing()).then_some(store);
+        let ends = sys.save(&mut self.saved);
+        self.in_memory = (!self.symmetry || self.saved.names.change_nothing()).then_some(ends);
         &self.saved.state
     }
 
@@ -226,21 +256,27 @@ impl States {
         crew.stops.shrink.set(head & 1 != 0);
         crew.stops.device.set(head & 2 != 0);
         crew.faults_left = (head >> 8) as u8;
-        let (seats, rest) = words[1..].split_at(crew.seats.len());
-        let store = (head >> 32) as usize;
-        sys.restore_folios(&mut Reader::new(rest));
-        if self.store_in_memory.take().is_none_or(|at| self.saved.state[at..] != words[store..]) {
-            sys.restore_store(&mut Reader::new(&words[store..]));
-        }
+        let seats = &words[1..=crew.seats.len()];
+        let (parts, at) = self.take_in_memory(words, 1 + seats.len());
+        sys.restore(parts, &mut Reader::new(&words[at..]));
         for ((seat, seated), &word) in crew.seats.iter_mut().zip(&mut self.seated).zip(seats) {
             let number = (word >> 32) as u32;
             if *seated != number {
                 seat.actor.clone_from(&self.actors.met[number as usize].actor);
                 *seated = number;
             }
-            seat.status = self.standings[word as u32 as usize].status(sys);
+            seat.status = self.standings.met[word as u32 as usize].status(sys);
             seat.ctx.errors.clear();
         }
+    }
+
+    /// How many parts the memory already has as `words` (the system's from `begin` on) want them, and where the next begins.
+    /// A part says itself how long it is, so parts within a common beginning are equal.
+    fn take_in_memory(&mut self, words: &[u64], begin: usize) -> (usize, usize) {
+        let Some(ends) = self.in_memory.take() else { return (0, begin) };
+        let equal = words[begin..].iter().zip(&self.saved.state[begin..]).take_while(|(want, is)| want == is).count();
+        let parts = ends.iter().take_while(|&&end| end <= begin + equal).count();
+        (parts, parts.checked_sub(1).map_or(begin, |last| ends[last]))
     }
 
     /// Different actors met.
@@ -276,12 +312,4 @@ fn classes(sys: &System) -> Vec<u32> {
             *numbers.entry(class(page)).or_insert(next)
         })
         .collect()
-}
-
-fn position(standings: &mut Vec<Standing>, standing: Standing) -> u32 {
-    let at = standings.iter().position(|&s| s == standing).unwrap_or_else(|| {
-        standings.push(standing);
-        standings.len() - 1
-    });
-    at as u32
 }
