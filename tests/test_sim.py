@@ -283,3 +283,16 @@ def test_a_worker_without_reserves_stalls_close_to_exhaustion_and_gets_on(tmp_pa
     assert (result.complete, result.check(), result.exit_code) == (True, [], 0)
     assert result.vmstat.allocstall_normal > 0 and result.zram is not None and result.zram.io_stat.failed_writes == 0
     assert result.vmstat.pgsteal_anon > 0
+
+
+@pytest.mark.parametrize("design", ["april", "unofficial"])
+@pytest.mark.parametrize("store", ["zram", "zswap"])
+def test_a_run_with_a_memory_budget_is_judged(tmp_path: Path, design: str, store: str) -> None:
+    path, file = tmp_path / "usemem.toml", tmp_path / "trace.npy"
+    path.write_text(EATER.replace("eater", "usemem"))
+    result = Job.load(path, [f"design={design}", f"store={store}"]).sim(trace=file)
+    validation = Trace.load(file).validate()
+    assert result.complete and validation.exit_code == 0, validation.explain()
+    assert validation.by_event["populate"] == 9000 and validation.by_event["pool"] > 0
+    alone = Trace(Trace.load(file).records).validate()
+    assert alone.ok, alone.explain()

@@ -157,6 +157,7 @@ class Judge:
         complete: bool = False,
         depths: Sequence[int] | None = None,
         in_hand: int = 0,
+        absent: bool = False,
         memcgs: tuple[Sequence[int], Sequence[bool], Sequence[int]] | None = None,
     ) -> Judge: ...
     def feed(self, records: bytes) -> tuple[int, int, str, str] | None: ...

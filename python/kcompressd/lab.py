@@ -310,6 +310,8 @@ def sidecar_of(
     from kcompressd.trace import sidecar
 
     design = config["design"]
+    # Whoever pushes may hold the head that it popped: each kswapd, and with a memory budget the application.
+    heads = config["kswapd"] + ("workload" in config) if design["on_full"] == "sync_head" else 0
     return sidecar(
         pages=pages,
         ordering=ordering,
@@ -317,7 +319,7 @@ def sidecar_of(
         design=said["preset"],
         config=said,
         depths=[design["depth"]] * design["threads"],
-        in_hand=design["batch"],
+        in_hand=design["batch"] + heads,
         memcgs=_memberships(config, pages),
     )
 

@@ -63,7 +63,7 @@ class Sim:
         said = self._said(config, calibration)
         sizes = calibration.sizes(self.lab.compressor)
         pages = self._pages(calibration)
-        with reporter(progress, pages) as report, _writer(trace, pages) as writer:
+        with reporter(progress, pages) as report, _writer(trace, pages, self.node) as writer:
 
             def watch(phase: str, done: int, now_ns: int) -> None:
                 report(phase, done, pages)
@@ -110,9 +110,9 @@ class Sim:
 
 
 @contextmanager
-def _writer(path: str | PathLike[str] | None, pages: int) -> Iterator[TraceWriter | None]:
+def _writer(path: str | PathLike[str] | None, pages: int, node: Node | None) -> Iterator[TraceWriter | None]:
     if path is None:
         yield None
     else:
-        with TraceWriter(path, pages) as writer:
+        with TraceWriter(path, pages, absent=node is not None) as writer:
             yield writer

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from kcompressd import lifecycle
+from kcompressd import lifecycle, lifecycle_enums
 from kcompressd._core import Locator
 from kcompressd.files import is_replaceable, temporary, write_text
 from kcompressd.lifecycle import table
@@ -248,8 +248,13 @@ def decode_states(text: str) -> npt.NDArray[np.uint8]:
     return np.frombuffer(base64.b64decode(text, validate=True), np.uint8)
 
 
+def first_states(pages: int, *, absent: bool) -> npt.NDArray[np.uint8]:
+    """State ids before a run: in one with a memory budget (`absent`) no page is there before its first touch."""
+    return np.full(pages, lifecycle_enums.State.FREED if absent else lifecycle_enums.State.RESIDENT, np.uint8)
+
+
 def _last_states(records: Records, pages: int) -> npt.NDArray[np.uint8]:
-    states = np.zeros(pages, np.uint8)
+    states = first_states(pages, absent=False)
     inside = records["folio"] < pages
     states[records["folio"][inside]] = records["to"][inside]  # the last assignment to a page stays
     return states
@@ -401,6 +406,7 @@ def judged(meta: Mapping[str, Any]) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         "total": meta.get("ordering") == "total",
         "complete": bool(meta.get("complete")),
+        "absent": "node" in (meta.get("config") or {}),
     }
     if queues := meta.get("queues"):
         arguments["depths"] = [int(d) for d in queues["depths"]]

@@ -17,20 +17,20 @@ import numpy as np
 from kcompressd._core import Locator
 from kcompressd.files import is_replaceable, write_text
 from kcompressd.lifecycle import table
-from kcompressd.trace import FORMAT, RECORD, SYSTEM, VERSION, TraceError, encode_states, names, sidecar_path
+from kcompressd.trace import FORMAT, RECORD, SYSTEM, VERSION, TraceError, encode_states, first_states, names, sidecar_path
 
 
 class TraceWriter:
-    """Writes a trace of `pages` pages under a temporary name; `finish` gives it its own and writes the sidecar.
+    """Writes a trace of `pages` pages (`absent` as for `first_states`) under a temporary name; `finish` gives it its own and writes the sidecar.
 
     A context manager: what was not finished is removed. Raises `TraceError`, naming the path, when it cannot be written.
     """
 
-    def __init__(self, path: str | os.PathLike[str], pages: int) -> None:
+    def __init__(self, path: str | os.PathLike[str], pages: int, *, absent: bool = False) -> None:
         """Make the temporary file beside `path`."""
         self.path = Path(path)
         self.records = 0
-        self._states = np.zeros(pages, np.uint8)
+        self._states = first_states(pages, absent=absent)
         self._actors: set[int] = set()
         self._digest, self._locator = hashlib.sha256(), Locator()
         if not is_replaceable(self.path) or self.path.is_dir():

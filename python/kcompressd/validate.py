@@ -22,6 +22,7 @@ from kcompressd.lifecycle import table as default_table
 from kcompressd.show import lines
 from kcompressd.table import Table
 from kcompressd.trace import (
+    RECORD,
     SYSTEM,
     SYSTEM_EVENTS,
     Trace,
@@ -115,7 +116,7 @@ def validate(trace: Trace, law: Table | None = None) -> Validation:
     law = law or default_table()
     meta = trace.meta or {}
     rows = [(r.event, r.source, r.require_mask, r.require_value, r.to) for r in law.rows]
-    judge = Judge(rows, _permitted(law, _hold(meta)), meta.get("pages"), **judged(meta))
+    judge = Judge(rows, _permitted(law, _hold(meta)), meta.get("pages"), **_given(trace))
     digest = hashlib.sha256()
     for block in trace.blocks():
         judge.feed(block)
@@ -136,6 +137,14 @@ def validate(trace: Trace, law: Table | None = None) -> Validation:
         complete=meta.get("complete"),
         in_flight=in_flight,
     )
+
+
+def _given(trace: Trace) -> dict[str, Any]:
+    """What the judge is told of the run; without a sidecar the first record of a page says whether it was there."""
+    if trace.meta:
+        return judged(trace.meta)
+    first = next((r for block in trace.blocks() for r in np.frombuffer(block, RECORD) if r["folio"] != SYSTEM), None)
+    return {**judged({}), "absent": first is not None and event_name(int(first["event"])) == "populate"}
 
 
 def _hold(meta: dict[str, Any]) -> str | None:

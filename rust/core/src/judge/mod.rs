@@ -72,6 +72,8 @@ pub struct Config {
     pub in_hand: u32,
     /// Whether the bytes in the store are added up, to be held against what it says.
     pub pool: bool,
+    /// Whether no page is there before its first touch, as in a run with a memory budget; else all are resident.
+    pub absent: bool,
     /// Memcgs; `None`: unknown, and `writeback_enabled` is believed.
     pub memcgs: Option<Memcgs>,
 }
@@ -161,7 +163,7 @@ impl Judge {
         let actors = if config.ordering == Ordering::Total { 1 } else { 1 << 16 };
         Self {
             law: Law::new(table),
-            pages: Pages::new(pages),
+            pages: Pages::new(pages, config.absent),
             queues: Queues::new(&config),
             clock: vec![0; actors].into_boxed_slice(),
             bytes: Vec::new(),
@@ -404,7 +406,8 @@ impl Judge {
 
     /// The state of each page so far, by folio number; as many as the trace has, or the highest one named.
     pub fn states(&self) -> Vec<u8> {
-        let mut states = vec![State::Resident as u8; self.pages.count()];
+        let start = if self.config.absent { State::Freed } else { State::Resident };
+        let mut states = vec![start as u8; self.pages.count()];
         for (folio, state) in self.pages.iter().map(at) {
             if let Some(slot) = states.get_mut(folio as usize) {
                 *slot = state;

@@ -26,7 +26,8 @@ const COPY: u8 = guard::IN_POOL | guard::ZERO;
 const _: () = assert!(COPY == 0x18 && State::ALL.len() <= 32, "`Page::place` holds a state and a copy");
 
 /// Every page's beginning.
-pub(super) const START: Page = Page { seq: 0, flags: INITIAL.1, place: INITIAL.0 as u8, owner: 0 };
+const RESIDENT: Page = Page { seq: 0, flags: INITIAL.1, place: INITIAL.0 as u8, owner: 0 };
+const ABSENT: Page = Page { seq: 0, flags: 0, place: State::Freed as u8, owner: 0 };
 
 /// An actor in 8 bits: its kind, and its number modulo 32.
 #[inline(always)]
@@ -80,11 +81,13 @@ pub(super) struct Pages {
     made: usize,
     known: Option<usize>,
     named: usize,
+    start: Page,
 }
 
 impl Pages {
-    pub(super) fn new(known: Option<usize>) -> Self {
-        Self { chunks: Vec::new(), made: 0, known, named: 0 }
+    pub(super) fn new(known: Option<usize>, absent: bool) -> Self {
+        let start = if absent { ABSENT } else { RESIDENT };
+        Self { chunks: Vec::new(), made: 0, known, named: 0, start }
     }
 
     /// The page, if its chunk exists.
@@ -118,7 +121,7 @@ impl Pages {
         if self.chunks.len() <= chunk {
             self.chunks.resize_with(chunk + 1, || None);
         }
-        self.chunks[chunk].get_or_insert_with(new_chunk);
+        self.chunks[chunk].get_or_insert_with(|| new_chunk(self.start));
         self.made += usize::from(absent);
         // Once the size is known, every page of a chunk that exists is: the next one takes the fast way.
         self.named = self.named.max(self.known.unwrap_or(folio as usize + 1));
@@ -149,6 +152,6 @@ fn prefetch(page: &Page) {
     let _ = page;
 }
 
-fn new_chunk() -> Chunk {
-    vec![START; CHUNK].try_into().expect("made with this length")
+fn new_chunk(start: Page) -> Chunk {
+    vec![start; CHUNK].try_into().expect("made with this length")
 }

@@ -149,6 +149,11 @@ impl Caches {
         was_there && *leaf == 0
     }
 
+    /// Slots given back and not yet really freed.
+    pub fn returned(&self) -> Vec<u32> {
+        self.cpus.iter().flat_map(|cpu| cpu.lock().returned.clone()).collect()
+    }
+
     /// Slots that belong to a page: neither free nor in a cache.
     pub fn used(&self, total: u32) -> u32 {
         let cached = |cpu: &Mutex<Cpu>| {

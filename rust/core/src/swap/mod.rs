@@ -103,6 +103,11 @@ impl Slots {
         self.free.lock().freed.push(slot);
     }
 
+    /// Slots that no page has any more and that still wait in a CPU's cache, with their copies.
+    pub fn returned(&self) -> Vec<u32> {
+        self.caches.as_ref().map(Caches::returned).unwrap_or_default()
+    }
+
     /// Slots in use.
     pub fn used(&self) -> u32 {
         self.caches.as_ref().map_or_else(|| self.free.lock().used(), |caches| caches.used(self.total))

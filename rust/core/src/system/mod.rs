@@ -189,11 +189,15 @@ impl System {
         }
     }
 
-    /// Bytes of all copies, as the store counts them: zram's `compr_data_size`, the lengths of zswap's entries.
+    /// Bytes of the copies that pages have, as the store counts them: the lengths of zswap's entries; zram's
+    /// `compr_data_size` without the copies whose slots wait in a CPU's cache to be freed.
     pub fn pool_bytes(&self) -> u64 {
         match &self.store {
             Store::Zswap(zswap) => zswap.stored_bytes(),
-            Store::Zram(zram) => zram.mm_stat().compr_data_size,
+            Store::Zram(zram) => {
+                let nobodys: u64 = self.slots.returned().into_iter().map(|slot| zram.len_bytes(slot)).sum();
+                zram.mm_stat().compr_data_size - nobodys
+            }
         }
     }
 

@@ -252,6 +252,14 @@ impl Zram {
         self.pool.free(beyond, frames);
     }
 
+    /// Bytes of the slot's object in the pool; 0 where it has none.
+    pub fn len_bytes(&self, slot: u32) -> u64 {
+        match self.entries[slot as usize].lock().place {
+            Place::Pool(object) => object.len.into(),
+            Place::Empty | Place::Same(_) | Place::Backing(_) => 0,
+        }
+    }
+
     /// Whether the slot holds a page; false of a slot that the device does not have.
     pub fn holds(&self, slot: u32) -> bool {
         // No boundary: an actor asks about the slot of a page that it holds, so that nobody changes the answer.

@@ -92,6 +92,9 @@ pub enum Wrong {
     /// A step failed.
     #[error(transparent)]
     Step(#[from] StepError),
+    /// A step came upon what the core holds impossible.
+    #[error("the core's own assertion: {0}")]
+    Panic(String),
     /// Nobody can run and these have not finished.
     #[error("deadlock: actors {0:?} wait for ever")]
     Deadlock(Vec<usize>),
@@ -177,9 +180,14 @@ pub fn nothing_lost(sys: &System) -> Result<(), String> {
     if let Some(state) = State::ALL.into_iter().find(|&state| !state.rests() && census[state as usize] > 0) {
         return Err(format!("{} pages are {} with nobody to take them on", census[state as usize], state.name()));
     }
-    catch_unwind(AssertUnwindSafe(|| sys.invariant())).map_err(|panic| match panic.downcast::<String>() {
+    caught(|| sys.invariant())
+}
+
+/// What `f` returns, or what it panicked with: an assertion that fails ends a search as any other failure, with the way there.
+fn caught<T>(f: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(f)).map_err(|panic| match panic.downcast::<String>() {
         Ok(what) => *what,
-        Err(_) => "System::invariant() does not hold".into(),
+        Err(panic) => panic.downcast_ref::<&str>().map_or("it does not say what", |what| what).into(),
     })
 }
 
@@ -190,9 +198,9 @@ pub fn nothing_lost(sys: &System) -> Result<(), String> {
 pub fn replay(sys: &System, crew: &mut Crew, schedule: &[Choice]) -> Result<Vec<Record>, Failure> {
     let mut records = Vec::new();
     for (i, &choice) in schedule.iter().enumerate() {
-        let stepped = crew.choose(sys, choice);
+        let stepped = caught(|| crew.choose(sys, choice)).map_err(Wrong::Panic).and_then(|step| Ok(step?));
         crew.collect(choice.seat(), &mut records);
-        let _ = stepped.map_err(|e| Failure { schedule: schedule[..=i].to_vec(), wrong: e.into() })?;
+        let _ = stepped.map_err(|wrong| Failure { schedule: schedule[..=i].to_vec(), wrong })?;
     }
     Ok(records)
 }

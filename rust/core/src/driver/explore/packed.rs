@@ -1,4 +1,6 @@
-//! States that wait to be expanded, packed: of each word a mask of its bytes that are not zero, then those bytes.
+//! States that wait to be expanded, packed: of each word how many of its low bytes are in use, then those bytes.
+
+const WORD: usize = size_of::<u64>();
 
 /// A queue of states of any lengths.
 #[derive(Debug, Default)]
@@ -14,20 +16,16 @@ impl Frontier {
         self.bytes.capacity()
     }
 
-    /// Adds a state.
+    /// Adds a state. A whole word is written at its place, and the next one over what it does not use.
     pub fn push(&mut self, words: &[u64]) {
         self.bytes.extend((words.len() as u32).to_le_bytes());
         let mut at = self.bytes.len();
-        self.bytes.resize(at + words.len() * (1 + size_of::<u64>()), 0);
+        self.bytes.resize(at + words.len() * (1 + WORD), 0);
         for &word in words {
-            let mut mask = bytes_in_use(word);
-            self.bytes[at] = mask;
-            at += 1;
-            while mask != 0 {
-                self.bytes[at] = (word >> (8 * mask.trailing_zeros())) as u8;
-                at += 1;
-                mask &= mask - 1;
-            }
+            let used = (u64::BITS - word.leading_zeros()).div_ceil(8) as usize;
+            self.bytes[at] = used as u8;
+            self.bytes[at + 1..][..WORD].copy_from_slice(&word.to_le_bytes());
+            at += 1 + used;
         }
         self.bytes.truncate(at);
     }
@@ -37,10 +35,9 @@ impl Frontier {
         let Some((head, mut rest)) = self.bytes[self.first..].split_first_chunk() else { return false };
         words.clear();
         for _ in 0..u32::from_le_bytes(*head) {
-            let (&mask, bytes) = rest.split_first().expect("what was pushed");
-            let (packed, after) = bytes.split_at(mask.count_ones() as usize);
-            words.push(unpack(mask, packed));
-            rest = after;
+            let (&used, bytes) = rest.split_first().expect("what was pushed");
+            words.push(first_bytes(bytes, usize::from(used)));
+            rest = &bytes[usize::from(used)..];
         }
         self.first = self.bytes.len() - rest.len();
         if self.first > self.bytes.len() / 2 {
@@ -51,22 +48,16 @@ impl Frontier {
     }
 }
 
-/// A bit for each byte that is not zero, the lowest first.
+/// The word of the first `used` bytes; whole words are read but at the very end.
 #[inline]
-fn bytes_in_use(word: u64) -> u8 {
-    const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
-    let tops = (((word & LOW) + LOW) | word) & !LOW;
-    (tops.wrapping_mul(0x0002_0408_1020_4081) >> 56) as u8
-}
-
-#[inline]
-fn unpack(mut mask: u8, packed: &[u8]) -> u64 {
-    let mut word = 0;
-    for &byte in packed {
-        word |= u64::from(byte) << (8 * mask.trailing_zeros());
-        mask &= mask - 1;
+fn first_bytes(bytes: &[u8], used: usize) -> u64 {
+    if used == 0 {
+        return 0;
     }
-    word
+    match bytes.first_chunk() {
+        Some(word) => u64::from_le_bytes(*word) << (8 * (WORD - used)) >> (8 * (WORD - used)),
+        None => (0..used).rev().fold(0, |word, i| word << 8 | u64::from(bytes[i])),
+    }
 }
 
 #[cfg(test)]

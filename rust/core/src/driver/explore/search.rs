@@ -4,7 +4,7 @@ use super::choice::{choices, take};
 use super::graph::{Graph, START};
 use super::packed::Frontier;
 use super::states::States;
-use super::{Choice, Failure, Met, Properties, Report, Wrong, nothing_lost};
+use super::{Choice, Failure, Met, Properties, Report, Wrong, caught, nothing_lost};
 use crate::driver::{Crew, Status};
 use crate::system::System;
 use rustc_hash::FxBuildHasher;
@@ -72,7 +72,7 @@ impl<'a, 'p> Search<'a, 'p> {
         let mut all = Vec::new();
         for &choice in way {
             // What fails is the last step, and that it fails is known.
-            let _ = take(self.sys, self.crew, choice, self.properties.reduction, |step| all.push(step));
+            let _ = caught(|| take(self.sys, self.crew, choice, self.properties.reduction, |step| all.push(step)));
         }
         all
     }
@@ -130,8 +130,10 @@ impl<'a, 'p> Search<'a, 'p> {
             (schedule, wrong)
         };
         self.states.steps(choice.seat());
-        if let Err(error) = take(self.sys, self.crew, choice, self.properties.reduction, |_| ()) {
-            return Err(failed(self, error.into()));
+        match caught(|| take(self.sys, self.crew, choice, self.properties.reduction, |_| ())) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(failed(self, error.into())),
+            Err(panic) => return Err(failed(self, Wrong::Panic(panic))),
         }
         let log = &self.crew.seats[choice.seat()].ctx.log;
         if !log.records().is_empty() {
