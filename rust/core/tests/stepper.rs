@@ -62,6 +62,7 @@ fn verdict(stepper: &Stepper, plan: &Plan, complete: bool) -> Verdict {
         depths: Some(vec![plan.design.depth; sys.queues.len()]),
         in_hand: u32::from(plan.design.batch),
         pool: true,
+        absent: false,
         memcgs: Some(Memcgs { parents: vec![0], writeback: vec![plan.writeback], of_page: vec![0; pages] }),
     };
     let mut judge = Judge::new(&sys.table, Some(pages), config);
