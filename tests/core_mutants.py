@@ -40,14 +40,28 @@ class Mutant:
         env = {**os.environ, **small, "PROPTEST_MAX_SHRINK_ITERS": "0", "CARGO_TARGET_DIR": str(TREE / kind)}
         cargo = ["cargo", "test", "--quiet", "-p", "kcompressd-core"]
         if kind == "loom":
-            return [*cargo, "--test", *words], {**env, "RUSTFLAGS": "--cfg kcompressd_loom", "LOOM_MAX_PREEMPTIONS": "2"}
+            return [*cargo, "--test", *words], {
+                **env,
+                "RUSTFLAGS": "--cfg kcompressd_loom",
+                "LOOM_MAX_PREEMPTIONS": "2",
+            }
         return [*cargo, *words], env
 
 
 def tree() -> Path:
     """Return a fresh copy of the sources; unchanged files keep their times, so that little is built again."""
     copy = TREE / "tree"
-    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "Cargo.toml", "Cargo.lock", "rust", "benches"]
+    listed = [
+        "git",
+        "ls-files",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+        "Cargo.toml",
+        "Cargo.lock",
+        "rust",
+        "benches",
+    ]
     names = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\n")
     for name in filter(None, names):
         here, there = ROOT / name, copy / name
