@@ -1,4 +1,4 @@
-"""Bugs put into the definition on purpose (`tests/mutants/*.patch`), and the scenarios that must catch them."""
+"""Bugs put into the definition on purpose (`tests/mutants/[0-9]*.patch`; the core's: `core_mutants`), and the scenarios that must catch them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kcompressd import _core, lifecycle
 from kcompressd.check import INCOMPRESSIBLE, Scenario
 
 ROOT = Path(__file__).parent.parent
-PATCHES = sorted((Path(__file__).parent / "mutants").glob("*.patch"))
+PATCHES = sorted((Path(__file__).parent / "mutants").glob("[0-9]*.patch"))
 SCENARIOS: dict[str, Scenario] = {
     "sync": Scenario("sync", folios=1, lens=(1000, 0)),
     "split": Scenario("split", folios=1, threads=1),

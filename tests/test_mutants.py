@@ -1,5 +1,5 @@
-"""Every bug that was put into the definition on purpose is caught: three of them here, all with KCOMPRESSD_ALL_MUTANTS=1
-(make check).
+"""Every bug that was put into the definition or the core on purpose is caught: three of the definition's here, all with
+KCOMPRESSD_ALL_MUTANTS=1 (make check; those in the core build it once each).
 """
 
 from __future__ import annotations
@@ -8,7 +8,9 @@ import os
 import subprocess
 from pathlib import Path
 
+import core_mutants
 import pytest
+from core_mutants import Mutant
 from mutants import PATCHES, ROOT, caught, mutated, without
 
 from kcompressd import lifecycle
@@ -18,7 +20,7 @@ ALL = os.environ.get("KCOMPRESSD_ALL_MUTANTS") == "1"
 QUICK = [patch for patch in PATCHES if patch.stem[:2] in ("03", "07", "25")]
 
 
-@pytest.mark.parametrize("patch", PATCHES, ids=lambda patch: patch.stem)
+@pytest.mark.parametrize("patch", [*PATCHES, *core_mutants.PATCHES], ids=lambda patch: patch.stem)
 def test_no_patch_has_rotted(patch: Path) -> None:
     subprocess.run(["git", "apply", "--check", "--unidiff-zero", str(patch)], cwd=ROOT, check=True)
 
@@ -30,6 +32,22 @@ def test_every_bug_is_caught(patch: Path, tmp_path: Path) -> None:
     except TableError:
         return  # the law that means nothing is refused
     assert caught(table) is not None
+
+
+@pytest.mark.skipif(not ALL, reason="a build each: KCOMPRESSD_ALL_MUTANTS=1")
+@pytest.mark.parametrize("patch", core_mutants.PATCHES, ids=lambda patch: patch.stem)
+def test_every_bug_of_the_core_is_caught(patch: Path) -> None:
+    mutant = Mutant.read(patch)
+    assert core_mutants.run(mutant, apply=False) is None, "the check fails without the bug"
+    assert core_mutants.run(mutant) is not None
+
+
+def test_at_least_twenty_bugs_of_one_line() -> None:
+    for patch in (*PATCHES, *core_mutants.PATCHES):
+        lines = patch.read_text().splitlines()
+        changed = [sum(line.startswith(sign) and not line.startswith(sign * 3) for line in lines) for sign in "+-"]
+        assert changed == [1, 1], patch
+    assert len(PATCHES) >= 8 and len(core_mutants.PATCHES) >= 12
 
 
 def test_the_law_as_it_is_is_not() -> None:

@@ -218,3 +218,10 @@ fn a_choice_reads_as_it_is_written() {
     }
     assert!("x".parse::<Choice>().is_err() && "!".parse::<Choice>().is_err());
 }
+
+/// The names of zram's handles are canonical too: without them there would be more states.
+#[test]
+fn rfc_on_zram_has_exactly_these_states() {
+    let (_, report) = search(&small(Preset::Rfc, StoreKind::Zram, &EQUAL), |sys| Crew::reclaim(sys, false), true, true);
+    assert_eq!((report.states, report.transitions, report.ends), (977, 1770, 2));
+}

@@ -1,6 +1,7 @@
 //! The queue under real threads: every folio arrives once, each producer's in its order, nobody stays asleep.
 #![cfg(not(any(kcompressd_loom, kcompressd_shuttle)))]
 
+use std::cell::UnsafeCell;
 use std::thread;
 
 use kcompressd_core::folio::Folio;
@@ -14,8 +15,16 @@ const CAPACITY: usize = 16;
 const ITEMS: WaitKey = WaitKey::Queue(0);
 const SPACE: WaitKey = WaitKey::QueueSpace(0);
 
+/// What a producer writes before it pushes a folio, in plain memory: the queue alone orders it (ci/tsan.sh watches).
+#[derive(Default)]
+struct Contents(UnsafeCell<usize>);
+
+// SAFETY: written by the folio's producer before the push, read by the consumer after it took the folio.
+unsafe impl Sync for Contents {}
+
 struct Rig {
     folios: Vec<Folio>,
+    contents: Vec<Contents>,
     queue: FolioQueue,
     waits: WaitTable,
 }
@@ -23,6 +32,10 @@ struct Rig {
 /// Pushes this producer's folios: singly, in batches, and with reservations given up in between.
 fn produce(rig: &Rig, producer: usize) {
     let own = &rig.folios[producer * EACH..][..EACH];
+    for (at, contents) in rig.contents.iter().enumerate().skip(producer * EACH).take(EACH) {
+        // SAFETY: nobody reads it before its folio is pushed, below.
+        unsafe { *contents.0.get() = at + 1 };
+    }
     let tagged: Vec<_> = own.iter().map(|folio| TaggedFolio::new(folio, Origin::Zswap)).collect();
     let (mut sent, mut turn) = (0, producer);
     while sent < EACH {
@@ -51,7 +64,12 @@ fn consume(rig: &Rig) -> Vec<usize> {
             (drained.n > 0 || drained.then == Then::Closed).then_some(drained)
         });
         let drained = drained.expect("no shutdown");
-        got.extend(buffer[..drained.n].iter().flatten().filter_map(|folio| folio.index_in(&rig.folios)));
+        for folio in buffer[..drained.n].iter().flatten() {
+            let at = folio.index_in(&rig.folios).expect("one of ours");
+            // SAFETY: the folio came out of the queue, so its producer is done with it.
+            assert_eq!(unsafe { *rig.contents[at].0.get() }, at + 1);
+            got.push(at);
+        }
         if drained.n == 0 {
             return got;
         }
@@ -66,6 +84,7 @@ fn consume(rig: &Rig) -> Vec<usize> {
 fn every_folio_arrives_once_and_in_order() {
     let rig = Rig {
         folios: (0..PRODUCERS * EACH).map(|_| Folio::new(0, 0)).collect(),
+        contents: (0..PRODUCERS * EACH).map(|_| Contents::default()).collect(),
         queue: FolioQueue::new(CAPACITY, CAPACITY).expect("valid sizes"),
         waits: WaitTable::new(1, 1),
     };

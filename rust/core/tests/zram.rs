@@ -345,6 +345,22 @@ fn the_budget_of_writeback_is_kept() {
     assert_eq!(zram.writeback(HUGE, &mut streams, &Unlimited).unwrap(), 4);
 }
 
+/// Only a page that repeats one word to its end is kept as the word.
+#[test]
+fn a_page_is_same_filled_to_its_end_or_not_at_all() {
+    let (zram, mut streams) = (device("same", 4, IoFaults::default()), streams(&[CodecName::Lz4]));
+    let mut contents = page(1, 7);
+    zram.store(0, &contents, &mut streams, &Unlimited).unwrap();
+    assert_eq!((zram.mm_stat().same_pages, zram.len_bytes(0)), (1, 0));
+    for differs_at in [PAGE / 2, PAGE - 1] {
+        contents[differs_at] ^= 1;
+        zram.store(0, &contents, &mut streams, &Unlimited).unwrap();
+        assert_eq!(zram.mm_stat().same_pages, 0, "byte {differs_at}");
+        assert_eq!(zram.mm_stat().compr_data_size, zram.len_bytes(0));
+        assert!(zram.len_bytes(0) > 0 && load(&zram, 0, &mut streams) == contents);
+    }
+}
+
 /// A refused page counts in mem_used_max, whatever was stored there is gone, and the limit may be lifted.
 #[test]
 fn mem_limit_and_mem_used_max() {
@@ -433,4 +449,36 @@ fn everything_at_once_keeps_the_contents() {
     assert_eq!((stat.orig_data_size, stat.compr_data_size, stat.same_pages, stat.huge_pages), (0, 0, 0, 0));
     assert_eq!((zram.pool().total_pages(), io(zram, "bd_count")), (0, 0));
     zram.pool().invariant();
+}
+
+/// A block as long as the threshold is tried; what has the last algorithm already is not even touched.
+#[test]
+fn recompression_takes_what_its_bounds_name() {
+    let (zram, mut streams) = (device("bounds", 8, IoFaults::default()), streams(&[CodecName::Lz4, CodecName::Zstd]));
+    let contents: Vec<u8> = (0..).flat_map(|i| format!("line {i} of a page\n").into_bytes()).take(PAGE).collect();
+    zram.store(0, &contents, &mut streams, &Unlimited).unwrap();
+    let len = zram.len_bytes(0) as usize;
+    let above = |threshold| Recompress { threshold, ..Recompress::default() };
+    assert_eq!(zram.recompress(&above(len + 1), &mut streams, &Unlimited).unwrap(), 0);
+    assert_eq!(zram.recompress(&above(len), &mut streams, &Unlimited).unwrap(), 1);
+    assert!((zram.len_bytes(0) as usize) < len && load(&zram, 0, &mut streams) == contents);
+    zram.mark_idle(None);
+    assert_eq!(zram.recompress(&Recompress::default(), &mut streams, &Unlimited).unwrap(), 0);
+    assert_eq!(zram.writeback(IDLE, &mut streams, &Unlimited).unwrap(), 1, "it is idle still");
+}
+
+#[test]
+fn compaction_says_how_many_pages_it_freed() {
+    let (zram, mut streams) = (device("compact", 1, IoFaults::default()), streams(&[CodecName::Lz4]));
+    for slot in 0..SLOTS {
+        // Noise, and a last quarter of one byte: few such objects share a zspage.
+        let mut contents = page(4, slot.into());
+        contents[3 * PAGE / 4..].fill(0);
+        zram.store(slot, &contents, &mut streams, &Unlimited).unwrap();
+    }
+    (1..SLOTS - 1).for_each(|slot| zram.free(slot, &Unlimited));
+    let before = zram.pool().total_pages();
+    let freed = zram.compact(&Unlimited);
+    assert!(freed > 0);
+    assert_eq!((zram.pool().total_pages(), zram.mm_stat().pages_compacted), (before - freed, freed as u64));
 }

@@ -146,3 +146,69 @@ impl Design {
         self.check_before != CheckBefore::NONE
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::design::Preset;
+
+    const KSWAPD: View = View {
+        store: StoreKind::Zswap,
+        is_kswapd: true,
+        anon: true,
+        writeback_enabled: true,
+        sync_device: false,
+        node: 0,
+        order: 0,
+        fill: 0,
+    };
+
+    #[test]
+    fn a_refused_page_goes_where_its_design_and_the_knob_say() {
+        let denied = View { writeback_enabled: false, ..KSWAPD };
+        let split = Preset::Split.design(StoreKind::Zswap);
+        let design = |on_reject, recheck_writeback| Design { on_reject, recheck_writeback, ..split };
+        let cases = [
+            (OnReject::Activate, true, [Refused::Activate, Refused::Activate]),
+            (OnReject::Device, true, [Refused::Activate, Refused::Redirty]),
+            (OnReject::Device, false, [Refused::Activate, Refused::Device]),
+        ];
+        for (on_reject, recheck, want) in cases {
+            let design = design(on_reject, recheck);
+            let asked = |queued, view| design.refused(queued, view).unwrap();
+            assert_eq!([false, true].map(|queued| asked(queued, denied)), want, "{on_reject:?}, recheck {recheck}");
+            assert_eq!([false, true].map(|queued| asked(queued, KSWAPD)), [Refused::Device; 2]);
+        }
+    }
+
+    #[test]
+    fn every_gate_keeps_out_what_it_names() {
+        let gates = Gates { kswapd_only: true, anon_only: true, writeback_enabled: true, sync_device: true };
+        let design = Design { gates, depth: 1, ..Preset::Split.design(StoreKind::Zswap) };
+        let point = design.enqueue_at;
+        let admits = |design: Design, view| design.admit(point, view).unwrap() == Admission::Queue;
+        assert!(admits(design, KSWAPD));
+        let zram = View { store: StoreKind::Zram, ..KSWAPD };
+        let others = [
+            (View { is_kswapd: false, ..KSWAPD }, Gates { kswapd_only: false, ..gates }),
+            (View { anon: false, ..KSWAPD }, Gates { anon_only: false, ..gates }),
+            (View { writeback_enabled: false, ..KSWAPD }, Gates { writeback_enabled: false, ..gates }),
+            (zram, Gates { sync_device: false, ..gates }),
+        ];
+        for (view, open) in others {
+            assert!(!admits(design, view) && admits(Design { gates: open, ..design }, view), "{view:?}");
+        }
+        assert!(admits(design, View { sync_device: true, ..zram }));
+        assert!(!admits(Design { depth: 0, ..design }, KSWAPD), "depth 0 is off");
+        assert_eq!(design.admit(EnqueueAt::Never, KSWAPD).unwrap(), Admission::Sync);
+    }
+
+    #[test]
+    fn placement_chooses_among_the_queues() {
+        let lens = [3, 1, 2];
+        assert_eq!([0, 1, 2, 4].map(|node| Placement::PerNode.first(node, 9, &lens)), [0, 1, 2, 1]);
+        assert_eq!([0, 1, 5].map(|turn| Placement::RoundRobin.first(2, turn, &lens)), [0, 1, 2]);
+        assert_eq!((Placement::FirstFit.first(2, 2, &lens), Placement::Shortest.first(0, 0, &lens)), (0, 1));
+        assert!(Placement::Shortest.spills() && !Placement::PerNode.spills());
+    }
+}

@@ -226,4 +226,18 @@ mod tests {
             assert!(got.contains(want), "{got:?} lacks {want:?}");
         }
     }
+
+    #[test]
+    fn notes_say_what_a_kernel_would_need_and_what_is_not_reached() {
+        use StoreKind::{Zram, Zswap};
+        let notes = |preset: Preset, store| preset.design(store).notes(store).join("; ");
+        assert_eq!(notes(Preset::Sync, Zswap), "");
+        assert_eq!(notes(Preset::Rfc, Zswap), "queues zram bios only: zswap runs synchronously");
+        assert_eq!(notes(Preset::Rfc, Zram), "");
+        let store = Design { enqueue_at: EnqueueAt::ZswapStore, on_reject: OnReject::Device, ..split() };
+        assert_eq!(store.notes(Zram), ["queues inside zswap_store only: zram runs synchronously"]);
+        assert_eq!(store.notes(Zswap), Vec::<&str>::new());
+        assert!(notes(Preset::Split, Zswap).contains("folio_activate"));
+        assert!(Design { enqueue_at: EnqueueAt::Never, ..split() }.notes(Zswap).is_empty(), "nothing is queued");
+    }
 }

@@ -349,6 +349,22 @@ mod tests {
     }
 
     #[test]
+    fn flags_and_actors_have_the_names_of_the_definition() {
+        assert_eq!(FlagSet(flag::LOCKED | flag::MAPPED).to_string(), "locked|mapped");
+        assert_eq!(FlagSet(0).to_string(), "");
+        let ids = [actor::KSWAPD, actor::KCOMPRESSD + 3, actor::APP, actor::DEVICE, actor::SHRINK];
+        let names = ["kswapd0", "kcompressd3", "app0", "swapdev0", "shrink_worker0"];
+        assert_eq!(ids.map(actor_name), names);
+        assert_eq!([actor::SCRIPT, actor::ADMIN + 1, 9].map(actor_name), ["script", "admin1", "actor9"]);
+        for (id, name) in ids.into_iter().zip(names) {
+            assert_eq!(actors_named(name), Some((id, 0xffff)));
+            let kind = name.trim_end_matches(|last: char| last.is_ascii_digit());
+            assert_eq!(actors_named(kind), Some((id & 0xff00, 0xff00)));
+        }
+        assert!(["kswapd256", "kswapdx", "nobody", "script"].iter().all(|name| actors_named(name).is_none()));
+    }
+
+    #[test]
     fn a_violation_names_page_event_state_and_actor() {
         let reason = Breach::NoEdge(0);
         let violation = ProtocolViolation {

@@ -250,12 +250,6 @@ impl Zswap {
     pub fn place(&self, slot: u32) -> (u16, u8) {
         self.entries[slot as usize].place()
     }
-
-    /// Bytes of the slot's entry.
-    pub fn len_bytes(&self, slot: u32) -> usize {
-        self.entries[slot as usize].meta().len as usize
-    }
-
     /// `zswap_load`: decompresses into `page` by way of `block` (two pages); the entry stays until [`Zswap::unlist`] and [`Zswap::erase`].
     ///
     /// # Errors

@@ -197,3 +197,30 @@ fn a_saved_store_comes_back() {
     assert_eq!(before, after);
     zswap.invariant();
 }
+
+#[test]
+fn a_spoilt_block_does_not_decompress_and_a_raw_page_cannot_be_spoilt() {
+    let config = ZswapConfig {
+        total_ram_pages: 100,
+        max_pool_percent: 100,
+        accept_threshold_percent: 90,
+        shrinker_enabled: false,
+        kernel: (6, 18),
+        codec: codec(CodecName::Lz4),
+        pool: PoolConfig::default(),
+        slots: 4,
+        nodes: 1,
+    };
+    let mut direct = direct::Direct::new(config).unwrap();
+    let text: Vec<u8> = b"a page of text ".iter().copied().cycle().take(4096).collect();
+    let noise: Vec<u8> = (0..4096u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    for (slot, bytes) in [(0, &text), (1, &text), (2, &noise)] {
+        let _ = direct.store(slot, &[direct::Page::Bytes(bytes)], 0, 0).unwrap();
+    }
+    assert!(direct.zswap.spoil(0) && !direct.zswap.spoil(3), "an empty slot has nothing to spoil");
+    assert_eq!(direct.zswap.spoil(2), !direct.zswap.entries[2].meta().raw);
+    let mut page = vec![0; 4096];
+    assert!(direct.load(0, &mut page).is_err());
+    assert_eq!(direct.load(1, &mut page).unwrap(), direct::Loaded::Pool);
+    assert!(page == text);
+}
