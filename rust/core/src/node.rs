@@ -1,57 +1,37 @@
-//! A node's LRU lists, and what reclaim remembers of the node.
+//! A node's LRU lists, one set for each memory cgroup (`struct lruvec`), and what reclaim remembers of the node.
 //!
 //! The lock covers the lists, the links of their folios, and every change of PG_lru and of a listed folio's PG_active.
-//! A folio with PG_lru is on exactly one list, the active one iff PG_active; without it, on none.
+//! A folio with PG_lru is on exactly one list, that of its group, the active one iff PG_active; without it, on none. The kernel has a
+//! lock for each lruvec; as a step sees either, one for the node does.
+//!
+//! Reclaim decides for a group and its descendants together: sums over the subtree are what its tests read ([`Lru::sizes`]), and
+//! costs, ages and activations are noted for the group and every ancestor.
 
 use crate::folio::Folio;
 use crate::list::List;
+use crate::memcg::{Memcgs, ROOT};
 use crate::snapshot::{Reader, Saved};
 use crate::sync::{AtomicBool, AtomicU32, Mutex, MutexGuard, Ordering};
 
-/// The lists of a node. Page-cache pages are clean and never touched again, so a count does for them.
+/// The lists of one group on a node. Page-cache pages are clean and never touched again, so a count does for them.
 #[derive(Clone, Debug, Default)]
-pub struct Lru {
+pub struct Lruvec {
     /// `inactive_anon`.
     pub inactive: List,
     /// `active_anon`.
     pub active: List,
     /// `inactive_file`, in pages.
     pub inactive_file: u32,
-    /// Anonymous pages that scans have taken off the lists.
-    pub isolated: u32,
-    /// What reclaiming anonymous pages has cost lately (`anon_cost`).
+    /// What reclaiming anonymous pages of it and its descendants has cost lately (`anon_cost`).
     pub anon_cost: u64,
     /// The same of page-cache pages (`file_cost`).
     pub file_cost: u64,
 }
 
-impl Lru {
-    /// Pages on all lists.
-    pub fn len(&self) -> u32 {
-        self.inactive.len() + self.active.len() + self.inactive_file
-    }
-
-    /// Whether nothing is on them.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// `inactive_is_low` of the anonymous lists: fewer inactive pages than active ones, by a ratio that grows with the node.
-    pub fn inactive_is_low(&self) -> bool {
-        let (inactive, active) = (u64::from(self.inactive.len()), u64::from(self.active.len()));
-        let gib = (inactive + active) >> 18;
-        inactive * (10 * gib).isqrt().max(1) < active
-    }
-
-    /// `lru_note_cost`: writes weigh as much as 32 pages looked at in vain; old costs fade.
-    pub fn note_cost(&mut self, file: bool, writes: u64, in_vain: u64) {
-        *(if file { &mut self.file_cost } else { &mut self.anon_cost }) += writes * 32 + in_vain;
-        while self.anon_cost + self.file_cost > u64::from(self.len()) / 4 {
-            (self.anon_cost, self.file_cost) = (self.anon_cost / 2, self.file_cost / 2);
-            if self.anon_cost + self.file_cost == 0 {
-                break;
-            }
-        }
+impl Lruvec {
+    /// Pages on its own lists.
+    pub fn sizes(&self) -> Sizes {
+        Sizes { inactive: self.inactive.len(), active: self.active.len(), inactive_file: self.inactive_file }
     }
 
     /// The list that a folio with or without PG_active is on.
@@ -69,26 +49,189 @@ impl Lru {
     }
 }
 
-/// One node.
+/// Pages on lists, of one group or of a subtree.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// `nr_inactive_anon`.
+    pub inactive: u32,
+    /// `nr_active_anon`.
+    pub active: u32,
+    /// `nr_inactive_file`.
+    pub inactive_file: u32,
+}
+
+impl Sizes {
+    /// All of them.
+    pub fn total(&self) -> u32 {
+        self.inactive + self.active + self.inactive_file
+    }
+
+    /// `inactive_is_low` of the anonymous lists: fewer inactive pages than active ones, by a ratio that grows with their number.
+    pub fn inactive_is_low(&self) -> bool {
+        let (inactive, active) = (u64::from(self.inactive), u64::from(self.active));
+        let gib = (inactive + active) >> 18;
+        inactive * (10 * gib).isqrt().max(1) < active
+    }
+}
+
+/// The lists of all groups on a node.
+#[derive(Clone, Debug)]
+pub struct Lru {
+    lruvecs: Box<[Lruvec]>,
+    /// The group above each; the root's is itself. A parent comes before its children.
+    parents: Box<[u16]>,
+    /// Anonymous pages that scans have taken off the lists.
+    pub isolated: u32,
+}
+
+impl Lru {
+    fn new(parents: Box<[u16]>) -> Self {
+        Self { lruvecs: vec![Lruvec::default(); parents.len()].into(), parents, isolated: 0 }
+    }
+
+    /// The lists of `memcg`. Where the node keeps one set for everybody: that.
+    #[inline]
+    pub fn of(&mut self, memcg: u16) -> &mut Lruvec {
+        let index = self.index(memcg);
+        &mut self.lruvecs[index]
+    }
+
+    /// All lists, by group.
+    pub fn lruvecs(&self) -> &[Lruvec] {
+        &self.lruvecs
+    }
+
+    fn index(&self, memcg: u16) -> usize {
+        if self.lruvecs.len() == 1 { 0 } else { usize::from(memcg) }
+    }
+
+    fn ancestry(&self, memcg: u16) -> impl Iterator<Item = u16> {
+        ancestry(&self.parents, self.index(memcg) as u16)
+    }
+
+    /// Pages on the lists of `memcg` and its descendants.
+    pub fn sizes(&self, memcg: u16) -> Sizes {
+        let mut sum = Sizes::default();
+        for (lruvec, id) in self.lruvecs.iter().zip(0..) {
+            if memcg == ROOT || self.ancestry(id).any(|above| above == memcg) {
+                let own = lruvec.sizes();
+                sum.inactive += own.inactive;
+                sum.active += own.active;
+                sum.inactive_file += own.inactive_file;
+            }
+        }
+        sum
+    }
+
+    /// Pages on all lists.
+    pub fn len(&self) -> u32 {
+        self.sizes(ROOT).total()
+    }
+
+    /// Whether nothing is on them.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// `lru_note_cost` of `memcg` and every ancestor: writes weigh as much as 32 pages looked at in vain; old costs fade.
+    pub fn note_cost(&mut self, memcg: u16, file: bool, writes: u64, in_vain: u64) {
+        let mut id = self.index(memcg);
+        loop {
+            let pages = u64::from(self.sizes(id as u16).total());
+            self.lruvecs[id].note_cost(file, writes * 32 + in_vain, pages);
+            if id == usize::from(ROOT) {
+                return;
+            }
+            id = usize::from(self.parents[id]);
+        }
+    }
+}
+
+impl Lruvec {
+    fn note_cost(&mut self, file: bool, cost: u64, pages: u64) {
+        *(if file { &mut self.file_cost } else { &mut self.anon_cost }) += cost;
+        while self.anon_cost + self.file_cost > pages / 4 {
+            (self.anon_cost, self.file_cost) = (self.anon_cost / 2, self.file_cost / 2);
+            if self.anon_cost + self.file_cost == 0 {
+                break;
+            }
+        }
+    }
+}
+
+/// `id`, the group above it, and so on to the root.
+fn ancestry(parents: &[u16], id: u16) -> impl Iterator<Item = u16> {
+    std::iter::successors(Some(id), |&id| (id != ROOT).then(|| parents[usize::from(id)]))
+}
+
+/// What a group and its descendants remember of pages that have left.
 #[derive(Debug, Default)]
-pub struct Node {
-    lru: Mutex<Lru>,
-    /// Rises whenever something that kswapd may be waiting for has happened.
-    progress: AtomicU32,
-    /// balance_pgdat() calls since a page was last freed that freed none.
-    failures: AtomicU32,
-    /// PGDAT_WRITEBACK: a scan met nothing but pages under writeback.
-    all_writeback: AtomicBool,
+struct Workingset {
     /// Evictions and activations so far (`nonresident_age`).
     age: AtomicU32,
     /// Refaulted pages activated so far, and as many when reclaim last ended (`refaults`).
     activations: [AtomicU32; 2],
 }
 
+/// Where partial walks through the groups below one have come to (`mem_cgroup_reclaim_iter`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReclaimIter {
+    /// The group visited last; `None`: the next walk begins at the top.
+    pub position: Option<u16>,
+    /// Round trips that have ended.
+    pub generation: u32,
+}
+
+/// One node.
+#[derive(Debug)]
+pub struct Node {
+    lru: Mutex<Lru>,
+    /// The groups above, as [`Lru`] has them.
+    parents: Box<[u16]>,
+    workingsets: Box<[Workingset]>,
+    /// By the group at whose top walks begin.
+    iters: Mutex<Box<[ReclaimIter]>>,
+    /// Rises whenever something that kswapd may be waiting for has happened.
+    progress: AtomicU32,
+    /// balance_pgdat() calls since a page was last freed that freed none.
+    failures: AtomicU32,
+    /// PGDAT_WRITEBACK: a scan met nothing but pages under writeback.
+    all_writeback: AtomicBool,
+}
+
 impl Node {
+    /// A node with a set of lists for each group of `memcgs`, or if not `by_memcg` with one for all.
+    pub fn new(memcgs: &Memcgs, by_memcg: bool) -> Self {
+        let groups = if by_memcg { memcgs.iter().count() as u16 } else { 1 };
+        let parents: Box<[u16]> = (0..groups).map(|id| memcgs.parent(id).unwrap_or(ROOT)).collect();
+        Self {
+            lru: Mutex::new(Lru::new(parents.clone())),
+            workingsets: parents.iter().map(|_| Workingset::default()).collect(),
+            iters: Mutex::new(vec![ReclaimIter::default(); parents.len()].into()),
+            parents,
+            progress: AtomicU32::new(0),
+            failures: AtomicU32::new(0),
+            all_writeback: AtomicBool::new(false),
+        }
+    }
+
     /// Waits for the LRU lock.
     pub fn lru(&self) -> MutexGuard<'_, Lru> {
         self.lru.lock()
+    }
+
+    /// The walks' positions, for the length of a closure.
+    pub fn with_iter<T>(&self, top: u16, f: impl FnOnce(&mut ReclaimIter) -> T) -> T {
+        f(&mut self.iters.lock_within()[usize::from(top)])
+    }
+
+    /// Groups that have lists of their own; 1: there is one set for all.
+    pub fn groups(&self) -> u16 {
+        self.parents.len() as u16
+    }
+
+    fn index(&self, memcg: u16) -> u16 {
+        if self.groups() == 1 { ROOT } else { memcg }
     }
 
     /// `kswapd_failures`.
@@ -115,29 +258,40 @@ impl Node {
         self.all_writeback.store(set, Ordering::Relaxed);
     }
 
-    /// `nonresident_age` now; `by` pages more have left the lists or become active (`workingset_age_nonresident`).
-    pub fn grow_older(&self, by: u32) -> u32 {
+    /// `nonresident_age` of a group and its descendants now.
+    pub fn age(&self, memcg: u16) -> u32 {
         // ORDERING: Relaxed: a clock of list movements; distances are compared, nothing else hangs on it.
-        self.age.fetch_add(by, Ordering::Relaxed)
+        self.workingsets[usize::from(self.index(memcg))].age.load(Ordering::Relaxed)
     }
 
-    /// A refaulted page was activated.
-    pub fn note_activation(&self) {
-        // ORDERING: Relaxed: a counter.
-        self.activations[0].fetch_add(1, Ordering::Relaxed);
+    /// `by` pages more of `memcg` have left the lists or become active (`workingset_age_nonresident`).
+    pub fn grow_older(&self, memcg: u16, by: u32) {
+        for id in ancestry(&self.parents, self.index(memcg)) {
+            // ORDERING: Relaxed: as above.
+            self.workingsets[usize::from(id)].age.fetch_add(by, Ordering::Relaxed);
+        }
     }
 
-    /// Whether refaulted pages were activated since [`Node::snapshot_refaults`].
-    pub fn has_activations(&self) -> bool {
+    /// A refaulted page of `memcg` was activated.
+    pub fn note_activation(&self, memcg: u16) {
+        for id in ancestry(&self.parents, self.index(memcg)) {
+            // ORDERING: Relaxed: a counter.
+            self.workingsets[usize::from(id)].activations[0].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether refaulted pages of `memcg` or below were activated since [`Node::snapshot_refaults`].
+    pub fn has_activations(&self, memcg: u16) -> bool {
+        let [now, then] = &self.workingsets[usize::from(self.index(memcg))].activations;
         // ORDERING: Relaxed (both): counters.
-        self.activations[0].load(Ordering::Relaxed) != self.activations[1].load(Ordering::Relaxed)
+        now.load(Ordering::Relaxed) != then.load(Ordering::Relaxed)
     }
 
-    /// `snapshot_refaults`: reclaim has ended.
-    pub fn snapshot_refaults(&self) {
+    /// `snapshot_refaults`: reclaim from `memcg` has ended.
+    pub fn snapshot_refaults(&self, memcg: u16) {
+        let [now, then] = &self.workingsets[usize::from(self.index(memcg))].activations;
         // ORDERING: Relaxed (both): counters.
-        let now = self.activations[0].load(Ordering::Relaxed);
-        self.activations[1].store(now, Ordering::Relaxed); // ORDERING: as above.
+        then.store(now.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// Notes that pages of the node became reclaimable.
@@ -156,16 +310,19 @@ impl Node {
 impl Node {
     /// Appends the lists to a snapshot. How often something happened is not in it: whoever waits knows whether it did.
     pub fn save(&self, folios: &[Folio], out: &mut Saved) {
-        let lru = self.lru();
-        lru.inactive.save(folios, out, |names| &names.pages);
-        lru.active.save(folios, out, |names| &names.pages);
+        for lruvec in self.lru().lruvecs() {
+            lruvec.inactive.save(folios, out, |names| &names.pages);
+            lruvec.active.save(folios, out, |names| &names.pages);
+        }
     }
 
     /// Takes the lists back, after their folios; nothing has happened yet.
     pub fn restore(&self, folios: &[Folio], from: &mut Reader<'_>) {
         let mut lru = self.lru();
-        lru.inactive.restore(folios, from);
-        lru.active.restore(folios, from);
+        for lruvec in &mut lru.lruvecs {
+            lruvec.inactive.restore(folios, from);
+            lruvec.active.restore(folios, from);
+        }
         drop(lru);
         self.forget_progress();
     }

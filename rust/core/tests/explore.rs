@@ -94,7 +94,7 @@ fn a_state_and_its_twin_have_the_same_words() {
     let mut words = |sys: &System, order: [u32; 3]| {
         let mut crew = Crew::reclaim(sys, false);
         let mut lru = sys.nodes[0].lru();
-        order.into_iter().for_each(|page| lru.relocate(&sys.folios, page, false, false, false));
+        order.into_iter().for_each(|page| lru.of(0).relocate(&sys.folios, page, false, false, false));
         drop(lru);
         (0..crew.seats.len()).for_each(|seat| states.steps(seat));
         let mut words = vec![states.save(sys, &mut crew).to_vec()];

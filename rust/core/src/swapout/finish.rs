@@ -58,7 +58,7 @@ impl Swapout {
         let mut lru = sys.node(self.folio).lru();
         match sys.fire(ctx, self.folio, Event::Reject, 0, change, 0)? {
             Fire::Done(fired) if fired.from.has(flag::LRU) && !fired.from.has(flag::ACTIVE) => {
-                lru.relocate(&sys.folios, self.folio, false, true, false);
+                lru.of(sys.folio(self.folio).memcg).relocate(&sys.folios, self.folio, false, true, false);
             }
             _ => {}
         }

@@ -19,7 +19,7 @@ impl System {
         let mut lru = self.nodes[usize::from(node)].lru();
         for &page in pages {
             if let Fire::Done(fired) = self.fire(ctx, page, Event::Rotate, 0, change, 0)? {
-                lru.relocate(&self.folios, page, fired.from.has(flag::ACTIVE), false, true);
+                lru.of(self.folio(page).memcg).relocate(&self.folios, page, fired.from.has(flag::ACTIVE), false, true);
                 ctx.stat[crate::stats::Vm::Pgrotated] += 1;
             }
         }
@@ -34,7 +34,7 @@ impl System {
         let mut lru = self.node(page).lru();
         self.must(ctx, page, Event::Putback, 0, Change::flags(flag::LRU, 0), 0)?;
         let active = self.folio(page).word.load().has(flag::ACTIVE);
-        lru.list(active).add_head(&self.folios, page);
+        lru.of(self.folio(page).memcg).list(active).add_head(&self.folios, page);
         Ok(())
     }
 
@@ -71,7 +71,7 @@ impl System {
             // A page may have been given up on its way.
             let change = Change::flags(flag::LRU, 0).only(flag::FRAME).unless(flag::LRU);
             if let Fire::Done(fired) = self.fire(ctx, page, Event::Putback, 0, change, 0)? {
-                lru.list(fired.to.has(flag::ACTIVE)).add_head(&self.folios, page);
+                lru.of(self.folio(page).memcg).list(fired.to.has(flag::ACTIVE)).add_head(&self.folios, page);
             }
         }
         Ok(())

@@ -25,7 +25,7 @@ pub use saved::PARTS;
 use crate::design::{Design, Policy, Scripted, StoreKind, View};
 use crate::folio::Folio;
 use crate::lifecycle::{Change, Event, Fire, ProtocolViolation, State, Table, actor, flag};
-use crate::memcg::Memcgs;
+use crate::memcg::{Memcgs, ROOT};
 use crate::mm::Mm;
 use crate::node::Node;
 use crate::queue::FolioQueue;
@@ -113,7 +113,7 @@ impl System {
             table,
             scripted: None,
             wait: WaitTable::new(queues.len() as u16, pages.clamp(1, 1024)),
-            nodes: (0..config.nodes).map(|_| Node::default()).collect(),
+            nodes: (0..config.nodes).map(|_| Node::new(&memcgs, config.memory.is_some())).collect(),
             store: config::store(&config, pool, memcgs.iter().count())?,
             memcgs,
             slots: config.memory.map_or_else(|| Slots::new(config.slots), |_| Slots::with_caches(config.slots, cpus)),
@@ -135,11 +135,11 @@ impl System {
 
     fn list_everything(&self) {
         if let (Some(memory), Some(mm)) = (self.config.memory, &self.mm) {
-            self.nodes[0].lru().inactive_file = mm.frames().min(memory.file_pages);
+            self.nodes[0].lru().of(ROOT).inactive_file = mm.frames().min(memory.file_pages);
             return;
         }
         for (i, folio) in self.folios.iter().enumerate() {
-            self.nodes[usize::from(folio.node)].lru().inactive.add_head(&self.folios, i as u32);
+            self.nodes[usize::from(folio.node)].lru().of(folio.memcg).inactive.add_head(&self.folios, i as u32);
         }
     }
 
@@ -368,7 +368,7 @@ impl System {
     /// Where an equation does not hold: lists against PG_lru, entries against states, slots against owners.
     pub fn invariant(&self) {
         let listed = self.folios.iter().filter(|f| f.word.load().has(flag::LRU)).count();
-        let on_lists: u32 = self.nodes.iter().map(|n| n.lru()).map(|l| l.inactive.len() + l.active.len()).sum();
+        let on_lists: u32 = self.nodes.iter().map(|n| n.lru().sizes(ROOT)).map(|s| s.inactive + s.active).sum();
         assert_eq!(listed as u32, on_lists, "PG_lru against the lists");
         let owners = self.folios.iter().filter(|f| f.slot() != crate::units::NIL).count();
         assert_eq!(owners as u32, self.slots.used(), "slots against their owners");

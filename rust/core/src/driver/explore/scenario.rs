@@ -140,7 +140,8 @@ fn names(crew: &Crew) -> Vec<String> {
 fn lists_agree(sys: &System, _: &Crew) -> Result<(), String> {
     for node in &sys.nodes {
         let lru = node.lru();
-        for (list, active, name) in [(&lru.inactive, false, "inactive"), (&lru.active, true, "active")] {
+        let lists = lru.lruvecs().iter().flat_map(|v| [(&v.inactive, false, "inactive"), (&v.active, true, "active")]);
+        for (list, active, name) in lists {
             let wrong = |&page: &u32| {
                 let word = sys.folio(page).word.load();
                 !word.has(flag::LRU) || word.has(flag::ACTIVE) != active

@@ -222,9 +222,10 @@ impl States {
             queue.queued().for_each(|(_, entry)| names.pages.give(sys.page_of(entry)));
         }
         for node in &sys.nodes {
-            let lru = node.lru();
-            lru.inactive.from_tail(&sys.folios).for_each(|page| names.pages.give(page));
-            lru.active.from_tail(&sys.folios).for_each(|page| names.pages.give(page));
+            for lruvec in node.lru().lruvecs() {
+                lruvec.inactive.from_tail(&sys.folios).for_each(|page| names.pages.give(page));
+                lruvec.active.from_tail(&sys.folios).for_each(|page| names.pages.give(page));
+            }
         }
         sys.device.each_pending(|page| names.pages.give(page));
         if let Store::Zswap(zswap) = &sys.store {
