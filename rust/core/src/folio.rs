@@ -5,7 +5,7 @@
 //! - `prev` and `next` belong to the LRU lock of the folio's node;
 //! - `slot` is written by whoever holds the folio isolated or locked, and by the fault that drops the copy;
 //! - `pool` belongs to the actor that queues the folio and then to the one that takes it from the queue;
-//! - `shadow` is written by the reclaimer that evicts it and read by the fault that brings it back;
+//! - `shadow` and `evictor` are written by the reclaimer that evicts it and read by the fault that brings it back;
 //! - `pfn` is written by the fault that gives the page its frame and read by whoever takes the frame away;
 //! - `extra_refs` counts references beyond the isolator's and the swap cache's;
 //! - `memcg`, `node` and `order` never change.
@@ -29,6 +29,7 @@ pub struct Folio {
     pool: AtomicU32,
     extra_refs: AtomicU32,
     shadow: AtomicU32,
+    evictor: AtomicU32,
     pfn: AtomicU32,
     /// Index of the memory cgroup it is charged to.
     pub memcg: u16,
@@ -74,6 +75,7 @@ impl Folio {
             pool: AtomicU32::new(NIL),
             extra_refs: AtomicU32::new(0),
             shadow: AtomicU32::new(0),
+            evictor: AtomicU32::new(0),
             pfn: AtomicU32::new(NIL),
             memcg,
             node,
@@ -84,7 +86,8 @@ impl Folio {
     field!(prev, set_prev, "the neighbour towards the list's head, or [`NIL`].");
     field!(next, set_next, "the neighbour towards the list's tail, or [`NIL`].");
     field!(slot, set_slot, "the swap slot, or [`NIL`].");
-    field!(shadow, set_shadow, "the age of its node when it was evicted.");
+    field!(shadow, set_shadow, "the age of its evictor when it was evicted.");
+    field!(evictor, set_evictor, "the memory cgroup from which reclaim began that evicted it.");
     field!(pfn, set_pfn, "the number of its frame in a zone, or [`NIL`] without a memory budget.");
     field!(pool, set_pool, "the zswap pool that a queued folio holds a reference to, or [`NIL`].");
 

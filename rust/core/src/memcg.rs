@@ -1,4 +1,4 @@
-//! Memory cgroups as far as zswap asks them: a hierarchy of `memory.zswap.max` and `memory.zswap.writeback`.
+//! Memory cgroups: a hierarchy with zswap's limits and knobs, and counters of each group's pages.
 //!
 //! Accounting: `zswap_current` of a group is the sum of the stored bytes of its own pages and of its descendants', `zswapped`
 //! that of their entries. The root's own pages are charged to nobody, as in the kernel (they have no object cgroup).
@@ -6,7 +6,7 @@
 //!
 //! A removed group is offline: its pages and charges are its parent's from then on (reparenting), which here means that
 //! whoever asks for the group finds its nearest ancestor that is online. Children go offline before their parents.
-//! Source: Documentation/admin-guide/cgroup-v2.rst (memory.zswap.*).
+//! Source: Documentation/admin-guide/cgroup-v2.rst (memory.zswap.*, memory.stat).
 
 use crate::snapshot::{Reader, Saved, Snapshot};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
@@ -28,6 +28,40 @@ pub struct Memcg {
     zswapped: AtomicU64,
     writeback: AtomicBool,
     online: AtomicBool,
+    stat: [AtomicU64; MemcgStat::ALL.len()],
+}
+
+/// A counter of a group's memory.stat: its own pages, without its descendants'.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum MemcgStat {
+    /// Pages isolated.
+    Pgscan,
+    /// Pages freed.
+    Pgsteal,
+    /// Page faults.
+    Pgfault,
+    /// Faults that had to read the page back.
+    Pgmajfault,
+    /// Evicted pages faulted back.
+    WorkingsetRefaultAnon,
+}
+
+impl MemcgStat {
+    /// All of them, in order.
+    pub const ALL: [Self; 5] =
+        [Self::Pgscan, Self::Pgsteal, Self::Pgfault, Self::Pgmajfault, Self::WorkingsetRefaultAnon];
+
+    /// The name in memory.stat.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pgscan => "pgscan",
+            Self::Pgsteal => "pgsteal",
+            Self::Pgfault => "pgfault",
+            Self::Pgmajfault => "pgmajfault",
+            Self::WorkingsetRefaultAnon => "workingset_refault_anon",
+        }
+    }
 }
 
 /// Why a group cannot be added or removed.
@@ -74,12 +108,19 @@ impl Memcg {
             zswapped: AtomicU64::new(0),
             writeback: AtomicBool::new(true),
             online: AtomicBool::new(true),
+            stat: Default::default(),
         }
     }
 
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// A counter of its memory.stat.
+    pub fn stat(&self, counter: MemcgStat) -> u64 {
+        // ORDERING: Relaxed: a counter.
+        self.stat[counter as usize].load(Ordering::Relaxed)
     }
 
     /// `memory.zswap.current` in bytes.
@@ -189,6 +230,19 @@ impl Memcgs {
         child_of(id, None).or(sideways)
     }
 
+    /// Whether `id` is `top` or below it.
+    pub fn is_below(&self, id: u16, top: u16) -> bool {
+        top == ROOT || self.ancestry(id).any(|(above, _)| above == top)
+    }
+
+    /// The same walk through `top` and the groups below it.
+    pub fn next_below(&self, top: u16, after: Option<u16>) -> Option<u16> {
+        if after.is_none() {
+            return Some(top);
+        }
+        self.next_online(after).filter(|&id| self.is_below(id, top))
+    }
+
     /// `obj_cgroup_may_zswap`: neither the group nor an ancestor below the root is at its limit.
     pub fn may_zswap(&self, id: u16) -> bool {
         self.ancestry(self.online(id)).all(|(id, group)| id == ROOT || group.has_room(self.page_size))
@@ -216,6 +270,13 @@ impl Memcgs {
             group.zswapped.fetch_sub(1, Ordering::Relaxed); // ORDERING: as above.
             debug_assert!(before >= bytes, "memcg {}: uncharged {bytes} of {before} bytes", group.name);
         }
+    }
+
+    /// Counts `pages` for a group (`count_memcg_events`).
+    #[inline]
+    pub fn count(&self, id: u16, counter: MemcgStat, pages: u64) {
+        // ORDERING: Relaxed: a counter.
+        self.groups[usize::from(id)].stat[counter as usize].fetch_add(pages, Ordering::Relaxed);
     }
 
     /// Removes a group: it is found no more. Its stores' entries are to be moved next ([`crate::zswap::Zswap::reparent`]).

@@ -4,8 +4,11 @@
 //! falling priority until the high mark, the boost included, is free. Without a budget [`super::Kswapd`] runs instead.
 //! Source: reclaim.md sections 2 and 8 (observed, 6.12).
 
-use super::shrink_node::{DEF_PRIORITY, HZ_10_NS, ScanControl, ShrinkNode, wait_at_most};
+use super::list::Scope;
+use super::scan::{DEF_PRIORITY, HZ_10_NS, ScanControl, wait_at_most};
+use super::shrink_node::ShrinkNode;
 use super::{MAX_RECLAIM_RETRIES, Stop, wait_unless};
+use crate::memcg::ROOT;
 use crate::mm::Mm;
 use crate::stats::Vm;
 use crate::system::{Ctx, Outcome, StepError, System, Work};
@@ -44,7 +47,7 @@ const RAN: Outcome = Outcome::Ran(Work::Commit);
 impl BalancePgdat {
     /// kswapd; it ends when `stop` is set and it would sleep.
     pub fn new(stop: Stop) -> Self {
-        let sc = ScanControl::new(0, true);
+        let sc = ScanControl::new(0, Scope::GLOBAL);
         let shrink = ShrinkNode::new();
         Self { pc: Pc::TryToSleep, sc, shrink, boost: 0, boost_reclaim: 0, reclaimed_before: 0, stop }
     }
@@ -125,7 +128,7 @@ impl BalancePgdat {
         }
         ctx.stat[Vm::Pageoutrun] += 1;
         mm.zone.set_reclaim_active(true);
-        self.sc = ScanControl::new(0, true);
+        self.sc = ScanControl::new(0, Scope::GLOBAL);
         self.boost = mm.zone.boost();
         self.boost_reclaim = self.boost;
         self.pc = Pc::Pass;
@@ -175,7 +178,7 @@ impl BalancePgdat {
         mm.zone.set_reclaim_active(false);
         mm.zone.lower_boost(self.boost);
         node.set_all_writeback(false);
-        node.snapshot_refaults();
+        node.snapshot_refaults(ROOT);
         self.pc = Pc::TryToSleep;
         RAN
     }

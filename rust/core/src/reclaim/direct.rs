@@ -6,9 +6,12 @@
 //! Source: reclaim.md sections 3 and 9 (observed, 6.12).
 
 use super::MAX_RECLAIM_RETRIES;
-use super::shrink_node::{DEF_PRIORITY, ScanControl, ShrinkNode, TICK_NS};
+use super::list::Scope;
+use super::scan::{DEF_PRIORITY, ScanControl, TICK_NS};
+use super::shrink_node::ShrinkNode;
 use super::wait_unless;
 use crate::design::Hold;
+use crate::memcg::ROOT;
 use crate::mm::Mm;
 use crate::stats::Vm;
 use crate::system::{Ctx, Outcome, StepError, System, Work};
@@ -41,7 +44,6 @@ pub(super) struct TryToFreePages {
     sc: ScanControl,
     shrink: ShrinkNode,
     allocstall: Vm,
-    full_walk: bool,
 }
 
 impl TryToFreePages {
@@ -56,8 +58,8 @@ impl TryToFreePages {
     }
 
     fn new(pc: Pc, may_io: bool, allocstall: Vm) -> Self {
-        let sc = ScanControl::new(SWAP_CLUSTER_MAX as u32, may_io);
-        Self { pc, sc, shrink: ShrinkNode::new(), allocstall, full_walk: false }
+        let sc = ScanControl::new(SWAP_CLUSTER_MAX as u32, Scope { may_io, ..Scope::GLOBAL });
+        Self { pc, sc, shrink: ShrinkNode::new(), allocstall }
     }
 
     /// One step; the pages reclaimed when it has ended.
@@ -105,7 +107,7 @@ impl TryToFreePages {
         let design = sys.design();
         // Locked folios in a queue are not under writeback.
         let pending = if design.threads > 0 && design.hold == Hold::Locked { 0 } else { sys.in_flight() };
-        self.sc.may_io
+        self.sc.scope.may_io
             && sys.nodes[0].failures() < u32::from(MAX_RECLAIM_RETRIES)
             && 2 * pending > sys.nodes[0].lru().len()
     }
@@ -120,10 +122,10 @@ impl TryToFreePages {
             self.pc = Pc::Shrink;
             return (if fruitless { Outcome::Sleep(TICK_NS) } else { RAN }, None);
         }
-        sys.nodes[0].snapshot_refaults();
+        sys.nodes[0].snapshot_refaults(ROOT);
         self.pc = Pc::Restart;
-        if self.sc.nr_reclaimed == 0 && !self.full_walk {
-            self.full_walk = true;
+        if self.sc.nr_reclaimed == 0 && !self.sc.full_walk {
+            self.sc.full_walk = true;
             return (RAN, None);
         }
         if self.sc.nr_reclaimed == 0 && self.sc.skipped_deactivate {
@@ -241,8 +243,9 @@ impl AllocPages {
     /// Whether the min mark would be reached if all that is reclaimable went (`should_reclaim_retry`).
     fn might_help(sys: &System, mm: &Mm) -> bool {
         let lru = sys.nodes[0].lru();
-        let anon = if sys.slots.is_exhausted() { 0 } else { lru.inactive.len() + lru.active.len() + lru.isolated };
-        let reclaimable = anon + lru.inactive_file;
+        let sizes = lru.sizes(ROOT);
+        let anon = if sys.slots.is_exhausted() { 0 } else { sizes.inactive + sizes.active + lru.isolated };
+        let reclaimable = anon + sizes.inactive_file;
         drop(lru);
         mm.zone.free_pages() + reclaimable > mm.zone.wmark(0)
     }

@@ -4,9 +4,10 @@
 //! dirty (a full zram, a broken device), to be sent again for ever. So passes that sent but freed nothing are counted
 //! too: after 16 of them every pass waits until nothing is in flight, after 32 kswapd is done.
 
-use super::list::ShrinkList;
+use super::list::{Scope, ShrinkList};
 use super::{Cluster, wait_unless};
 use crate::lifecycle::{Change, Event, State, flag};
+use crate::memcg::ROOT;
 use crate::node::Node;
 use crate::stats::Vm;
 use crate::swapout::Swapout;
@@ -92,7 +93,7 @@ impl Kswapd {
 
     fn pass_start(&mut self, node: &Node, ctx: &mut Ctx) -> Outcome {
         self.progress_seen = node.progress();
-        self.to_scan = node.lru().inactive.len();
+        self.to_scan = node.lru().of(ROOT).inactive.len();
         (self.moved, self.freed) = (false, false);
         ctx.stat[Vm::Pageoutrun] += 1;
         self.pc = if self.to_scan == 0 { Pc::Age } else { Pc::Shrink };
@@ -103,7 +104,7 @@ impl Kswapd {
     /// Those in state `activated` could not go and are left where they are.
     fn age(&mut self, sys: &System, ctx: &mut Ctx, node: &Node) -> Result<Outcome, StepError> {
         let (mut lru, mut list) = (node.lru(), Cluster::default());
-        for page in lru.active.from_tail(&sys.folios).take(SWAP_CLUSTER_MAX * SWAP_CLUSTER_MAX) {
+        for page in lru.of(ROOT).active.from_tail(&sys.folios).take(SWAP_CLUSTER_MAX * SWAP_CLUSTER_MAX) {
             let word = sys.folio(page).word.load();
             let busy = word.has(flag::LOCKED) || word.has(flag::WRITEBACK);
             let meant = self.only.is_none_or(|only| only == page);
@@ -113,7 +114,7 @@ impl Kswapd {
         }
         for &page in list.as_slice() {
             sys.must(ctx, page, Event::Deactivate, 0, Change::flags(0, flag::ACTIVE), 0)?;
-            lru.relocate(&sys.folios, page, true, false, false);
+            lru.of(ROOT).relocate(&sys.folios, page, true, false, false);
         }
         let aged = list.len() as u64;
         ctx.stat[Vm::Pgrefill] += aged;
@@ -129,7 +130,7 @@ impl Kswapd {
 
     /// One step of a batch from the inactive tail, or of the script's one folio.
     fn shrink(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, StepError> {
-        let (outcome, ended) = self.batch.step(sys, ctx, self.to_scan, self.only, true)?;
+        let (outcome, ended) = self.batch.step(sys, ctx, self.to_scan, self.only, Scope::GLOBAL)?;
         if let Some(tally) = ended {
             self.moved |= tally.moved > 0;
             self.freed |= tally.freed > 0;
@@ -144,7 +145,7 @@ impl Kswapd {
     }
 
     fn pass_end(&mut self, sys: &System, node: &Node) -> Outcome {
-        let (in_flight, empty) = (sys.in_flight() > 0, node.lru().inactive.is_empty());
+        let (in_flight, empty) = (sys.in_flight() > 0, node.lru().of(ROOT).inactive.is_empty());
         let news = node.progress() != self.progress_seen;
         self.failures = if self.moved || news { 0 } else { self.failures + 1 };
         self.resent = if self.freed { 0 } else { self.resent + u8::from(self.moved) };

@@ -4,6 +4,7 @@ use super::Cluster;
 use super::look::{Exit, Look};
 use crate::lifecycle::actor::KSWAPD;
 use crate::lifecycle::{Change, Event, flag};
+use crate::memcg::{MemcgStat, ROOT};
 use crate::stats::Vm;
 use crate::swapout::Swapout;
 use crate::system::{Ctx, Outcome, PAGEVEC_SIZE, StepError, System, Work, mark};
@@ -40,6 +41,8 @@ enum Pc {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct ShrinkList {
     node: u8,
+    /// Whose lists; without lists by group, the root's.
+    pub memcg: u16,
     pc: Pc,
     list: Cluster,
     kept: Cluster,
@@ -49,20 +52,44 @@ pub(super) struct ShrinkList {
     tally: Tally,
 }
 
-/// The counter of pages isolated, by who does it.
-pub(super) fn pgscan(actor: u16) -> Vm {
-    if actor & 0xff00 == KSWAPD { Vm::PgscanKswapd } else { Vm::PgscanDirect }
+/// What holds for a whole reclaim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Scope {
+    /// `__GFP_IO`: without it nothing is added to the swap cache or written.
+    pub may_io: bool,
+    /// The group that has to shrink (`target_mem_cgroup`); `None`: the node.
+    pub target: Option<u16>,
 }
 
-/// The counter of pages freed, by who does it.
-pub(super) fn pgsteal(actor: u16) -> Vm {
-    if actor & 0xff00 == KSWAPD { Vm::PgstealKswapd } else { Vm::PgstealDirect }
+impl Scope {
+    /// The node's own reclaim.
+    pub const GLOBAL: Self = Self { may_io: true, target: None };
+}
+
+/// Counts `pages` of `memcg` as isolated, of the kind `kind`; by whom, only in the node's own reclaim.
+pub(super) fn note_scan(sys: &System, ctx: &mut Ctx, target: Option<u16>, kind: Vm, memcg: u16, pages: u32) {
+    let by = if ctx.actor & 0xff00 == KSWAPD { Vm::PgscanKswapd } else { Vm::PgscanDirect };
+    note(sys, ctx, target.is_none().then_some(by), kind, (memcg, MemcgStat::Pgscan), pages);
+}
+
+/// Counts `pages` of `memcg` as freed, likewise.
+pub(super) fn note_steal(sys: &System, ctx: &mut Ctx, target: Option<u16>, kind: Vm, memcg: u16, pages: u32) {
+    let by = if ctx.actor & 0xff00 == KSWAPD { Vm::PgstealKswapd } else { Vm::PgstealDirect };
+    note(sys, ctx, target.is_none().then_some(by), kind, (memcg, MemcgStat::Pgsteal), pages);
+}
+
+fn note(sys: &System, ctx: &mut Ctx, by: Option<Vm>, kind: Vm, of: (u16, MemcgStat), pages: u32) {
+    for counter in by.into_iter().chain([kind]) {
+        ctx.stat[counter] += u64::from(pages);
+    }
+    sys.memcgs.count(of.0, of.1, pages.into());
 }
 
 impl ShrinkList {
     pub fn new(node: u8) -> Self {
         Self {
             node,
+            memcg: ROOT,
             pc: Pc::Isolate,
             list: Cluster::default(),
             kept: Cluster::default(),
@@ -82,11 +109,11 @@ impl ShrinkList {
         ctx: &mut Ctx,
         nr: u32,
         only: Option<u32>,
-        may_io: bool,
+        scope: Scope,
     ) -> Result<(Outcome, Option<Tally>), StepError> {
         match self.pc {
-            Pc::Isolate => self.isolate(sys, ctx, nr, only),
-            Pc::Look { at } => Ok((self.look(sys, ctx, at, may_io)?, None)),
+            Pc::Isolate => self.isolate(sys, ctx, nr, only, scope),
+            Pc::Look { at } => Ok((self.look(sys, ctx, at, scope)?, None)),
             Pc::Free { at } => Ok((self.free(sys, ctx, at), None)),
             Pc::Putback => self.putback(sys, ctx),
         }
@@ -99,16 +126,17 @@ impl ShrinkList {
         ctx: &mut Ctx,
         nr: u32,
         only: Option<u32>,
+        scope: Scope,
     ) -> Result<(Outcome, Option<Tally>), StepError> {
         let mut lru = sys.nodes[usize::from(self.node)].lru();
         self.list.clear();
         self.kept.clear();
         self.tally = Tally::default();
         while self.list.len() < SWAP_CLUSTER_MAX.min(nr as usize) {
-            let Some(page) = only.or(lru.inactive.tail()) else { break };
+            let Some(page) = only.or(lru.of(self.memcg).inactive.tail()) else { break };
             let word = sys.folio(page).word.load();
             sys.must(ctx, page, Event::Isolate, 0, Change::flags(0, flag::LRU).only(flag::LRU), 0)?;
-            lru.list(word.has(flag::ACTIVE)).del(&sys.folios, page);
+            lru.of(self.memcg).list(word.has(flag::ACTIVE)).del(&sys.folios, page);
             self.list.push(page);
         }
         self.tally.taken = self.list.len() as u32;
@@ -116,17 +144,16 @@ impl ShrinkList {
             lru.isolated += self.tally.taken;
         }
         drop(lru);
-        ctx.stat[pgscan(ctx.actor)] += u64::from(self.tally.taken);
-        ctx.stat[Vm::PgscanAnon] += u64::from(self.tally.taken);
+        note_scan(sys, ctx, scope.target, Vm::PgscanAnon, self.memcg, self.tally.taken);
         self.pc = if self.list.is_empty() { Pc::Isolate } else { Pc::Look { at: 0 } };
         Ok((Outcome::Ran(Work::Scan), self.list.is_empty().then_some(self.tally)))
     }
 
     /// One step of the look at folio `at`; `cond_resched` stands before each.
-    fn look(&mut self, sys: &System, ctx: &mut Ctx, at: u8, may_io: bool) -> Result<Outcome, StepError> {
+    fn look(&mut self, sys: &System, ctx: &mut Ctx, at: u8, scope: Scope) -> Result<Outcome, StepError> {
         let page = self.list.as_slice()[usize::from(at)];
         let frame = sys.folio(page).pfn(); // Another's as soon as the page is freed.
-        let look = self.look.get_or_insert_with(|| Look::new(page, may_io));
+        let look = self.look.get_or_insert_with(|| Look::new(page, scope));
         let (outcome, exit) = look.step(sys, ctx)?;
         if !matches!(outcome, Outcome::Ran(_)) {
             sys.ring();
@@ -184,13 +211,14 @@ impl ShrinkList {
             for &page in self.kept.as_slice() {
                 sys.must(ctx, page, Event::Putback, 0, Change::flags(flag::LRU, 0), 0)?;
                 let is_active = sys.folio(page).word.load().has(flag::ACTIVE);
-                lru.list(is_active).add_head(&sys.folios, page);
+                lru.of(self.memcg).list(is_active).add_head(&sys.folios, page);
                 active += u32::from(is_active);
             }
             if sys.mm.is_some() {
                 lru.isolated -= self.tally.taken;
-                lru.note_cost(false, self.tally.pageouts.into(), u64::from(self.tally.scanned - self.tally.freed));
-                node.grow_older(active);
+                let in_vain = u64::from(self.tally.scanned - self.tally.freed);
+                lru.note_cost(self.memcg, false, self.tally.pageouts.into(), in_vain);
+                node.grow_older(self.memcg, active);
             }
         }
         sys.ring();

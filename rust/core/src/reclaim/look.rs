@@ -1,7 +1,8 @@
 //! One look at one isolated folio: the body of `shrink_folio_list`, exits by name.
 
-use super::list::pgsteal;
+use super::list::{Scope, note_steal};
 use crate::lifecycle::{Change, Event, Fire, State, Word, actor, flag, guard};
+use crate::memcg::ROOT;
 use crate::stats::Vm;
 use crate::swapout::{Progress, Swapout, Written};
 use crate::system::{Ctx, Outcome, StepError, Store, System, Work};
@@ -51,8 +52,7 @@ enum Pc {
 pub struct Look {
     page: u32,
     pc: Pc,
-    /// `__GFP_IO`: without it nothing is added to the swap cache or written.
-    may_io: bool,
+    scope: Scope,
     /// It got as far as a write.
     has_written: bool,
 }
@@ -64,9 +64,9 @@ const SCANNED: Outcome = Outcome::Ran(Work::Scan);
 const UNMAPPED: Outcome = Outcome::Ran(Work::Unmap);
 
 impl Look {
-    /// A look at `page`, which the caller has isolated; `may_io`: it may be written.
-    pub fn new(page: u32, may_io: bool) -> Self {
-        Self { page, pc: Pc::First, may_io, has_written: false }
+    /// A look at `page`, which the caller has isolated.
+    pub fn new(page: u32, scope: Scope) -> Self {
+        Self { page, pc: Pc::First, scope, has_written: false }
     }
 
     /// Whether it got as far as a write.
@@ -112,7 +112,7 @@ impl Look {
             return Ok(self.referenced(sys, ctx));
         }
         match word.state() {
-            State::Isolated | State::Redirtied if !self.may_io => Ok((SCANNED, Some(self.kept(ctx)))),
+            State::Isolated | State::Redirtied if !self.scope.may_io => Ok((SCANNED, Some(self.kept(ctx)))),
             State::Isolated if sys.folio(self.page).slot() == NIL => self.allocate_slot(sys, ctx),
             State::Isolated | State::Redirtied => self.pageout(sys, ctx),
             State::ResidentSwapcache => self.unmap(sys, ctx),
@@ -272,16 +272,22 @@ impl Look {
         let change = Change::flags(0, clear).unless(flag::LOCKED | flag::DIRTY).in_state(state);
         match sys.fire(ctx, self.page, Event::Reclaim, 0, change, 0)? {
             Fire::Done(_) => {
-                ctx.stat[pgsteal(ctx.actor)] += 1;
-                ctx.stat[Vm::PgstealAnon] += 1;
+                note_steal(sys, ctx, self.scope.target, Vm::PgstealAnon, sys.folio(self.page).memcg, 1);
                 if sys.mm.is_some() {
-                    // `workingset_eviction`: the shadow.
-                    sys.folio(self.page).set_shadow(sys.node(self.page).grow_older(1));
+                    self.leave_shadow(sys);
                 }
                 Ok((RAN, Some(Exit::Freed)))
             }
             Fire::Refused(_) => Ok((RAN, Some(self.kept(ctx)))), // A fault was faster.
         }
+    }
+
+    /// `workingset_eviction`: what a refault compares with.
+    fn leave_shadow(&self, sys: &System) {
+        let (folio, node, evictor) = (sys.folio(self.page), sys.node(self.page), self.scope.target.unwrap_or(ROOT));
+        folio.set_shadow(node.age(evictor));
+        folio.set_evictor(evictor.into());
+        node.grow_older(folio.memcg, 1);
     }
 
     /// The way through `swap_writeout` that it is on.

@@ -16,8 +16,10 @@ pub mod kcompressd;
 pub mod kswapd;
 mod list;
 mod look;
+mod scan;
 pub mod shrink;
 mod shrink_node;
+mod walk;
 
 pub use admin::{Admin, Toggle};
 pub use app::{App, Task};

@@ -7,52 +7,15 @@
 //! Source: reclaim.md sections 6, 7 and 9 (observed, 6.12); Documentation/admin-guide/sysctl/vm.rst (`swappiness`).
 
 use super::Cluster;
-use super::list::{ShrinkList, Tally, pgscan, pgsteal};
+use super::list::{ShrinkList, Tally, note_scan, note_steal};
+use super::scan::{DEF_PRIORITY, HZ_10_NS, ScanControl};
+use super::walk::Walk;
 use crate::lifecycle::{Change, Event, actor, flag};
+use crate::memcg::ROOT;
 use crate::node::{Lru, Node};
 use crate::stats::Vm;
-use crate::system::{Ctx, Outcome, StepError, System, Waiting, Work, mark};
+use crate::system::{Ctx, Outcome, StepError, System, Work, mark};
 use crate::units::SWAP_CLUSTER_MAX;
-use crate::wait::WaitKey;
-
-/// The first priority: a pass takes 1/4096 of each list.
-pub const DEF_PRIORITY: u8 = 12;
-
-/// HZ/10, and the tick of HZ 250, in nanoseconds.
-pub(super) const HZ_10_NS: u64 = 100_000_000;
-pub(super) const TICK_NS: u64 = 4_000_000;
-
-/// What a reclaim wants and what it has (`struct scan_control`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct ScanControl {
-    pub priority: u8,
-    pub nr_to_reclaim: u32,
-    pub nr_reclaimed: u32,
-    /// Pages looked at at this priority.
-    pub nr_scanned: u32,
-    /// `__GFP_IO`: pages may be added to the swap cache and written.
-    pub may_io: bool,
-    /// Anonymous pages may be reclaimed at all.
-    pub may_swap: bool,
-    pub force_deactivate: bool,
-    /// The active list was left alone where it might have been scanned.
-    pub skipped_deactivate: bool,
-}
-
-impl ScanControl {
-    pub fn new(nr_to_reclaim: u32, may_io: bool) -> Self {
-        Self {
-            priority: DEF_PRIORITY,
-            nr_to_reclaim,
-            nr_reclaimed: 0,
-            nr_scanned: 0,
-            may_io,
-            may_swap: true,
-            force_deactivate: false,
-            skipped_deactivate: false,
-        }
-    }
-}
 
 /// The lists in the order in which a round takes them.
 const INACTIVE_ANON: usize = 0;
@@ -84,6 +47,9 @@ enum Then {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct ShrinkNode {
     pc: Pc,
+    walk: Walk,
+    /// The parts of the anonymous and of the page-cache lists that are scanned.
+    shares: [(u64, u64); 2],
     batch: ShrinkList,
     /// Pages left to take from each list.
     nr: [u32; 3],
@@ -96,7 +62,9 @@ pub(super) struct ShrinkNode {
     proportional: bool,
     /// One kind of page has enough: the other's target was cut in proportion.
     adjusted: bool,
+    /// Freed from this group, and in this pass before.
     reclaimed: u32,
+    reclaimed_before: u32,
     sums: Tally,
     /// `nr_deferred` of zsmalloc's shrinker.
     deferred: u32,
@@ -112,6 +80,8 @@ impl ShrinkNode {
     pub fn new() -> Self {
         Self {
             pc: Pc::Count,
+            walk: Walk::default(),
+            shares: [(0, 1); 2],
             batch: ShrinkList::new(0),
             nr: [0; 3],
             targets: [0; 3],
@@ -120,6 +90,7 @@ impl ShrinkNode {
             proportional: false,
             adjusted: false,
             reclaimed: 0,
+            reclaimed_before: 0,
             sums: Tally::default(),
             deferred: 0,
         }
@@ -146,7 +117,7 @@ impl ShrinkNode {
                 self.pc = if last { Pc::Slab } else { Pc::Round { list: INACTIVE_FILE as u8 } };
                 Ok((SCANNED, GOES_ON))
             }
-            Pc::File => Ok((self.file(ctx, node, sc), GOES_ON)),
+            Pc::File => Ok((self.file(sys, ctx, node, sc), GOES_ON)),
             Pc::FileFree { pages } => {
                 if let Some(mm) = &sys.mm {
                     mm.give_file_pages(ctx.cpu, pages);
@@ -156,31 +127,45 @@ impl ShrinkNode {
             }
             Pc::Slab => Ok((self.shrink_slab(sys, sc), GOES_ON)),
             Pc::Compact { class } => Ok((self.compact(sys, ctx, class), GOES_ON)),
-            Pc::End => Ok(self.end(ctx, node, sc)),
+            Pc::End => Ok(self.end(sys, ctx, node, sc)),
         }
     }
 
-    /// How much of each list this pass takes.
+    /// Begins with the next group, or the first: how much of each of its lists this pass takes.
     fn get_scan_count(&mut self, sys: &System, ctx: &Ctx, node: &Node, sc: &mut ScanControl) -> Outcome {
-        let lru = node.lru();
-        self.may_deactivate = sc.force_deactivate || lru.inactive_is_low() || node.has_activations();
-        let lens = [lru.inactive.len(), lru.active.len(), lru.inactive_file];
-        let shares = self.shares(sys, &lru, sc);
+        let mut lru = node.lru();
+        let memcg = match self.walk.group() {
+            Some(memcg) => memcg,
+            None => self.begin(sys, ctx, node, sc, &mut lru),
+        };
+        let own = lru.of(memcg).sizes();
+        drop(lru);
+        let lens = [own.inactive, own.active, own.inactive_file];
         self.nr = std::array::from_fn(|list| {
-            let (share, of) = shares[usize::from(list == INACTIVE_FILE)];
+            let (share, of) = self.shares[usize::from(list == INACTIVE_FILE)];
             (u64::from(lens[list] >> sc.priority) * share / of.max(1)) as u32
         });
-        drop(lru);
+        self.batch.memcg = memcg;
         self.targets = self.nr;
         let direct = ctx.actor & 0xff00 != actor::KSWAPD;
-        self.proportional = direct && sc.priority == DEF_PRIORITY;
-        (self.adjusted, self.reclaimed, self.sums) = (false, 0, Tally::default());
+        self.proportional = direct && sc.scope.target.is_none() && sc.priority == DEF_PRIORITY;
+        (self.adjusted, self.reclaimed) = (false, 0);
         self.pc = Pc::Round { list: 0 };
         RAN
     }
 
-    /// The parts of the anonymous and of the page-cache lists that are scanned.
-    fn shares(&self, sys: &System, lru: &Lru, sc: &ScanControl) -> [(u64, u64); 2] {
+    /// `prepare_scan_control`: what holds for all groups of this pass; returns the first.
+    fn begin(&mut self, sys: &System, ctx: &Ctx, node: &Node, sc: &ScanControl, lru: &mut Lru) -> u16 {
+        let top = sc.scope.target.unwrap_or(ROOT);
+        (self.sums, self.reclaimed_before) = (Tally::default(), 0);
+        let shared = ctx.actor & 0xff00 != actor::KSWAPD && !sc.full_walk;
+        let first = self.walk.begin(sys, node, top, shared);
+        self.may_deactivate = sc.force_deactivate || lru.sizes(top).inactive_is_low() || node.has_activations(top);
+        self.shares = self.shares(sys, lru, sc, top);
+        first
+    }
+
+    fn shares(&self, sys: &System, lru: &mut Lru, sc: &ScanControl, top: u16) -> [(u64, u64); 2] {
         const ALL: (u64, u64) = (1, 1);
         const NONE: (u64, u64) = (0, 1);
         let swappiness = u64::from(sys.config.memory.map_or(60, |memory| memory.swappiness));
@@ -190,18 +175,20 @@ impl ShrinkNode {
         if sc.priority == 0 {
             return [ALL, ALL];
         }
-        let zone = sys.mm.as_ref().map(|mm| &mm.zone);
-        let file_is_tiny = zone.is_some_and(|zone| lru.inactive_file + zone.free_pages() <= zone.wmark(2))
+        let zone = sys.mm.as_ref().filter(|_| sc.scope.target.is_none()).map(|mm| &mm.zone);
+        let sizes = lru.sizes(top);
+        let file_is_tiny = zone.is_some_and(|zone| sizes.inactive_file + zone.free_pages() <= zone.wmark(2))
             && !self.may_deactivate
-            && lru.inactive.len() >> sc.priority > 0;
+            && sizes.inactive >> sc.priority > 0;
         if file_is_tiny {
             return [ALL, NONE];
         }
-        if lru.inactive_file >> sc.priority > 0 {
+        if sizes.inactive_file >> sc.priority > 0 {
             return [NONE, ALL]; // cache_trim_mode: the inactive page cache alone will do.
         }
-        let total = lru.anon_cost + lru.file_cost;
-        let (anon_cost, file_cost) = (total + lru.anon_cost, total + lru.file_cost);
+        let costs = lru.of(top);
+        let total = costs.anon_cost + costs.file_cost;
+        let (anon_cost, file_cost) = (total + costs.anon_cost, total + costs.file_cost);
         let total = anon_cost + file_cost;
         let anon = swappiness * (total + 1) / (anon_cost + 1);
         let file = (200 - swappiness.min(200)) * (total + 1) / (file_cost + 1);
@@ -265,7 +252,7 @@ impl ShrinkNode {
     /// More than an eighth of the inactive pages in others' hands: a direct reclaimer waits once, then gives this round up.
     fn too_many_isolated(&mut self, ctx: &Ctx, node: &Node, stalled: bool) -> Outcome {
         let lru = node.lru();
-        let too_many = ctx.actor & 0xff00 != actor::KSWAPD && lru.isolated > lru.inactive.len() / 8;
+        let too_many = ctx.actor & 0xff00 != actor::KSWAPD && lru.isolated > lru.sizes(ROOT).inactive / 8;
         drop(lru);
         self.pc = match (too_many, stalled) {
             (true, false) => Pc::Isolated { stalled: true },
@@ -276,7 +263,7 @@ impl ShrinkNode {
     }
 
     fn inactive(&mut self, sys: &System, ctx: &mut Ctx, sc: &mut ScanControl) -> Step {
-        let (outcome, ended) = self.batch.step(sys, ctx, self.now, None, sc.may_io)?;
+        let (outcome, ended) = self.batch.step(sys, ctx, self.now, None, sc.scope)?;
         if let Some(tally) = ended {
             sc.nr_scanned += tally.scanned;
             self.reclaimed += tally.freed;
@@ -292,10 +279,11 @@ impl ShrinkNode {
     fn shrink_active_list(&self, sys: &System, ctx: &mut Ctx, node: &Node) -> Result<(), StepError> {
         let mut lru = node.lru();
         let mut aged = Cluster::default();
-        lru.active.from_tail(&sys.folios).take(SWAP_CLUSTER_MAX).for_each(|page| aged.push(page));
+        let lruvec = lru.of(self.batch.memcg);
+        lruvec.active.from_tail(&sys.folios).take(SWAP_CLUSTER_MAX).for_each(|page| aged.push(page));
         for &page in aged.as_slice() {
             sys.must(ctx, page, Event::Deactivate, 0, Change::flags(0, flag::ACTIVE | flag::YOUNG), 0)?;
-            lru.relocate(&sys.folios, page, true, false, false);
+            lruvec.relocate(&sys.folios, page, true, false, false);
         }
         ctx.stat[Vm::Pgrefill] += aged.len() as u64;
         ctx.stat[Vm::Pgdeactivate] += aged.len() as u64;
@@ -303,14 +291,14 @@ impl ShrinkNode {
     }
 
     /// Page-cache pages, clean and unmapped all of them: each look frees one.
-    fn file(&mut self, ctx: &mut Ctx, node: &Node, sc: &mut ScanControl) -> Outcome {
+    fn file(&mut self, sys: &System, ctx: &mut Ctx, node: &Node, sc: &mut ScanControl) -> Outcome {
+        let (memcg, target) = (self.batch.memcg, sc.scope.target);
         let mut lru = node.lru();
-        let pages = self.now.min(lru.inactive_file);
-        lru.inactive_file -= pages;
+        let pages = self.now.min(lru.of(memcg).inactive_file);
+        lru.of(memcg).inactive_file -= pages;
         drop(lru);
-        for counter in [pgscan(ctx.actor), Vm::PgscanFile, pgsteal(ctx.actor), Vm::PgstealFile] {
-            ctx.stat[counter] += u64::from(pages);
-        }
+        note_scan(sys, ctx, target, Vm::PgscanFile, memcg, pages);
+        note_steal(sys, ctx, target, Vm::PgstealFile, memcg, pages);
         sc.nr_scanned += pages;
         self.reclaimed += pages;
         self.sums.taken += pages;
@@ -326,12 +314,16 @@ impl ShrinkNode {
     /// Where little is inactive, 32 more are aged.
     fn lists_ended(&mut self, sys: &System) {
         // Read without the lock, as the kernel does: a hint.
-        let low = sys.nodes[0].lru().inactive_is_low();
+        let low = sys.nodes[0].lru().sizes(self.batch.memcg).inactive_is_low();
         self.pc = if low { Pc::Drain { then: Then::Active { last: true } } } else { Pc::Slab };
     }
 
     /// zsmalloc's shrinker: compaction, when what this and earlier passes ask for is a batch of 128 or all there is.
     fn shrink_slab(&mut self, sys: &System, sc: &ScanControl) -> Outcome {
+        if self.batch.memcg != ROOT {
+            self.pc = Pc::End; // The shrinker knows no groups: the root's turn is its turn.
+            return RAN;
+        }
         let freeable = sys.current_pool().compactable_pages() as u32;
         let asked = self.deferred.saturating_add(2 * (freeable >> sc.priority)).min(2 * freeable);
         let compacts = freeable > 0 && (asked >= 128 || asked >= freeable);
@@ -348,11 +340,17 @@ impl ShrinkNode {
         RAN
     }
 
-    /// kswapd notes that it met nothing but writeback, and waits where it met pages that were to be freed by it.
-    fn end(&mut self, ctx: &Ctx, node: &Node, sc: &mut ScanControl) -> (Outcome, bool) {
+    /// The group is done with: on to the next one (`mem_cgroup_iter`), or the pass has ended. Then kswapd notes that it met
+    /// nothing but writeback, and waits where it met pages that were to be freed by it.
+    fn end(&mut self, sys: &System, ctx: &mut Ctx, node: &Node, sc: &mut ScanControl) -> (Outcome, bool) {
         sc.nr_reclaimed += self.reclaimed;
+        self.reclaimed_before += self.reclaimed;
         self.pc = Pc::Count;
-        if self.reclaimed > 0 {
+        if self.walk.next(sys, node, sc.nr_reclaimed >= sc.nr_to_reclaim) {
+            ctx.marks |= mark::COND_RESCHED;
+            return (RAN, false);
+        }
+        if self.reclaimed_before > 0 {
             node.set_failures(0);
         }
         if ctx.actor & 0xff00 != actor::KSWAPD {
@@ -362,13 +360,5 @@ impl ShrinkNode {
             node.set_all_writeback(true);
         }
         (if self.sums.immediate > 0 { Outcome::Sleep(HZ_10_NS) } else { RAN }, true)
-    }
-}
-
-/// A wait that ends by itself after `timeout_ns`.
-pub(super) fn wait_at_most(sys: &System, key: WaitKey, timeout_ns: u64, ready: impl FnOnce() -> bool) -> Outcome {
-    match super::wait_unless(sys, key, ready) {
-        Outcome::Wait(wait) => Outcome::Wait(Waiting { timeout_ns: Some(timeout_ns), ..wait }),
-        other => other,
     }
 }

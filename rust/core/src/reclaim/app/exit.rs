@@ -1,6 +1,6 @@
 //! Pages that are given up: at the end of a run, and when the OOM killer ends the application in the middle of one.
 
-use super::super::shrink_node::TICK_NS;
+use super::super::scan::TICK_NS;
 use super::{App, Copy, Pc, RAN, Then};
 use crate::lifecycle::{Change, Event, Fire, State, Word, flag};
 use crate::stats::Vm;
@@ -94,7 +94,7 @@ impl App {
         let mut lru = sys.node(page).lru();
         let Fire::Done(fired) = sys.fire(ctx, page, Event::Free, 0, change, 0)? else { return Ok(RAN) };
         if fired.from.has(flag::LRU) {
-            lru.list(fired.from.has(flag::ACTIVE)).del(&sys.folios, page);
+            lru.of(sys.folio(page).memcg).list(fired.from.has(flag::ACTIVE)).del(&sys.folios, page);
         }
         drop(lru);
         if fired.from.has(flag::FRAME) {
@@ -108,7 +108,7 @@ impl App {
         let mut lru = sys.node(page).lru();
         let word = sys.folio(page).word.load();
         if word.has(flag::LRU) {
-            lru.list(word.has(flag::ACTIVE)).del(&sys.folios, page);
+            lru.of(sys.folio(page).memcg).list(word.has(flag::ACTIVE)).del(&sys.folios, page);
         }
         sys.must(ctx, page, Event::Free, 0, Change::flags(0, word.flags()), 0)?;
         if word.has(flag::FRAME) {

@@ -2,6 +2,7 @@
 
 use super::{App, Copy, Pc, RAN, Then};
 use crate::lifecycle::{Change, Event, Fire, State, Word, flag, guard};
+use crate::memcg::MemcgStat;
 use crate::stats::Vm;
 use crate::system::{Ctx, Outcome, StepError, Store, System, Work};
 use crate::units::NIL;
@@ -12,15 +13,16 @@ impl App {
     /// `workingset_refault`: a page that comes back before the active lists have turned over once belongs there.
     pub(super) fn refault(&mut self, sys: &System, ctx: &mut Ctx, page: u32, copy: Copy) -> Outcome {
         let node = sys.node(page);
-        let distance = node.grow_older(0).wrapping_sub(sys.folio(page).shadow());
-        let lru = node.lru();
-        self.activate = distance <= lru.active.len() + lru.inactive_file;
-        drop(lru);
+        let (folio, evictor) = (sys.folio(page), sys.folio(page).evictor() as u16);
+        let distance = node.age(evictor).wrapping_sub(folio.shadow());
+        let sizes = node.lru().sizes(evictor);
+        self.activate = distance <= sizes.active + sizes.inactive_file;
         ctx.stat[Vm::WorkingsetRefaultAnon] += 1;
+        sys.memcgs.count(folio.memcg, MemcgStat::WorkingsetRefaultAnon, 1);
         if self.activate {
             ctx.stat[Vm::WorkingsetActivateAnon] += 1;
-            node.note_activation();
-            node.grow_older(1);
+            node.note_activation(folio.memcg);
+            node.grow_older(folio.memcg, 1);
         }
         self.pc = Pc::Read(copy);
         RAN
@@ -38,6 +40,8 @@ impl App {
         if let Fire::Done(_) = sys.fire(ctx, page, Event::Fault, 0, change, 0)? {
             ctx.stat[Vm::Pgfault] += 1;
             ctx.stat[Vm::Pgmajfault] += 1;
+            sys.memcgs.count(sys.folio(page).memcg, MemcgStat::Pgfault, 1);
+            sys.memcgs.count(sys.folio(page).memcg, MemcgStat::Pgmajfault, 1);
             sys.folio(page).set_pfn(std::mem::replace(&mut self.frame, NIL));
             self.pc = if sys.mm.is_some() { Pc::Refault(copy) } else { Pc::Read(copy) };
         }
@@ -62,6 +66,7 @@ impl App {
                 sys.free_slot(ctx, page);
             }
             ctx.stat[Vm::Pgfault] += 1;
+            sys.memcgs.count(sys.folio(page).memcg, MemcgStat::Pgfault, 1);
             self.pc = Pc::Next;
         }
         drop(unscanned);

@@ -9,6 +9,7 @@ mod fault;
 use super::direct::{AllocPages, Allocation, Wanted};
 use super::wait_unless;
 use crate::lifecycle::{Change, Event, Fire, State, Word, flag};
+use crate::memcg::MemcgStat;
 use crate::stats::Vm;
 use crate::system::{Ctx, Outcome, StepError, System, Work, mark};
 use crate::units::NIL;
@@ -289,6 +290,7 @@ impl App {
             sys.fire(ctx, page, Event::Populate, 0, Change::flags(set, 0).in_state(State::Freed), 0)?
         {
             ctx.stat[Vm::Pgfault] += 1;
+            sys.memcgs.count(sys.folio(page).memcg, MemcgStat::Pgfault, 1);
             sys.oom.grow(ctx.actor);
             sys.folio(page).set_pfn(std::mem::replace(&mut self.frame, NIL));
             self.pc = Pc::AddLru;
