@@ -4,6 +4,7 @@ use super::breach::Reason;
 use crate::lifecycle::effect::KEPT;
 use crate::lifecycle::generated::INITIAL;
 use crate::lifecycle::{State, flag, guard};
+use crate::sync::prefetch;
 use crate::trace::Record;
 
 /// A page's past: what the next record must continue.
@@ -138,18 +139,6 @@ impl Pages {
         let made = self.chunks.iter().enumerate().filter_map(|(i, c)| c.as_ref().map(|c| (i, c)));
         made.flat_map(|(i, chunk)| chunk.iter().enumerate().map(move |(k, p)| ((i << CHUNK_BITS | k) as u32, p)))
     }
-}
-
-#[inline(always)]
-fn prefetch(page: &Page) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a prefetch reads nothing and cannot fault, and the pointer comes from a reference.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(page).cast()) }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = page;
 }
 
 fn new_chunk(start: Page) -> Chunk {

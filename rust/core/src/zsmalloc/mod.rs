@@ -277,6 +277,7 @@ impl Pool {
         if self.arena.is_some() {
             let slot = class.slot(handle.index());
             class.bytes_mut(slot).copy_from_slice(bytes);
+            class.prefetch_next();
         }
         Ok(handle)
     }

@@ -11,6 +11,7 @@
 use super::arena::Run;
 use super::class::{EMPTY, FULL, FULLNESS_GROUPS, SizeClass};
 use super::index::IndexSet;
+use crate::sync::{CACHE_LINE_BYTES, prefetch};
 use crate::units::NIL;
 
 /// What a cell holds: `handle << 1 | 1` for an object, `next << 1` for a free cell.
@@ -237,6 +238,17 @@ impl Class {
         let start = slot.object() as usize * self.shape.size_bytes as usize;
         let run = self.runs[slot.zspage() as usize].as_mut();
         run.map_or(&mut [], |run| &mut run.bytes_mut()[start..start + slot.len_bytes()])
+    }
+
+    /// Asks the CPU for the memory of the class's next object, which nothing has used for long: it comes while its contents
+    /// are being compressed. None without an arena, or when the next object needs a new zspage.
+    #[inline]
+    pub fn prefetch_next(&self) {
+        let Some(zspage) = self.open_zspage() else { return };
+        let Some(run) = &self.runs[zspage as usize] else { return };
+        let size_bytes = self.shape.size_bytes as usize;
+        let start = self.zspages[zspage as usize].free as usize * size_bytes;
+        run.bytes()[start..start + size_bytes].chunks(CACHE_LINE_BYTES).for_each(|line| prefetch(&line[0]));
     }
 
     /// How many zspages' worth of cells is free: what compaction can give back.
