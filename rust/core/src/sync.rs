@@ -42,14 +42,14 @@ impl<T> std::ops::Deref for CachePadded<T> {
 /// What a CPU moves between its caches and memory at a time, bytes, on all that we know.
 pub const CACHE_LINE_BYTES: usize = 64;
 
-/// Asks the CPU for the cache line of `place`, if it has such an instruction.
+/// Asks the CPU for the cache line of `place`, any address, where there is an instruction for it.
 #[inline(always)]
-pub fn prefetch<T>(place: &T) {
+pub fn prefetch<T>(place: *const T) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a prefetch reads nothing and cannot fault, and the pointer comes from a reference.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(place).cast()) }
+        // SAFETY: a prefetch reads nothing and cannot fault.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast()) }
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = place;

@@ -10,13 +10,15 @@
 //! resident ahead of time is mapped huge.
 
 use super::AllocError;
-use crate::sync::{Arc, Mutex};
+use crate::sync::{Arc, CACHE_LINE_BYTES, Mutex, prefetch};
 use std::ptr::NonNull;
 
 /// Bytes mapped at a time.
 pub const CHUNK_BYTES: usize = 2 << 20;
 /// Idle resident bytes of one run length that are always allowed.
 const IDLE_BYTES: usize = 128 << 10;
+/// What is fetched to the cache of the run that is next.
+const AHEAD_BYTES: usize = 2 << 10;
 
 /// One mapping, unmapped on drop.
 #[derive(Debug)]
@@ -160,6 +162,16 @@ impl Lane {
         Some(Run { base, len_bytes, _chunk: chunk.clone() })
     }
 
+    /// Asks the CPU for the start of the run that is cut next, whose first object comes with it.
+    fn prefetch_next(&self) {
+        let Some((chunk, cut)) = self.chunk.as_ref().filter(|(_, cut)| cut + AHEAD_BYTES <= CHUNK_BYTES) else {
+            return;
+        };
+        for line in (*cut..cut + AHEAD_BYTES).step_by(CACHE_LINE_BYTES) {
+            prefetch(chunk.0.as_ptr().wrapping_add(line));
+        }
+    }
+
     /// The idle runs that are too many: the older half, or none.
     fn surplus(&mut self, len_bytes: usize) -> Vec<Run> {
         let allowed = IDLE_BYTES.max(self.in_use * len_bytes / 32);
@@ -211,6 +223,7 @@ impl Arena {
             }
         };
         lane.in_use += 1;
+        lane.prefetch_next();
         Ok(run)
     }
 

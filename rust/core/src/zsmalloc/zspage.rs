@@ -248,7 +248,7 @@ impl Class {
         let Some(run) = &self.runs[zspage as usize] else { return };
         let size_bytes = self.shape.size_bytes as usize;
         let start = self.zspages[zspage as usize].free as usize * size_bytes;
-        run.bytes()[start..start + size_bytes].chunks(CACHE_LINE_BYTES).for_each(|line| prefetch(&line[0]));
+        run.bytes()[start..start + size_bytes].chunks(CACHE_LINE_BYTES).for_each(|line| prefetch(line.as_ptr()));
     }
 
     /// How many zspages' worth of cells is free: what compaction can give back.
