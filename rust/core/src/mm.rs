@@ -23,12 +23,13 @@ struct Slab {
 }
 
 impl Slab {
-    /// One more object of which `per_page` fill a page; `grow` is asked for a page where no room is left.
-    fn take(&self, per_page: u32, grow: impl FnOnce() -> Option<u32>) -> bool {
+    /// One more object; where no room is left `grow` is asked for the pages of a slab, or for one if there are no more.
+    fn take(&self, kind: Kind, mut grow: impl FnMut() -> Option<u32>) -> bool {
         let (objects, pages) = &mut *self.filled.lock_within();
-        if *objects == pages.len() as u32 * per_page {
+        if *objects == pages.len() as u32 * kind.per_page() {
             let Some(page) = grow() else { return false };
             pages.push(page);
+            pages.extend((1..kind.slab_pages()).map_while(|_| grow()));
         }
         *objects += 1;
         true
@@ -62,6 +63,14 @@ enum Kind {
 }
 
 impl Kind {
+    /// Pages of a slab, where they are to be had.
+    const fn slab_pages(self) -> u32 {
+        match self {
+            Self::Handle | Self::Descriptor => 1,
+            Self::Leaf => 2,
+        }
+    }
+
     const fn per_page(self) -> u32 {
         match self {
             Self::Handle => 512,
@@ -152,7 +161,7 @@ impl Mm {
     }
 
     fn take_object(&self, kind: Kind, cpu: u16, mark: Mark) -> bool {
-        self.slabs[kind as usize].take(kind.per_page(), || self.zone.take(cpu, Migrate::Unmovable, mark))
+        self.slabs[kind as usize].take(kind, || self.zone.take(cpu, Migrate::Unmovable, mark))
     }
 
     fn give_object(&self, kind: Kind, cpu: u16) {

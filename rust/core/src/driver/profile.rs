@@ -36,7 +36,7 @@ fn kind(work: Work) -> Option<usize> {
         Work::Decompress(_) => 8,
         Work::DeviceWrite(_) => 9,
         Work::DeviceRead(_) => 10,
-        Work::Think(_) | Work::Walk(_) => return None,
+        Work::Think(_) | Work::AllocFailed(_) => return None,
     })
 }
 

@@ -39,6 +39,8 @@ pub struct BalancePgdat {
     /// What is left of it to reclaim from the page cache alone; 0: reclaim as ever.
     boost_reclaim: u32,
     reclaimed_before: u32,
+    /// It ended for want of page cache to reclaim for the boost's sake.
+    gave_up: bool,
     stop: Stop,
 }
 
@@ -49,7 +51,7 @@ impl BalancePgdat {
     pub fn new(stop: Stop) -> Self {
         let sc = ScanControl::new(0, Scope::GLOBAL);
         let shrink = ShrinkNode::new();
-        Self { pc: Pc::TryToSleep, sc, shrink, boost: 0, boost_reclaim: 0, reclaimed_before: 0, stop }
+        Self { pc: Pc::TryToSleep, sc, shrink, boost: 0, boost_reclaim: 0, reclaimed_before: 0, gave_up: false, stop }
     }
 
     /// One step.
@@ -131,6 +133,7 @@ impl BalancePgdat {
         self.sc = ScanControl::new(0, Scope::GLOBAL);
         self.boost = mm.zone.boost();
         self.boost_reclaim = self.boost;
+        self.gave_up = false;
         self.pc = Pc::Pass;
         RAN
     }
@@ -166,13 +169,14 @@ impl BalancePgdat {
             self.sc.priority -= 1;
         }
         let fruitless = was_boost && self.boost_reclaim > 0 && reclaimed == 0;
+        self.gave_up = fruitless;
         self.pc = if self.sc.priority == 0 || fruitless || self.stop.is_set() { Pc::End } else { Pc::Pass };
         RAN
     }
 
     fn end(&mut self, sys: &System, mm: &Mm) -> Outcome {
         let node = &sys.nodes[0];
-        if self.sc.nr_reclaimed == 0 && self.sc.priority == 0 {
+        if self.sc.nr_reclaimed == 0 && (self.sc.priority == 0 || self.gave_up) {
             node.set_failures(node.failures() + 1);
         }
         mm.zone.set_reclaim_active(false);

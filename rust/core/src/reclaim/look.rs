@@ -181,8 +181,8 @@ impl Look {
             return Ok((RAN, None));
         }
         self.pc = Pc::NoLeaf;
-        // Two tries, each for a slab of two pages and then of one, each of these on the fast and on the slow path.
-        Ok((Outcome::Ran(Work::Walk(8)), None))
+        // Two tries, each for a slab of two pages and then of one.
+        Ok((Outcome::Ran(Work::AllocFailed(4)), None))
     }
 
     fn give_slot_back(&mut self, sys: &System, ctx: &mut Ctx) -> Step {

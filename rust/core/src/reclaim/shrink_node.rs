@@ -24,12 +24,13 @@ const INACTIVE_FILE: usize = 2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Pc {
+    Age { group: u16 },
     Count,
     Round { list: u8 },
     Isolated { stalled: bool },
     Drain { then: Then },
     Inactive,
-    Active { last: bool },
+    Active { then: After },
     File,
     FileFree { pages: u32 },
     Slab,
@@ -40,7 +41,16 @@ enum Pc {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Then {
     Inactive,
-    Active { last: bool },
+    Active { then: After },
+}
+
+/// What follows on a group's active list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum After {
+    /// The same of the next group.
+    Age,
+    File,
+    Slab,
 }
 
 /// A pass under way.
@@ -75,11 +85,12 @@ type Step = Result<(Outcome, bool), StepError>;
 const RAN: Outcome = Outcome::Ran(Work::Commit);
 const SCANNED: Outcome = Outcome::Ran(Work::Scan);
 const GOES_ON: bool = false;
+const BEGIN: Pc = Pc::Age { group: ROOT };
 
 impl ShrinkNode {
     pub fn new() -> Self {
         Self {
-            pc: Pc::Count,
+            pc: BEGIN,
             walk: Walk::default(),
             shares: [(0, 1); 2],
             batch: ShrinkList::new(0),
@@ -100,6 +111,7 @@ impl ShrinkNode {
     pub fn step(&mut self, sys: &System, ctx: &mut Ctx, sc: &mut ScanControl) -> Step {
         let node = &sys.nodes[0];
         match self.pc {
+            Pc::Age { group } => Ok((self.kswapd_age_node(ctx, node, group), GOES_ON)),
             Pc::Count => Ok((self.get_scan_count(sys, ctx, node, sc), GOES_ON)),
             Pc::Round { list } => Ok((self.round(sys, ctx, sc, list), GOES_ON)),
             Pc::Isolated { stalled } => Ok((self.too_many_isolated(ctx, node, stalled), GOES_ON)),
@@ -107,14 +119,20 @@ impl ShrinkNode {
                 sys.lru_add_drain(ctx)?;
                 self.pc = match then {
                     Then::Inactive => Pc::Inactive,
-                    Then::Active { last } => Pc::Active { last },
+                    Then::Active { then } => Pc::Active { then },
                 };
                 Ok((RAN, GOES_ON))
             }
             Pc::Inactive => self.inactive(sys, ctx, sc),
-            Pc::Active { last } => {
+            Pc::Active { then } => {
                 self.shrink_active_list(sys, ctx, node)?;
-                self.pc = if last { Pc::Slab } else { Pc::Round { list: INACTIVE_FILE as u8 } };
+                self.pc = match then {
+                    After::Age => {
+                        sys.memcgs.next_below(ROOT, Some(self.batch.memcg)).map_or(Pc::Count, |group| Pc::Age { group })
+                    }
+                    After::File => Pc::Round { list: INACTIVE_FILE as u8 },
+                    After::Slab => Pc::Slab,
+                };
                 Ok((SCANNED, GOES_ON))
             }
             Pc::File => Ok((self.file(sys, ctx, node, sc), GOES_ON)),
@@ -129,6 +147,14 @@ impl ShrinkNode {
             Pc::Compact { class } => Ok((self.compact(sys, ctx, class), GOES_ON)),
             Pc::End => Ok(self.end(sys, ctx, node, sc)),
         }
+    }
+
+    /// Before each of its passes kswapd ages 32 pages of every group, where little is inactive.
+    fn kswapd_age_node(&mut self, ctx: &Ctx, node: &Node, group: u16) -> Outcome {
+        let ages = ctx.actor & 0xff00 == actor::KSWAPD && node.lru().sizes(ROOT).inactive_is_low();
+        self.batch.memcg = group;
+        self.pc = if ages { Pc::Drain { then: Then::Active { then: After::Age } } } else { Pc::Count };
+        RAN
     }
 
     /// Begins with the next group, or the first: how much of each of its lists this pass takes.
@@ -212,7 +238,7 @@ impl ShrinkNode {
         self.pc = match (list, self.now) {
             (_, 0) => Pc::Round { list: list as u8 + 1 },
             (INACTIVE_ANON, _) => Pc::Isolated { stalled: false },
-            (ACTIVE_ANON, _) if self.may_deactivate => Pc::Drain { then: Then::Active { last: false } },
+            (ACTIVE_ANON, _) if self.may_deactivate => Pc::Drain { then: Then::Active { then: After::File } },
             (ACTIVE_ANON, _) => {
                 sc.skipped_deactivate = true;
                 Pc::Round { list: INACTIVE_FILE as u8 }
@@ -315,7 +341,7 @@ impl ShrinkNode {
     fn lists_ended(&mut self, sys: &System) {
         // Read without the lock, as the kernel does: a hint.
         let low = sys.nodes[0].lru().sizes(self.batch.memcg).inactive_is_low();
-        self.pc = if low { Pc::Drain { then: Then::Active { last: true } } } else { Pc::Slab };
+        self.pc = if low { Pc::Drain { then: Then::Active { then: After::Slab } } } else { Pc::Slab };
     }
 
     /// zsmalloc's shrinker: compaction, when what this and earlier passes ask for is a batch of 128 or all there is.
@@ -350,6 +376,7 @@ impl ShrinkNode {
             ctx.marks |= mark::COND_RESCHED;
             return (RAN, false);
         }
+        self.pc = BEGIN;
         if self.reclaimed_before > 0 {
             node.set_failures(0);
         }

@@ -267,8 +267,8 @@ impl Swapout {
         self.pc = next.unwrap_or(Pc::Refused);
         Ok(match (self.pc, next) {
             (Pc::Compress, _) => Progress::Stalled,
-            // Without and with the right to wait, both on the fast and on the slow path.
-            (_, None) if sys.mm.is_some() => Progress::Step(Outcome::Ran(Work::Walk(4))),
+            // Without and with the right to wait.
+            (_, None) if sys.mm.is_some() => Progress::Step(Outcome::Ran(Work::AllocFailed(2))),
             _ => RAN,
         })
     }

@@ -33,9 +33,8 @@ pub enum Work {
     DeviceWrite(u32),
     /// Reading a page from the device.
     DeviceRead(u32),
-    /// So many walks over the zone's free lists in vain (`get_page_from_freelist`): a request makes one on the allocator's fast
-    /// path and one on its slow path.
-    Walk(u8),
+    /// So many requests to the page allocator in vain, each through its slow path.
+    AllocFailed(u8),
     /// A state change or a short critical section.
     Commit,
 }

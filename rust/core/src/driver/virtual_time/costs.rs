@@ -5,7 +5,7 @@ use crate::system::{Contents, System, Work};
 /// Nanoseconds where nothing else is said, on a CPU of 100 % speed. Device times do not scale with the CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Costs {
-    /// Looking at a folio, or moving it; a walk over the zone's free lists in vain takes as long.
+    /// Looking at a folio, or moving it; a request to the page allocator in vain takes as long.
     pub scan_ns: u64,
     /// Taking a page out of its page tables.
     pub unmap_ns: u64,
@@ -69,7 +69,7 @@ impl Costs {
     pub fn of(&self, sys: &System, work: Work) -> u64 {
         match work {
             Work::Scan => self.scan_ns,
-            Work::Walk(walks) => self.scan_ns * u64::from(walks),
+            Work::AllocFailed(requests) => self.scan_ns * u64::from(requests),
             Work::Unmap => self.unmap_ns,
             Work::Fault => self.fault_ns,
             Work::ZeroPage => self.zero_page_ns,
