@@ -13,6 +13,7 @@ test: setup
 	ci/test-shuttle.sh
 	ci/generated.sh
 	ci/test-python.sh
+	ci/examples.sh
 
 # The commands of the tutorial, their output put under them.
 tutorial: setup

@@ -2,9 +2,10 @@
 # Style, types, and the stubs against the extension.
 source "$(dirname "$0")/common.sh"
 "$VENV/bin/pip" install --quiet 'ruff>=0.9' 'mypy>=1.11'
-"$VENV/bin/ruff" check python tests tools benches
-"$VENV/bin/ruff" format --check python tests tools benches
+"$VENV/bin/ruff" check python tests tools benches examples
+"$VENV/bin/ruff" format --check python tests tools benches examples
 "$VENV/bin/mypy"
+"$VENV/bin/mypy" --strict examples/*.py
 "$PY" -c 'import kcompressd._core'
 # Only the extension has a stub of its own; the rest is typed in place and mypy's business.
 allow="$PWD/ci/stubtest.allowlist" config="$PWD/pyproject.toml"
