@@ -42,3 +42,11 @@ def test_the_ground_truth_s_bounds_hold() -> None:
     assert far == NOT_YET, f"beyond a bound and new: {far - NOT_YET}; within it by now: {NOT_YET - far}"
     assert max(ours[0]["failed writes"]) == 0, "a synchronous kernel has no write errors"
     assert all(min(ours[depth]["failed writes"]) > 1000 for depth in (24, 256)), "the kernel has them with a queue"
+
+
+def test_a_row_of_another_design_is_predicted() -> None:
+    tool = fidelity()
+    if not tool.CORPUS.is_file():
+        pytest.skip(f"needs {tool.CORPUS.name} (KCOMPRESSD_SHARED)")
+    said = tool.prediction(["--design", "split", "--depth", "24", "--set", "workload.pages=60000"])
+    assert said.startswith("split, depth 24, lz4: virtual") and all(f"  {name} " in said for name in tool.KERNEL[0])

@@ -3,17 +3,25 @@
 The kernel is Linux 6.12.117 with design F (firelzrd 0.5), 2 emulated CPUs, 256 MiB, zram-lz4; three runs a depth. Needs
 `py.pages.zst` of the shared corpora (KCOMPRESSD_SHARED, or `../shared` beside the repository). The emulated guest's costs
 are fitted on the depth-0 rows only.
+
+With options it predicts a row of the same guest that has another design, depth, codec, input or any other key of a job:
+`tools/fidelity.py --design april --depth 256 --compressor zstd:3 --pages node.pages.zst --set node.swappiness=100`.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import tomllib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
+from typing import Any
 
-from kcompressd import Job, Result
+from kcompressd import Job, Result, calibrate
+from kcompressd.errors import InputError
+from kcompressd.job_file import parse_setting
 
 CORPUS = Path(os.environ.get("KCOMPRESSD_SHARED") or Path(__file__).parents[2] / "shared") / "corpora/py.pages.zst"
 JOB = {
@@ -119,12 +127,48 @@ def found(result: Result) -> dict[str, float]:
     return row
 
 
-def runs(depth: int) -> dict[str, tuple[float, ...]]:
-    """Our runs of one depth."""
-    design = {"design": "sync"} if depth == 0 else {"design": "unofficial", "depth": depth}
-    job = Job.from_dict({**JOB, **design})
+def runs(
+    depth: int, design: str = "unofficial", changes: Mapping[str, Any] | None = None
+) -> dict[str, tuple[float, ...]]:
+    """Our runs of one depth (0: synchronous) of a design that queues, with these keys of the job changed."""
+    of = {"design": "sync"} if depth == 0 else {"design": design, "depth": depth}
+    job = Job.from_dict({**JOB, **of}).replace(changes or {})
     rows = [found(job.replace({"node.free": FREE + more}).sim()) for more in RUNS]
     return {name: tuple(row[name] for row in rows) for name in rows[0]}
+
+
+def codec_costs(pages: str, compressor: str) -> dict[str, Any]:
+    """The guest's costs of a page with another codec: those of lz4, times what this host takes longer over `pages`."""
+    both = calibrate(Job.from_dict({"pages": pages}).pages, ["lz4", compressor])
+    costs: dict[str, int] = JOB["costs"]  # type: ignore[assignment]
+    scaled = {}
+    for name in ("compress_ns", "decompress_ns"):
+        mine, lz4 = (float(both.sizes(codec)[name].sum()) for codec in (compressor, "lz4"))
+        scaled[f"costs.{name}"] = round(costs[name] * mine / lz4)
+    return {"compressor": compressor, **scaled}
+
+
+def prediction(argv: Sequence[str]) -> str:
+    """One row of ours, as `argv` wants it; raises `InputError`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--design", default="unofficial")
+    parser.add_argument("--depth", type=int, default=256)
+    parser.add_argument("--pages", default=str(CORPUS))
+    parser.add_argument("--compressor", default="lz4")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    wanted = parser.parse_args(argv)
+    changes = {"pages": os.path.abspath(wanted.pages), **dict(map(parse_setting, wanted.set))}
+    if wanted.compressor != "lz4":
+        changes = {**codec_costs(changes["pages"], wanted.compressor), **changes}
+    depth = 0 if wanted.design == "sync" else wanted.depth
+    rows = runs(depth, wanted.design, changes)
+    lines = [f"{wanted.design}, depth {depth}, {wanted.compressor}: virtual, least / median / most of {len(RUNS)} runs"]
+    for name in (*KERNEL[0], "failed writes"):
+        figures = (min(rows[name]), median(rows[name]), max(rows[name]))
+        lines.append(
+            f"  {name:26} " + " / ".join(f"{figure:.2f}" if "/" in name else f"{figure:.0f}" for figure in figures)
+        )
+    return "\n".join(lines)
 
 
 def beyond(mine: float, kernel: tuple[float, ...]) -> float:
@@ -169,7 +213,14 @@ def table(ours: dict[int, dict[str, tuple[float, ...]]]) -> str:
 
 
 def main() -> int:
-    """Print a table a depth."""
+    """Print a table a depth, or what the options ask for."""
+    if len(sys.argv) > 1:
+        try:
+            print(prediction(sys.argv[1:]))
+        except InputError as error:
+            print(error, file=sys.stderr)
+            return 2
+        return 0
     if not CORPUS.is_file():
         print(f"make fidelity needs {CORPUS.name} (KCOMPRESSD_SHARED)", file=sys.stderr)
         return 2
