@@ -5,17 +5,31 @@ use kcompressd_core::design::{Preset, StoreKind};
 use kcompressd_core::driver::Crew;
 use kcompressd_core::driver::virtual_time::{Machine, run};
 use kcompressd_core::lifecycle::Table;
-use kcompressd_core::memcg::{MemcgStat, Memcgs, ROOT};
+use kcompressd_core::memcg::{MemcgEvent, MemcgStat, Memcgs, ROOT};
+use kcompressd_core::reclaim::ReclaimRequest;
 use kcompressd_core::stats::{Vm, VmStat};
 use kcompressd_core::swap::{Backing, Device, IoFaults};
 use kcompressd_core::system::{Config, Contents, Memory, Sizes, System};
-use kcompressd_core::workload::Program;
+use kcompressd_core::workload::{Phase, Program};
 use kcompressd_core::zone::ZoneConfig;
 
 const PAGES: u32 = 12_000;
 
 /// `PAGES` pages in 7000 of memory, dealt out in equal runs to `groups` groups below the root; none: all are the root's.
 fn system(preset: Preset, groups: u16) -> System {
+    system_with_slots(preset, groups, 2 * PAGES)
+}
+
+fn system_with_slots(preset: Preset, groups: u16, slots: u32) -> System {
+    let mut memcgs = Memcgs::default();
+    for group in 0..groups {
+        memcgs.add(&format!("g{group}"), ROOT).unwrap();
+    }
+    let memcg = |page| if groups == 0 { ROOT } else { 1 + (page / (PAGES / u32::from(groups))) as u16 };
+    built(preset, slots, memcgs, memcg)
+}
+
+fn built(preset: Preset, slots: u32, memcgs: Memcgs, memcg: impl Fn(u32) -> u16) -> System {
     let zone =
         ZoneConfig { free_pages: 7000, watermarks: [80, 100, 120], boost_factor: 15_000, pcp_batch: 15, cpus: 2 };
     let config = Config {
@@ -28,17 +42,12 @@ fn system(preset: Preset, groups: u16) -> System {
         pool_limit_pages: None,
         accept_threshold_percent: 90,
         nodes: 1,
-        slots: 2 * PAGES,
+        slots,
         memory: Some(Memory { pages: PAGES, zone, file_pages: 500, swappiness: 60 }),
     };
     let mut sizes = Sizes::uniform(64, 0);
     sizes.len.iter_mut().zip(0..).for_each(|(len, i)| *len = i * 50);
     let device = Device::new(Backing::Modelled, 4096, IoFaults::default());
-    let mut memcgs = Memcgs::default();
-    for group in 0..groups {
-        memcgs.add(&format!("g{group}"), ROOT).unwrap();
-    }
-    let memcg = |page| if groups == 0 { ROOT } else { 1 + (page / (PAGES / u32::from(groups))) as u16 };
     System::new(config, Table::default(), memcgs, memcg, device, Contents::Sizes(sizes)).unwrap()
 }
 
@@ -89,9 +98,130 @@ fn equal_groups_are_scanned_alike() {
 fn one_group_below_the_root_fares_as_the_root_itself() {
     for preset in [Preset::Sync, Preset::Unofficial] {
         let [root, group] = [0, 1].map(|groups| play(&system(preset, groups), programs(1)));
-        for counter in [Vm::PgstealAnon, Vm::PgscanAnon, Vm::Pswpout] {
+        for counter in [Vm::PgstealAnon, Vm::PgscanAnon] {
             let (root, group) = (root[counter], group[counter]);
             assert!(root.abs_diff(group) * 10 <= root, "{}: {root} {group}", counter.name());
+        }
+    }
+}
+
+/// The most pages that `memcg` was ever charged, looked at after every step.
+fn peak(sys: &System, programs: Vec<Program>, memcg: u16) -> (VmStat, u64) {
+    let mut crew = Crew::machine(sys, programs, false);
+    let (mut last, mut peak) = (0, 0);
+    while let Some(seat) = crew.next_after(sys, last) {
+        let _ = crew.step(sys, seat).unwrap();
+        last = seat;
+        peak = peak.max(sys.memcgs.get(memcg).unwrap().frames());
+    }
+    assert!(crew.is_done());
+    sys.invariant();
+    (crew.stat(), peak)
+}
+
+#[test]
+fn a_limit_is_never_exceeded_and_nobody_else_is_reclaimed_from() {
+    for preset in [Preset::Sync, Preset::April, Preset::Unofficial] {
+        let sys = system(preset, 4);
+        let group = sys.memcgs.get(1).unwrap();
+        group.set_memory_max_pages(500);
+        let alone = vec![Program::usemem(0..2000, 4000, 3), Program::eater(3000..4000)];
+        let (stat, peak) = peak(&sys, alone, 1);
+        let name = preset.name();
+        assert!((450..=500).contains(&peak), "{name}: {peak}");
+        assert!(group.event(MemcgEvent::Max) > 0 && group.event(MemcgEvent::OomKill) == 0, "{name}");
+        assert_eq!(of_groups(&sys, MemcgStat::Pgscan)[2..], [0, 0, 0], "{name}");
+        let of_the_node = stat[Vm::PgscanKswapd] + stat[Vm::PgscanDirect] + stat[Vm::AllocstallMovable];
+        assert_eq!(of_the_node, 0, "{name}: /proc/vmstat counts the node's own reclaim");
+        assert_eq!(group.stat(MemcgStat::Pgsteal), stat[Vm::PgstealAnon], "{name}");
+        assert!(stat[Vm::PgstealAnon] >= 1500, "{name}");
+    }
+}
+
+#[test]
+fn a_limit_above_counts_for_all_below() {
+    let mut memcgs = Memcgs::default();
+    let parent = memcgs.add("parent", ROOT).unwrap();
+    let children = [0, 1].map(|i| memcgs.add(&format!("child{i}"), parent).unwrap());
+    memcgs.get(parent).unwrap().set_memory_max_pages(600);
+    let sys = built(Preset::Sync, 2 * PAGES, memcgs, |page| children[usize::from(page >= 6000)]);
+    let (_, peak) = peak(&sys, vec![Program::eater(0..1000), Program::eater(6000..7000)], parent);
+    assert!((550..=600).contains(&peak), "{peak}");
+    let steals = of_groups(&sys, MemcgStat::Pgsteal);
+    let [a, b] = children.map(|child| steals[usize::from(child)]);
+    assert!(a > 0 && b > 0 && a.abs_diff(b) * 3 < a + b, "{a} {b}: both give way");
+}
+
+#[test]
+fn above_memory_high_a_group_is_slowed_down_and_not_stopped() {
+    let run_with_high = |high| {
+        let sys = system(Preset::Sync, 1);
+        sys.memcgs.get(1).unwrap().set_memory_high_pages(high);
+        let mut crew = Crew::machine(&sys, [Program::eater(0..3000)], false);
+        let run = run(&sys, &mut crew, &Machine::new(2), 0).unwrap();
+        sys.invariant();
+        let group = sys.memcgs.get(1).unwrap();
+        assert_eq!(run.stat[Vm::OomKill], 0);
+        (run.end_ns, group.event(MemcgEvent::High), group.frames())
+    };
+    let (free_ns, none, all) = run_with_high(u64::MAX);
+    let (slow_ns, high, frames) = run_with_high(1000);
+    assert_eq!((none, all), (0, 3000));
+    assert!(high > 10 && frames < 1100 && slow_ns > free_ns, "{high} {frames} {slow_ns} {free_ns}");
+}
+
+/// No swap: a group at its limit has nothing to give, and its largest application is ended; others go on.
+#[test]
+fn a_group_out_of_memory_ends_its_own_application() {
+    let sys = system_with_slots(Preset::Sync, 4, 0);
+    sys.memcgs.get(2).unwrap().set_memory_max_pages(400);
+    let programs = vec![Program::eater(0..1000), Program::eater(3000..4000)];
+    let stat = play(&sys, programs);
+    let group = sys.memcgs.get(2).unwrap();
+    assert_eq!((stat[Vm::OomKill], group.event(MemcgEvent::OomKill), group.frames()), (1, 1, 0));
+    assert_eq!(sys.memcgs.get(1).unwrap().frames(), 1000);
+}
+
+#[test]
+fn memory_reclaim_takes_what_is_asked_for_from_its_group() {
+    let sys = system(Preset::Sync, 2);
+    let fill = |pages| Program::phases([Phase::once(pages, true)], 0);
+    let request = ReclaimRequest { at_ns: 1_000_000_000, memcg: 2, pages: 700 };
+    let mut crew = Crew::machine(&sys, [fill(0..1000), fill(6000..7000)], false).with_reclaim(&sys, request);
+    run(&sys, &mut crew, &Machine::new(2), 0).unwrap();
+    sys.invariant();
+    let frames = [1, 2].map(|id| sys.memcgs.get(id).unwrap().frames());
+    assert_eq!(frames[0], 1000);
+    assert!((1000 - 700 - 32..=300).contains(&frames[1]), "{frames:?}");
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn random_programs_and_limits_add_up(
+        limits in proptest::collection::vec((150u64..3000, 150u64..3000), 3),
+        touches in 500u64..4000,
+        preset in 0usize..6,
+        seed in 0u64..100,
+    ) {
+        let sys = system(Preset::ALL[preset % Preset::ALL.len()], 3);
+        for ((max, high), id) in limits.iter().zip(1..) {
+            let group = sys.memcgs.get(id).unwrap();
+            group.set_memory_max_pages(*max);
+            group.set_memory_high_pages(*high);
+        }
+        let programs = (0..3).map(|i| Program::usemem(i * 4000..i * 4000 + 2500, touches, seed + u64::from(i)));
+        let stat = play(&sys, programs.collect());
+        let sum = |counter| of_groups(&sys, counter).iter().sum::<u64>();
+        proptest::prop_assert_eq!(sum(MemcgStat::Pgscan), stat[Vm::PgscanAnon] + stat[Vm::PgscanFile]);
+        proptest::prop_assert_eq!(sum(MemcgStat::Pgsteal), stat[Vm::PgstealAnon] + stat[Vm::PgstealFile]);
+        proptest::prop_assert!(stat[Vm::PgscanKswapd] + stat[Vm::PgscanDirect] <= sum(MemcgStat::Pgscan));
+        let frames: u64 = sys.memcgs.iter().map(|group| group.frames()).sum();
+        let held = sys.mm.as_ref().unwrap().frames() - sys.nodes[0].lru().sizes(ROOT).inactive_file;
+        proptest::prop_assert_eq!(frames, u64::from(held), "every frame of an application is charged, to one group");
+        for ((max, _), group) in limits.iter().zip(sys.memcgs.iter().skip(1)) {
+            proptest::prop_assert!(group.frames() <= *max);
         }
     }
 }

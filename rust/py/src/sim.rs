@@ -107,6 +107,7 @@ fn make(
         app_threads: run.live.app_threads,
         trace,
         programs: programs(config, run.live.seed)?,
+        reclaims: Vec::new(),
     };
     let notes = run.system.design.notes(run.system.store);
     let system = py.detach(|| {

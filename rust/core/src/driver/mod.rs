@@ -22,7 +22,8 @@ pub use report::{Measures, Report, RunError, Sample, ThreadReport, Timing};
 use crate::design::StoreKind;
 use crate::lifecycle::actor;
 use crate::reclaim::{
-    Actor, Admin, App, BalancePgdat, Kcompressd, Kswapd, ShrinkWorker, Stop, SwapDevice, Task, Toggle,
+    Actor, Admin, App, BalancePgdat, Kcompressd, Kswapd, MemoryReclaim, ReclaimRequest, ShrinkWorker, Stop, SwapDevice,
+    Task, Toggle,
 };
 use crate::stats::VmStat;
 use crate::system::{Ctx, Outcome, StepError, System, Waiting};
@@ -183,6 +184,15 @@ impl Crew {
         self
     }
 
+    /// The same crew with somebody who writes to `memory.reclaim`.
+    #[must_use]
+    pub fn with_reclaim(mut self, sys: &System, request: ReclaimRequest) -> Self {
+        let number = self.seats.iter().filter(|seat| seat.ctx.actor & 0xff00 == actor::ADMIN).count() as u16;
+        let actor = Actor::Reclaim(MemoryReclaim::new(request));
+        self.seats.push(Seat::new(sys, actor::ADMIN + number, actor, self.log));
+        self
+    }
+
     /// One step of seat `i`; a seat that ends may let others go home.
     ///
     /// # Errors
@@ -248,7 +258,9 @@ impl Crew {
         if self.ended(|a| matches!(a, Actor::App(_))) {
             stop(sys, &self.stops.kswapd, WaitKey::Kswapd);
         }
-        if !self.ended(|a| matches!(a, Actor::Kswapd(_) | Actor::Balance(_) | Actor::App(_) | Actor::Admin(_))) {
+        if !self.ended(|a| {
+            matches!(a, Actor::Kswapd(_) | Actor::Balance(_) | Actor::App(_) | Actor::Admin(_) | Actor::Reclaim(_))
+        }) {
             return;
         }
         for (number, queue) in (0..).zip(&sys.queues) {

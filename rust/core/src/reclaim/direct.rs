@@ -43,22 +43,30 @@ pub(super) struct TryToFreePages {
     pc: Pc,
     sc: ScanControl,
     shrink: ShrinkNode,
-    allocstall: Vm,
+    /// Counted in the node's own reclaim alone.
+    allocstall: Option<Vm>,
 }
 
 impl TryToFreePages {
     /// For a page of an application, by the application.
     pub fn for_user() -> Self {
-        Self::new(Pc::Throttle { waited: false }, true, Vm::AllocstallMovable)
+        Self::new(Pc::Throttle { waited: false }, Scope::GLOBAL, Some(Vm::AllocstallMovable))
     }
 
     /// For kernel memory under `GFP_NOIO`, by a kernel thread, which is never throttled.
     pub fn noio() -> Self {
-        Self::new(Pc::Restart, false, Vm::AllocstallNormal)
+        Self::new(Pc::Restart, Scope { may_io: false, ..Scope::GLOBAL }, Some(Vm::AllocstallNormal))
     }
 
-    fn new(pc: Pc, may_io: bool, allocstall: Vm) -> Self {
-        let sc = ScanControl::new(SWAP_CLUSTER_MAX as u32, Scope { may_io, ..Scope::GLOBAL });
+    /// `pages` pages, at least 32, of `memcg` and the groups below (`try_to_free_mem_cgroup_pages`).
+    pub fn for_group(memcg: u16, pages: u32) -> Self {
+        let mut reclaim = Self::new(Pc::Restart, Scope { may_io: true, target: Some(memcg) }, None);
+        reclaim.sc.nr_to_reclaim = pages.max(SWAP_CLUSTER_MAX as u32);
+        reclaim
+    }
+
+    fn new(pc: Pc, scope: Scope, allocstall: Option<Vm>) -> Self {
+        let sc = ScanControl::new(SWAP_CLUSTER_MAX as u32, scope);
         Self { pc, sc, shrink: ShrinkNode::new(), allocstall }
     }
 
@@ -66,12 +74,14 @@ impl TryToFreePages {
     ///
     /// # Errors
     /// [`StepError`].
-    pub fn step(&mut self, sys: &System, ctx: &mut Ctx, mm: &Mm) -> Result<(Outcome, Option<u32>), StepError> {
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<(Outcome, Option<u32>), StepError> {
         ctx.memstall = true;
         Ok(match self.pc {
-            Pc::Throttle { waited } => (self.throttle(sys, ctx, mm, waited), None),
+            Pc::Throttle { waited } => (self.throttle(sys, ctx, waited), None),
             Pc::Restart => {
-                ctx.stat[self.allocstall] += 1;
+                if let Some(allocstall) = self.allocstall {
+                    ctx.stat[allocstall] += 1;
+                }
                 self.sc.priority = DEF_PRIORITY;
                 self.sc.nr_scanned = 0;
                 self.pc = Pc::Shrink;
@@ -90,16 +100,17 @@ impl TryToFreePages {
     }
 
     /// `throttle_direct_reclaim`: below half the min mark it is kswapd's turn.
-    fn throttle(&mut self, sys: &System, ctx: &mut Ctx, mm: &Mm, waited: bool) -> Outcome {
+    fn throttle(&mut self, sys: &System, ctx: &mut Ctx, waited: bool) -> Outcome {
+        let allowed = || sys.mm.as_ref().is_none_or(|mm| mm.zone.allows_direct_reclaim());
         let hopeless = || sys.nodes[0].failures() >= u32::from(MAX_RECLAIM_RETRIES);
-        if mm.zone.allows_direct_reclaim() || hopeless() {
+        if allowed() || hopeless() {
             self.pc = Pc::Restart;
             return RAN;
         }
         ctx.stat[Vm::PgscanDirectThrottle] += u64::from(!waited);
         self.pc = Pc::Throttle { waited: true };
         sys.wait.wake_all(WaitKey::Kswapd);
-        wait_unless(sys, WaitKey::Pfmemalloc, || mm.zone.allows_direct_reclaim() || hopeless())
+        wait_unless(sys, WaitKey::Pfmemalloc, || allowed() || hopeless())
     }
 
     /// An application does, while more than half of what is reclaimable is under writeback (`skip_throttle_noprogress`).
@@ -122,7 +133,7 @@ impl TryToFreePages {
             self.pc = Pc::Shrink;
             return (if fruitless { Outcome::Sleep(TICK_NS) } else { RAN }, None);
         }
-        sys.nodes[0].snapshot_refaults(ROOT);
+        sys.nodes[0].snapshot_refaults(self.sc.scope.target.unwrap_or(ROOT));
         self.pc = Pc::Restart;
         if self.sc.nr_reclaimed == 0 && !self.sc.full_walk {
             self.sc.full_walk = true;
@@ -212,7 +223,7 @@ impl AllocPages {
                 None
             }
             Rung::Min => self.take(sys, ctx, mm, Mark::Min, Rung::Reclaim),
-            Rung::Reclaim => return Ok((self.reclaim(sys, ctx, mm)?, Allocation::GoesOn)),
+            Rung::Reclaim => return Ok((self.reclaim(sys, ctx)?, Allocation::GoesOn)),
             Rung::Retry { progress } => {
                 let next = if progress { Rung::Drain { cpu: 0 } } else { Rung::Last { progress } };
                 self.take(sys, ctx, mm, Mark::Min, next)
@@ -250,9 +261,9 @@ impl AllocPages {
         mm.zone.free_pages() + reclaimable > mm.zone.wmark(0)
     }
 
-    fn reclaim(&mut self, sys: &System, ctx: &mut Ctx, mm: &Mm) -> Result<Outcome, StepError> {
+    fn reclaim(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, StepError> {
         let reclaim = self.reclaim.get_or_insert_with(|| Box::new(TryToFreePages::for_user()));
-        let (outcome, ended) = reclaim.step(sys, ctx, mm)?;
+        let (outcome, ended) = reclaim.step(sys, ctx)?;
         if let Some(reclaimed) = ended {
             self.reclaim = None;
             self.rung = Rung::Retry { progress: reclaimed > 0 };

@@ -159,7 +159,7 @@ impl Kcompressd {
             wakeup_kswapd(sys, mm);
             Box::new(TryToFreePages::noio())
         });
-        let (outcome, reclaimed) = reclaim.step(sys, ctx, mm)?;
+        let (outcome, reclaimed) = reclaim.step(sys, ctx)?;
         if reclaimed.is_some() {
             self.reclaim = None;
             if mm.zone.watermark_ok(Mark::Min) {

@@ -195,6 +195,7 @@ impl ShrinkList {
     /// `free_unref_folios`.
     fn free(&mut self, sys: &System, ctx: &Ctx, at: u8) -> Outcome {
         if let Some(mm) = &sys.mm {
+            sys.memcgs.uncharge(self.memcg, self.unfreed.len() as u64);
             mm.give_frames(ctx.cpu, self.unfreed.as_slice());
         }
         self.unfreed.clear();

@@ -10,6 +10,7 @@
 pub mod admin;
 pub mod app;
 pub mod balance;
+mod charge;
 pub mod device;
 mod direct;
 pub mod kcompressd;
@@ -24,6 +25,7 @@ mod walk;
 pub use admin::{Admin, Toggle};
 pub use app::{App, Task};
 pub use balance::BalancePgdat;
+pub use charge::{MemoryReclaim, ReclaimRequest};
 pub use device::SwapDevice;
 pub use kcompressd::Kcompressd;
 pub use kswapd::{Kswapd, MAX_RECLAIM_RETRIES};
@@ -136,6 +138,8 @@ pub enum Actor {
     Shrink(ShrinkWorker),
     /// Somebody who turns a knob.
     Admin(Admin),
+    /// Somebody who writes to memory.reclaim.
+    Reclaim(MemoryReclaim),
 }
 
 impl Actor {
@@ -153,6 +157,7 @@ impl Actor {
             Self::Device(actor) => actor.step(sys, ctx),
             Self::Shrink(actor) => actor.step(sys, ctx),
             Self::Admin(actor) => actor.step(sys, ctx),
+            Self::Reclaim(actor) => actor.step(sys, ctx),
         }
     }
 
@@ -164,7 +169,7 @@ impl Actor {
             Self::App(actor) => actor.each_page(f),
             Self::Device(actor) => actor.each_page(f),
             Self::Shrink(actor) => actor.each_page(f),
-            Self::Balance(_) | Self::Admin(_) => {}
+            Self::Balance(_) | Self::Admin(_) | Self::Reclaim(_) => {}
         }
     }
 
@@ -173,7 +178,9 @@ impl Actor {
         match self {
             Self::Kswapd(actor) => actor.swapout(),
             Self::Kcompressd(actor) => actor.swapout(),
-            Self::App(_) | Self::Balance(_) | Self::Device(_) | Self::Shrink(_) | Self::Admin(_) => None,
+            Self::App(_) | Self::Balance(_) | Self::Device(_) | Self::Shrink(_) | Self::Admin(_) | Self::Reclaim(_) => {
+                None
+            }
         }
     }
 
@@ -205,7 +212,7 @@ impl Actor {
             Self::Kswapd(actor) => actor.normalise(sys),
             Self::Kcompressd(actor) => actor.normalise(sys),
             Self::App(actor) => actor.normalise(),
-            Self::Balance(_) | Self::Device(_) | Self::Shrink(_) | Self::Admin(_) => {}
+            Self::Balance(_) | Self::Device(_) | Self::Shrink(_) | Self::Admin(_) | Self::Reclaim(_) => {}
         }
     }
 }

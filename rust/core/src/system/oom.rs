@@ -16,13 +16,16 @@ const APPS: usize = 256;
 pub struct OomKiller {
     /// Pages of each application, wherever their contents are.
     pages: Box<[AtomicU32]>,
+    /// The group of each one's last page.
+    groups: Box<[AtomicU32]>,
     /// The actor that is being ended, or [`NIL`].
     victim: AtomicU32,
 }
 
 impl Default for OomKiller {
     fn default() -> Self {
-        Self { pages: (0..APPS).map(|_| AtomicU32::new(0)).collect(), victim: AtomicU32::new(NIL) }
+        let [pages, groups] = [(); 2].map(|()| (0..APPS).map(|_| AtomicU32::new(0)).collect());
+        Self { pages, groups, victim: AtomicU32::new(NIL) }
     }
 }
 
@@ -31,19 +34,24 @@ impl OomKiller {
         &self.pages[usize::from(app & !actor::APP) % APPS]
     }
 
-    /// Application `app` has one more page.
+    /// Application `app` has one more page, of `memcg`.
     #[inline]
-    pub fn grow(&self, app: u16) {
+    pub fn grow(&self, app: u16, memcg: u16) {
+        // ORDERING: Relaxed: as below.
+        self.groups[usize::from(app & !actor::APP) % APPS].store(memcg.into(), Ordering::Relaxed);
         // ORDERING: Relaxed: a count that a choice weighs.
         self.pages_of(app).fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Chooses whom to end for `app`'s sake: the actor and its pages, `app` itself among equals; `None` while somebody is
-    /// being ended.
-    pub fn kill(&self, app: u16) -> Option<(u16, u32)> {
+    /// Chooses whom to end for `app`'s sake among the applications whose group `counts`: the actor and its pages, `app` itself
+    /// among equals; `None` while somebody is being ended.
+    pub fn kill(&self, app: u16, counts: impl Fn(u16) -> bool) -> Option<(u16, u32)> {
         // ORDERING: Relaxed: as in `grow`.
         let pages = |other: u16| self.pages_of(other).load(Ordering::Relaxed);
-        let others = (0..APPS as u16).map(|number| actor::APP | number);
+        // ORDERING: Relaxed: as in `grow`.
+        let group = |other: u16| self.groups[usize::from(other & !actor::APP) % APPS].load(Ordering::Relaxed) as u16;
+        let all = (0..APPS as u16).map(|number| actor::APP | number);
+        let others = all.filter(|&other| other == app || pages(other) > 0 && counts(group(other)));
         let victim = others.max_by_key(|&other| (pages(other), other == app))?;
         // ORDERING: Relaxed: the victim looks again and again; nothing else hangs on it.
         let chosen = self.victim.compare_exchange(NIL, victim.into(), Ordering::Relaxed, Ordering::Relaxed);
@@ -73,13 +81,22 @@ mod tests {
     fn the_largest_goes_first_and_one_at_a_time() {
         let oom = OomKiller::default();
         let [a, b] = [actor::APP, actor::APP + 1];
-        (0..5).for_each(|_| oom.grow(b));
-        oom.grow(a);
-        assert_eq!((oom.kill(a), oom.kill(a)), (Some((b, 5)), None));
+        (0..5).for_each(|_| oom.grow(b, 2));
+        oom.grow(a, 1);
+        assert_eq!((oom.kill(a, |_| true), oom.kill(a, |_| true)), (Some((b, 5)), None));
         assert!(oom.is_victim(b) && !oom.is_victim(a));
         oom.gone(b);
-        assert_eq!(oom.kill(b), Some((a, 1)));
+        assert_eq!(oom.kill(b, |_| true), Some((a, 1)));
         oom.gone(a);
-        assert_eq!(oom.kill(b), Some((b, 0)), "who asks, when nobody has anything");
+        assert_eq!(oom.kill(b, |_| true), Some((b, 0)), "who asks, when nobody has anything");
+    }
+
+    #[test]
+    fn a_group_out_of_memory_ends_one_of_its_own() {
+        let oom = OomKiller::default();
+        let [a, b] = [actor::APP, actor::APP + 1];
+        (0..5).for_each(|_| oom.grow(b, 2));
+        oom.grow(a, 1);
+        assert_eq!(oom.kill(a, |memcg| memcg == 1), Some((a, 1)));
     }
 }

@@ -5,7 +5,7 @@ use super::{Progress, Run, Sink, VirtualError, Watch, run_with};
 use crate::driver::phases::{FaultOrder, apps};
 use crate::driver::{Crew, Report, RunError, ThreadReport, kswapds};
 use crate::lifecycle::{State, actor, actor_name};
-use crate::reclaim::Task;
+use crate::reclaim::{ReclaimRequest, Task};
 use crate::system::System;
 use crate::trace::system::POOL;
 use crate::trace::{Record, SYSTEM};
@@ -26,6 +26,8 @@ pub struct SimConfig {
     pub trace: bool,
     /// What applications do in a system with a memory budget: they run beside reclaim, and the run ends when they have.
     pub programs: Vec<Program>,
+    /// What is written to groups' `memory.reclaim` meanwhile.
+    pub reclaims: Vec<ReclaimRequest>,
 }
 
 /// A run over `sys`.
@@ -60,6 +62,8 @@ impl<'a> Sim<'a> {
 
     fn reclaim(&mut self, sink: Sink<'_>, watch: Watch<'_>) {
         let crew = Crew::machine(self.sys, self.config.programs.iter().cloned(), self.config.trace);
+        let requests = self.config.reclaims.iter();
+        let crew = requests.fold(crew, |crew, &request| crew.with_reclaim(self.sys, request));
         let run = self.phase(crew, "reclaim", sink, watch);
         let ended = run.cpu_ns.iter().zip(&run.done_ns).filter(|((id, _), _)| id & 0xff00 == actor::KSWAPD);
         self.report.timing.reclaim_ns = ended.map(|(_, &ns)| ns).max().unwrap_or(run.end_ns);

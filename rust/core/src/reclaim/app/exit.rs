@@ -3,10 +3,11 @@
 use super::super::scan::TICK_NS;
 use super::{App, Copy, Pc, RAN, Then};
 use crate::lifecycle::{Change, Event, Fire, State, Word, flag};
+use crate::memcg::MemcgEvent;
 use crate::stats::Vm;
 use crate::system::{Ctx, Outcome, StepError, Store, System};
 use crate::units::NIL;
-use crate::workload::{Access, Program};
+use crate::workload::{Access, Program, Touch};
 
 impl App {
     /// Whether the OOM killer has chosen this application, and it has not noticed yet.
@@ -14,10 +15,11 @@ impl App {
         sys.mm.is_some() && !self.dying && sys.oom.is_victim(ctx.actor)
     }
 
-    /// Nothing can be reclaimed: the largest application is ended, unless one is ending already. A moment later the
-    /// allocation, if it is another's, begins again.
-    pub(super) fn out_of_memory(&mut self, sys: &System, ctx: &mut Ctx) -> Outcome {
-        if let Some((app, pages)) = sys.oom.kill(ctx.actor) {
+    /// Nothing can be reclaimed in `group`: its largest application is ended, unless one is ending already. A moment later
+    /// the allocation or the charge, if it is another's, begins again.
+    pub(super) fn out_of_memory(&mut self, sys: &System, ctx: &mut Ctx, group: u16) -> Outcome {
+        if let Some((app, pages)) = sys.oom.kill(ctx.actor, |memcg| sys.memcgs.is_below(memcg, group)) {
+            sys.memcgs.note_event(group, MemcgEvent::OomKill);
             ctx.stat[Vm::OomKill] += 1;
             ctx.errors.push(StepError::OutOfMemory { app, pages });
             sys.wait.wake_all(crate::wait::WaitKey::Pfmemalloc);
@@ -27,10 +29,10 @@ impl App {
 
     /// From now on the application's program is to give up every page that it has named.
     pub(super) fn die(&mut self, sys: &System, ctx: &Ctx) -> Outcome {
-        if let (Some(mm), true) = (&sys.mm, self.frame != NIL) {
-            mm.give_frames(ctx.cpu, &[self.frame]);
+        if let (Some(Touch { page, .. }), true) = (self.program.current(), self.frame != NIL) {
+            self.give_back(sys, ctx, page);
         }
-        (self.dying, self.frame, self.alloc) = (true, NIL, None);
+        (self.dying, self.alloc, self.charge) = (true, None, None);
         self.program = Program::each(Access::Exit, self.program.pages());
         self.pc = Pc::Look;
         RAN
@@ -118,12 +120,20 @@ impl App {
         Ok(RAN)
     }
 
-    pub(super) fn give_frame(&mut self, sys: &System, ctx: &Ctx) -> Outcome {
+    pub(super) fn give_frame(&mut self, sys: &System, ctx: &Ctx, page: u32) -> Outcome {
+        self.give_back(sys, ctx, page);
+        self.pc = Pc::Next;
+        RAN
+    }
+
+    /// The frame for `page`, and its charge.
+    fn give_back(&mut self, sys: &System, ctx: &Ctx, page: u32) {
+        if self.charge.is_none() {
+            sys.memcgs.uncharge(sys.folio(page).memcg, 1);
+        }
         if let Some(mm) = &sys.mm {
             mm.give_frames(ctx.cpu, &[self.frame]);
         }
         self.frame = NIL;
-        self.pc = Pc::Next;
-        RAN
     }
 }

@@ -6,10 +6,11 @@
 mod exit;
 mod fault;
 
+use super::charge::{CHARGE_BATCH, Charge, HandleOverHigh, TryCharge};
 use super::direct::{AllocPages, Allocation, Wanted};
 use super::wait_unless;
 use crate::lifecycle::{Change, Event, Fire, State, Word, flag};
-use crate::memcg::MemcgStat;
+use crate::memcg::{MemcgStat, ROOT};
 use crate::stats::Vm;
 use crate::system::{Ctx, Outcome, StepError, System, Work, mark};
 use crate::units::NIL;
@@ -39,6 +40,8 @@ enum Pc {
     Wait,
     Look,
     Allocate,
+    Charge,
+    OverHigh,
     Refault(Copy),
     Read(Copy),
     ReadFailed(Copy),
@@ -77,6 +80,11 @@ pub struct App {
     pc: Pc,
     /// The allocation under way.
     alloc: Option<AllocPages>,
+    /// The charge of [`App::frame`] that met its group's limit; until it has ended the frame is charged to nobody.
+    charge: Option<TryCharge>,
+    over_high: Option<HandleOverHigh>,
+    /// Frames charged since it last looked at `memory.high`.
+    charged: u8,
     /// A frame that belongs to no page yet, or [`NIL`].
     frame: u32,
     /// The page table of the page that is populated.
@@ -105,6 +113,9 @@ impl App {
             pages_done: 0,
             pc: Pc::Wait,
             alloc: None,
+            charge: None,
+            over_high: None,
+            charged: 0,
             frame: NIL,
             has_table: false,
             activate: false,
@@ -139,7 +150,9 @@ impl App {
                 }
             }
             Pc::Look => self.look(sys, ctx, page, access),
-            Pc::Allocate => self.allocate(sys, ctx),
+            Pc::Allocate => self.allocate(sys, ctx, page),
+            Pc::Charge => self.charge(sys, ctx),
+            Pc::OverHigh => self.over_high(sys, ctx, page, access),
             Pc::Refault(copy) => Ok(self.refault(sys, ctx, page, copy)),
             Pc::Read(copy) => Ok(self.read(sys, ctx, page, copy)),
             Pc::ReadFailed(copy) => self.read_failed(sys, ctx, page, copy),
@@ -162,8 +175,8 @@ impl App {
             Pc::FreeSwap => self.free_swap(sys, ctx, page),
             Pc::Listed { cpu } => self.listed(sys, ctx, cpu),
             Pc::Free => self.free(sys, ctx, page),
-            Pc::GiveFrame => Ok(self.give_frame(sys, ctx)),
-            Pc::Next => Ok(self.touched(ctx, access)),
+            Pc::GiveFrame => Ok(self.give_frame(sys, ctx, page)),
+            Pc::Next => Ok(self.touched(sys, ctx, page, access)),
             Pc::Think => {
                 ctx.marks |= mark::COND_RESCHED;
                 let think_ns = self.program.think_ns();
@@ -174,10 +187,17 @@ impl App {
     }
 
     /// The touch ends: the application does what it wanted the page for.
-    fn touched(&mut self, ctx: &mut Ctx, access: Access) -> Outcome {
+    fn touched(&mut self, sys: &System, ctx: &mut Ctx, page: u32, access: Access) -> Outcome {
         if self.frame != NIL {
             self.pc = Pc::GiveFrame; // Another brought the page back meanwhile.
             return RAN;
+        }
+        if self.charged >= CHARGE_BATCH && !self.dying {
+            self.charged = 0;
+            if sys.memcgs.over_high(sys.folio(page).memcg).is_some() {
+                self.pc = Pc::OverHigh;
+                return RAN;
+            }
         }
         ctx.pages_done += 1;
         ctx.marks |= mark::COND_RESCHED | if self.dying { 0 } else { mark::TOUCH_ENDS };
@@ -241,7 +261,7 @@ impl App {
             _ if budget && word.has(flag::MAPPED) => {
                 crate::sync::boundary();
                 match sys.folio(page).word.touch() {
-                    true => Ok(self.touched(ctx, access)),
+                    true => Ok(self.touched(sys, ctx, page, access)),
                     false => Ok(RAN), // Unmapped meanwhile: look again.
                 }
             }
@@ -259,8 +279,8 @@ impl App {
         Outcome::Ran(Work::Fault)
     }
 
-    /// A step of the allocation.
-    fn allocate(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, StepError> {
+    /// A step of the allocation; a frame is charged to the page's group.
+    fn allocate(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> Result<Outcome, StepError> {
         if self.is_to_die(sys, ctx) && self.alloc.as_ref().is_some_and(AllocPages::may_stop) {
             return Ok(self.die(sys, ctx));
         }
@@ -268,12 +288,51 @@ impl App {
         let (outcome, allocation) = alloc.step(sys, ctx, mm)?;
         match allocation {
             Allocation::GoesOn => return Ok(outcome),
-            Allocation::OutOfMemory => return Ok(self.out_of_memory(sys, ctx)),
+            Allocation::OutOfMemory => return Ok(self.out_of_memory(sys, ctx, ROOT)),
             Allocation::Page(frame) if alloc.wanted() == Wanted::Frame => self.frame = frame,
             Allocation::Page(_) => self.has_table = true,
         }
         self.alloc = None;
         self.pc = Pc::Look;
+        let memcg = sys.folio(page).memcg;
+        if self.frame != NIL && memcg != ROOT {
+            self.charged = self.charged.saturating_add(1);
+            if let Err(over) = sys.memcgs.try_charge(memcg) {
+                (self.charge, self.pc) = (Some(TryCharge::new(memcg, over)), Pc::Charge);
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// A step of the charge that met a limit.
+    fn charge(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, StepError> {
+        if self.is_to_die(sys, ctx) && self.charge.as_ref().is_some_and(TryCharge::may_stop) {
+            return Ok(self.die(sys, ctx));
+        }
+        let Some(charge) = &mut self.charge else { return Ok(Outcome::Done) };
+        let (outcome, how) = charge.step(sys, ctx)?;
+        match how {
+            Charge::GoesOn => {}
+            Charge::OutOfMemory(group) => return Ok(self.out_of_memory(sys, ctx, group)),
+            Charge::Charged => (self.charge, self.pc) = (None, Pc::Look),
+        }
+        Ok(outcome)
+    }
+
+    /// A step on the way back to user mode, above `memory.high`.
+    fn over_high(&mut self, sys: &System, ctx: &mut Ctx, page: u32, access: Access) -> Result<Outcome, StepError> {
+        let handle = self.over_high.get_or_insert_with(|| HandleOverHigh::new(sys.folio(page).memcg));
+        let (outcome, ended) = handle.step(sys, ctx)?;
+        if ended {
+            self.over_high = None;
+            return Ok(match outcome {
+                Outcome::Ran(_) => self.touched(sys, ctx, page, access),
+                sleeps => {
+                    self.pc = Pc::Next;
+                    sleeps
+                }
+            });
+        }
         Ok(outcome)
     }
 
@@ -291,7 +350,7 @@ impl App {
         {
             ctx.stat[Vm::Pgfault] += 1;
             sys.memcgs.count(sys.folio(page).memcg, MemcgStat::Pgfault, 1);
-            sys.oom.grow(ctx.actor);
+            sys.oom.grow(ctx.actor, sys.folio(page).memcg);
             sys.folio(page).set_pfn(std::mem::replace(&mut self.frame, NIL));
             self.pc = Pc::AddLru;
         }

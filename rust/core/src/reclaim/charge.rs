@@ -1,0 +1,185 @@
+//! A group at its limit reclaims from itself: `try_charge`, `mem_cgroup_handle_over_high`, `memory.reclaim` (mm/memcontrol.c).
+//!
+//! Source: Documentation/admin-guide/cgroup-v2.rst (`memory.max`, `memory.high`, `memory.reclaim`); observed, 6.12. Differences: frames are
+//! charged one by one, without a CPU's stock of 64; `memory.reclaim` reclaims 32 pages a time.
+
+use super::MAX_RECLAIM_RETRIES;
+use super::direct::TryToFreePages;
+use crate::memcg::MemcgEvent;
+use crate::system::{Ctx, Outcome, StepError, System, Work};
+use crate::units::SWAP_CLUSTER_MAX;
+
+const RAN: Outcome = Outcome::Ran(Work::Commit);
+
+/// Frames that a thread charges between two looks at `memory.high` (MEMCG_CHARGE_BATCH).
+pub(super) const CHARGE_BATCH: u8 = 64;
+
+/// A penalty below this is not worth a sleep: HZ/100, nanoseconds.
+const LEAST_DELAY_NS: u64 = 10_000_000;
+
+/// How a charge is going.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Charge {
+    /// It takes further steps.
+    GoesOn,
+    /// The frame is charged.
+    Charged,
+    /// This group has nothing left to reclaim.
+    OutOfMemory(u16),
+}
+
+/// A charge that met a limit.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct TryCharge {
+    memcg: u16,
+    over: u16,
+    retries: u8,
+    reclaim: Option<Box<TryToFreePages>>,
+}
+
+impl TryCharge {
+    /// One frame for `memcg`, which `over`'s limit does not allow.
+    pub fn new(memcg: u16, over: u16) -> Self {
+        Self { memcg, over, retries: MAX_RECLAIM_RETRIES, reclaim: None }
+    }
+
+    /// Whether it has nothing in its hands that it must put back first.
+    pub fn may_stop(&self) -> bool {
+        self.reclaim.is_none()
+    }
+
+    /// One step.
+    ///
+    /// # Errors
+    /// [`StepError`].
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<(Outcome, Charge), StepError> {
+        let Some(reclaim) = &mut self.reclaim else { return Ok((RAN, self.charge(sys))) };
+        let (outcome, ended) = reclaim.step(sys, ctx)?;
+        let Some(reclaimed) = ended else { return Ok((outcome, Charge::GoesOn)) };
+        self.reclaim = None;
+        if reclaimed == 0 && !sys.memcgs.has_margin(self.over) {
+            if self.retries == 0 {
+                self.retries = MAX_RECLAIM_RETRIES;
+                sys.memcgs.note_event(self.over, MemcgEvent::Oom);
+                return Ok((outcome, Charge::OutOfMemory(self.over)));
+            }
+            self.retries -= 1;
+        }
+        Ok((outcome, Charge::GoesOn))
+    }
+
+    fn charge(&mut self, sys: &System) -> Charge {
+        match sys.memcgs.try_charge(self.memcg) {
+            Ok(()) => return Charge::Charged,
+            Err(over) => self.over = over,
+        }
+        sys.memcgs.note_event(self.over, MemcgEvent::Max);
+        self.reclaim = Some(Box::new(TryToFreePages::for_group(self.over, SWAP_CLUSTER_MAX as u32)));
+        Charge::GoesOn
+    }
+}
+
+/// On the way back to user mode: the groups from one up that are above `memory.high` are reclaimed from; if they still are, and by
+/// much, the thread sleeps.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct HandleOverHigh {
+    memcg: u16,
+    retries: u8,
+    reclaim: Option<Box<TryToFreePages>>,
+}
+
+impl HandleOverHigh {
+    pub fn new(memcg: u16) -> Self {
+        Self { memcg, retries: MAX_RECLAIM_RETRIES, reclaim: None }
+    }
+
+    /// One step, and whether it was the last.
+    ///
+    /// # Errors
+    /// [`StepError`].
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<(Outcome, bool), StepError> {
+        let Some(reclaim) = &mut self.reclaim else { return Ok((RAN, self.begin(sys))) };
+        let (outcome, ended) = reclaim.step(sys, ctx)?;
+        let Some(reclaimed) = ended else { return Ok((outcome, false)) };
+        self.reclaim = None;
+        let delay_ns = sys.memcgs.high_delay_ns(self.memcg);
+        if delay_ns <= LEAST_DELAY_NS {
+            return Ok((outcome, true));
+        }
+        if reclaimed > 0 || self.retries > 0 {
+            self.retries -= u8::from(reclaimed == 0);
+            return Ok((outcome, false));
+        }
+        Ok((Outcome::Sleep(delay_ns), true))
+    }
+
+    fn begin(&mut self, sys: &System) -> bool {
+        let Some(over) = sys.memcgs.over_high(self.memcg) else { return true };
+        sys.memcgs.note_event(over, MemcgEvent::High);
+        self.reclaim = Some(Box::new(TryToFreePages::for_group(over, u32::from(CHARGE_BATCH))));
+        false
+    }
+}
+
+/// Somebody who writes to `memory.reclaim` of a group, once.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct MemoryReclaim {
+    request: ReclaimRequest,
+    retries: u8,
+    begun: bool,
+    reclaim: Option<Box<TryToFreePages>>,
+    reclaimed: u32,
+}
+
+/// What is written, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ReclaimRequest {
+    /// Nanoseconds after the run's begin.
+    pub at_ns: u64,
+    /// The group; the root: the node.
+    pub memcg: u16,
+    /// How many pages are to be reclaimed.
+    pub pages: u32,
+}
+
+impl MemoryReclaim {
+    /// Who makes `request`.
+    pub fn new(request: ReclaimRequest) -> Self {
+        Self { request, retries: MAX_RECLAIM_RETRIES, begun: false, reclaim: None, reclaimed: 0 }
+    }
+
+    /// Pages reclaimed so far: less than requested at the end is the kernel's EAGAIN.
+    pub fn reclaimed(&self) -> u32 {
+        self.reclaimed
+    }
+
+    /// One step.
+    ///
+    /// # Errors
+    /// [`StepError`].
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, StepError> {
+        if !std::mem::replace(&mut self.begun, true) {
+            return Ok(Outcome::Sleep(self.request.at_ns));
+        }
+        let Some(reclaim) = &mut self.reclaim else { return Ok(self.begin(sys)) };
+        let (outcome, ended) = reclaim.step(sys, ctx)?;
+        ctx.memstall = false; // Nobody waits for this memory.
+        if let Some(reclaimed) = ended {
+            self.reclaim = None;
+            self.reclaimed += reclaimed;
+            self.retries -= u8::from(reclaimed == 0);
+        }
+        Ok(outcome)
+    }
+
+    fn begin(&mut self, sys: &System) -> Outcome {
+        let left = self.request.pages.saturating_sub(self.reclaimed);
+        if left == 0 || self.retries == 0 || sys.mm.is_none() {
+            return Outcome::Done;
+        }
+        let batch = left.min(SWAP_CLUSTER_MAX as u32);
+        self.reclaim = Some(Box::new(TryToFreePages::for_group(self.request.memcg, batch)));
+        RAN
+    }
+}
