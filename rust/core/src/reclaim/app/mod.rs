@@ -3,14 +3,15 @@
 //! With a memory budget a fault takes a frame first, down the allocation ladder and if need be by direct reclaim; a new or
 //! read page goes to the lists by way of its CPU's batch, and a freed slot to its CPU's cache.
 
+mod allocate;
 mod exit;
 mod fault;
 
-use super::charge::{CHARGE_BATCH, Charge, HandleOverHigh, TryCharge};
-use super::direct::{AllocPages, Allocation, Wanted};
+use super::charge::{CHARGE_BATCH, HandleOverHigh, TryCharge};
+use super::direct::{AllocPages, Wanted};
 use super::wait_unless;
 use crate::lifecycle::{Change, Event, Fire, State, Word, flag};
-use crate::memcg::{MemcgStat, ROOT};
+use crate::memcg::MemcgStat;
 use crate::stats::Vm;
 use crate::system::{Ctx, Outcome, StepError, System, Work, mark};
 use crate::units::NIL;
@@ -271,69 +272,6 @@ impl App {
             }
             _ => self.swapcache_hit(sys, ctx, page, word),
         }
-    }
-
-    fn begin_allocation(&mut self, wanted: Wanted) -> Outcome {
-        self.alloc = Some(AllocPages::new(wanted));
-        self.pc = Pc::Allocate;
-        Outcome::Ran(Work::Fault)
-    }
-
-    /// A step of the allocation; a frame is charged to the page's group.
-    fn allocate(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> Result<Outcome, StepError> {
-        if self.is_to_die(sys, ctx) && self.alloc.as_ref().is_some_and(AllocPages::may_stop) {
-            return Ok(self.die(sys, ctx));
-        }
-        let (Some(mm), Some(alloc)) = (&sys.mm, &mut self.alloc) else { return Ok(Outcome::Done) };
-        let (outcome, allocation) = alloc.step(sys, ctx, mm)?;
-        match allocation {
-            Allocation::GoesOn => return Ok(outcome),
-            Allocation::OutOfMemory => return Ok(self.out_of_memory(sys, ctx, ROOT)),
-            Allocation::Page(frame) if alloc.wanted() == Wanted::Frame => self.frame = frame,
-            Allocation::Page(_) => self.has_table = true,
-        }
-        self.alloc = None;
-        self.pc = Pc::Look;
-        let memcg = sys.folio(page).memcg;
-        if self.frame != NIL && memcg != ROOT {
-            self.charged = self.charged.saturating_add(1);
-            if let Err(over) = sys.memcgs.try_charge(memcg) {
-                (self.charge, self.pc) = (Some(TryCharge::new(memcg, over)), Pc::Charge);
-            }
-        }
-        Ok(outcome)
-    }
-
-    /// A step of the charge that met a limit.
-    fn charge(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, StepError> {
-        if self.is_to_die(sys, ctx) && self.charge.as_ref().is_some_and(TryCharge::may_stop) {
-            return Ok(self.die(sys, ctx));
-        }
-        let Some(charge) = &mut self.charge else { return Ok(Outcome::Done) };
-        let (outcome, how) = charge.step(sys, ctx)?;
-        match how {
-            Charge::GoesOn => {}
-            Charge::OutOfMemory(group) => return Ok(self.out_of_memory(sys, ctx, group)),
-            Charge::Charged => (self.charge, self.pc) = (None, Pc::Look),
-        }
-        Ok(outcome)
-    }
-
-    /// A step on the way back to user mode, above `memory.high`.
-    fn over_high(&mut self, sys: &System, ctx: &mut Ctx, page: u32, access: Access) -> Result<Outcome, StepError> {
-        let handle = self.over_high.get_or_insert_with(|| HandleOverHigh::new(sys.folio(page).memcg));
-        let (outcome, ended) = handle.step(sys, ctx)?;
-        if ended {
-            self.over_high = None;
-            return Ok(match outcome {
-                Outcome::Ran(_) => self.touched(sys, ctx, page, access),
-                sleeps => {
-                    self.pc = Pc::Next;
-                    sleeps
-                }
-            });
-        }
-        Ok(outcome)
     }
 
     /// `do_anonymous_page`: a page table where there is none, a frame, and the page is there.
