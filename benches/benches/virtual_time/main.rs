@@ -43,8 +43,15 @@ fn system(preset: Preset, store: StoreKind, pages: usize) -> System {
 fn run(preset: Preset, store: StoreKind, pages: usize) -> (f64, u64) {
     let sys = system(preset, store, pages);
     let machine = Machine::new(2);
-    let config =
-        SimConfig { machine, fault: FaultOrder::InOrder, seed: 0, app_threads: 1, trace: false, programs: Vec::new() };
+    let config = SimConfig {
+        machine,
+        fault: FaultOrder::InOrder,
+        seed: 0,
+        app_threads: 1,
+        trace: false,
+        programs: Vec::new(),
+        reclaims: Vec::new(),
+    };
     let start_ns = cpu_ns();
     let report: Report = Sim::new(&sys, &config).run(&mut |_| Ok(()), &mut |_| true);
     assert!(report.error.is_none(), "{:?}", report.error);

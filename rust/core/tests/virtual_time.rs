@@ -25,7 +25,15 @@ fn plan(preset: Preset, store: StoreKind) -> Plan {
 }
 
 fn config(machine: Machine) -> SimConfig {
-    SimConfig { machine, fault: FaultOrder::Shuffled, seed: 7, app_threads: 2, trace: true, programs: Vec::new() }
+    SimConfig {
+        machine,
+        fault: FaultOrder::Shuffled,
+        seed: 7,
+        app_threads: 2,
+        trace: true,
+        programs: Vec::new(),
+        reclaims: Vec::new(),
+    }
 }
 
 fn simulate(sys: &System, machine: Machine) -> (Report, Vec<Record>) {
