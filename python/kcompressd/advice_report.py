@@ -1,39 +1,72 @@
-"""How an `Advice` shows itself: the options, the recommendation with its evidence, the settings to paste."""
+"""How an `Advice` shows itself: the options, the recommendation with its evidence, the designs, the settings to paste."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.console import RenderableType
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from kcompressd.advise import Advice, name
+from kcompressd.advise import Advice, Option, name
 from kcompressd.sizes import duration
+
+OPTIONS = ("store", "compressor", "memory used", "touch p99.9", "CPU a touch")
+"""Columns of the options."""
+DESIGNS = ("design", "touch p99", "touch p99.9", "CPU a touch", "kswapd", "kcompressd", "scanned a page freed")
+"""Columns of the designs; `kswapd` and `kcompressd` are parts of the CPU time."""
+ABOUT_DESIGNS = "What a kcompressd design would change; no released kernel has one, so there is nothing to set:"
 
 
 def parts(advice: Advice) -> Iterator[RenderableType]:
     """Yield what is printed."""
-    yield _options(advice)
-    yield Text("→ recommended, · on the Pareto front: no other is better in all three", style="dim")
+    if advice.options:
+        yield _options(advice)
+        yield Text("→ recommended, · on the Pareto front: no other is better in all three", style="dim")
     if advice.best is None:
-        yield Text(f"\n{advice.evidence[0]}", style="bold")
+        yield Text(advice.evidence[0], style="bold")
     else:
         yield Text(f"\nrecommended: {name(advice.best)}", style="bold")
     for sentence in advice.evidence[advice.best is None :]:
         yield Text(f"  {sentence}")
+    if advice.designs:
+        yield Text(f"\n{ABOUT_DESIGNS}", style="bold")
+        yield _grid(DESIGNS, designs(advice))
     for where, text in advice.settings.items():
         yield Text(f"\n{where}", style="bold")
         yield escape(text.rstrip())
 
 
+def mark(advice: Advice, option: Option) -> str:
+    """Return the sign before an option."""
+    return "→" if option == advice.best else "·" if option.front and option.holds else ""
+
+
+def figures(option: Option) -> tuple[str, str, str]:
+    """Return the three figures as text; those of an option that exhausted the memory are not shown."""
+    timed = (duration(option.touch_ns), duration(option.cpu_ns)) if option.holds else ("out of memory", "-")
+    return f"{option.used:.1%}", *timed
+
+
+def designs(advice: Advice) -> list[tuple[str, ...]]:
+    """Return the designs' figures as text, in the order of `DESIGNS`."""
+    rows = []
+    for run in advice.designs:
+        times = (run.touch_p99_ns, run.touch_p999_ns, run.cpu_ns, run.kswapd_ns, run.kcompressd_ns)
+        rows.append((run.design, *map(duration, times), f"{run.scans:.2f}"))
+    return rows
+
+
 def _options(advice: Advice) -> Table:
+    rows = [(mark(advice, option), option.store, option.compressor, *figures(option)) for option in advice.options]
+    return _grid(("", *OPTIONS), rows)
+
+
+def _grid(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for heading in ("", "store", "compressor", "memory used", "fault p99", "CPU a page"):
-        table.add_column(heading, justify="left" if heading in ("", "store", "compressor") else "right")
-    for option in advice.options:
-        mark = "→" if option == advice.best else "·" if option.front else ""
-        figures = (f"{option.used:.1%}", duration(option.fault_ns), duration(option.cpu_ns))
-        table.add_row(mark, option.store, option.compressor, *figures)
+    for heading in columns:
+        table.add_column(heading, justify="left" if heading in ("", "store", "compressor", "design") else "right")
+    for row in rows:
+        table.add_row(*row)
     return table

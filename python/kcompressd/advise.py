@@ -1,72 +1,79 @@
 """`advise`: one setting for these pages, its runner-up, and why.
 
-Every compressor is timed page by page (`calibrate`), accounted for as the kernel would (`estimate`), and run in virtual
-time behind zswap and zram on a machine of the processors asked for. That gives each option three figures, the less the
-better: memory still used, the 99th percentile of a fault, and CPU time a page there and back. The Pareto front are the
-options that no other beats in all three. Of it the goal chooses:
+Every page is timed with every compressor (`calibration.timed`). The same times are accounted for as the kernel would
+(`estimate`), and run in virtual time under memory pressure on a machine of the processors and the memory asked for
+(`pressure`). That gives each store and compressor three figures, the less the better: memory still used, the 99.9th percentile
+of a page touch, and CPU time a touch. The Pareto front are the options that no other beats in all three. Of it the goal chooses:
 
 - `memory`: the least memory used;
-- `latency` and `cpu`: the quickest fault, or the least CPU time, among those that save at least half of what the best saves;
+- `latency` and `cpu`: the shortest tail, or the least CPU time, among those that save at least half of what the best saves;
 - `balance`: as `estimate`, twice the CPU time must save a tenth of the memory.
 
-zswap needs a swap device behind it, so it is recommended only where there is one.
+zswap needs a swap device behind it: without one it is left out; it has no levels, so only default ones are tried with it. What the asynchronous designs would change is run for the recommended
+option, and shown beside it: no released kernel has one, so nothing can be set.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from kcompressd import settings
-from kcompressd.calibration import Calibration, calibrate
-from kcompressd.design import STORES, Store
+from kcompressd import calibration, settings
+from kcompressd import estimate as estimates
+from kcompressd.design import STORES, Design, Store
 from kcompressd.errors import EstimateError
-from kcompressd.estimate import CompressorEstimate, Estimate, estimate
-from kcompressd.lab import Lab
+from kcompressd.estimate import CompressorEstimate, Estimate
 from kcompressd.machine import Machine
 from kcompressd.page_stats import DEFAULT_COMPRESSORS
 from kcompressd.pages import Pages
-from kcompressd.result import Result
-from kcompressd.sim import Sim
-from kcompressd.sizes import duration
+from kcompressd.pressure import LEAST_PAGES, WORKING_SET, Pressed, Pressure
+from kcompressd.sizes import duration, mib
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
 FEW_PAGES: Final = 4096
 """Of fewer pages the zspages that are not full yet are most of the memory used, so compressed bytes are compared."""
+MOST_PAGES: Final = 16_384
+"""Pages that are measured at most, evenly spread over those given."""
+PASSES: Final = 3
+"""How often each of them is timed at least."""
 Goal: TypeAlias = Literal["balance", "memory", "latency", "cpu"]
 GOALS: Final = ("balance", "memory", "latency", "cpu")
 Progress: TypeAlias = Callable[[str, int, int], object]
-"""Called with what is done (calibrate, estimate, simulate), the part done, and all of it."""
+"""Called with what is done (measure, simulate), the part done, and all of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One store with one compressor: `used` is the share of the memory that stays in use, `fault_ns` the 99th percentile of
-    a fault, `cpu_ns` the CPU time of a page there and back; `front`: no other option beats it in all three.
+    """One store with one compressor: `used` is the share of the memory that stays in use, `touch_ns` the 99.9th percentile of a
+    page touch under pressure, `cpu_ns` the CPU time a touch; `holds`: the pressure did not exhaust the memory; `front`: no other
+    option beats it in all three.
     """
 
     store: Store
     compressor: str
     used: float
-    fault_ns: int
+    touch_ns: int
     cpu_ns: int
+    holds: bool = True
     front: bool = False
 
     def beats(self, other: Option) -> bool:
-        """Tell whether it is as good in all three figures and better in one."""
-        mine, its = (self.used, self.fault_ns, self.cpu_ns), (other.used, other.fault_ns, other.cpu_ns)
+        """Tell whether it holds where the other does not, or is as good in all three figures and better in one."""
+        if self.holds != other.holds:
+            return self.holds
+        mine, its = (self.used, self.touch_ns, self.cpu_ns), (other.used, other.touch_ns, other.cpu_ns)
         return mine != its and all(a <= b for a, b in zip(mine, its, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
 class Advice:
     """The options in the order of the table, the recommended one and its runner-up (None when nothing helps), the evidence
-    in sentences, and `settings`: texts to paste by what takes them.
+    in sentences, `designs` under the same pressure with the recommended option, and `settings`: texts to paste by what takes them.
     """
 
     goal: Goal
@@ -74,11 +81,23 @@ class Advice:
     best: Option | None
     runner_up: Option | None
     evidence: tuple[str, ...]
+    designs: tuple[Pressed, ...]
     settings: dict[str, str]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the advice as plain data."""
         return asdict(self)
+
+    def to_html(self) -> str:
+        """Return the report as one self-contained HTML file's text."""
+        from kcompressd.html import of_advice
+
+        return of_advice.document(self)
+
+    def _repr_html_(self) -> str:
+        from kcompressd.html import of_advice
+
+        return of_advice.fragment(self)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Print the front, the recommendation, and the settings."""
@@ -97,22 +116,27 @@ def advise(
     compressors: str | Sequence[str] = DEFAULT_COMPRESSORS,
     progress: Progress | None = None,
 ) -> Advice:
-    """Recommend a store and a compressor for `pages`; `cpus`, `ram_bytes` and `swap_device` (a disk or file to swap to)
-    describe the machine, this one's where they are None. Raises `EstimateError` and `CodecError`.
+    """Recommend a store and a compressor for `pages`, of which `MOST_PAGES` are measured; `cpus` (default: two), `ram_bytes` and
+    `swap_device` (a disk or file to swap to; default of both: as this machine) describe the machine.
+
+    Raises `EstimateError`, `CodecError`, and `LabError` for processors that no machine has.
     """
     if goal not in GOALS:
         raise EstimateError("goal", f"{goal!r} is none of {', '.join(GOALS)}")
     say = progress or (lambda what, done, total: None)
-    calibration = calibrate(pages, compressors, progress=lambda done, total: say("calibrate", done, total))
-    found = estimate(pages, compressors, progress=lambda done, total: say("estimate", done, total))
     machine = Machine() if cpus is None else Machine().with_cpus(cpus)
-    runs = [(store, compressor) for compressor in found.compressors for store in STORES]
-    options = []
-    for number, (store, compressor) in enumerate(runs):
-        options.append(_option(store, compressor, calibration, machine))
-        say("simulate", number + 1, len(runs))
+    some = pages[:: -(-len(pages) // MOST_PAGES) or 1]
+    stats, passes = calibration.timed(
+        some, compressors, passes=PASSES, progress=lambda done, total: say("measure", done, total)
+    )
+    found = estimates.of_stats(stats)
+    if settings.is_useless(min(found.compressors, key=lambda one: one.mm_stat.compr_data_size)):
+        return _useless(goal, found)
+    ram = found.environment.memory_bytes if ram_bytes is None else ram_bytes
+    pressure = Pressure(calibration.of_stats(some, stats, passes), machine, ram)
     device = has_swap_device() if swap_device is None else swap_device
-    return _decide(_marked(options), found, goal, device, ram_bytes)
+    stores = [store for store in STORES if device or store == "zram"]
+    return _advised(goal, found, pressure, stores, [*_facts(pages, some, pressure, device)], say)
 
 
 def has_swap_device(swaps: Path = Path("/proc/swaps")) -> bool:
@@ -124,22 +148,42 @@ def has_swap_device(swaps: Path = Path("/proc/swaps")) -> bool:
     return any(not line.startswith("/dev/zram") for line in lines if line.strip())
 
 
-def _option(store: Store, compressor: CompressorEstimate, calibration: Calibration, machine: Machine) -> Option:
-    text = compressor.codec.text
-    result = Sim(lab=Lab(design="sync", store=store, compressor=text), machine=machine).run(calibration)
+def _advised(
+    goal: Goal, found: Estimate, pressure: Pressure, stores: Sequence[Store], facts: Sequence[str], say: Progress
+) -> Advice:
+    todo = [
+        (store, compressor)
+        for compressor in found.compressors
+        for store in stores
+        if store == "zram" or not settings.has_own_level(compressor.codec)
+    ]
+    designs = [name for name in Design.presets() if name != "sync"]
+    runs = len(todo) + len(designs) + 1
+    options = []
+    for number, (store, compressor) in enumerate(todo):
+        say("simulate", number, runs)
+        options.append(_option(compressor, store, pressure.run(store, compressor.codec.text)))
+    options = _marked(options)
+    ranked = _ranked([option for option in options if option.front and option.holds], goal)
+    if not ranked:
+        return Advice(goal, tuple(options), None, None, (_NOTHING_HOLDS, *facts), (), {})
+    best, runner_up = ranked[0], ranked[1] if len(ranked) > 1 else None
+    changed = []
+    for number, design in enumerate(["sync", *designs]):
+        say("simulate", len(todo) + number, runs)
+        changed.append(pressure.run(best.store, best.compressor, design))
+    say("simulate", runs, runs)
+    texts = settings.texts(found[best.compressor], best.store, pressure.ram_bytes)
+    evidence = (*_evidence(best, runner_up, goal), *facts)
+    return Advice(goal, tuple(options), best, runner_up, evidence, tuple(changed), texts)
+
+
+def _option(compressor: CompressorEstimate, store: Store, run: Pressed) -> Option:
     held = compressor.mm_stat.mem_used_total if store == "zram" else compressor.zswap.pool_total_size
-    if len(calibration) < FEW_PAGES:
+    if len(compressor.charged) < FEW_PAGES:
         held = compressor.mm_stat.compr_data_size
-    return Option(store, text, held / compressor.mm_stat.orig_data_size, _fault_ns(result), _cpu_ns(result))
-
-
-def _fault_ns(result: Result) -> int:
-    return int(result.timing.fault_page_ns.p99)
-
-
-def _cpu_ns(result: Result) -> int:
-    spent = sum(thread.reclaim_cpu_ns + thread.fault_cpu_ns for thread in result.threads)
-    return int(spent / result.pages)
+    used = held / compressor.mm_stat.orig_data_size
+    return Option(store, compressor.codec.text, used, run.touch_p999_ns, run.cpu_ns, run.holds)
 
 
 def _marked(options: Sequence[Option]) -> list[Option]:
@@ -147,61 +191,72 @@ def _marked(options: Sequence[Option]) -> list[Option]:
     return [replace(option, front=not any(other.beats(option) for other in options)) for option in options]
 
 
-def _decide(options: list[Option], found: Estimate, goal: Goal, device: bool, ram_bytes: int | None) -> Advice:
-    able = [option for option in options if device or option.store == "zram"]
-    ranked = _ranked([option for option in able if not any(other.beats(option) for other in able)], goal)
-    by_text = {compressor.codec.text: compressor for compressor in found.compressors}
-    if settings.is_useless(by_text[min(options, key=lambda option: option.used).compressor]):
-        said = f"none of this helps here: the best leaves {min(option.used for option in options):.0%} of the memory in use"
-        return Advice(goal, tuple(options), None, None, (said, _WHY_USELESS), {})
-    best = ranked[0]
-    runner_up = ranked[1] if len(ranked) > 1 else None
-    memory = found.environment.memory_bytes if ram_bytes is None else ram_bytes
-    texts = settings.texts(by_text[best.compressor], best.store, memory)
-    evidence = _evidence(best, runner_up, goal, device)
-    if len(found.compressors[0].charged) < FEW_PAGES:
-        evidence.append(f"fewer than {FEW_PAGES} pages: compressed bytes are compared, zsmalloc's rounding is left out")
-    return Advice(goal, tuple(options), best, runner_up, tuple(evidence), texts)
-
-
+_NOTHING_HOLDS: Final = (
+    f"none of this helps here: with every option {WORKING_SET - 1:.0%} more than the memory exhausts it; "
+    "the pages do not become small enough"
+)
 _WHY_USELESS: Final = "the pages are compressed or encrypted already, or random: give the memory to something else"
 
 
-def _ranked(front: list[Option], goal: Goal) -> list[Option]:
+def _useless(goal: Goal, found: Estimate) -> Advice:
+    """The answer for pages that hardly become smaller; nothing is run for it."""
+    best = min(one.mm_stat.compr_data_size / one.mm_stat.orig_data_size for one in found.compressors)
+    said = f"none of this helps here: the best leaves {best:.0%} of the memory in use"
+    return Advice(goal, (), None, None, (said, _WHY_USELESS), (), {})
+
+
+def _ranked(front: Sequence[Option], goal: Goal) -> list[Option]:
     """The options of a front, the one that suits the goal first."""
-    half = (1 - min(option.used for option in front)) / 2
+    half = (1 - min((option.used for option in front), default=0)) / 2
     match goal:
         case "memory":
-            return sorted(front, key=lambda option: (option.used, option.fault_ns))
+            return sorted(front, key=lambda option: (option.used, option.touch_ns))
         case "latency":
-            return sorted(front, key=lambda option: (1 - option.used < half, option.fault_ns))
+            return sorted(front, key=lambda option: (1 - option.used < half, option.touch_ns))
         case "cpu":
             return sorted(front, key=lambda option: (1 - option.used < half, option.cpu_ns))
         case "balance":
             return sorted(front, key=lambda option: option.used * math.pow(max(1, option.cpu_ns), settings.EXPONENT))
 
 
-def _evidence(best: Option, runner_up: Option | None, goal: Goal, device: bool) -> list[str]:
-    figures = f"{1 - best.used:.0%} of the memory saved, p99 of a fault {duration(best.fault_ns)}"
-    said = [f"{name(best)}: {figures}, {duration(best.cpu_ns)} of CPU a page there and back"]
+_RULES: Final = {
+    "memory": "the least memory used",
+    "latency": "the shortest tail that saves at least half of what the best saves",
+    "cpu": "the least CPU time that saves at least half of what the best saves",
+    "balance": f"twice the CPU time must save {settings.WORTH:.0%} of the memory",
+}
+
+
+def _evidence(best: Option, runner_up: Option | None, goal: Goal) -> Iterator[str]:
+    figures = (
+        f"{1 - best.used:.0%} of the memory saved, one touch in a thousand takes {duration(best.touch_ns)} or more"
+    )
+    yield f"{name(best)}: {figures}, {duration(best.cpu_ns)} of CPU a touch"
     if runner_up is not None:
-        used, fault, cpu = (
-            runner_up.used / best.used - 1,
-            runner_up.fault_ns / max(1, best.fault_ns) - 1,
-            runner_up.cpu_ns / max(1, best.cpu_ns) - 1,
+        pairs = zip(
+            (runner_up.used, runner_up.touch_ns, runner_up.cpu_ns), (best.used, best.touch_ns, best.cpu_ns), strict=True
         )
-        said.append(
-            f"runner-up {name(runner_up)}: {used:+.0%} memory used, {fault:+.0%} fault time, {cpu:+.0%} CPU time"
-        )
+        used, touch, cpu = (its / max(mine, 1e-9) - 1 for its, mine in pairs)
+        yield f"runner-up {name(runner_up)}: {used:+.0%} memory used, {touch:+.0%} tail, {cpu:+.0%} CPU time"
+    yield f"chosen from the Pareto front by {goal}: {_RULES[goal]}"
+
+
+def _facts(pages: Pages, some: Pages, pressure: Pressure, device: bool) -> Iterator[str]:
+    """What was measured and run."""
+    managed, cpus = pressure.node.managed, pressure.machine.cpus
+    part = f", run as {mib(managed * some.page_size)} with its watermarks in proportion" if pressure.scaled > 1 else ""
+    if pressure.ram_bytes < LEAST_PAGES * some.page_size:
+        part = f", run as {mib(managed * some.page_size)}, the least there is"
+    yield (
+        f"virtual time: {cpus} CPU{'s' if cpus > 1 else ''}, {mib(pressure.ram_bytes)} of memory{part}; "
+        f"random writes to {WORKING_SET} times as much, these pages over and over"
+    )
+    if len(some) < len(pages):
+        yield f"{len(some)} of {len(pages)} pages were measured, evenly spread"
+    if len(some) < FEW_PAGES:
+        yield f"fewer than {FEW_PAGES} pages: compressed bytes are compared, zsmalloc's rounding is left out"
     if not device:
-        said.append("zswap is left out of the choice: this machine has no swap device behind it")
-    rule = {
-        "memory": "the least memory used",
-        "latency": "the quickest fault that saves at least half of what the best saves",
-        "cpu": "the least CPU time that saves at least half of what the best saves",
-        "balance": f"twice the CPU time must save {settings.WORTH:.0%} of the memory",
-    }
-    return [*said, f"chosen from the Pareto front by {goal}: {rule[goal]}"]
+        yield "zswap is left out: this machine has no swap device behind it"
 
 
 def name(option: Option) -> str:

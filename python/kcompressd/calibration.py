@@ -24,7 +24,7 @@ import numpy.typing as npt
 from kcompressd.errors import EstimateError, PageFileError
 from kcompressd.page_file import write_private
 from kcompressd.page_index import PAGE_SIZES
-from kcompressd.page_stats import DEFAULT_COMPRESSORS, Codec, Progress, measure, parse_codecs
+from kcompressd.page_stats import DEFAULT_COMPRESSORS, Codec, PageStats, Progress, kinds_of, measure, parse_codecs
 from kcompressd.pages import Pages
 
 FORMAT: Final = "kcompressd-calibration"
@@ -176,6 +176,13 @@ def calibrate(
 
     Raises `CodecError`, and `EstimateError` for no pages or no passes. The machine should be idle.
     """
+    return of_stats(pages, *timed(pages, compressors, passes=passes, progress=progress))
+
+
+def timed(
+    pages: Pages, compressors: str | Sequence[str], *, passes: int = PASSES, progress: Progress | bool = False
+) -> tuple[PageStats, int]:
+    """Return what `calibrate` measures as stats, for estimates of the same times; and how often each page was timed."""
     codecs = parse_codecs(compressors)
     if len(pages) == 0 or passes < 1:
         raise EstimateError("calibrate", f"{len(pages)} pages in {passes} passes measures nothing")
@@ -183,18 +190,29 @@ def calibrate(
     rounds = -(-passes // tiles)
     tiled = pages if tiles == 1 else Pages.from_array(np.tile(pages.array, (tiles, 1)), copy=False)
     rows: dict[str, list[npt.NDArray[np.uint32]]] = {name: [] for name in ("size", "compress_ns", "decompress_ns")}
+    spent: dict[str, int] = {"threads": 1, "wall_ns": 0, "threads_ns": 0, "cpu_ns": 0}
     for codec in codecs:
         times = [measure(tiled, codec.text, threads=1, progress=progress) for _ in range(rounds)]
         rows["size"].append(times[0].size[0, : len(pages)])
         for name in ("compress_ns", "decompress_ns"):
             every = np.concatenate([getattr(stats, name).reshape(tiles, len(pages)) for stats in times])
             rows[name].append(np.median(every, axis=0).astype(np.uint32))
-    return Calibration(
+        for name in ("wall_ns", "threads_ns", "cpu_ns"):
+            spent[name] += sum(stats.timing[name] for stats in times)
+    stats = PageStats(
         page_size=pages.page_size,
         codecs=codecs,
+        kind=kinds_of(pages),
         same=times[0].same[: len(pages)],
-        pages_digest=hashlib.sha256(pages.array.data).hexdigest(),
-        passes=tiles * rounds,
+        index=dataclasses.replace(pages.index, mappings=()),
+        timing=spent,
         environment=times[0].environment,
         **{name: np.array(row, dtype=np.uint32) for name, row in rows.items()},
     )
+    return stats, tiles * rounds
+
+
+def of_stats(pages: Pages, stats: PageStats, passes: int) -> Calibration:
+    """Return the calibration of `pages`, which were `timed`."""
+    taken = {name: getattr(stats, name) for name in ("page_size", "codecs", "environment", *_ARRAYS)}
+    return Calibration(pages_digest=hashlib.sha256(pages.array.data).hexdigest(), passes=passes, **taken)

@@ -201,7 +201,7 @@ def measure(
     stats = PageStats(
         page_size=pages.page_size,
         codecs=codecs,
-        kind=_kinds(pages)[: len(same)],
+        kind=kinds_of(pages)[: len(same)],
         same=same,
         index=_about(pages, len(same)),
         timing={"threads": count, **{name: found[name] for name in ("wall_ns", "threads_ns", "cpu_ns")}},
@@ -220,7 +220,8 @@ def _about(pages: Pages, done: int) -> PageIndex:
     return replace(index, complete=False, reason=f"interrupted after {done} of {len(pages)} pages")
 
 
-def _kinds(pages: Pages) -> npt.NDArray[np.uint8]:
+def kinds_of(pages: Pages) -> npt.NDArray[np.uint8]:
+    """Return each page's kind of mapping, uint8 of shape (n,) as `PageStats.kind`."""
     kinds = np.full(len(pages), UNKNOWN_KIND, dtype=np.uint8)
     for mapping in pages.index.mappings:
         kinds[mapping.first_page : mapping.first_page + mapping.pages] = KINDS.index(mapping.kind)

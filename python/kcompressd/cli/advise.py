@@ -21,8 +21,9 @@ def add(verbs: common.Verbs) -> None:
     parser = verbs.add_parser(
         "advise",
         help="recommend a setting for pages, with the evidence",
-        description="Estimates every compressor, runs each behind zswap and zram in virtual time, shows which options no "
-        "other beats, and names one with its runner-up and the lines that set it.",
+        description="Times every compressor on the pages, runs each behind zswap and zram in virtual time under memory "
+        "pressure on the machine asked for, shows which options no other beats, and names one with its runner-up and the lines "
+        "that set it.",
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("file", nargs="?", metavar="FILE", help=common.FILES)
@@ -36,6 +37,7 @@ def add(verbs: common.Verbs) -> None:
     add_argument("--ram", metavar="SIZE", help="memory of the machine, 8G (default: this one's)")
     add_argument("--swap-device", choices=("yes", "no"), help="whether it swaps to a disk too (default: as this one)")
     add_argument("--json", metavar="FILE", help="save everything; - for standard output")
+    common.add_html(parser)
     parser.set_defaults(run=run)
 
 
@@ -46,6 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     from kcompressd.sizes import parse_limit
 
     common.refuse_output(arguments.json, stream=True)
+    common.refuse_output(arguments.html)
     pages = _pages(arguments)
     device = None if arguments.swap_device is None else arguments.swap_device == "yes"
     with common.progress("advise") as progress:
@@ -62,6 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
         common.write_text(json.dumps(found.to_dict(), indent=1) + "\n", arguments.json)
     if arguments.json != "-":
         common.console().print(found)
+    common.write_html(found, arguments.html)
     return 0
 
 

@@ -1,0 +1,91 @@
+"""What `advise` runs in virtual time: random writes to more memory than there is, behind one store and compressor.
+
+The machine has the CPUs asked for. Its memory is that asked for up to `MOST_PAGES`; a larger one is run as so many pages with
+the watermarks of the whole in proportion, which keeps the time bounded. The working set is `WORKING_SET` of the memory, the
+measured pages over and over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from kcompressd.calibration import Calibration
+from kcompressd.design import Store
+from kcompressd.lab import Lab
+from kcompressd.machine import Machine
+from kcompressd.measures import cpu_ns, scans_per_page
+from kcompressd.node import Node, Workload
+from kcompressd.result import Result
+from kcompressd.sim import Sim
+
+MOST_PAGES: Final = 65_536
+"""Of the simulated node: more would take longer and show the same."""
+LEAST_PAGES: Final = 4096
+"""Below this the watermarks are most of the memory."""
+WORKING_SET: Final = 1.25
+"""Pages written to over pages of memory."""
+_FLOOR: Final = 16
+"""The least watermark in pages, and the least distance of two."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pressed:
+    """What came of one run: `touch_p99_ns` and `touch_p999_ns` of a page touch, `cpu_ns` of all threads a touch, `kswapd_ns` and
+    `kcompressd_ns` of these, `scans` of a page freed; `holds`: the run came to its end, the memory was enough.
+    """
+
+    design: str
+    touch_p99_ns: int
+    touch_p999_ns: int
+    cpu_ns: int
+    kswapd_ns: int
+    kcompressd_ns: int
+    scans: float
+    holds: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Pressure:
+    """The machine under pressure, and the pages that are written to."""
+
+    calibration: Calibration
+    machine: Machine
+    ram_bytes: int
+
+    @property
+    def node(self) -> Node:
+        """The memory as it is run, with room in swap for all that does not fit."""
+        whole = max(LEAST_PAGES, self.ram_bytes // self.calibration.page_size)
+        managed = min(whole, MOST_PAGES)
+        least, low, high = (mark * managed // whole for mark in Node(managed=whole).marks)
+        least = max(_FLOOR, least)
+        low = max(least + _FLOOR, low)
+        return Node(managed=managed, watermarks=(least, low, max(low + _FLOOR, high)), swap=managed)
+
+    @property
+    def workload(self) -> Workload:
+        """Random writes to the working set."""
+        return Workload(kind="usemem", pages=int(self.node.managed * WORKING_SET))
+
+    @property
+    def scaled(self) -> int:
+        """How many times the memory asked for is the memory that is run."""
+        return max(1, self.ram_bytes // self.calibration.page_size // MOST_PAGES)
+
+    def run(self, store: Store, compressor: str, design: str = "sync") -> Pressed:
+        """Run one store and compressor behind a design."""
+        lab = Lab(design=design, store=store, compressor=compressor)
+        sim = Sim(lab=lab, machine=self.machine, node=self.node, workload=self.workload)
+        return _pressed(design, sim.run(self.calibration))
+
+
+def _pressed(design: str, result: Result) -> Pressed:
+    touch = result.timing.touch_ns
+    touches = max(1, touch["count"])
+    kswapd, kcompressd = (int(cpu_ns(result, kind) / touches) for kind in ("kswapd", "kcompressd"))
+    spent = sum(thread.reclaim_cpu_ns + thread.fault_cpu_ns for thread in result.threads)
+    scans = scans_per_page(result) or 0.0
+    return Pressed(
+        design, touch["p99"], touch["p999"], int(spent / touches), kswapd, kcompressd, scans, holds=result.complete
+    )
