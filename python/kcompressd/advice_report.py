@@ -45,7 +45,7 @@ def mark(advice: Advice, option: Option) -> str:
 
 def figures(option: Option) -> tuple[str, str, str]:
     """Return the three figures as text; those of an option that exhausted the memory are not shown."""
-    timed = (duration(option.touch_ns), duration(option.cpu_ns)) if option.holds else ("out of memory", "-")
+    timed = (duration(option.touch_ns), duration(option.cpu_ns)) if option.holds else ("exhausts memory", "-")
     return f"{option.used:.1%}", *timed
 
 
@@ -54,7 +54,8 @@ def designs(advice: Advice) -> list[tuple[str, ...]]:
     rows = []
     for run in advice.designs:
         times = (run.touch_p99_ns, run.touch_p999_ns, run.cpu_ns, run.kswapd_ns, run.kcompressd_ns)
-        rows.append((run.design, *map(duration, times), f"{run.scans:.2f}"))
+        shown = (*map(duration, times), f"{run.scans:.2f}") if run.holds else ("exhausts memory", *["-"] * 5)
+        rows.append((run.design, *shown))
     return rows
 
 

@@ -26,11 +26,12 @@ from kcompressd import estimate as estimates
 from kcompressd.design import STORES, Design, Store
 from kcompressd.errors import EstimateError
 from kcompressd.estimate import CompressorEstimate, Estimate
+from kcompressd.html.scale import size
 from kcompressd.machine import Machine
 from kcompressd.page_stats import DEFAULT_COMPRESSORS
 from kcompressd.pages import Pages
 from kcompressd.pressure import LEAST_PAGES, WORKING_SET, Pressed, Pressure
-from kcompressd.sizes import duration, mib
+from kcompressd.sizes import duration
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -244,11 +245,11 @@ def _evidence(best: Option, runner_up: Option | None, goal: Goal) -> Iterator[st
 def _facts(pages: Pages, some: Pages, pressure: Pressure, device: bool) -> Iterator[str]:
     """What was measured and run."""
     managed, cpus = pressure.node.managed, pressure.machine.cpus
-    part = f", run as {mib(managed * some.page_size)} with its watermarks in proportion" if pressure.scaled > 1 else ""
+    part = f", run as {size(managed * some.page_size)} with its watermarks in proportion" if pressure.scaled > 1 else ""
     if pressure.ram_bytes < LEAST_PAGES * some.page_size:
-        part = f", run as {mib(managed * some.page_size)}, the least there is"
+        part = f", run as {size(managed * some.page_size)}, the least there is"
     yield (
-        f"virtual time: {cpus} CPU{'s' if cpus > 1 else ''}, {mib(pressure.ram_bytes)} of memory{part}; "
+        f"virtual time: {cpus} CPU{'s' if cpus > 1 else ''}, {size(pressure.ram_bytes)} of memory{part}; "
         f"random writes to {WORKING_SET} times as much, these pages over and over"
     )
     if len(some) < len(pages):

@@ -7,6 +7,7 @@ measured pages over and over.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,20 +20,31 @@ from kcompressd.node import Node, Workload
 from kcompressd.result import Result
 from kcompressd.sim import Sim
 
-MOST_PAGES: Final = 65_536
+MOST_PAGES: Final = 32_768
 """Of the simulated node: more would take longer and show the same."""
 LEAST_PAGES: Final = 4096
 """Below this the watermarks are most of the memory."""
-WORKING_SET: Final = 1.25
+WORKING_SET: Final = 1.15
 """Pages written to over pages of memory."""
+TOUCHES: Final = 3
+"""Random touches over pages of the working set: 95 % of them are touched."""
 _FLOOR: Final = 16
 """The least watermark in pages, and the least distance of two."""
+
+
+LONGEST_S: Final = 8.0
+"""Wall clock of one run, most take less than one second: some designs scan for ever when the memory only just suffices."""
+
+
+class _TooLong(Exception):
+    """A run is ended by it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pressed:
     """What came of one run: `touch_p99_ns` and `touch_p999_ns` of a page touch, `cpu_ns` of all threads a touch, `kswapd_ns` and
-    `kcompressd_ns` of these, `scans` of a page freed; `holds`: the run came to its end, the memory was enough.
+    `kcompressd_ns` of these, `scans` of a page freed; `holds`: the run came to its end; where it ran out of memory, or went on for `LONGEST_S`, the figures
+    are 0.
     """
 
     design: str
@@ -42,7 +54,7 @@ class Pressed:
     kswapd_ns: int
     kcompressd_ns: int
     scans: float
-    holds: bool
+    holds: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +78,8 @@ class Pressure:
     @property
     def workload(self) -> Workload:
         """Random writes to the working set."""
-        return Workload(kind="usemem", pages=int(self.node.managed * WORKING_SET))
+        pages = int(self.node.managed * WORKING_SET)
+        return Workload(kind="usemem", pages=pages, touches=TOUCHES * pages)
 
     @property
     def scaled(self) -> int:
@@ -77,7 +90,23 @@ class Pressure:
         """Run one store and compressor behind a design."""
         lab = Lab(design=design, store=store, compressor=compressor)
         sim = Sim(lab=lab, machine=self.machine, node=self.node, workload=self.workload)
-        return _pressed(design, sim.run(self.calibration))
+        end = time.monotonic() + LONGEST_S
+
+        def watch(*_: object) -> None:
+            if time.monotonic() > end:
+                raise _TooLong
+
+        try:
+            result = sim.run(self.calibration, progress=watch)
+        except _TooLong:
+            return _exhausted(design)
+        # An application that gets no page any more ends: the OOM killer's place.
+        whole = result.complete and result.timing.touch_ns["count"] >= TOUCHES * self.workload.pages
+        return _pressed(design, result) if whole else _exhausted(design)
+
+
+def _exhausted(design: str) -> Pressed:
+    return Pressed(design, 0, 0, 0, 0, 0, 0.0, holds=False)
 
 
 def _pressed(design: str, result: Result) -> Pressed:
@@ -86,6 +115,4 @@ def _pressed(design: str, result: Result) -> Pressed:
     kswapd, kcompressd = (int(cpu_ns(result, kind) / touches) for kind in ("kswapd", "kcompressd"))
     spent = sum(thread.reclaim_cpu_ns + thread.fault_cpu_ns for thread in result.threads)
     scans = scans_per_page(result) or 0.0
-    return Pressed(
-        design, touch["p99"], touch["p999"], int(spent / touches), kswapd, kcompressd, scans, holds=result.complete
-    )
+    return Pressed(design, touch["p99"], touch["p999"], int(spent / touches), kswapd, kcompressd, scans)

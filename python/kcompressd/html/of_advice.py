@@ -91,12 +91,12 @@ def _designs(advice: Advice) -> Markup:
     rows = []
     for run, texts in zip(advice.designs, advice_report.designs(advice), strict=True):
         values = (run.touch_p99_ns, run.touch_p999_ns, run.cpu_ns, run.kswapd_ns, run.kcompressd_ns, run.scans)
-        cells = [Cell(text, value) for text, value in zip(texts[1:], values, strict=True)]
+        cells = [Cell(text, value if run.holds else None) for text, value in zip(texts[1:], values, strict=True)]
         rows.append([Cell(run.design, run.design, swatch=shown[run.design]), *cells])
     return table(advice_report.DESIGNS, rows)
 
 
 def _tails(advice: Advice) -> Markup:
     shown = colors([run.design for run in advice.designs])
-    rows = [Bar(run.design, ((run.touch_p999_ns, shown[run.design]),)) for run in advice.designs]
+    rows = [Bar(run.design, ((run.touch_p999_ns, shown[run.design]),)) for run in advice.designs if run.holds]
     return bars("Touch p99.9", rows, form=scale.time)

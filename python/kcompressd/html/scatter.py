@@ -13,8 +13,13 @@ from kcompressd.html.scale import Axis, Format
 
 _LETTER: Final = 6.2
 """Width of a letter, units."""
-_PLACES: Final = ((9.0, 4.0, "start"), (-9.0, 4.0, "end"), (0.0, -10.0, "middle"), (0.0, 18.0, "middle"))
-"""Where a name may stand: right and left of its point, above, below."""
+_SIDES: Final = ((0.0, "middle"), (4.0, "end"), (-4.0, "start"))
+_PLACES: Final = (
+    (9.0, 4.0, "start"),
+    (-9.0, 4.0, "end"),
+    *((side, down, anchor) for down in (-10.0, 18.0, -23.0, 31.0) for side, anchor in _SIDES),
+)
+"""Where a name may stand: right and left of its point, above, below, further off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,9 @@ class _Box:
 
 
 def scatter(title: str, points: Sequence[Point], *, x: Format = scale.number, y: Format = scale.number) -> Markup:
-    """Return a figure of points, both axes from zero; names stand beside their points, clear of each other."""
+    """Return a figure of points, both axes from zero; names stand beside their points, clear of each other: one
+    for which there is no room is left to the point's title.
+    """
     tall = max((p.y for p in points), default=1.0)
     across = Axis.upto(max((p.x for p in points), default=1.0), PLOT_WIDTH)
     up = Axis.upto(tall, PLOT_HEIGHT, unit=scale.unit(y, tall))
@@ -75,7 +82,10 @@ def _names(placed: Sequence[tuple[Point, float, float]]) -> Markup:
             (_box(point.name, left + right, top + down, anchor), right, down, anchor) for right, down, anchor in _PLACES
         ]
         clear = (o for o in options if o[0].is_inside and not any(o[0].meets(other) for other in taken))
-        box, right, down, anchor = next(clear, options[0])
+        found = next(clear, None)
+        if found is None:
+            continue
+        box, right, down, anchor = found
         taken.append(box)
         out.append(tag("text", point.name, x=left + right, y=top + down, text_anchor=anchor, class_="value"))
     return join(out)
