@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from kcompressd.calibration import Calibration
 from kcompressd.cli import main
 from kcompressd.errors import InputError, RunInterrupted
+from kcompressd.html import of_sweep
 from kcompressd.job import Job
 from kcompressd.sweep import Plan, sweep
 from kcompressd.sweep.report import combinations
@@ -244,3 +245,20 @@ def test_the_verb_counts_runs_resumes_and_prints(tmp_path: Path, capsys: pytest.
     path.write_text('pages = "sample"\n')
     assert main(["sweep", str(path)]) == 2
     assert "has no [sweep]" in capsys.readouterr().err
+
+
+def test_a_sweep_has_a_report(tmp_path: Path) -> None:
+    file = tmp_path / "job.toml"
+    file.write_text(
+        'pages = "sample"\nlimit = 64\nstore = "zram"\n[[sweep.axis]]\nkey = "design"\nvalues = ["april", "split"]\n'
+        '[[sweep.axis]]\nkey = "depth"\nvalues = [24, 96, 256]\n'
+    )
+    report = tmp_path / "sweep.html"
+    assert main(["sweep", str(file), "--backend", "sequential", "--html", str(report)]) == 0
+    text = report.read_text()
+    assert "over depth" in text and text.count('data-name="april"') == text.count("<figure>") >= 3
+    assert text.count("<tr>") == 1 + 6
+    other = job(("design", ["april", "split"]))
+    found = sweep(other, tmp_path / "names.parquet", backend="sequential")
+    assert found.table is not None
+    assert 'class="chart bars"' in of_sweep.document(found.table, other)  # no axis of numbers: bars

@@ -42,6 +42,7 @@ def add(verbs: common.Verbs) -> None:
     add_argument("--live", action="store_true", help="on real threads, one point at a time, instead of virtual time")
     add_argument("--dry-run", action="store_true", help="count the points, run one, estimate the time of the rest")
     add_argument("--csv", metavar="FILE", help="save the table as CSV too; - for standard output")
+    common.add_html(parser)
     parser.set_defaults(run=run)
 
 
@@ -54,6 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     output = arguments.output or f"{arguments.job.removesuffix('.toml')}.parquet"
     common.refuse_output(output)
     common.refuse_output(arguments.csv, stream=True)
+    common.refuse_output(arguments.html)
     job = Job.load(arguments.job, arguments.set)
     options = {name: getattr(arguments, name) for name in ("backend", "scheduler", "workers", "live")}
     try:
@@ -70,6 +72,11 @@ def run(arguments: argparse.Namespace) -> int:
         common.write_text(_csv(found), arguments.csv)
     if arguments.csv != "-":
         _show(found, job, output)
+    if arguments.html is not None and found.table is not None:
+        from kcompressd.html import of_sweep
+
+        common.write_text(of_sweep.document(found.table, job), arguments.html)
+        print(f"kcompressd: report: {arguments.html}", file=sys.stderr)
     return 0 if found.complete and not found.refused else PARTIAL
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from kcompressd.sizes import duration
 from kcompressd.sweep.plan import Plan
@@ -25,33 +26,50 @@ MEASURES: Final[dict[str, tuple[str, Callable[[float], str]]]] = {
     "timing.touch_ns.max": ("longest touch", duration),
 }
 """Columns of a sweep that are shown, with their headings and how they are written."""
+Line: TypeAlias = tuple[tuple[Any, ...], list[float | None]]
+"""The values of the axes, and the medians of the measures; None of one that no row has."""
 MOST_ROWS: Final = 40
 
 
+@dataclass(frozen=True)
+class Lines:
+    """A sweep's combinations: the keys of its axes, the measures that its rows have, and each combination's values with the
+    medians of the measures over seeds, in the order of the axes.
+    """
+
+    axes: tuple[str, ...]
+    measures: tuple[str, ...]
+    lines: tuple[Line, ...]
+
+    @classmethod
+    def of(cls, rows: pa.Table, job: Job) -> Lines:
+        """Take them from the rows of `job`'s sweep; a key that no row has is left out."""
+        given = [axis for axis in Plan.of(job.tree, job.origin).axes if axis.key in rows.column_names]
+        axes = tuple(axis.key for axis in given)
+        measures = tuple(name for name in MEASURES if name in rows.column_names)
+        lines = combinations(rows.to_pylist(), axes, measures)
+        place = [{value: at for at, value in enumerate(axis.values)} for axis in given]
+        lines.sort(key=lambda line: [at.get(value, len(at)) for at, value in zip(place, line[0], strict=True)])
+        return cls(axes, measures, tuple(lines))
+
+
 def table(rows: pa.Table, job: Job) -> Table:
-    """Return the table: a line for each combination of the axes in their order, the median over seeds."""
+    """Return the table: a line for each combination of the axes."""
     from rich.table import Table
 
-    given = [axis for axis in Plan.of(job.tree, job.origin).axes if axis.key in rows.column_names]
-    axes = [axis.key for axis in given]
-    measures = [name for name in MEASURES if name in rows.column_names]
+    found = Lines.of(rows, job)
     shown = Table(box=None, pad_edge=False)
-    for heading in (*axes, *(MEASURES[name][0] for name in measures)):
+    for heading in (*found.axes, *(MEASURES[name][0] for name in found.measures)):
         shown.add_column(heading, justify="right")
-    lines = combinations(rows.to_pylist(), axes, measures)
-    place = [{value: at for at, value in enumerate(axis.values)} for axis in given]
-    lines.sort(key=lambda line: [at.get(value, len(at)) for at, value in zip(place, line[0], strict=True)])
-    for values, medians in lines[:MOST_ROWS]:
-        written = ("-" if m is None else MEASURES[name][1](m) for name, m in zip(measures, medians, strict=True))
+    for values, medians in found.lines[:MOST_ROWS]:
+        written = ("-" if m is None else MEASURES[name][1](m) for name, m in zip(found.measures, medians, strict=True))
         shown.add_row(*map(str, values), *written)
-    if len(lines) > MOST_ROWS:
-        shown.caption = f"{len(lines) - MOST_ROWS} more lines are in the table"
+    if len(found.lines) > MOST_ROWS:
+        shown.caption = f"{len(found.lines) - MOST_ROWS} more lines are in the table"
     return shown
 
 
-def combinations(
-    rows: Sequence[dict[str, Any]], axes: Sequence[str], measures: Sequence[str]
-) -> list[tuple[tuple[Any, ...], list[float | None]]]:
+def combinations(rows: Sequence[dict[str, Any]], axes: Sequence[str], measures: Sequence[str]) -> list[Line]:
     """Return each combination of the axes' values with the medians of the measures, refused points without any."""
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows:
