@@ -37,7 +37,12 @@ def document(rows: pa.Table, job: Job) -> str:
 def _parts(found: Lines) -> Iterator[Child]:
     drawn = list(_pictures(found))
     if drawn:
-        yield page.section("Pictures", *_legend(found), page.figures(drawn))
+        yield page.section(
+            "Pictures",
+            *_legend(found),
+            page.figures(drawn),
+            tag("p", "A measure that is the same in every combination has no picture.", class_="note"),
+        )
     yield page.section("Every combination", _table(found))
 
 
@@ -48,7 +53,11 @@ def _table(found: Lines) -> Markup:
         for name, median in zip(found.measures, medians, strict=True):
             cells.append(Cell("-" if median is None else _form(name)(median), median))
         rows.append(cells)
-    return table([*found.axes, *(MEASURES[name][0] for name in found.measures)], rows)
+    return table([*found.axes, *map(_heading, found.measures)], rows)
+
+
+def _heading(measure: str) -> str:
+    return "reclaimed a second" if measure == "timing.bytes_per_s" else MEASURES[measure][0]
 
 
 def _form(measure: str) -> Format:
@@ -69,10 +78,9 @@ def _across(found: Lines) -> int | None:
 def _pictures(found: Lines) -> Iterator[Markup]:
     across = _across(found)
     for number, name in enumerate(found.measures):
-        if not any(medians[number] for _, medians in found.lines):
+        if len({medians[number] for _, medians in found.lines}) == 1:
             continue
-        title = f"{MEASURES[name][0][:1].upper()}{MEASURES[name][0][1:]}"
-        title = title if name != "timing.bytes_per_s" else "Reclaimed a second"
+        title = _heading(name)
         if across is None:
             yield _bars(title, found, number)
         else:
