@@ -91,7 +91,12 @@ impl Decoder<'_> {
         let Some(from) = self.src.get(self.ip..).and_then(|rest| rest.get(..length)) else {
             return Err(DecodeError::Malformed { codec: self.codec, at: self.src.len() });
         };
-        self.dst[self.op..self.op + length].copy_from_slice(from);
+        let to = &mut self.dst[self.op..];
+        match (self.src[self.ip..].first_chunk::<16>(), to.first_chunk_mut::<16>()) {
+            // A fixed copy, which may run over, instead of a call.
+            (Some(from), Some(to)) if length <= from.len() => *to = *from,
+            _ => to[..length].copy_from_slice(from),
+        }
         self.ip += length;
         self.op += length;
         Ok(())
@@ -106,8 +111,13 @@ impl Decoder<'_> {
             unsafe { wide::repeat(self.dst, offset, self.op, wide_end) };
             self.op = wide_end;
         }
-        for to in self.op..end {
-            self.dst[to] = self.dst[to - offset];
+        if offset >= 8 && end + 8 <= self.dst.len() {
+            // SAFETY: `8 <= offset <= op <= end`, and the room was just tested.
+            unsafe { wide::repeat8(self.dst, offset, self.op, end) };
+        } else {
+            for to in self.op..end {
+                self.dst[to] = self.dst[to - offset];
+            }
         }
         self.op = end;
     }

@@ -24,36 +24,50 @@ const REPEATED: [u64; 8] = [
     1 << 56 | 1,
 ];
 
+/// How far the fast part goes in the input and in the page.
+#[derive(Clone, Copy)]
+struct Bounds {
+    /// The last `ip` with [`IN_ROOM`] bytes after it.
+    last_in: usize,
+    /// The last `op` with [`OUT_ROOM`] bytes after it.
+    last_out: usize,
+}
+
 /// Decodes sequences from `ip` to `op` and returns where the first that was left begins and belongs.
 #[inline(always)]
 pub(super) fn sequences(src: &[u8], dst: &mut [u8], mut ip: usize, mut op: usize) -> (usize, usize) {
     let (Some(last_in), Some(last_out)) = (src.len().checked_sub(IN_ROOM), dst.len().checked_sub(OUT_ROOM)) else {
         return (ip, op);
     };
+    let bounds = Bounds { last_in, last_out };
     while ip <= last_in && op <= last_out {
         // SAFETY: the loop's condition.
-        let Some(next) = (unsafe { sequence(src, dst, ip, op) }) else { break };
+        let Some(next) = (unsafe { sequence(src, dst, ip, op, bounds) }) else { break };
         (ip, op) = next;
     }
     (ip, op)
 }
 
-/// Decodes the sequence at `ip` to `op` and returns where the next ones lie, or `None` to leave it.
+/// Decodes the sequence at `ip` to `op` and returns where the next ones lie, or `None` to leave it: also when a length takes
+/// more than one byte beside its token.
 ///
 /// # Safety
-/// `ip + IN_ROOM <= src.len()` and `op + OUT_ROOM <= dst.len()`.
+/// `ip <= last_in` and `op <= last_out`, the bounds of `src` and `dst`.
 #[inline(always)]
-unsafe fn sequence(src: &[u8], dst: &mut [u8], ip: usize, op: usize) -> Option<(usize, usize)> {
+unsafe fn sequence(src: &[u8], dst: &mut [u8], ip: usize, op: usize, bounds: Bounds) -> Option<(usize, usize)> {
+    let Bounds { last_in, last_out } = bounds;
     // SAFETY: the caller's bound.
     let [token] = unsafe { load(src, ip) };
     let (mut from, mut literals) = (ip + 1, usize::from(token >> 4));
     if literals == RUN_MASK {
         rarely();
-        (from, literals) = long_length(src, from)?;
-        if from + literals + 16 > src.len() || op + literals + OUT_ROOM > dst.len() {
+        // SAFETY: the caller's bound.
+        literals += unsafe { short_length(src, from) }?;
+        from += 1;
+        if from + literals + 16 > last_in + IN_ROOM || op + literals > last_out {
             return None;
         }
-        // SAFETY: just tested.
+        // SAFETY: just tested: 16 bytes of `src` and 32 of `dst` come after the literals.
         unsafe { long_literals(src, from, dst, op, literals) };
     } else {
         // SAFETY: the caller's bound.
@@ -65,20 +79,41 @@ unsafe fn sequence(src: &[u8], dst: &mut [u8], ip: usize, op: usize) -> Option<(
     // SAFETY: 14 literals after the token, or the test above, leave two bytes for the offset.
     let offset = usize::from(u16::from_le_bytes(unsafe { load(src, ip) }));
     let (ip, extra) = (ip + 2, usize::from(token) & RUN_MASK);
-    if extra != RUN_MASK && offset >= 8 && offset <= at {
+    if extra == RUN_MASK {
+        // SAFETY: 14 literals, the token and the offset are 17 of the caller's 20 bytes, and 16 bytes are left by the test above.
+        let end = at + MIN_MATCH + extra + unsafe { short_length(src, ip) }?;
+        if offset.wrapping_sub(1) >= at || end > last_out {
+            return None;
+        }
+        // SAFETY: just tested.
+        unsafe { repeat(dst, offset, at, end) };
+        return Some((ip + 1, end));
+    }
+    let end = at + MIN_MATCH + extra;
+    if offset >= 8 && offset <= at {
         // SAFETY: `8 <= offset <= at` and `at + 18 <= dst.len()`: the caller's bound for 14 literals, or the test
         // above.
         unsafe { copy18(dst, at, at - offset) };
-        return Some((ip, at + MIN_MATCH + extra));
+        return Some((ip, end));
     }
-    let (ip, extra) = if extra == RUN_MASK { long_length(src, ip)? } else { (ip, extra) };
-    let end = at + MIN_MATCH + extra;
-    if offset.wrapping_sub(1) >= at || end + OUT_ROOM > dst.len() {
+    rarely();
+    if offset.wrapping_sub(1) >= at || end > last_out {
         return None;
     }
-    // SAFETY: just tested.
-    unsafe { repeat(dst, offset, at, end) };
+    // SAFETY: just tested; an offset of 8 or more would have been above `at`.
+    unsafe { pattern(dst, offset, at, end) };
     Some((ip, end))
+}
+
+/// The byte at `at`, if the length that it belongs to ends with it.
+///
+/// # Safety
+/// `at < src.len()`.
+#[inline(always)]
+unsafe fn short_length(src: &[u8], at: usize) -> Option<usize> {
+    // SAFETY: the caller's bound.
+    let [more] = unsafe { load(src, at) };
+    (more != 255).then_some(usize::from(more))
 }
 
 /// Marks the branch that calls it as the one to lay out of the way.
@@ -164,29 +199,22 @@ pub(super) unsafe fn repeat(dst: &mut [u8], offset: usize, mut at: usize, end: u
                 return;
             }
         }
-    } else if offset >= 8 {
-        loop {
-            // SAFETY: as above.
-            unsafe { copy::<8>(dst, at, at - offset) };
-            // SAFETY: as above.
-            unsafe { copy::<8>(dst, at + 8, at + 8 - offset) };
-            at += 16;
-            if at >= end {
-                return;
-            }
-        }
     } else {
         // SAFETY: the caller's bounds.
         unsafe { pattern(dst, offset, at, end) };
     }
 }
 
-/// [`repeat`] for offsets 1 to 7.
+/// [`repeat`] for offsets 1 to 15.
 ///
 /// # Safety
-/// `1 <= offset <= 7`, `offset <= at < end` and `end + OUT_ROOM <= dst.len()`.
+/// `1 <= offset <= 15`, `offset <= at < end` and `end + OUT_ROOM <= dst.len()`.
 #[inline(never)]
 unsafe fn pattern(dst: &mut [u8], offset: usize, mut at: usize, end: usize) {
+    if offset >= 8 {
+        // SAFETY: `8 <= offset <= at`, and more than 8 bytes come after `end`.
+        return unsafe { repeat8(dst, offset, at, end) };
+    }
     // SAFETY: `at - offset + 8 <= end + 8 <= dst.len()`.
     let once = unsafe { load64(dst, at - offset) } & ((1 << (8 * offset)) - 1);
     let word = once.wrapping_mul(REPEATED[offset & 7]).to_le_bytes();
@@ -197,5 +225,18 @@ unsafe fn pattern(dst: &mut [u8], offset: usize, mut at: usize, end: usize) {
         // SAFETY: as above.
         unsafe { store(dst, at + step, word) };
         at += 2 * step;
+    }
+}
+
+/// Repeats the `offset` bytes before `at` up to `end`, in copies of 8 that may run over.
+///
+/// # Safety
+/// `8 <= offset <= at <= end` and `end + 8 <= dst.len()`.
+#[inline(always)]
+pub(super) unsafe fn repeat8(dst: &mut [u8], offset: usize, mut at: usize, end: usize) {
+    while at < end {
+        // SAFETY: `at < end`, so `at + 8 <= dst.len()`; `offset <= at`.
+        unsafe { copy::<8>(dst, at, at - offset) };
+        at += 8;
     }
 }
