@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Style, types, and the stubs against the extension.
 source "$(dirname "$0")/common.sh"
-"$VENV/bin/pip" install --quiet 'ruff>=0.9' 'mypy>=1.11'
+"$VENV/bin/pip" install --quiet 'ruff>=0.9' 'mypy>=1.11' 'pyright[nodejs]>=1.1.390'
 "$VENV/bin/ruff" check python tests tools benches examples
 "$VENV/bin/ruff" format --check python tests tools benches examples
 "$VENV/bin/mypy"
+# The installed package as its users' strict checkers see it.
+"$VENV/bin/pyright" --project tests/typed --pythonpath "$PY"
 "$VENV/bin/mypy" --strict examples/*.py
 "$PY" -c 'import kcompressd._core'
 # Only the extension has a stub of its own; the rest is typed in place and mypy's business.
