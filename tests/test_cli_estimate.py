@@ -119,3 +119,24 @@ def _stats(path: str) -> PageStats:
     from kcompressd.page_stats import measure
 
     return measure(Pages.from_file(path), "lz4")
+
+
+def test_show_prints_a_stored_estimate_and_comparison(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "e.json"
+    assert main(["estimate", "--sample", "--limit", "64", "-c", "lz4,zstd:1", "--json", str(out)]) == 0
+    capsys.readouterr()
+    assert main(["show", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "64 pages" in said and "zstd:1" in said and "/sys/block/zram0/comp_algorithm" in said
+    stored = json.loads(out.read_text())
+    out.write_text(json.dumps({**stored, "complete": False, "reason": "interrupted"}))
+    assert main(["show", str(out)]) == 3 and "note: interrupted" in capsys.readouterr().out
+    del stored["choice"]
+    out.write_text(json.dumps(stored))
+    assert main(["show", str(out)]) == 2 and "stored estimate without" in capsys.readouterr().err
+    mm_stat = {"orig_data_size": 4096, "compr_data_size": 100}
+    one = {"name": "zstd", "level": None, "kernel": mm_stat, "kcompressd": {**mm_stat, "compr_data_size": 90}}
+    one |= {"difference": {"compr_data_size": -10}, "within": False, "differing_pages": [[0, 100, 90]]}
+    kernel = {"kind": "fidelity", "kernel": "6.1", "chain_size": 8, "pages": 1, "page_size": 4096, "notes": []}
+    out.write_text(json.dumps({**kernel, "compressors": [one]}))
+    assert main(["show", str(out)]) == 1 and "-10" in capsys.readouterr().out

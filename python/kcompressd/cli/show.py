@@ -1,4 +1,4 @@
-"""`kcompressd show`: one page's life out of a trace, or a stored Result."""
+"""`kcompressd show`: one page's life out of a trace, or what `--json` stored."""
 
 from __future__ import annotations
 
@@ -11,19 +11,29 @@ def add(verbs: common.Verbs) -> None:
     """Declare the verb."""
     parser = verbs.add_parser(
         "show",
-        help="show one page's life, or a stored Result",
-        description="Of a trace: the life of one page, a line an event. Of a .json file: the stored Result.",
+        help="show one page's life, or what --json saved",
+        description="Of a trace: the life of one page, a line an event. Of a .json file: the stored Result, estimate or comparison with a kernel.",
     )
-    parser.add_argument("file", metavar="T.npy|RESULT.json", help="a trace, or a Result that run --json saved")
+    parser.add_argument(
+        "file",
+        metavar="T.npy|RESULT.json",
+        help="a trace, or what --json of run, sim, observe, estimate or kernel saved",
+    )
     parser.add_argument("--folio", type=common.natural, metavar="N", help="the page, by its position in the input")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print it; a stored Result gives its own exit code."""
+    """Print it; what is stored gives its own exit code."""
     if arguments.file.endswith(".json"):
+        from kcompressd import stored_figures
         from kcompressd.result import Result
 
+        figures = stored_figures.parts(arguments.file)
+        if figures is not None:
+            for part in figures[0]:
+                common.console().print(part)
+            return figures[1]
         result = Result.load(arguments.file)
         common.console().print(result)
         return result.exit_code

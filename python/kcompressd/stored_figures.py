@@ -1,0 +1,97 @@
+"""A stored estimate or fidelity comparison as text: what `estimate --json` and `kernel --json` wrote."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from kcompressd.errors import ResultFileError
+from kcompressd.sizes import mib
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+Stored = Mapping[str, Any]
+
+
+def parts(path: str) -> tuple[Iterator[RenderableType], int] | None:
+    """Return what rich prints, and the exit code of the command that wrote `path`; None for a file that is neither.
+
+    Raises `ResultFileError` for one that says it is one of them and lacks what it must have.
+    """
+    try:
+        stored = json.loads(Path(path).read_text(encoding="utf-8"))
+        kind = stored.get("kind") if isinstance(stored, dict) else None
+        shown = _KINDS.get(kind) if isinstance(kind, str) else None
+        return None if shown is None else (iter(list(shown(stored))), _exit_code(stored))
+    except (OSError, ValueError):
+        return None  # whoever reads Results says what is wrong with it
+    except (KeyError, TypeError) as error:
+        raise ResultFileError(path, f"a stored {kind} without what it must have: {error}") from error
+
+
+def _exit_code(stored: Stored) -> int:
+    if stored["kind"] == "estimate":
+        return 0 if stored["complete"] else 3
+    return 0 if all(one["within"] for one in stored["compressors"]) else 1
+
+
+def _name(one: Stored) -> str:
+    return one["name"] if one["level"] is None else f"{one['name']}:{one['level']}"
+
+
+def _estimate(stored: Stored) -> Iterator[RenderableType]:
+    from rich.table import Table
+    from rich.text import Text
+
+    size = mib(stored["pages"] * stored["page_size"])
+    yield Text(f"estimate: {stored['pages']} pages ({size}), chain size {stored['chain_size']}", style="bold")
+    table = Table(box=None, pad_edge=False)
+    for heading in ("compressor", "ratio", "compr", "mem_used", "same", "huge", "compress /s", "decompress /s"):
+        table.add_column(heading, justify="left" if heading == "compressor" else "right")
+    for one in stored["compressors"]:
+        ratio = "-" if one["ratio"] is None else f"{one['ratio']:.2f}"
+        sizes = (mib(one[name]) for name in ("compr_data_size", "mem_used_total"))
+        counts = (str(one[name]) for name in ("same_pages", "huge_pages"))
+        rates = (mib(one[name]["bytes_per_s"]) for name in ("compress", "decompress"))
+        table.add_row(_name(one), ratio, *sizes, *counts, *rates)
+    yield table
+    yield Text(f"\nChoice  {stored['choice']['reason']}")
+    for note in (stored["reason"], *stored["notes"]):
+        if note:
+            yield Text(f"note: {note}")
+    for name in ("zram_sysfs", "zram_generator", "zswap_sysfs"):
+        yield Text(f"\n{name.replace('_', ', ')}:", style="bold")
+        yield Text(stored["choice"][name].rstrip())
+
+
+def _fidelity(stored: Stored) -> Iterator[RenderableType]:
+    from rich.table import Table
+    from rich.text import Text
+
+    size = mib(stored["pages"] * stored["page_size"])
+    yield Text(f"{stored['kernel']}: {stored['pages']} pages ({size}), chain size {stored['chain_size']}", style="bold")
+    table = Table(box=None, pad_edge=False)
+    for heading in ("compressor", "counter", "kernel", "kcompressd", "difference", "pages that differ"):
+        table.add_column(heading, justify="left" if heading in ("compressor", "counter") else "right")
+    for one in stored["compressors"]:
+        pages = str(len(one["differing_pages"]))
+        for at, (name, theirs) in enumerate(one["kernel"].items()):
+            first = (_name(one), pages) if at == 0 else ("", "")
+            off = one["difference"].get(name, 0)
+            table.add_row(
+                first[0], name, str(theirs), str(one["kcompressd"][name]), f"{off:+d}" if off else "=", first[1]
+            )
+    yield table
+    for one in stored["compressors"]:
+        yield Text(f"{_name(one)}: {'within what is known' if one['within'] else 'differs by more than is known'}")
+    for note in stored["notes"]:
+        yield Text(f"note: {note}")
+
+
+_KINDS: Final[Mapping[str, Callable[[Stored], Iterator[RenderableType]]]] = {
+    "estimate": _estimate,
+    "fidelity": _fidelity,
+}
