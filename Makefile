@@ -82,5 +82,10 @@ answers: setup
 proofs: setup
 	.venv/bin/python tools/make_proofs.py
 
+# The sdist and an abi3 wheel for manylinux in target/wheels (docs/howto.md).
+.PHONY: wheels
+wheels: setup
+	ci/wheels.sh
+
 clean:
 	rm -rf target .venv
