@@ -222,9 +222,9 @@ class Estimate:
         return of_estimate.document(self)
 
     def _repr_html_(self) -> str:
-        from kcompressd import estimate_report
+        from kcompressd.html import of_estimate
 
-        return estimate_report.as_html(self)
+        return of_estimate.fragment(self)
 
 
 def estimate(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import io
 from collections.abc import Iterator, Sequence
 from typing import Final, TypeAlias
@@ -180,16 +179,3 @@ def markdown(estimate: Estimate) -> str:
 def _pipes(columns: Row, rows: list[Row]) -> list[str]:
     rule = [":--", *["--:"] * (len(columns) - 1)]
     return [f"| {' | '.join(cells)} |" for cells in (columns, rule, *rows)]
-
-
-def as_html(estimate: Estimate) -> str:
-    """Return tables and sentences as HTML, everything escaped."""
-    shown = "".join(_html_table(heading, *table) for heading, table in tables(estimate))
-    said = "".join(f"<p>{html.escape(line)}</p>" for line in (*sentences(estimate), estimate.choice.reason))
-    return f"<p>{html.escape(title(estimate))}</p>{shown}{said}"
-
-
-def _html_table(heading: str, columns: Row, rows: list[Row]) -> str:
-    lines = [f"<tr>{''.join(f'<th>{html.escape(column)}</th>' for column in columns)}</tr>"]
-    lines += [f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows]
-    return f"<table><caption>{html.escape(heading)}</caption>{''.join(lines)}</table>"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import io
 from collections.abc import Iterator, Mapping
 from typing import TypeAlias
@@ -97,17 +96,6 @@ def text(result: Result) -> str:
     for part in parts(result):
         console.print(part)
     return out.getvalue().rstrip("\n")
-
-
-def as_html(result: Result) -> str:
-    """Return the table as HTML, everything escaped."""
-    out = [f"<table><caption>{html.escape(title(result))}</caption>"]
-    for heading, rows in sections(result):
-        out += [f'<tr><th colspan="2">{html.escape(heading)}</th></tr>'] if rows else []
-        out += [f"<tr><td>{html.escape(name)}</td><td>{html.escape(value)}</td></tr>" for name, value in rows]
-    out.append("</table>")
-    out += [f"<p>{html.escape(sentence)}</p>" for sentence in sentences(result)]
-    return "".join(out)
 
 
 def _speed(result: Result) -> Rows:

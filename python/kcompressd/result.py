@@ -205,6 +205,6 @@ class Result:
         return of_result.document(self)
 
     def _repr_html_(self) -> str:
-        from kcompressd import report
+        from kcompressd.html import of_result
 
-        return report.as_html(self)
+        return of_result.fragment(self)

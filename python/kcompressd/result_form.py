@@ -108,12 +108,21 @@ def _values(data: Mapping[str, Any]) -> Iterator[str]:
         elif counters is not None:
             yield f"{path} is of type {type(counters).__name__}"
     yield from _measures("timing", data["timing"])
+    yield from _samples(data["series"])
     for i, thread in enumerate(data["threads"]):
         yield from _measures(f"threads[{i}]", thread)
     if not _is_count(data["config"]["page_size"]) or not data["config"]["page_size"]:
         yield "config.page_size is no size"
     for key in ("notes", "errors"):
         yield from (f"{key}[{i}] is no text" for i, text in enumerate(data[key]) if not isinstance(text, str))
+
+
+def _samples(series: Mapping[str, Any]) -> Iterator[str]:
+    for name, values in series.items():
+        if not isinstance(values, list | tuple):
+            yield f"series.{name} is no list"
+        elif any(isinstance(value, bool) or not isinstance(value, int | float) for value in values):
+            yield f"series.{name} has a sample that is no number"
 
 
 def _measures(path: str, found: Any) -> Iterator[str]:

@@ -8,7 +8,7 @@ from kcompressd import advice_report
 from kcompressd.advise import Advice, Option, name
 from kcompressd.html import page, scale
 from kcompressd.html.bars import Bar, bars
-from kcompressd.html.elements import Child, Markup, join, tag
+from kcompressd.html.elements import Child, Markup, tag
 from kcompressd.html.over_time import colors
 from kcompressd.html.scatter import Point, scatter
 from kcompressd.html.table import Cell, table
@@ -24,10 +24,10 @@ def document(advice: Advice) -> str:
 
 
 def fragment(advice: Advice) -> str:
-    """Return recommendation, evidence and options alone, for notebooks."""
+    """Return recommendation, options, their pictures and the evidence alone, for notebooks."""
     heading = advice.evidence[0] if advice.best is None else f"recommended: {name(advice.best)}"
-    drawn = [_options(advice)] if advice.options else []
-    return join([tag("p", tag("b", heading)), *drawn, page.bullets(advice.evidence)])
+    drawn = [_options(advice), page.figures(_pictures(advice))] if advice.options else []
+    return page.embedded(tag("p", tag("b", heading)), *drawn, page.bullets(advice.evidence))
 
 
 def parts(advice: Advice) -> Iterator[Child]:

@@ -35,9 +35,10 @@ def document(comparison: Comparison) -> str:
 
 
 def fragment(comparison: Comparison) -> str:
-    """Return the tables and sentences alone, for notebooks."""
+    """Return tables, pictures and sentences alone, for notebooks."""
+    drawn = [page.figures(_pictures(comparison, entries)) for entries in comparison.groups.values()]
     said = page.bullets(comparison.sentences())
-    return join([tag("p", compare_report.title(comparison)), *_tables(comparison), said])
+    return page.embedded(tag("p", compare_report.title(comparison)), *_tables(comparison), *drawn, said)
 
 
 def parts(comparison: Comparison) -> Iterator[Child]:

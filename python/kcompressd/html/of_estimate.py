@@ -20,6 +20,15 @@ def document(estimate: Estimate) -> str:
     )
 
 
+def fragment(estimate: Estimate) -> str:
+    """Return the table, the pictures and the choice alone, for notebooks."""
+    drawn = page.figures([_memory(estimate), _tradeoff(estimate)])
+    title = tag("p", estimate_report.title(estimate))
+    return page.embedded(
+        title, page.tiles(headline(estimate)), _table(estimate), drawn, tag("p", estimate.choice.reason)
+    )
+
+
 def parts(estimate: Estimate) -> Iterator[Child]:
     """Yield the report's parts."""
     yield page.tiles(headline(estimate))

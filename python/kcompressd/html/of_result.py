@@ -44,6 +44,14 @@ def document(result: Result) -> str:
     )
 
 
+def fragment(result: Result) -> str:
+    """Return the figures that matter most, the pictures and the counters alone, for notebooks."""
+    drawn = charts({"": series.of_result(result)}, page_size=result.config.page_size)
+    figures = page.figures([cpu(result), *sizes(result), *drawn])
+    folded = page.folded("Counters", page.many(counters(result)))
+    return page.embedded(tag("p", report.title(result)), page.tiles(headline(result)), verdict(result), figures, folded)
+
+
 def parts(result: Result) -> Iterator[Child]:
     """Yield the report's parts; what there is nothing to say of is left out."""
     yield page.tiles(headline(result))

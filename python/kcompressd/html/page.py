@@ -30,6 +30,12 @@ def document(title: str, parts: Iterable[Child], *, subtitle: str | None = None,
     return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
 
 
+def embedded(*parts: Child) -> Markup:
+    """Return parts with the style in a frame of their own, for a notebook's cell; the style reaches nothing around it."""
+    style = asset("style.css").replace(":root", "&").replace("\nbody {", "\n& {")
+    return tag("div", tag("style", Markup(f".kcompressd {{\n{style}\n}}")), *parts, class_="kcompressd")
+
+
 def section(heading: str, *parts: Child) -> Markup:
     """Return parts under a heading, with an anchor made of its words."""
     anchor = re.sub(r"[^a-z0-9]+", "-", heading.lower()).strip("-")
