@@ -87,5 +87,10 @@ proofs: setup
 wheels: setup
 	ci/wheels.sh
 
+# What a sweep of 10 000 points costs, measured with 1 and 2 workers and modelled beyond; the machine must be idle (a minute).
+.PHONY: sweep-cost
+sweep-cost: setup
+	.venv/bin/python tools/sweep_cost.py
+
 clean:
 	rm -rf target .venv
