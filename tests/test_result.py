@@ -17,7 +17,8 @@ from kcompressd.accounting import EQUATIONS, PLACES
 from kcompressd.errors import ResultFileError
 from kcompressd.lab import IoFaults, Plant
 from kcompressd.lifecycle import STATES
-from kcompressd.node import Node, Workload
+from kcompressd.node import Node
+from kcompressd.workload import Workload
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = sorted((ROOT / "tests/golden").glob("*.result.json"))

@@ -16,7 +16,6 @@ from kcompressd.errors import LabError
 from kcompressd.lab import Lab
 from kcompressd.pages import Pages
 from kcompressd.result import Result
-from kcompressd.sim import Sim
 
 if TYPE_CHECKING:
     from kcompressd.job import Job
@@ -106,11 +105,7 @@ def compare_job(
     groups = {f"{n} CPU{'s' if n > 1 else ''}": {"node.cpus": n} for n in cpus} or {"": {}}
     calibration = job.calibration  # once: a job without one measures
 
-    def run(keys: Mapping[str, Any]) -> Result:
-        varied = job.replace(keys)
-        return Sim(lab=varied.lab, machine=varied.machine, costs=varied.costs).run(calibration)
-
-    return matrix(rows, groups, run, progress=progress)
+    return matrix(rows, groups, lambda keys: job.replace(keys).sim(calibration=calibration), progress=progress)
 
 
 class _Counter:

@@ -16,16 +16,18 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
+from kcompressd import access_trace
 from kcompressd.calibration import Calibration, calibrate
 from kcompressd.design import Design
 from kcompressd.errors import InputError, JobError
 from kcompressd.job_file import Tree, parse, parse_setting, refuse_strangers, set_key
 from kcompressd.lab import Lab, Memcg, Progress
 from kcompressd.machine import Costs, Machine
-from kcompressd.node import Node, Workload
+from kcompressd.node import Node
 from kcompressd.pages import Pages
 from kcompressd.result import Result
 from kcompressd.sim import Sim
+from kcompressd.workload import Workload
 
 SAMPLE: Final = "sample"
 """As `pages`: those that come with the package, with their calibration."""
@@ -151,11 +153,10 @@ class Job:
 
     def _lab(self) -> Lab:
         keys: dict[str, Any] = {name: self.tree[name] for name in _LAB if name in self.tree}
-        workload = dict(self.tree.get("workload", {}))
-        if workload.pop("kind", "pageout") == "pageout":
+        workload: Mapping[str, Any] = {}
+        if self._is_pageout:
+            workload = {key: value for key, value in self._tables[0].items() if key != "kind"}
             self._refuse_keys(workload, "pageout", ("fault", "app_threads"))
-        else:
-            workload = {}
         if "kernel" in self.tree:
             keys["kernel"] = self._kernel(self.tree["kernel"])
         if "kswapd" in self.tree.get("node", {}):
@@ -169,8 +170,8 @@ class Job:
         if wrong:
             raise JobError(self.origin, f"memcg: {wrong[0]!r} has other keys than {', '.join(sorted(_MEMCG))}")
         groups = [Memcg(**{key: value for key, value in group.items() if key != "share"}) for group in given]
-        named = [number for number, group in enumerate(groups, 1) if group.name != "/"]
-        turn = [n for n in named for _ in range(given[n - 1].get("share", 1))] or [0]
+        named = [group for group in given if group["name"] != "/"]
+        turn = [n for n, group in enumerate(named, 1) for _ in range(group.get("share", 1))] or [0]
         pages = len(self.pages) if "pages" in self.tree else len(self.calibration)
         return {"memcgs": groups, "memcg_of": [turn[page % len(turn)] for page in range(pages)]} if given else {}
 
@@ -194,15 +195,29 @@ class Job:
         keys = {name: value for name, value in self.tree.get("node", {}).items() if name not in ("cpus", "kswapd")}
         return self._part(lambda: Node(**keys)) if keys else None
 
+    @property
+    def _tables(self) -> list[Mapping[str, Any]]:
+        """The tables of `[workload]` or `[[workload]]`; at least one."""
+        given = self.tree.get("workload", {})
+        return list(given) if isinstance(given, list) and given else [given or {}]
+
+    @property
+    def _is_pageout(self) -> bool:
+        """Whether all pages are wanted gone and read back; raises `JobError` for that beside other applications."""
+        kinds = [table.get("kind", "pageout") for table in self._tables]
+        if "pageout" in kinds and len(kinds) > 1:
+            raise JobError(self.origin, "workload.kind: pageout is for all pages, and no application beside others")
+        return kinds == ["pageout"]
+
     @cached_property
-    def workload(self) -> Workload | None:
-        """What the application does; None: pageout. Raises `JobError` naming the key."""
-        keys = dict(self.tree.get("workload", {}))
-        kind = keys.get("kind", "pageout")
-        if kind == "pageout":
-            return None
-        self._refuse_keys(keys, kind, ("kind", "pages", "touches"))
-        return self._part(lambda: Workload(**keys))
+    def workload(self) -> tuple[Workload, ...] | None:
+        """What the applications do; None: pageout. Raises `JobError` naming the key, or the line of an access trace."""
+        return None if self._is_pageout else tuple(self._application(table) for table in self._tables)
+
+    def _application(self, table: Mapping[str, Any]) -> Workload:
+        self._refuse_keys(table, table["kind"], tuple(field.name for field in dataclasses.fields(Workload)))
+        trace = {"trace": access_trace.load(self.folder / table["trace"])} if "trace" in table else {}
+        return self._part(lambda: Workload(**{**table, **trace}))
 
     def _refuse_keys(self, keys: Mapping[str, Any], kind: str, known: tuple[str, ...]) -> None:
         for name in keys:
@@ -231,5 +246,12 @@ class Job:
         return sim.run(self.calibration if calibration is None else calibration, trace=trace, progress=progress)
 
     def run(self, *, trace: bool = False, progress: Progress | bool = False) -> Result:
-        """Run on real threads of this machine; as `Lab.run`. Machine and costs are this machine's own."""
+        """Run on real threads of this machine; as `Lab.run`. Machine and costs are this machine's own.
+
+        Raises `JobError` for applications and a memory budget: this machine's memory is not the job's to share out.
+        """
+        if not self._is_pageout or self.node is not None:
+            kinds = ", ".join(str(table.get("kind", "pageout")) for table in self._tables)
+            reason = f"{kinds} with a memory budget needs virtual time: real threads know pageout only"
+            raise JobError(self.origin, f"workload.kind: {reason}", "kcompressd sim, or compare")
         return dataclasses.replace(self.lab, trace=trace).run(self.pages, progress=progress)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
@@ -69,12 +70,22 @@ KEYS: Final[Mapping[str, tuple[type, ...]]] = {
     "costs.device_read_ns": _INT,
     "costs.compress_ns": _INT,
     "costs.decompress_ns": _INT,
-    "workload": (dict,),
+    "workload": (dict, list),
     "workload.kind": _TEXT,
     "workload.fault": _TEXT,
     "workload.app_threads": _INT,
     "workload.pages": _INT,
     "workload.touches": _INT,
+    "workload.name": _TEXT,
+    "workload.memcg": _TEXT,
+    "workload.nice": _INT,
+    "workload.start_ns": _INT,
+    "workload.think_ns": _INT,
+    "workload.working_set": _INT,
+    "workload.exponent": (int, float),
+    "workload.write_share": (int, float),
+    "workload.trace": _TEXT,
+    "workload.deadline_ns": _INT,
 }
 """Every key, by its whole name, with the types that it takes. Tables not named here in full are `OPEN`."""
 
@@ -88,12 +99,14 @@ OPEN: Final[Mapping[str, tuple[type, ...]]] = {
 
 _WORDS: Final[Mapping[type, str]] = {
     int: "a whole number",
+    float: "a number",
     str: "a text",
     list: "a list",
     dict: "a table",
     bool: "a truth",
 }
 _HEADER = re.compile(r"\s*\[{1,2}\s*([A-Za-z0-9_.\"' -]+?)\s*\]{1,2}")
+_NUMBER: Final = re.compile(r"\.\d+(?=\.)")
 _ASSIGNMENT = re.compile(r"\s*([A-Za-z0-9_.\"-]+)\s*=")
 
 
@@ -109,22 +122,25 @@ def parse(text: str, origin: str) -> Tree:
 
 
 def refuse_strangers(tree: Mapping[str, Any], place: Any) -> None:
-    """Raise `JobError` for a key that no job has or a value of a wrong type; `place` says where a key stands."""
-    for key, value in _walk(tree, ""):
+    """Raise `JobError` for a key that no job has or a value of a wrong type; `place` says where a key stands (of the second
+    table of `[[workload]]` it is asked for "workload.1.kind").
+    """
+    for spot, value in _walk(tree, ""):
+        key = _NUMBER.sub("", spot)
         table, _, name = key.rpartition(".")
         types = KEYS.get(key) or OPEN.get(table)
         if types is None:
-            raise JobError(place(key), f"{key}: no such key", _suggestion(key))
+            raise JobError(place(spot), f"{key}: no such key", _suggestion(key))
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
             wanted = " or ".join(_WORDS[kind] for kind in types)
-            raise JobError(place(key), f"{key} = {value!r} is not {wanted}")
+            raise JobError(place(spot), f"{key} = {value!r} is not {wanted}")
         if (
             name
-            and key not in ("memcg", "sweep.axis")
+            and key not in ("memcg", "workload", "sweep.axis")
             and isinstance(value, list)
             and not all(isinstance(item, int | str) for item in value)
         ):
-            raise JobError(place(key), f"{key} = {value!r} is no list of numbers or names")
+            raise JobError(place(spot), f"{key} = {value!r} is no list of numbers or names")
 
 
 def _walk(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
@@ -133,6 +149,11 @@ def _walk(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
         yield key, value
         if isinstance(value, dict):
             yield from _walk(value, f"{key}.")
+        elif key == "workload" and isinstance(value, list):
+            for number, inner in enumerate(value):
+                if not isinstance(inner, dict):
+                    raise JobError(key, f"{inner!r} is no table", "write [[workload]] above each application's keys")
+                yield from _walk(inner, f"{key}.{number}.")
 
 
 def _suggestion(key: str) -> str:
@@ -144,11 +165,13 @@ def _suggestion(key: str) -> str:
 
 def _lines(text: str) -> Iterator[tuple[str, int]]:
     """Where each key stands: whole names with line numbers from 1."""
-    table = ""
+    table, seen = "", Counter[str]()
     for number, line in enumerate(text.splitlines(), start=1):
         if header := _HEADER.match(line):
-            table = header[1].replace('"', "") + "."
-            yield table[:-1], number
+            name = header[1].replace('"', "")
+            yield name, number
+            table = f"{name}.{seen[name]}." if line.lstrip().startswith("[[") else f"{name}."
+            seen[name] += 1
         elif assignment := _ASSIGNMENT.match(line):
             yield table + assignment[1].replace('"', ""), number
 

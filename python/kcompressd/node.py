@@ -1,17 +1,13 @@
-"""`Node` and `Workload`: the memory that everything has to fit into, and what the application does with it."""
+"""`Node`: the memory that everything has to fit into."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from kcompressd.errors import LabError
-
-WORKLOADS: Final = ("eater", "usemem")
-"""`eater` fills its pages in order and reads them all back; `usemem` touches random pages of them, writing."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
@@ -70,23 +66,3 @@ class Node:
             "swappiness": self.swappiness,
             "slots": 4 * self.managed if self.swap is None else self.swap,
         }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Workload:
-    """What one application does: `kind` (`WORKLOADS`) over `pages` pages; `touches` for usemem (default: twice the pages)."""
-
-    kind: str = "eater"
-    pages: int = 1
-    touches: int | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse what is no workload; raises `LabError` naming the key."""
-        if self.kind not in WORKLOADS:
-            raise LabError("workload.kind", f"{self.kind!r} is not pageout or one of {', '.join(WORKLOADS)}")
-        if self.pages < 1:
-            raise LabError("workload.pages", f"{self.pages} is less than 1")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the workload as plain data."""
-        return {"kind": self.kind, "pages": self.pages, "touches": self.touches or 2 * self.pages}

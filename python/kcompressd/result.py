@@ -19,7 +19,7 @@ import numpy as np
 from kcompressd.errors import LabError, ResultFileError
 from kcompressd.files import write_text
 from kcompressd.names import Names, freeze, thaw
-from kcompressd.result_form import KEYS, VERSION, refuse_malformed
+from kcompressd.result_form import KEYS, OPTIONAL, VERSION, refuse_malformed
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -40,6 +40,7 @@ class Result:
     - `census`: pages by lifecycle state at the end of each phase;
     - `lifecycle`: `events`, `violations`, and counts `by_event`; `mismatched`: pages whose contents did not
       come back;
+    - `applications`: what each application of a run with a memory budget came to;
     - `errors`: failures that cost no page; `error`: what ended the run early, with `complete` False.
     """
 
@@ -58,6 +59,7 @@ class Result:
     threads: tuple[Names[Any], ...]
     device: Names[Any]
     mismatched: tuple[int, ...]
+    applications: tuple[Names[Any], ...]
     notes: tuple[str, ...]
     errors: tuple[str, ...]
     error: Names[str] | None
@@ -70,7 +72,7 @@ class Result:
         wrong type.
         """
         refuse_malformed(data, origin)
-        return cls(**{name: freeze(data[name]) for name in KEYS})
+        return cls(**{name: freeze(data.get(name, []) if name in OPTIONAL else data[name]) for name in KEYS})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the stored form as plain data, keys in the order of docs/formats.md."""

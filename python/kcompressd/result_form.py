@@ -32,6 +32,7 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
     "threads": (list, tuple),
     "device": (Mapping,),
     "mismatched": (list, tuple),
+    "applications": (list, tuple),
     "notes": (list, tuple),
     "errors": (list, tuple),
     "error": (Mapping, type(None)),
@@ -39,6 +40,9 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
 }
 KEYS: Final = tuple(_TYPES)
 """The keys of a Result but `version`, in the order of docs/formats.md."""
+
+OPTIONAL: Final = ("applications",)
+"""Lists that files written by earlier builds lack: there were none."""
 
 _INNER: Final[dict[str, tuple[str, ...]]] = {
     "config": ("design", "store", "compressor", "pages", "page_size", "fault"),
@@ -82,7 +86,7 @@ def refuse_malformed(data: Any, origin: object) -> None:
 
 
 def _outer(data: Mapping[str, Any]) -> Iterator[str]:
-    yield from (f"{key} is missing" for key in KEYS if key not in data)
+    yield from (f"{key} is missing" for key in KEYS if key not in data and key not in OPTIONAL)
     yield from (f"unknown key {key}" for key in data if key not in (*KEYS, "version"))
     for key, types in _TYPES.items():
         if key in data and not isinstance(data[key], types):

@@ -66,6 +66,7 @@ pub fn run_config(config: &Bound<'_, PyDict>, pages: usize) -> PyResult<RunConfi
         let percent = system.accept_threshold_percent;
         return Err(PyValueError::new_err(format!("accept_threshold_percent: {percent} is not between 0 and 100")));
     }
+    let pages = system.memory.map_or(pages, |memory| memory.pages as usize);
     let (memcgs, memcg_of) = memcgs(config, pages, page_size)?;
     let (faults, plant) = (faults(config)?, plant(config)?);
     let live = live(config, faults != IoFaults::default(), plant)?;

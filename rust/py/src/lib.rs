@@ -12,6 +12,7 @@ mod report;
 mod run;
 mod sim;
 mod step;
+mod workload;
 mod zram;
 mod zswap;
 

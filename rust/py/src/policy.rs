@@ -28,7 +28,7 @@ fn answer(py: Python<'_>, policy: &Py<PyAny>, ask: Ask, view: View) -> PyResult<
 }
 
 fn view_dict(py: Python<'_>, view: View) -> PyResult<Bound<'_, PyDict>> {
-    let View { store, is_kswapd, anon, writeback_enabled, sync_device, node, order, fill } = view;
+    let View { store, is_kswapd, anon, writeback_enabled, sync_device, node, order, fill, watermark } = view;
     let dict = PyDict::new(py);
     dict.set_item("store", if store == StoreKind::Zswap { "zswap" } else { "zram" })?;
     dict.set_item("is_kswapd", is_kswapd)?;
@@ -38,5 +38,6 @@ fn view_dict(py: Python<'_>, view: View) -> PyResult<Bound<'_, PyDict>> {
     dict.set_item("node", node)?;
     dict.set_item("order", order)?;
     dict.set_item("fill", fill)?;
+    dict.set_item("watermark", watermark)?;
     Ok(dict)
 }

@@ -1,8 +1,9 @@
 //! A report as a dictionary.
 
 use kcompressd_core::driver::explore::Stepper;
-use kcompressd_core::driver::{Report, Sample, ThreadReport};
+use kcompressd_core::driver::{Application, Report, Sample, ThreadReport};
 use kcompressd_core::lifecycle::{Event, State, actor};
+use kcompressd_core::stats::Vm;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -29,6 +30,7 @@ pub fn to_dict<'py>(
     dict.set_item("lifecycle", lifecycle(py, report)?)?;
     dict.set_item("series", series(py, report)?)?;
     dict.set_item("mismatched", &report.mismatched)?;
+    dict.set_item("applications", report.applications.iter().map(|a| application(py, a)).collect::<PyResult<Vec<_>>>()?)?;
     dict.set_item(
         "phases",
         map(py, [("reclaim_ns", report.timing.reclaim_ns), ("fault_ns", report.timing.fault_ns)])?,
@@ -149,8 +151,33 @@ fn timing<'py>(py: Python<'py>, report: &Report, bytes: usize) -> PyResult<Bound
     for (name, spread) in spreads.into_iter().filter(|(_, spread)| !spread.is_empty()) {
         dict.set_item(name, map(py, spread.summary())?)?;
     }
-    let sums = [("memory_some_ns", measures.some_ns), ("memory_full_ns", measures.full_ns), ("steps", report.steps)];
+    let [below_min_ns, below_low_ns, below_high_ns] = measures.below_ns;
+    let sums = [
+        ("memory_some_ns", measures.some_ns),
+        ("memory_full_ns", measures.full_ns),
+        ("below_min_ns", below_min_ns),
+        ("below_low_ns", below_low_ns),
+        ("below_high_ns", below_high_ns),
+        ("inversions", measures.inversions),
+        ("steps", report.steps),
+    ];
     sums.into_iter().try_for_each(|(name, sum)| dict.set_item(name, sum))?;
+    Ok(dict)
+}
+
+fn application<'py>(py: Python<'py>, application: &Application) -> PyResult<Bound<'py, PyDict>> {
+    let vmstat = &application.vmstat;
+    let counters = [
+        ("touches", application.touches),
+        ("stall_ns", application.stall_ns),
+        ("allocstall", vmstat[Vm::AllocstallNormal] + vmstat[Vm::AllocstallMovable]),
+        ("pgfault", vmstat[Vm::Pgfault]),
+        ("pgmajfault", vmstat[Vm::Pgmajfault]),
+        ("oom_kill", vmstat[Vm::OomKill]),
+    ];
+    let dict = map(py, counters)?;
+    dict.set_item("end_ns", application.end_ns)?;
+    dict.set_item("touch_ns", map(py, application.touch_ns.summary())?)?;
     Ok(dict)
 }
 

@@ -3,13 +3,13 @@
 use crate::config::{self, get};
 use crate::policy;
 use crate::report::to_dict;
+use crate::workload;
 use kcompressd_core::driver::profile::{KINDS, Profile};
 use kcompressd_core::driver::virtual_time::{Machine, Policy, Preempt, Progress, Sim, SimConfig};
 use kcompressd_core::lifecycle::actors_named;
 use kcompressd_core::swap::{Backing, Device};
 use kcompressd_core::system::{Contents, Sizes, System};
 use kcompressd_core::trace::{Record, as_bytes};
-use kcompressd_core::workload::Program;
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -106,7 +106,7 @@ fn make(
         seed: run.live.seed,
         app_threads: run.live.app_threads,
         trace,
-        programs: programs(config, run.live.seed)?,
+        programs: workload::programs(config, run.live.seed)?,
         reclaims: Vec::new(),
     };
     let notes = run.system.design.notes(run.system.store);
@@ -117,18 +117,6 @@ fn make(
     });
     let system = system.map_err(|error| PyValueError::new_err(error.to_string()))?;
     Ok((policy::scripted(system, config)?, sim, notes))
-}
-
-/// What the one application of `config["workload"]` does, if there is one.
-fn programs(config: &Bound<'_, PyDict>, seed: u64) -> PyResult<Vec<Program>> {
-    let Some(workload) = get::<Option<Bound<'_, PyDict>>>(config, "workload", None)? else { return Ok(Vec::new()) };
-    let pages: u32 = get(&workload, "pages", 1)?;
-    let program = match get(&workload, "kind", String::new())?.as_str() {
-        "eater" => Program::eater(0..pages),
-        "usemem" => Program::usemem(0..pages, get(&workload, "touches", u64::from(pages))?, seed),
-        other => return Err(PyValueError::new_err(format!("workload.kind: {other:?} is none of eater, usemem"))),
-    };
-    Ok(vec![program])
 }
 
 /// Four arrays of one length: `len` (u4), `same` (u1), `compress_ns`, `decompress_ns` (u4).

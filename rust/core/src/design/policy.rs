@@ -21,6 +21,8 @@ pub struct View {
     pub order: u8,
     /// Folios in all queues, in eighths of what they may hold; 0 where no script looks ([`super::Scripted`]).
     pub fill: u8,
+    /// Which of min, low and high the free pages are above: 0 none to 3 all; 3 without a memory budget or a script.
+    pub watermark: u8,
 }
 
 choice! {

@@ -161,6 +161,10 @@ pub struct Measures {
     pub some_ns: u64,
     /// Time with every unfinished application stalled on memory, nanoseconds.
     pub full_ns: u64,
+    /// Pages whose compression began after that of a page which reclaim had unmapped later.
+    pub inversions: u64,
+    /// Time with no more free pages than the min, low and high watermark, nanoseconds.
+    pub below_ns: [u64; 3],
 }
 
 impl Measures {
@@ -172,7 +176,26 @@ impl Measures {
         self.stall_ns.add(&other.stall_ns);
         self.some_ns += other.some_ns;
         self.full_ns += other.full_ns;
+        self.inversions += other.inversions;
+        for (sum, below_ns) in self.below_ns.iter_mut().zip(other.below_ns) {
+            *sum += below_ns;
+        }
     }
+}
+
+/// What one application came to.
+#[derive(Clone, Debug, Default)]
+pub struct Application {
+    /// When it ended, nanoseconds since the start of the run; `None`: it did not.
+    pub end_ns: Option<u64>,
+    /// Touches that it finished.
+    pub touches: u64,
+    /// Its touches of pages.
+    pub touch_ns: PageNs,
+    /// Its stalls on memory in all, nanoseconds.
+    pub stall_ns: u64,
+    /// Its counters.
+    pub vmstat: VmStat,
 }
 
 /// A run's report; `error` says why it is partial.
@@ -210,6 +233,8 @@ pub struct Report {
     pub mismatched: Vec<u32>,
     /// Latencies and stalls of the reclaim and fault phases.
     pub measures: Measures,
+    /// What each application of a run with a memory budget came to, in order.
+    pub applications: Vec<Application>,
     /// Samples over time.
     pub series: Vec<Sample>,
     /// Steps taken; 0 under the live driver, which does not count them.

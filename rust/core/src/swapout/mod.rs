@@ -231,8 +231,9 @@ impl Swapout {
             false => Change::NONE,
         };
         sys.must(ctx, self.folio, Event::Compress, 0, change, self.ticket)?;
-        if self.ticket != 0 {
-            ctx.note_ticket(self.ticket, mark::TAKEN);
+        match self.ticket {
+            0 => ctx.marks |= mark::DIRECT,
+            ticket => ctx.note_ticket(ticket, mark::TAKEN),
         }
         if zram {
             ctx.stat[Vm::Pswpout] += 1;

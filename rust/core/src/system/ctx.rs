@@ -62,6 +62,8 @@ pub mod mark {
     pub const QUEUED: u8 = 8;
     /// The compression of the page that was queued with [`super::Ctx::ticket`] begins.
     pub const TAKEN: u8 = 16;
+    /// The compression of a page that was never queued begins.
+    pub const DIRECT: u8 = 32;
 }
 
 /// What a step was.

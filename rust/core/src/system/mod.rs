@@ -225,7 +225,16 @@ impl System {
             node: folio.node,
             order: folio.order,
             fill: if self.scripted.is_some() { self.fill() } else { 0 },
+            watermark: if self.scripted.is_some() { self.watermark() } else { 3 },
         }
+    }
+
+    /// How many of min, low and high the free pages are above, boost not included; 3 without a memory budget.
+    #[inline]
+    pub fn watermark(&self) -> u8 {
+        let Some(mm) = &self.mm else { return 3 };
+        let free = mm.zone.free_pages();
+        mm.zone.config().watermarks.iter().filter(|&&mark| free > mark).count() as u8
     }
 
     /// Folios in all queues, in eighths of what they may hold, rounded up.

@@ -17,6 +17,8 @@ const FIRST_INTERVAL_NS: u64 = 10_000;
 pub struct Measured {
     /// Latencies and stalls.
     pub found: Measures,
+    /// Of each seat, in order: what its touches took, and its stalls in all.
+    pub touches: Vec<(PageNs, u64)>,
     /// Time per page of each seat, in order.
     pub page_ns: Vec<PageNs>,
     /// Samples over time, evenly.
@@ -31,6 +33,22 @@ struct SeatMeter {
     stalled_since: Option<u64>,
     pages_done: u64,
     page_since: u64,
+}
+
+/// In which order pages that were unmapped one after the other begin to be compressed.
+#[derive(Clone, Copy, Debug, Default)]
+struct Order {
+    /// Pages handed on so far, to a queue or to the compressor.
+    handed: u64,
+    /// The latest of those whose compression has begun.
+    latest: u64,
+}
+
+/// Free pages: how many watermarks they are above, and since when.
+#[derive(Clone, Copy, Debug)]
+struct Level {
+    above: u8,
+    since_ns: u64,
 }
 
 /// Pressure: who is stalled, and since when.
@@ -57,10 +75,13 @@ impl Pressure {
 #[derive(Debug)]
 pub(super) struct Meter {
     seats: Vec<SeatMeter>,
-    /// When the folio at each position of each queue was pushed.
-    queued_at: Vec<Vec<u64>>,
+    /// When the folio at each position of each queue was pushed, and as which of all.
+    queued_at: Vec<Vec<(u64, u64)>>,
+    order: Order,
+    level: Level,
     pressure: Pressure,
     found: Measures,
+    touches: Vec<(PageNs, u64)>,
     page_ns: Vec<PageNs>,
     samples: Vec<Sample>,
     interval_ns: u64,
@@ -73,13 +94,16 @@ pub(super) struct Meter {
 impl Meter {
     pub fn new(sys: &System, ids: &[u16], start_ns: u64) -> Self {
         let seat = |&id: &u16| SeatMeter { is_app: is_app(id), page_since: start_ns, ..SeatMeter::default() };
-        let ring = |queue: &crate::queue::FolioQueue| vec![0; (2 * queue.capacity()).next_power_of_two().max(64)];
+        let ring = |queue: &crate::queue::FolioQueue| vec![(0, 0); (2 * queue.capacity()).next_power_of_two().max(64)];
         let seats: Vec<SeatMeter> = ids.iter().map(seat).collect();
         let apps = seats.iter().filter(|seat| seat.is_app).count() as u32;
         Self {
             queued_at: sys.queues.iter().map(ring).collect(),
+            order: Order::default(),
+            level: Level { above: sys.watermark(), since_ns: start_ns },
             pressure: Pressure { apps, since_ns: start_ns, ..Pressure::default() },
             found: Measures::default(),
+            touches: vec![Default::default(); seats.len()],
             page_ns: vec![PageNs::default(); seats.len()],
             samples: Vec::new(),
             seats,
@@ -134,20 +158,43 @@ impl Meter {
         if ctx.marks & mark::TOUCH_ENDS != 0
             && let Some(since) = mine.touching_since.take()
         {
-            self.found.touch_ns.record_many(end_ns - since, 1);
+            self.touches[seat].0.record_many(end_ns - since, 1);
         }
         if ctx.marks & (mark::QUEUED | mark::TAKEN) != 0 {
             self.ticket(ctx, at_ns);
         }
+        if ctx.marks & mark::DIRECT != 0 {
+            self.order.handed += 1;
+            self.order.latest = self.order.handed;
+        }
+    }
+
+    /// Free pages are above so many watermarks from `now_ns` on.
+    #[inline]
+    pub fn level(&mut self, above: u8, now_ns: u64) {
+        if above != self.level.above {
+            self.pass_level(above, now_ns);
+        }
+    }
+
+    fn pass_level(&mut self, above: u8, now_ns: u64) {
+        let passed = now_ns.saturating_sub(self.level.since_ns);
+        self.found.below_ns[usize::from(self.level.above)..].iter_mut().for_each(|below_ns| *below_ns += passed);
+        self.level = Level { above, since_ns: now_ns.max(self.level.since_ns) };
     }
 
     fn ticket(&mut self, ctx: &Ctx, at_ns: u64) {
         let Some((queue, position)) = aux::place(ctx.ticket) else { return };
         let ring = &mut self.queued_at[usize::from(queue)];
         let place = position as usize & (ring.len() - 1);
-        match ctx.marks & mark::QUEUED != 0 {
-            true => ring[place] = at_ns,
-            false => self.found.queue_wait_ns.record_many(at_ns.saturating_sub(ring[place]), 1),
+        if ctx.marks & mark::QUEUED != 0 {
+            self.order.handed += 1;
+            ring[place] = (at_ns, self.order.handed);
+        } else {
+            let (queued_at, handed) = ring[place];
+            self.found.queue_wait_ns.record_many(at_ns.saturating_sub(queued_at), 1);
+            self.found.inversions += u64::from(handed < self.order.latest);
+            self.order.latest = self.order.latest.max(handed);
         }
     }
 
@@ -163,7 +210,9 @@ impl Meter {
             }
             (false, Some(since)) => {
                 self.pressure.stalled -= 1;
-                self.found.stall_ns.record_many(now_ns.saturating_sub(since), 1);
+                let passed = now_ns.saturating_sub(since);
+                self.found.stall_ns.record_many(passed, 1);
+                self.touches[seat].1 += passed;
             }
             (false, None) => {}
         }
@@ -195,9 +244,11 @@ impl Meter {
 
     pub fn finish(mut self, sys: &System, crew: &Crew, end_ns: u64) -> Measured {
         self.pressure.advance(end_ns);
+        self.pass_level(self.level.above, end_ns);
+        self.touches.iter().for_each(|(touch_ns, _)| self.found.touch_ns.add(touch_ns));
         (self.found.some_ns, self.found.full_ns) = (self.pressure.some_ns, self.pressure.full_ns);
         self.take_sample(sys, crew, end_ns);
-        Measured { found: self.found, page_ns: self.page_ns, samples: self.samples }
+        Measured { found: self.found, touches: self.touches, page_ns: self.page_ns, samples: self.samples }
     }
 
     fn take_sample(&mut self, sys: &System, crew: &Crew, t_ns: u64) {

@@ -262,6 +262,7 @@ impl Loop<'_> {
         let off_cpu_ns = self.pass_time(c, seat, outcome);
         let woke = self.sys.wait.wakes() != self.wakes && self.wake_up(c, seat, at_ns);
         self.meter.step(seat, &self.crew.seats[seat].ctx, at_ns, self.sched.cpus[c].now_ns);
+        self.meter.level(self.sys.watermark(), at_ns);
         match (off_cpu_ns, outcome) {
             (Some(due_ns), _) => self.sched.block(c, Place::Blocked, due_ns),
             (None, Outcome::Done) => {

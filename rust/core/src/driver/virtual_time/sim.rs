@@ -3,9 +3,10 @@
 use super::machine::Machine;
 use super::{Progress, Run, Sink, VirtualError, Watch, run_with};
 use crate::driver::phases::{FaultOrder, apps};
-use crate::driver::{Crew, Report, RunError, ThreadReport, kswapds};
+use crate::driver::{Application, Crew, Report, RunError, Seat, ThreadReport, kswapds};
 use crate::lifecycle::{State, actor, actor_name};
-use crate::reclaim::{ReclaimRequest, Task};
+use crate::reclaim::{Actor, ReclaimRequest, Task};
+use crate::stats::PageNs;
 use crate::system::System;
 use crate::trace::system::POOL;
 use crate::trace::{Record, SYSTEM};
@@ -105,6 +106,9 @@ impl<'a> Sim<'a> {
         if phase != "exit" {
             self.report.measures.add(&run.measures.found);
         }
+        if self.sys.mm.is_some() && phase == "reclaim" {
+            self.report.applications = applications(&crew, &run);
+        }
         for ((seat, &(_, cpu_ns)), page_ns) in crew.seats.into_iter().zip(&run.cpu_ns).zip(&run.measures.page_ns) {
             let mut thread = ThreadReport::new(seat.ctx.actor);
             (thread.cpu_ns, thread.pages_done, thread.page_ns) = (cpu_ns, seat.ctx.pages_done, page_ns.clone());
@@ -118,6 +122,22 @@ impl<'a> Sim<'a> {
         self.report.error = run.error.take().map(said);
         run
     }
+}
+
+/// What the applications of `crew` came to; one that ran out of memory did not end.
+fn applications(crew: &Crew, run: &Run) -> Vec<Application> {
+    let measured = run.done_ns.iter().zip(&run.measures.touches);
+    let application = |(seat, (&done_ns, (touch_ns, stall_ns))): (&Seat, (&u64, &(PageNs, u64)))| {
+        let Actor::App(app) = &seat.actor else { return None };
+        Some(Application {
+            end_ns: app.program().current().is_none().then_some(done_ns),
+            touches: app.done() as u64,
+            touch_ns: touch_ns.clone(),
+            stall_ns: *stall_ns,
+            vmstat: seat.ctx.stat.clone(),
+        })
+    };
+    crew.seats.iter().zip(measured).filter_map(application).collect()
 }
 
 fn said(error: VirtualError) -> RunError {

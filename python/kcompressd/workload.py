@@ -1,0 +1,152 @@
+"""`Workload`: what an application does with its memory, as data: each kind is a few phases of touches.
+
+| kind | touches |
+|---|---|
+| `eater` | fills its pages in order, then reads them all back |
+| `usemem` | fills its pages, then writes to `touches` of them at random |
+| `zipf` | fills its pages, then touches those of its `working_set` by a zipf law, a `write_share` of them writing |
+| `replay` | the touches of an access trace (`kcompressd.access_trace`) |
+| `burst` | fills its pages once, as an app launch does, and should have done so within `deadline_ns` |
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from kcompressd.errors import LabError
+
+KINDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "eater": (),
+    "usemem": ("touches",),
+    "zipf": ("touches", "working_set", "exponent", "write_share"),
+    "replay": ("trace", "touches"),
+    "burst": ("deadline_ns",),
+}
+"""Kinds of workloads, with the keys that only some of them have."""
+WRITE: Final = 1 << 31
+"""The bit of an entry of `Workload.trace` that says "written"; the others are the page."""
+_OWN: Final = {key for keys in KINDS.values() for key in keys}
+_NICE: Final = range(-20, 20)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Workload:
+    """What one application does: `kind` (`KINDS`) over `pages` pages of its own (of `replay` by default what the trace needs).
+
+    - `name` in Results; `memcg` its group by name; `nice` its thread's; `start_ns` when it begins; `think_ns` what it computes
+      after each touch;
+    - `touches` (default: twice the pages; of `replay` the whole trace once); `working_set`: the pages that `zipf` touches after the fill
+      (default: all); `exponent` of the zipf law, 0 (uniform) to below 1; `write_share`, 0 to 1;
+    - `trace`: uint32 of shape (n,), pages from 0, those written with the bit `WRITE`; `deadline_ns` after `start_ns`.
+    """
+
+    kind: str = "eater"
+    pages: int = 0
+    name: str = ""
+    memcg: str = "/"
+    nice: int | None = None
+    start_ns: int = 0
+    think_ns: int = 0
+    touches: int | None = None
+    working_set: int | None = None
+    exponent: float | None = None
+    write_share: float | None = None
+    trace: npt.NDArray[np.uint32] | None = None
+    deadline_ns: int | None = None
+
+    def __post_init__(self) -> None:
+        """Fill in what follows from the rest, and refuse what is no workload; raises `LabError` naming the key."""
+        if self.kind not in KINDS:
+            raise LabError("workload.kind", f"{self.kind!r} is not pageout or one of {', '.join(KINDS)}")
+        for name in _OWN.difference(KINDS[self.kind]):
+            if getattr(self, name) is not None:
+                raise LabError(f"workload.{name}", f"is not for the workload {self.kind!r}", f"leave {name} out")
+        self._fill()
+        for key, least in (("pages", 1), ("start_ns", 0), ("think_ns", 0), ("touches", 0), ("deadline_ns", 1)):
+            value = getattr(self, key)
+            if value is not None and value < least:
+                raise LabError(f"workload.{key}", f"{value} is less than {least}")
+        if self.nice is not None and self.nice not in _NICE:
+            raise LabError("workload.nice", f"{self.nice} is not between -20 and 19")
+        if self.working_set is not None and not 1 <= self.working_set <= self.pages:
+            raise LabError("workload.working_set", f"{self.working_set} is not between 1 and pages = {self.pages}")
+        if self.exponent is not None and not 0 <= self.exponent < 1:
+            raise LabError("workload.exponent", f"{self.exponent} is not from 0 to below 1")
+        if self.write_share is not None and not 0 <= self.write_share <= 1:
+            raise LabError("workload.write_share", f"{self.write_share} is not between 0 and 1")
+
+    def _fill(self) -> None:
+        """Set the defaults that depend on the kind."""
+        found: dict[str, Any] = {"name": self.name or self.kind}
+        if self.kind == "replay":
+            found |= self._of_trace()
+        if self.kind in ("usemem", "zipf") and self.touches is None:
+            found["touches"] = 2 * self.pages
+        if self.kind == "zipf":
+            found |= {
+                "working_set": self.pages if self.working_set is None else self.working_set,
+                "exponent": 0.99 if self.exponent is None else self.exponent,
+                "write_share": 0.0 if self.write_share is None else self.write_share,
+            }
+        if self.kind == "burst" and self.deadline_ns is None:
+            raise LabError("workload.deadline_ns", "is missing: a burst has a deadline", "deadline_ns = 500_000_000")
+        for key, value in found.items():
+            object.__setattr__(self, key, value)
+
+    def _of_trace(self) -> dict[str, Any]:
+        if self.trace is None or not len(self.trace):
+            raise LabError("workload.trace", "is missing or empty: replay needs an access trace", 'trace = "touches.csv"')
+        needs = int((self.trace & np.uint32(WRITE - 1)).max()) + 1
+        if self.pages and self.pages < needs:
+            raise LabError("workload.pages", f"{self.pages} are too few: the trace touches page {needs - 1}")
+        touches = len(self.trace) if self.touches is None else self.touches
+        return {"pages": self.pages or needs, "touches": touches}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the workload as plain data, as Results have it: what is set, and of a trace nothing but its touches."""
+        given = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "trace"}
+        return {key: value for key, value in given.items() if value is not None}
+
+    def phases(self, first: int) -> list[dict[str, Any]]:
+        """Return what the core takes, for an application whose pages begin at `first`."""
+        common = {"first": first, "pages": self.pages, "think_ns": self.think_ns}
+        fill = {**common, "write_permille": 1000, "wait_ns": self.start_ns}
+        match self.kind:
+            case "eater":
+                return [fill, common]
+            case "usemem":
+                return [fill, {**common, "pattern": "random", "write_permille": 1000, "touches": self.touches}]
+            case "zipf":
+                law = {"pattern": "zipf", "exponent": self.exponent, "pages": self.working_set}
+                writes = round(1000 * (self.write_share or 0))
+                return [fill, {**common, **law, "write_permille": writes, "touches": self.touches}]
+            case "replay":
+                trace = {"pattern": "trace", "trace": self.trace, "touches": self.touches}
+                return [{**common, **trace, "wait_ns": self.start_ns}]
+        return [fill]
+
+    def outcome(self, found: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a Result says of the application, from what the core `found`: with its deadline, by how much it was late
+        (less than 0: by so much it was early; None: it never ended).
+        """
+        said = {"name": self.name, "kind": self.kind, "memcg": self.memcg, "start_ns": self.start_ns, **found}
+        if self.deadline_ns is not None:
+            end_ns = found["end_ns"]
+            late_ns = None if end_ns is None else end_ns - self.start_ns - self.deadline_ns
+            said |= {"deadline_ns": self.deadline_ns, "late_ns": late_ns}
+        return said
+
+
+def named(workloads: Sequence[Workload]) -> tuple[Workload, ...]:
+    """Return the applications with names of their own: a name that comes twice is numbered; raises `LabError` for none."""
+    if not workloads:
+        raise LabError("workload", "there is none", "give at least one")
+    names = [workload.name for workload in workloads]
+    numbered = [f"{name}{names[:at].count(name)}" if names.count(name) > 1 else name for at, name in enumerate(names)]
+    return tuple(dataclasses.replace(workload, name=name) for workload, name in zip(workloads, numbered, strict=True))

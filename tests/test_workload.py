@@ -1,0 +1,174 @@
+"""What applications do, from job files: each kind, several at once, access traces, and how all of it is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+
+from kcompressd import Job, Result
+from kcompressd.access_trace import load
+from kcompressd.compare import compare_job
+from kcompressd.errors import InputError, JobError
+from kcompressd.workload import WRITE
+
+ROOT = Path(__file__).parent.parent
+SCHEMA = json.loads((ROOT / "docs/schema/result.schema.json").read_text())
+NODE = {"managed": 3000, "cpus": 2}
+
+
+def job(*workloads: dict[str, Any], folder: Path = Path(), **keys: Any) -> Job:
+    tree = {"pages": "sample", "store": "zram", "node": NODE, "workload": list(workloads), **keys}
+    return Job.from_dict(tree, folder)
+
+
+def ran(*workloads: dict[str, Any], folder: Path = Path(), **keys: Any) -> Result:
+    result = job(*workloads, folder=folder, **keys).sim()
+    jsonschema.Draft202012Validator(SCHEMA).validate(result.to_dict())
+    assert (result.exit_code, result.check()) == (0, [])
+    assert Result.from_dict(result.to_dict()) == result
+    return result
+
+
+EATER = {"kind": "eater", "pages": 3600}
+
+
+@pytest.mark.parametrize(
+    ("given", "touches"),
+    [
+        (EATER, 7200),
+        ({"kind": "usemem", "pages": 3500}, 10500),
+        ({"kind": "zipf", "pages": 3500, "working_set": 300, "write_share": 0.3, "touches": 2000}, 5500),
+        ({"kind": "burst", "pages": 3500, "deadline_ns": 1}, 3500),
+    ],
+)
+def test_each_kind_does_its_touches_and_adds_up(given: dict[str, Any], touches: int) -> None:
+    (app,) = ran(given).applications
+    assert (app.kind, app.touches, app.touch_ns.count, app.oom_kill) == (given["kind"], touches, touches, 0)
+
+
+def test_a_steeper_zipf_law_over_fewer_pages_faults_less() -> None:
+    def faults(**keys: Any) -> int:
+        (app,) = ran({"kind": "zipf", "pages": 3600, "touches": 8000, **keys}).applications
+        return int(app.pgmajfault)
+
+    assert faults(exponent=0.9) < faults(exponent=0.0)
+    assert faults(exponent=0.9, working_set=100) < faults(exponent=0.9) / 4
+
+
+def test_only_a_zipf_law_that_writes_writes_again() -> None:
+    def stored(share: float) -> int:
+        law = {"kind": "zipf", "pages": 3500, "touches": 9000, "exponent": 0.0, "write_share": share}
+        return int(ran(law, store="zswap").vmstat["zswpout"])
+
+    assert stored(1.0) > stored(0.0)
+
+
+def test_a_burst_says_by_how_much_it_is_late_or_early() -> None:
+    def late(**keys: Any) -> tuple[int, int]:
+        (app,) = ran({"kind": "burst", "pages": 400, "start_ns": 1_000_000, **keys}).applications
+        return app.late_ns, app.end_ns
+
+    late_ns, end_ns = late(deadline_ns=1000)
+    assert late_ns == end_ns - 1_000_000 - 1000 > 0
+    assert late(deadline_ns=end_ns)[0] == -1_000_000
+
+
+def test_a_trace_is_replayed_from_either_form(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("t_ns,page,write\n0,3,w\n5,1,0\n9,3,r\n")
+    np.save(tmp_path / "t.npy", np.array([(3, 1), (1, 0), (3, 0)], dtype=[("page", "u4"), ("write", "?")]))
+    np.save(tmp_path / "reads.npy", np.array([4, 0]))
+    assert load(tmp_path / "t.csv").tolist() == load(tmp_path / "t.npy").tolist() == [3 | WRITE, 1, 3]
+    assert load(tmp_path / "reads.npy").tolist() == [4, 0]
+    results = [ran({"kind": "replay", "trace": name}, folder=tmp_path) for name in ("t.csv", "t.npy")]
+    assert [(r.config.pages, r.applications[0].touches, r.applications[0].pgfault) for r in results] == [(4, 3, 2)] * 2
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("page\n1\ntwo\n", "t.csv:3: page = 'two' is no number of a page"),
+        ("page,write\n1,x\n", "t.csv:2: write = 'x' is none of 0, 1, r, w"),
+        ("a,b\n1,2\n", "t.csv:1: no column is headed page"),
+        ("page\n", "t.csv: holds no touch"),
+        ("page\n-1\n", "t.csv:2: page = '-1' is no number"),
+    ],
+)
+def test_a_bad_trace_is_refused_by_line(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(JobError) as error:
+        job({"kind": "replay", "trace": "t.csv"}, folder=tmp_path).sim()
+    assert said in str(error.value)
+
+
+def test_a_bad_array_is_refused(tmp_path: Path) -> None:
+    for array, said in [(np.array([0.5]), "no whole numbers"), (np.array([2, -1]), "touch 1: page = -1")]:
+        np.save(tmp_path / "t.npy", array)
+        with pytest.raises(JobError, match=said):
+            load(tmp_path / "t.npy")
+
+
+def test_several_applications_share_the_machine_each_with_its_own_group_and_nice_level() -> None:
+    half = {"kind": "eater", "pages": 1700}
+    late = {"kind": "burst", "name": "launch", "pages": 300, "start_ns": 2_000_000, "deadline_ns": 10**9, "nice": -10}
+    result = ran(
+        {**half, "memcg": "a"}, {**half, "memcg": "b"}, late, memcg=[{"name": "/"}, {"name": "a"}, {"name": "b"}]
+    )
+    assert [app.name for app in result.applications] == ["eater0", "eater1", "launch"]
+    assert result.config.memcg_pages == (300, 1700, 1700, 0)
+    assert result.config.machine.nice == {"app2": -10}
+    assert result.applications[2].end_ns > 2_000_000
+    assert sum(app.touches for app in result.applications) == 2 * 3400 + 300
+
+
+def test_a_group_s_zswap_limit_holds_for_its_application_alone() -> None:
+    groups = [{"name": "a", "zswap_max": 0}, {"name": "b"}]
+    result = ran({**EATER, "memcg": "a"}, {"kind": "burst", "pages": 10, "deadline_ns": 10**9, "memcg": "b"}, store="zswap", memcg=groups)
+    assert result.zswap is not None and result.zswap.stored_pages <= 10
+    assert result.vmstat["pswpout"] > 0
+
+
+def test_compare_runs_the_job_s_own_applications() -> None:
+    found = compare_job(job(EATER), ["split"])
+    assert all(entry.last.applications[0].touches == 7200 for entry in found.entries)
+
+
+def test_measures_of_a_pressed_run() -> None:
+    sync, april = (ran(EATER, design=design).timing for design in ("sync", "april"))
+    assert sync.inversions == 0 < april.inversions
+    assert 0 <= april.below_min_ns <= april.below_low_ns <= april.below_high_ns <= april.reclaim_ns * 1.1
+    assert april.below_high_ns > 0
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[[workload]]\nkind='eater'\npages=9\n[[workload]]\nkind='zipf'\npagez=3\n", "job.toml:10: workload.pagez: no such key"),
+        ("[[workload]]\nkind='eater'\npages='9'\n", "job.toml:7: workload.pages = '9' is not a whole number"),
+        ("[workload]\nkind='eater'\npages=9\nexponent=0.5\n", "workload.exponent is not for the workload 'eater'"),
+        ("[workload]\nkind='zipf'\npages=9\nexponent=1.5\n", "workload.exponent 1.5 is not from 0 to below 1"),
+        ("[workload]\nkind='zipf'\npages=9\nworking_set=10\n", "workload.working_set 10 is not between 1 and pages"),
+        ("[workload]\nkind='burst'\npages=9\n", "workload.deadline_ns is missing"),
+        ("[workload]\nkind='replay'\n", "workload.trace is missing"),
+        ("[workload]\nkind='eater'\npages=0\n", "workload.pages 0 is less than 1"),
+        ("[workload]\nkind='eater'\npages=9\nmemcg='x'\n", "workload.memcg: 'x' is none of /"),
+        ("[workload]\nkind='eats'\npages=9\n", "workload.kind 'eats' is not pageout or one of"),
+        ("[[workload]]\nkind='eater'\npages=9\n[[workload]]\n", "workload.kind: pageout is for all pages"),
+        ("[workload]\nkind='eater'\npages=9\nnice=20\n", "workload.nice 20 is not between"),
+    ],
+)
+def test_what_no_workload_is_is_refused_by_key(text: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "job.toml"
+    path.write_text("pages='sample'\nstore='zram'\n[node]\nmanaged=1200\n" + text)
+    with pytest.raises(InputError) as error:
+        Job.load(path).sim()
+    assert said in str(error.value)
+
+
+def test_real_threads_refuse_applications_by_name() -> None:
+    with pytest.raises(JobError, match="eater with a memory budget needs virtual time"):
+        job(EATER).run()
