@@ -14,7 +14,7 @@ from kcompressd import Job, Result
 from kcompressd.access_trace import load
 from kcompressd.compare import compare_job
 from kcompressd.errors import InputError, JobError
-from kcompressd.workload import WRITE
+from kcompressd.workload import WRITE, Workload
 
 ROOT = Path(__file__).parent.parent
 SCHEMA = json.loads((ROOT / "docs/schema/result.schema.json").read_text())
@@ -60,12 +60,13 @@ def test_a_steeper_zipf_law_over_fewer_pages_faults_less() -> None:
     assert faults(exponent=0.9, working_set=100) < faults(exponent=0.9) / 4
 
 
-def test_only_a_zipf_law_that_writes_writes_again() -> None:
-    def stored(share: float) -> int:
-        law = {"kind": "zipf", "pages": 3500, "touches": 9000, "exponent": 0.0, "write_share": share}
-        return int(ran(law, store="zswap").vmstat["zswpout"])
-
-    assert stored(1.0) > stored(0.0)
+def test_phases_are_what_the_kinds_say() -> None:
+    law = Workload(
+        kind="zipf", pages=10, working_set=4, exponent=0.5, write_share=0.3, touches=7, start_ns=2, think_ns=1
+    )
+    fill = {"first": 5, "pages": 10, "think_ns": 1, "write_permille": 1000, "wait_ns": 2}
+    touched = {"pattern": "zipf", "exponent": 0.5, "pages": 4, "write_permille": 300, "touches": 7}
+    assert law.phases(5) == [fill, {"first": 5, "think_ns": 1, **touched}]
 
 
 def test_a_burst_says_by_how_much_it_is_late_or_early() -> None:
@@ -127,7 +128,12 @@ def test_several_applications_share_the_machine_each_with_its_own_group_and_nice
 
 def test_a_group_s_zswap_limit_holds_for_its_application_alone() -> None:
     groups = [{"name": "a", "zswap_max": 0}, {"name": "b"}]
-    result = ran({**EATER, "memcg": "a"}, {"kind": "burst", "pages": 10, "deadline_ns": 10**9, "memcg": "b"}, store="zswap", memcg=groups)
+    result = ran(
+        {**EATER, "memcg": "a"},
+        {"kind": "burst", "pages": 10, "deadline_ns": 10**9, "memcg": "b"},
+        store="zswap",
+        memcg=groups,
+    )
     assert result.zswap is not None and result.zswap.stored_pages <= 10
     assert result.vmstat["pswpout"] > 0
 
@@ -147,7 +153,10 @@ def test_measures_of_a_pressed_run() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[[workload]]\nkind='eater'\npages=9\n[[workload]]\nkind='zipf'\npagez=3\n", "job.toml:10: workload.pagez: no such key"),
+        (
+            "[[workload]]\nkind='eater'\npages=9\n[[workload]]\nkind='zipf'\npagez=3\n",
+            "job.toml:10: workload.pagez: no such key",
+        ),
         ("[[workload]]\nkind='eater'\npages='9'\n", "job.toml:7: workload.pages = '9' is not a whole number"),
         ("[workload]\nkind='eater'\npages=9\nexponent=0.5\n", "workload.exponent is not for the workload 'eater'"),
         ("[workload]\nkind='zipf'\npages=9\nexponent=1.5\n", "workload.exponent 1.5 is not from 0 to below 1"),

@@ -61,7 +61,9 @@ def _numpy(path: Path) -> npt.NDArray[np.uint32]:
         raise JobError(path, f"is no NumPy array: {error}") from error
     names = array.dtype.names or ()
     if array.ndim != 1 or (names and "page" not in names):
-        raise JobError(path, f"an array of {array.dtype} of shape {array.shape} has no pages", "give fields page and write")
+        raise JobError(
+            path, f"an array of {array.dtype} of shape {array.shape} has no pages", "give fields page and write"
+        )
     pages = array["page"] if names else array
     if pages.dtype.kind not in "ui":
         raise JobError(path, f"pages of {pages.dtype} are no whole numbers")

@@ -18,12 +18,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from kcompressd import _core, lifecycle
 from kcompressd.design import Design, Kernel, Store
 from kcompressd.errors import LabError
+from kcompressd.policy import Policy
 from kcompressd.sizes import mib
 
 INCOMPRESSIBLE = 0xFFFFFFFF
@@ -32,11 +33,11 @@ INCOMPRESSIBLE = 0xFFFFFFFF
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """What is explored: `design` is a preset's name or fields; `lens` gives what each page compresses to in
+    """What is explored: `design` is a preset's name, a `Design` or a `Policy`; `lens` gives what each page compresses to in
     bytes, and so the number of folios, where they are not all `bytes`.
     """
 
-    design: str | Design = "split"
+    design: str | Design | Policy = "split"
     store: Store = "zswap"
     folios: int = 2
     threads: int | None = None
@@ -51,18 +52,29 @@ class Scenario:
     kernel: Kernel = (6, 12)
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Scenario:
-        """Make the scenario of a mapping as `config` returns it; raises :class:`KeyError` or :class:`TypeError` for
-        what is no scenario.
+    def from_config(cls, config: Mapping[str, Any], policy: Policy | None = None) -> Scenario:
+        """Make the scenario of a mapping as `config` returns it, with the `policy` that it was checked with; raises `LabError` for
+        another one or none, :class:`KeyError` or :class:`TypeError` for what is no scenario.
         """
-        fields = {**config, "design": Design.from_dict(config["design"])}
+        fields = dict(config)
+        name = fields.pop("policy", None)
+        if name != (None if policy is None else policy.name):
+            asked = "no policy" if name is None else f"the policy {name}"
+            raise LabError("scenario", f"was checked with {asked}", "give the same as its design")
+        design = Design.from_dict(config["design"])
+        own = (
+            {"design": design}
+            if policy is None
+            else {"design": policy, "threads": design.threads, "depth": design.depth}
+        )
         for name in ("lens", "toggles", "kernel"):
             fields[name] = tuple(fields[name])
-        return cls(**fields, folios=len(fields["lens"]), depth=None)
+        return cls(**{**fields, "folios": len(fields["lens"]), "depth": None, **own})
 
     def config(self) -> dict[str, Any]:
-        """Return it as the core takes it; raises `DesignError` and `LabError` for what means nothing."""
-        design = Design.preset(self.design, self.store) if isinstance(self.design, str) else self.design
+        """Return it as plain data; raises `DesignError` and `LabError` for what means nothing."""
+        asked = self.design.design if isinstance(self.design, Policy) else self.design
+        design = Design.preset(asked, self.store) if isinstance(asked, str) else asked
         if not design.is_sync:
             design = design if self.threads is None else design.with_threads(self.threads)
             design = design if self.depth is None else design.with_depth(self.depth)
@@ -71,10 +83,14 @@ class Scenario:
             raise LabError("toggle stop", "there is no kcompressd thread to stop", "choose another design")
         if self.store == "zram" and {"pool", "zswap_max"} & set(self.toggles):
             raise LabError("toggle", "zram has neither memory.zswap.max nor another pool", "use --store zswap")
-        given = asdict(self)
-        for name in ("folios", "threads", "depth", "bytes"):
-            del given[name]
-        return {**given, "design": design.to_dict(), "lens": list(lens), "toggles": list(self.toggles)}
+        names = ("store", "faults", "touch", "writeback", "pool_limit_pages", "kernel")
+        given = {name: getattr(self, name) for name in names}
+        policy = {"policy": self.design.name} if isinstance(self.design, Policy) else {}
+        return {**given, "design": design.to_dict(), "lens": list(lens), "toggles": list(self.toggles), **policy}
+
+    def for_core(self) -> dict[str, Any]:
+        """Return it as the core takes it; raises as `config`."""
+        return {**self.config(), "policy": self.design if isinstance(self.design, Policy) else None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +146,7 @@ class Check:
 
     def to_json(self) -> str:
         """Return it as JSON, the scenario included."""
-        found = {**asdict(self), "scenario": self.scenario.config()}
+        found = {f.name: getattr(self, f.name) for f in fields(self)} | {"scenario": self.scenario.config()}
         return json.dumps(found, indent=1) + "\n"
 
     def __str__(self) -> str:
@@ -159,10 +175,14 @@ def check(
     reduction: bool = True,
     eventually: bool = True,
 ) -> Check:
-    """Explore `scenario`; a bound of 0 is none. Bytes are those of the search's own tables."""
+    """Explore `scenario`; a bound of 0 is none. Bytes are those of the search's own tables.
+
+    A policy may look at what another's step changes (`View.fill`), so that with one no two steps pass for independent.
+    """
+    reduction = reduction and not isinstance(scenario.design, Policy)
     options = {"symmetry": symmetry, "reduction": reduction, "eventually": eventually}
     bounds = {"max_states": max_states, "max_depth": max_depth, "max_memory_bytes": max_memory_bytes}
-    found = _core.explore({**scenario.config(), **bounds, **options}, lifecycle.table().as_dict())
+    found = _core.explore({**scenario.for_core(), **bounds, **options}, lifecycle.table().as_dict())
     sometimes = found.pop("sometimes")
     schedule = tuple(found.pop("schedule") or ())
     del found["actors"]
@@ -185,7 +205,7 @@ class Replayed:
 
 def replay(scenario: Scenario, schedule: Sequence[str]) -> Replayed:
     """Run `schedule` from the start of `scenario`; raises `LabError` where it does not fit."""
-    found = _core.replay_schedule(scenario.config(), lifecycle.table().as_dict(), list(schedule))
+    found = _core.replay_schedule(scenario.for_core(), lifecycle.table().as_dict(), list(schedule))
     if not found["valid"]:
         raise LabError("schedule", found["why"], "replay it with the scenario that it came from")
     return Replayed([Row(*row) for row in found["rows"]], found["why"])

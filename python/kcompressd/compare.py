@@ -98,10 +98,11 @@ def compare_job(
 ) -> Comparison:
     """Run a job in virtual time with each of `designs` (default: every preset), on each of so many `cpus`.
 
-    Raises what `Job.sim` raises.
+    A design is a preset's name, or "FILE.py:CLASS" for a policy of your own, which starts at the job's folder. Raises what
+    `Job.sim` raises.
     """
     names = [BASELINE, *(name for name in dict.fromkeys(designs or Design.presets()) if name != BASELINE)]
-    rows = {name: {"design": name} for name in names}
+    rows = {name.rpartition(":")[2]: {"design": name} for name in names}
     groups = {f"{n} CPU{'s' if n > 1 else ''}": {"node.cpus": n} for n in cpus} or {"": {}}
     calibration = job.calibration  # once: a job without one measures
 

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from kcompressd import access_trace
+from kcompressd import access_trace, policy
 from kcompressd.calibration import Calibration, calibrate
 from kcompressd.design import Design
 from kcompressd.errors import InputError, JobError
@@ -25,6 +25,7 @@ from kcompressd.lab import Lab, Memcg, Progress
 from kcompressd.machine import Costs, Machine
 from kcompressd.node import Node
 from kcompressd.pages import Pages
+from kcompressd.policy import Policy
 from kcompressd.result import Result
 from kcompressd.sim import Sim
 from kcompressd.workload import Workload
@@ -181,8 +182,10 @@ class Job:
             raise JobError(self.origin, f"kernel = {text!r} is not a version like 6.12")
         return int(major), int(minor)
 
-    def _design(self) -> str | Design:
+    def _design(self) -> str | Design | Policy:
         given = self.tree.get("design", "split")
+        if isinstance(given, str) and policy.is_policy(given):
+            return policy.load(given, self.folder)
         if isinstance(given, str):
             return given
         fields = dict(given)

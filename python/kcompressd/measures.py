@@ -128,6 +128,31 @@ def _written(result: Result) -> Value:
     return stored / freed if freed else None
 
 
+def _double_writes(result: Result) -> Value:
+    """Stores that freed nothing: the page was taken back before its frame was freed, and has to be stored again."""
+    if result.config.get("workload") is None:
+        return None
+    vmstat, census = result.vmstat, result.census.reclaim
+    stored = (
+        vmstat.get("pswpout", 0) + vmstat.get("zswpout", 0) + vmstat.get("swpout_zero", 0) - vmstat.get("zswpwb", 0)
+    )
+    held = sum(census.get(state, 0) for state in ("compressed", "written_back", "zero_filled"))
+    return float(max(0, stored - vmstat.get("pgsteal_anon", 0) - held))
+
+
+def _deadline(result: Result) -> Value:
+    """The latest of the bursts against its deadline, as a share of it: 1 is just in time; None without a burst."""
+    bursts = [app for app in result.applications if app.get("deadline_ns") is not None]
+    late = [app.late_ns / app.deadline_ns + 1 for app in bursts if app.late_ns is not None]
+    return (max(late) if len(late) == len(bursts) else float("inf")) if bursts else None
+
+
+def _slowest(result: Result) -> Value:
+    """The longest run of several applications against the shortest, each from its start."""
+    runs = [app.end_ns - app.start_ns for app in result.applications if app.end_ns is not None]
+    return max(runs) / max(1, min(runs)) if len(runs) > 1 else None
+
+
 def _steal_rate(result: Result) -> Value:
     ns = result.timing.get("reclaim_ns")
     return result.vmstat.get("pgsteal_anon", 0) * 1e9 / ns if ns else None
@@ -182,6 +207,26 @@ MEASURES: Final = (
         0.05,
         "stores or writes {value} pages for each that it frees",
         "pages that were written and not freed are written again",
+    ),
+    Measure(
+        "double_writes",
+        "double writes",
+        "count",
+        _double_writes,
+        "better",
+        32,
+        "stores {value} pages that are taken back before they are freed",
+        "a page that keeps its frame can be taken back, and is stored again later",
+    ),
+    Measure(
+        "inversions",
+        "out of order",
+        "count",
+        _pressed(_plain("inversions")),
+        "better",
+        32,
+        "compresses {value} pages after one that was unmapped later",
+        "what is compressed at once overtakes what waits in the queue",
     ),
     Measure("queued", "queued", "count", _vmstat("kcompressd_queued"), "other", 32, "queues {value} pages"),
     Measure(
@@ -263,6 +308,36 @@ MEASURES: Final = (
         "better",
         1e6,
         "has the application take {value}",
+    ),
+    *(
+        Measure(
+            f"below_{mark}_ns",
+            f"below the {mark} watermark",
+            "ns",
+            _pressed(_plain(f"below_{mark}_ns")),
+            "better",
+            1e6,
+            f"has no more free pages than the {mark} watermark for {{value}}",
+        )
+        for mark in ("min", "low", "high")
+    ),
+    Measure(
+        "deadline",
+        "a burst's time of its deadline",
+        "per page",
+        _deadline,
+        "better",
+        0.02,
+        "has the burst take {value} of the time to its deadline",
+    ),
+    Measure(
+        "slowest",
+        "slowest application of the fastest",
+        "per page",
+        _slowest,
+        "better",
+        0.05,
+        "has the slowest application take {value} times as long as the fastest",
     ),
     Measure(
         "memory_some_ns",

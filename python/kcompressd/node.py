@@ -9,6 +9,7 @@ from typing import Any
 
 from kcompressd.errors import LabError
 
+
 @dataclass(frozen=True, kw_only=True)
 class Node:
     """One zone; counts of pages.

@@ -8,15 +8,19 @@
 
 Each method is a pure function of its arguments: it may look at nothing else. The core asks twice about a view that it
 has not seen and keeps the answer; two different answers end the run. `None` leaves the decision to the design. Policies
-run under the virtual and the explore clock (`Lab.step`); real threads would wait for Python at every page.
+run under the virtual clock (`Sim`, and as "FILE.py:CLASS" in jobs and `compare`) and the explore clock (`check`, `Lab.step`); real threads would wait for Python at every page.
 """
 
 from __future__ import annotations
 
+import os
+import runpy
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias
 
+from kcompressd._core import DesignError
 from kcompressd.design import Design, EnqueueAt, OnComplete, OnFull, Placement, Store
 
 Admission: TypeAlias = Literal["queue", "sync"]
@@ -31,7 +35,8 @@ class View:
 
     `is_kswapd`: kswapd reclaims (or a worker with PF_KSWAPD); `writeback_enabled`: memory.zswap.writeback of its group;
     `sync_device`: the swap device completes writes in the caller (zram); `order`: log2 of the folio's base pages;
-    `fill`: folios in all queues in eighths of their depth, rounded up, 0 to 8.
+    `fill`: folios in all queues in eighths of their depth, rounded up, 0 to 8; `watermark`: which of min, low and high the free
+    pages are above, 0 (none) to 3 (all); 3 where there is no memory budget, and so in every exploration.
     """
 
     store: Store
@@ -42,6 +47,7 @@ class View:
     node: int
     order: int
     fill: int
+    watermark: int = 3
 
 
 class Policy:
@@ -89,3 +95,27 @@ class Policy:
             case "complete":
                 return self.complete(seen)
         raise ValueError(f"the core asked for {ask!r}, which no policy knows")
+
+
+def is_policy(text: str) -> bool:
+    """Tell whether a design's text is a policy's place, "FILE.py:CLASS", and no preset's name."""
+    return ".py:" in text
+
+
+def load(text: str, folder: str | os.PathLike[str] = ".") -> Policy:
+    """Run FILE.py of "FILE.py:CLASS", which starts at `folder`, and return the policy; raises `DesignError` naming what is wrong.
+
+    The file is run as any script: give only files that you trust.
+    """
+    file, _, name = text.rpartition(":")
+    path = Path(folder) / file
+    if not path.is_file():
+        raise DesignError(f"{text}: there is no file {file}; give FILE.py:CLASS")
+    try:
+        found = runpy.run_path(os.fspath(path), run_name=path.stem).get(name)
+        made = found() if isinstance(found, type) and issubclass(found, Policy) else None
+    except Exception as error:
+        raise DesignError(f"{text}: {file} cannot be run: {type(error).__name__}: {error}") from error
+    if made is None:
+        raise DesignError(f"{text}: {file} has no Policy called {name!r}")
+    return made

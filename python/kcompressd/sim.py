@@ -105,7 +105,9 @@ class Sim:
         numbers = {"/": 0} | {group.name: number for number, group in enumerate(self._named(), 1)}
         for app in self.applications:
             if app.memcg not in numbers:
-                raise LabError("workload.memcg", f"{app.memcg!r} is none of {', '.join(numbers)}", "name it in [[memcg]]")
+                raise LabError(
+                    "workload.memcg", f"{app.memcg!r} is none of {', '.join(numbers)}", "name it in [[memcg]]"
+                )
         return [numbers[app.memcg] for app in self.applications for _ in range(app.pages)]
 
     def _named(self) -> list[Memcg]:

@@ -101,7 +101,9 @@ class Workload:
 
     def _of_trace(self) -> dict[str, Any]:
         if self.trace is None or not len(self.trace):
-            raise LabError("workload.trace", "is missing or empty: replay needs an access trace", 'trace = "touches.csv"')
+            raise LabError(
+                "workload.trace", "is missing or empty: replay needs an access trace", 'trace = "touches.csv"'
+            )
         needs = int((self.trace & np.uint32(WRITE - 1)).max()) + 1
         if self.pages and self.pages < needs:
             raise LabError("workload.pages", f"{self.pages} are too few: the trace touches page {needs - 1}")

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kcompressd.cli import common
-from kcompressd.cli.run import DESIGNS
+from kcompressd.cli.common import DESIGNS
 
 if TYPE_CHECKING:
     from kcompressd.check import Scenario
+    from kcompressd.policy import Policy
 
 TOGGLES = ("writeback", "zswap_max", "depth", "pool", "stop")
 """As the core has them; written out so that help needs no extension module."""
@@ -25,7 +26,7 @@ def add(verbs: common.Verbs) -> None:
         description="Runs the core's own code in every order that its actors can step in, and looks for what is wrong.",
     )
     add = parser.add_argument
-    add("--design", choices=DESIGNS, default="split", help="published design (default split)")
+    add("--design", type=common.design, metavar="NAME", help=f"{', '.join(DESIGNS)} or FILE.py:CLASS (default split)")
     add("--store", choices=("zswap", "zram"), default="zswap", help="what compresses (default zswap)")
     add("--folios", type=common.count, default=2, metavar="N", help="folios, at most 16 (default 2)")
     add("--kcompressd", type=common.count, metavar="N", help="kcompressd threads (default: the design's)")
@@ -52,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     from kcompressd.sizes import parse_limit
 
     if arguments.replay is not None:
-        return _replay(arguments.replay)
+        return _replay(arguments.replay, arguments.design)
     common.refuse_output(arguments.json, stream=True)
     memory = 0 if arguments.max_memory is None else parse_limit(arguments.max_memory, 0, "max memory")
     found = check(
@@ -74,7 +75,7 @@ def _scenario(arguments: argparse.Namespace) -> Scenario:
     from kcompressd.check import INCOMPRESSIBLE, Scenario
 
     return Scenario(
-        design=arguments.design,
+        design=_design(arguments.design or "split"),
         store=arguments.store,
         folios=arguments.folios,
         threads=arguments.kcompressd,
@@ -89,13 +90,22 @@ def _scenario(arguments: argparse.Namespace) -> Scenario:
     )
 
 
-def _replay(path: str) -> int:
+def _design(text: str) -> str | Policy:
+    from kcompressd import policy
+
+    return policy.load(text) if policy.is_policy(text) else text
+
+
+def _replay(path: str, design: str | None) -> int:
     from kcompressd.check import Scenario, replay
     from kcompressd.errors import ResultFileError
+    from kcompressd.policy import Policy
 
     try:
         saved: dict[str, Any] = json.loads(Path(path).read_text())
-        scenario, schedule = Scenario.from_config(saved["scenario"]), list(saved["schedule"])
+        policy = None if design is None else _design(design)
+        scenario = Scenario.from_config(saved["scenario"], policy if isinstance(policy, Policy) else None)
+        schedule = list(saved["schedule"])
     except (ValueError, KeyError, TypeError) as error:
         raise ResultFileError(
             path, f"is no saved check: {error}", "make one with: kcompressd check --json FILE"

@@ -25,6 +25,9 @@ PAGE_SIZES = (4096, 16384, 65536)
 FILES = "raw pages or .zst, an ELF core, LiME or CRIU images, a folder of them"
 """What `Pages.from_file` takes, for help."""
 
+DESIGNS = ("sync", "rfc", "april", "async-store", "split", "unofficial")
+"""As `Design.presets()` has them; written out so that help needs no extension module."""
+
 PIPED_WIDTH = 120
 """Columns when standard output is no terminal."""
 
@@ -34,6 +37,16 @@ def console() -> Console:
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)
+
+
+def design(text: str) -> str:
+    """Parse a preset's name, or FILE.py:CLASS, whose file is found from anywhere then."""
+    file, colon, name = text.rpartition(":")
+    if text in DESIGNS:
+        return text
+    if colon and file.endswith(".py"):
+        return f"{Path(file).resolve()}:{name}"
+    raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(DESIGNS)} and no FILE.py:CLASS")
 
 
 def add_input(parser: argparse.ArgumentParser) -> None:

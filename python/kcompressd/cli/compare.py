@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kcompressd.cli import common
-from kcompressd.cli.run import DESIGNS
+from kcompressd.cli.common import DESIGNS
 
 if TYPE_CHECKING:
     from kcompressd.comparison import Comparison
@@ -35,7 +35,7 @@ def add(verbs: common.Verbs) -> None:
         type=designs,
         default=DESIGNS,
         metavar="A,B",
-        help="which (default: all)",
+        help="which (default: all); of a job also FILE.py:CLASS, a policy of your own",
     )
     parser.add_argument("--cpus", type=counts, default=(), metavar="2,4,8", help="of a job: on so many CPUs each")
     common.add_settings(parser)
@@ -60,8 +60,10 @@ def run(arguments: argparse.Namespace) -> int:
         return _stored(arguments)
     if arguments.file is not None and arguments.file.endswith(".toml"):
         return _job(arguments)
-    if arguments.cpus or arguments.set:
-        raise InputError("--cpus and --set", "are for jobs in virtual time", "give a JOB.toml")
+    policies = [name for name in arguments.designs if name not in DESIGNS]
+    if arguments.cpus or arguments.set or policies:
+        given = policies[0] if policies else "--cpus and --set"
+        raise InputError(given, "needs a job in virtual time", "give a JOB.toml")
     pages = common.pages(arguments)
     with common.progress("compare") as progress:
         found = compare(
@@ -116,12 +118,8 @@ def _stored(arguments: argparse.Namespace) -> int:
 
 
 def designs(text: str) -> tuple[str, ...]:
-    """Parse a list of presets."""
-    names = tuple(name.strip() for name in text.split(","))
-    for name in names:
-        if name not in DESIGNS:
-            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(DESIGNS)}")
-    return names
+    """Parse a list of presets and policies."""
+    return tuple(common.design(name.strip()) for name in text.split(","))
 
 
 def counts(text: str) -> tuple[int, ...]:

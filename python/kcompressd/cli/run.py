@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from kcompressd.cli import common
+from kcompressd.cli.common import DESIGNS
 
 if TYPE_CHECKING:
     from kcompressd.lab import Lab
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 CHARTED = 1 << 18
 """A report on at most so many pages (1 GiB of 4 KiB) is drawn from a trace, on more from samples."""
-DESIGNS = ("sync", "rfc", "april", "async-store", "split", "unofficial")
-"""As `Design.presets()` has them; written out so that help needs no extension module."""
 
 
 def add(verbs: common.Verbs) -> None:

@@ -1,6 +1,7 @@
 //! The explorer: scenarios from dictionaries, reports as dictionaries.
 
 use crate::config::{self, RunConfig, get};
+use crate::policy;
 use kcompressd_core::driver::explore::scenario::{Replayed, Scenario};
 use kcompressd_core::driver::explore::{Choice, MAX_FOLIOS, Properties};
 use kcompressd_core::lifecycle::{Event, State};
@@ -30,6 +31,7 @@ fn scenario(config: &Bound<'_, PyDict>, table: &Bound<'_, PyDict>) -> PyResult<S
         toggles: toggles.iter().map(toggle).collect::<PyResult<_>>()?,
         touches: if get(config, "touch", false)? { (0..lens.len() as u32).collect() } else { Vec::new() },
         faults: get(config, "faults", 0)?,
+        script: policy::shared(config)?,
         lens,
     })
 }

@@ -1,21 +1,33 @@
 //! A policy in Python, as the core's script: asked by name, answers by name.
 
-use kcompressd_core::design::scripted::Script;
 use kcompressd_core::design::{Ask, Scripted, StoreKind, View};
+use kcompressd_core::driver::explore::scenario::SharedScript;
 use kcompressd_core::system::System;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use std::sync::Arc;
 
 /// `system` with the callable of `config["policy"]` deciding, if there is one: it is called with the decision's name, what
 /// belongs to it (the point, or whether a worker asks), and the view as a mapping; None leaves it to the design.
 pub fn scripted(system: System, config: &Bound<'_, PyDict>) -> PyResult<System> {
-    let Some(policy) = config.get_item("policy")?.filter(|policy| !policy.is_none()) else { return Ok(system) };
     let design = system.config.design;
-    Ok(system.scripted(Scripted::new(design, script(policy.unbind()))))
+    Ok(match policy(config)? {
+        Some(policy) => system.scripted(Scripted::new(design, Box::new(script(policy)))),
+        None => system,
+    })
 }
 
-fn script(policy: Py<PyAny>) -> Box<Script> {
-    Box::new(move |ask, view| Python::attach(|py| answer(py, &policy, ask, view)).map_err(|error| error.to_string()))
+/// The callable of `config["policy"]` for every system that is built of a scenario.
+pub fn shared(config: &Bound<'_, PyDict>) -> PyResult<Option<SharedScript>> {
+    Ok(policy(config)?.map(|policy| SharedScript(Arc::new(script(policy)))))
+}
+
+fn policy(config: &Bound<'_, PyDict>) -> PyResult<Option<Py<PyAny>>> {
+    Ok(config.get_item("policy")?.filter(|policy| !policy.is_none()).map(Bound::unbind))
+}
+
+fn script(policy: Py<PyAny>) -> impl Fn(Ask, View) -> Result<Option<String>, String> + Send + Sync {
+    move |ask, view| Python::attach(|py| answer(py, &policy, ask, view)).map_err(|error| error.to_string())
 }
 
 fn answer(py: Python<'_>, policy: &Py<PyAny>, ask: Ask, view: View) -> PyResult<Option<String>> {

@@ -1,6 +1,8 @@
 //! A small system with everything that may happen to it, and the law that every design must keep: what `kcompressd check` runs.
 
 use super::{Choice, Properties, Report, Sometimes, Wrong, explore, replay};
+use crate::design::Scripted;
+use crate::design::scripted::Script;
 use crate::driver::{Crew, Status};
 use crate::lifecycle::{Event, State, Table, actor, actor_name, flag};
 use crate::memcg::Memcgs;
@@ -9,6 +11,7 @@ use crate::swap::{Backing, Device, IoFaults};
 use crate::system::{BuildError, Config, Contents, Sizes, System};
 use crate::trace::Record;
 use crate::wait::WaitKey;
+use std::sync::Arc;
 
 /// The group that all pages belong to; the root is its parent.
 pub const GROUP: u16 = 1;
@@ -30,6 +33,25 @@ pub struct Scenario {
     pub touches: Vec<u32>,
     /// Steps that may fail.
     pub faults: u8,
+    /// What decides in the design's place, if anything does.
+    pub script: Option<SharedScript>,
+}
+
+/// A script that every system built of a scenario asks.
+#[derive(Clone)]
+pub struct SharedScript(pub Arc<Script>);
+
+impl std::fmt::Debug for SharedScript {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SharedScript")
+    }
+}
+
+impl SharedScript {
+    fn before(&self, sys: System) -> System {
+        let (design, script) = (sys.config.design, self.0.clone());
+        sys.scripted(Scripted::new(design, Box::new(move |ask, view| script(ask, view))))
+    }
 }
 
 impl Scenario {
@@ -45,6 +67,10 @@ impl Scenario {
         let sizes = Sizes { len: self.lens.clone(), ..Sizes::uniform(self.lens.len(), 0) };
         let contents = Contents::Sizes(sizes);
         let sys = System::new(self.config.clone(), self.table.clone(), memcgs, |_| group, device, contents)?;
+        let sys = match &self.script {
+            Some(script) => script.before(sys),
+            None => sys,
+        };
         let mut crew = Crew::reclaim(&sys, log);
         if !self.touches.is_empty() {
             crew = crew.with_app(&sys, Task::Touch, &self.touches);
