@@ -185,4 +185,4 @@ def test_the_verbs_take_a_file(folder: Path, capsys: pytest.CaptureFixture[str])
     assert main(["check", "--design", mine, "--folios", "1", "--kcompressd", "1"]) == 0
     assert "every state seen" in capsys.readouterr().out
     assert main(["compare", "--sample", "--design", mine]) == 2
-    assert "needs a job in virtual time" in capsys.readouterr().err
+    assert "is a policy, for jobs in virtual time" in capsys.readouterr().err

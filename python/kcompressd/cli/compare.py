@@ -60,10 +60,11 @@ def run(arguments: argparse.Namespace) -> int:
         return _stored(arguments)
     if arguments.file is not None and arguments.file.endswith(".toml"):
         return _job(arguments)
-    policies = [name for name in arguments.designs if name not in DESIGNS]
-    if arguments.cpus or arguments.set or policies:
-        given = policies[0] if policies else "--cpus and --set"
-        raise InputError(given, "needs a job in virtual time", "give a JOB.toml")
+    if arguments.cpus or arguments.set:
+        raise InputError("--cpus and --set", "are for jobs in virtual time", "give a JOB.toml")
+    for name in arguments.designs:
+        if name not in DESIGNS:
+            raise InputError(name, "is a policy, for jobs in virtual time", "give a JOB.toml")
     pages = common.pages(arguments)
     with common.progress("compare") as progress:
         found = compare(
