@@ -5,3 +5,4 @@ source "$(dirname "$0")/common.sh"
 "$VENV/bin/mkdocs" build --quiet --strict
 # Every command of the tutorial still does what the document says.
 "$PY" tools/run_docs.py --check docs/tutorial.md
+"$PY" tools/run_docs.py --check docs/policy.md

@@ -34,7 +34,7 @@ MEASURE: Final = {measure.name: measure for measure in MEASURES}
 INTRODUCTION: Final = """\
 # Answers
 
-What the laboratory has to say to the claims (Q) and objections (O) of the discussion of 2025. Written by `make answers`: every
+What the laboratory has to say to the claims (Q) and objections (O) of the discussion of 2025, and to what nobody asked there (N). Written by `make answers`: every
 table and every sentence under *Found* comes from runs in virtual time of a file in `experiments/`, which is named; change the
 file and ask again ([experiments.md](experiments.md)).
 
@@ -208,10 +208,10 @@ def _pipes(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _order(number: str) -> tuple[str, int, str]:
-    """Q before O, then by number."""
+def _order(number: str) -> tuple[int, int, str]:
+    """Q before O before N, then by number."""
     digits = re.sub(r"\D", "", number)
-    return ("0" if number.startswith("Q") else "1", int(digits or 0), number)
+    return ("QON".index(number[0]), int(digits or 0), number)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
