@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from kcompressd import report, series
 from kcompressd.columns import optional
-from kcompressd.measures import cpu_ns
 from kcompressd.result import Result
 from kcompressd.series import Series
+from kcompressd.taken import cpu_ns
 
 if TYPE_CHECKING:
     from kcompressd.comparison import Comparison

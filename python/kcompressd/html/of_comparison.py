@@ -13,8 +13,9 @@ from kcompressd.html.elements import Child, Markup, join, tag
 from kcompressd.html.lines import Line, key
 from kcompressd.html.over_time import charts, colors
 from kcompressd.html.table import Cell, table
-from kcompressd.measures import MEASURES, Measure, cpu_ns
+from kcompressd.measures import MEASURES, Measure
 from kcompressd.result import Result
+from kcompressd.taken import cpu_ns
 
 _BY_NAME = {measure.name: measure for measure in MEASURES}
 _PICTURES = ("scans_per_page", "allocstall", "touch_max_ns", "fault_p99_ns", "held_twice_bytes")

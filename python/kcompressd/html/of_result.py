@@ -68,7 +68,7 @@ def parts(result: Result) -> Iterator[Child]:
 
 def headline(result: Result) -> list[tuple[str, str]]:
     """Return the figures that matter most."""
-    from kcompressd.measures import cpu_ns, pool_bytes, scans_per_page
+    from kcompressd.taken import cpu_ns, pool_bytes, scans_per_page
 
     speed = result.timing.bytes_per_s
     found = [(f"{scale.size(speed)}/s", "reclaimed")] if speed else []

@@ -30,7 +30,10 @@ pub fn to_dict<'py>(
     dict.set_item("lifecycle", lifecycle(py, report)?)?;
     dict.set_item("series", series(py, report)?)?;
     dict.set_item("mismatched", &report.mismatched)?;
-    dict.set_item("applications", report.applications.iter().map(|a| application(py, a)).collect::<PyResult<Vec<_>>>()?)?;
+    dict.set_item(
+        "applications",
+        report.applications.iter().map(|a| application(py, a)).collect::<PyResult<Vec<_>>>()?,
+    )?;
     dict.set_item(
         "phases",
         map(py, [("reclaim_ns", report.timing.reclaim_ns), ("fault_ns", report.timing.fault_ns)])?,

@@ -1,0 +1,121 @@
+"""How measures are taken from a `Result`: a function for each kind, which gives None where the result does not have it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from kcompressd.result import Result
+
+Value = float | None
+"""A measure's value, None where the result does not have it."""
+
+
+def cpu_ns(result: Result, kind: str) -> int:
+    """Return the CPU time of the reclaim phase of all threads of a kind ("kswapd", "kcompressd"), nanoseconds."""
+    of_kind = (t for t in result.threads if str(t.actor).rstrip("0123456789") == kind)
+    return sum(int(t.get("reclaim_cpu_ns", 0)) for t in of_kind)
+
+
+def scans_per_page(result: Result) -> Value:
+    """Return anonymous pages scanned per page freed; None of a kernel that scanned none, or does not say."""
+    scanned = result.vmstat.get("pgscan_anon")
+    if scanned is None or (result.kind == "observed" and not scanned):
+        return None
+    return float(scanned / max(1, result.vmstat.get("pgsteal_anon", 0)))
+
+
+def pool_bytes(result: Result) -> int:
+    """Return the memory that the store holds after the reclaim phase, bytes."""
+    if result.zswap is not None:
+        return int(result.zswap.pool_total_size)
+    return int(result.zram.mm_stat.mem_used_total) if result.zram is not None else 0
+
+
+def cpu(*kinds: str) -> Callable[[Result], Value]:
+    def of(result: Result) -> Value:
+        return float(sum(cpu_ns(result, kind) for kind in kinds)) if result.threads else None
+
+    return of
+
+
+def vmstat(name: str) -> Callable[[Result], Value]:
+    return lambda result: result.vmstat.get(name)
+
+
+def pressed(of: Callable[[Result], Value]) -> Callable[[Result], Value]:
+    """Of runs with a memory budget only: elsewhere it is always 0."""
+    return lambda result: of(result) if result.config.get("workload") is not None else None
+
+
+def stalls(result: Result) -> Value:
+    """Return the allocation stalls of all zones; None where none can be: without a memory budget, on no real kernel."""
+    if result.kind != "observed" and result.config.get("workload") is None:
+        return None
+    counts = [count for name, count in result.vmstat.items() if name.startswith("allocstall")]
+    return float(sum(counts)) if counts else None
+
+
+def kswapd_share(result: Result) -> Value:
+    """Return what kswapd frees of all that is freed, 0 to 1."""
+    by_kswapd, direct = (result.vmstat.get(f"pgsteal_{who}", 0) for who in ("kswapd", "direct"))
+    return float(by_kswapd / max(1, by_kswapd + direct))
+
+
+def failed_writes(result: Result) -> Value:
+    return None if result.zram is None else float(result.zram.io_stat.failed_writes)
+
+
+def timing(name: str, at: str) -> Callable[[Result], Value]:
+    def of(result: Result) -> Value:
+        spread: Any = result.timing.get(name)
+        return float(spread[at]) if spread is not None and spread.get("count") else None
+
+    return of
+
+
+def plain(name: str) -> Callable[[Result], Value]:
+    return lambda result: result.timing.get(name)
+
+
+def written(result: Result) -> Value:
+    """Pages stored or written, for each page freed: more than 1 are double writes."""
+    stored = result.vmstat.get("pswpout", 0) + result.vmstat.get("zswpout", 0) + result.vmstat.get("swpout_zero", 0)
+    stored -= result.vmstat.get("zswpwb", 0)
+    freed = result.vmstat.get("pgsteal_anon")
+    return stored / freed if freed else None
+
+
+def double_writes(result: Result) -> Value:
+    """Stores that freed nothing: the page was taken back before its frame was freed, and has to be stored again."""
+    if result.config.get("workload") is None:
+        return None
+    vmstat, census = result.vmstat, result.census.reclaim
+    stored = (
+        vmstat.get("pswpout", 0) + vmstat.get("zswpout", 0) + vmstat.get("swpout_zero", 0) - vmstat.get("zswpwb", 0)
+    )
+    held = sum(census.get(state, 0) for state in ("compressed", "written_back", "zero_filled"))
+    return float(max(0, stored - vmstat.get("pgsteal_anon", 0) - held))
+
+
+def deadline(result: Result) -> Value:
+    """The latest of the bursts against its deadline, as a share of it: 1 is just in time; None without a burst."""
+    bursts = [app for app in result.applications if app.get("deadline_ns") is not None]
+    late = [app.late_ns / app.deadline_ns + 1 for app in bursts if app.late_ns is not None]
+    return (max(late) if len(late) == len(bursts) else float("inf")) if bursts else None
+
+
+def slowest(result: Result) -> Value:
+    """The longest run of several applications against the shortest, each from its start."""
+    runs = [app.end_ns - app.start_ns for app in result.applications if app.end_ns is not None]
+    return max(runs) / max(1, min(runs)) if len(runs) > 1 else None
+
+
+def steal_rate(result: Result) -> Value:
+    ns = result.timing.get("reclaim_ns")
+    return result.vmstat.get("pgsteal_anon", 0) * 1e9 / ns if ns else None
+
+
+def held_twice(result: Result) -> Value:
+    samples = result.series.get("frames_held_twice")
+    return float(max(samples)) * result.config.page_size if samples else None
