@@ -33,6 +33,8 @@ def pool_bytes(result: Result) -> int:
 
 
 def cpu(*kinds: str) -> Callable[[Result], Value]:
+    """Of a sum of CPU times by kinds of threads."""
+
     def of(result: Result) -> Value:
         return float(sum(cpu_ns(result, kind) for kind in kinds)) if result.threads else None
 
@@ -40,6 +42,7 @@ def cpu(*kinds: str) -> Callable[[Result], Value]:
 
 
 def vmstat(name: str) -> Callable[[Result], Value]:
+    """Of a counter by its /proc/vmstat name."""
     return lambda result: result.vmstat.get(name)
 
 
@@ -63,10 +66,13 @@ def kswapd_share(result: Result) -> Value:
 
 
 def failed_writes(result: Result) -> Value:
+    """Return the writes that zram failed; None of zswap."""
     return None if result.zram is None else float(result.zram.io_stat.failed_writes)
 
 
 def timing(name: str, at: str) -> Callable[[Result], Value]:
+    """Of a percentile ("p99") of a spread of times."""
+
     def of(result: Result) -> Value:
         spread: Any = result.timing.get(name)
         return float(spread[at]) if spread is not None and spread.get("count") else None
@@ -75,6 +81,7 @@ def timing(name: str, at: str) -> Callable[[Result], Value]:
 
 
 def plain(name: str) -> Callable[[Result], Value]:
+    """Of a number in `timing`."""
     return lambda result: result.timing.get(name)
 
 
@@ -112,10 +119,12 @@ def slowest(result: Result) -> Value:
 
 
 def steal_rate(result: Result) -> Value:
+    """Return the anonymous pages freed a second."""
     ns = result.timing.get("reclaim_ns")
     return result.vmstat.get("pgsteal_anon", 0) * 1e9 / ns if ns else None
 
 
 def held_twice(result: Result) -> Value:
+    """Return the most memory that was held in a frame and in the pool at once, bytes."""
     samples = result.series.get("frames_held_twice")
     return float(max(samples)) * result.config.page_size if samples else None
