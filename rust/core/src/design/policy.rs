@@ -163,6 +163,7 @@ mod tests {
         node: 0,
         order: 0,
         fill: 0,
+        watermark: 3,
     };
 
     #[test]
