@@ -15,10 +15,11 @@ from kcompressd.calibration import Calibration
 from kcompressd.design import Store
 from kcompressd.lab import Lab
 from kcompressd.machine import Machine
-from kcompressd.node import Node, Workload
+from kcompressd.node import Node
 from kcompressd.result import Result
 from kcompressd.sim import Sim
 from kcompressd.taken import cpu_ns, scans_per_page
+from kcompressd.workload import Workload
 
 MOST_PAGES: Final = 32_768
 """Of the simulated node: more would take longer and show the same."""
