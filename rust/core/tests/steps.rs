@@ -12,6 +12,7 @@ use kcompressd_core::sync::boundaries_since_last_call;
 use kcompressd_core::system::{System, Waiting};
 use kcompressd_core::wait::WaitKey;
 use proptest::prelude::*;
+use std::num::NonZeroU32;
 
 /// Pages of every kind.
 const LENS: [u32; 5] = [1000, 0, INCOMPRESSIBLE, 60, 3500];
@@ -56,7 +57,8 @@ fn a_wait_with_a_time_out_may_end_by_it_when_nothing_else_can_run() {
     let (sys, mut crew) = start(Preset::Split, StoreKind::Zswap, 2);
     let (timed, other) = (0, 1);
     let ticket = sys.wait.prepare(WaitKey::Memory);
-    crew.seats[timed].status = Status::Waiting(Waiting { key: WaitKey::Memory, ticket, timeout_ns: Some(1) });
+    crew.seats[timed].status =
+        Status::Waiting(Waiting { key: WaitKey::Memory, ticket, timeout_ns: NonZeroU32::new(1) });
     assert!(!crew.seats[timed].is_ready(&sys) && crew.seats[timed].is_runnable(&sys));
     assert_eq!(crew.next_after(&sys, crew.seats.len() - 1), Some(other), "a time-out comes last");
     let _ = crew.step(&sys, timed).unwrap();

@@ -111,7 +111,7 @@ impl Seat {
     /// # Errors
     /// [`StepError`].
     #[inline]
-    pub fn step(&mut self, sys: &System) -> Result<Outcome, StepError> {
+    pub fn step(&mut self, sys: &System) -> Result<Outcome, Box<StepError>> {
         if let Status::Waiting(wait) = self.status {
             self.ctx.timed_out = !sys.wait.cancel(wait.key, wait.ticket);
         }
@@ -197,7 +197,7 @@ impl Crew {
     ///
     /// # Errors
     /// [`StepError`].
-    pub fn step(&mut self, sys: &System, i: usize) -> Result<Outcome, StepError> {
+    pub fn step(&mut self, sys: &System, i: usize) -> Result<Outcome, Box<StepError>> {
         if let Some(schedule) = &mut self.schedule {
             schedule.push(i);
         }
@@ -212,7 +212,7 @@ impl Crew {
     ///
     /// # Errors
     /// [`StepError`].
-    pub fn choose(&mut self, sys: &System, choice: explore::Choice) -> Result<Outcome, StepError> {
+    pub fn choose(&mut self, sys: &System, choice: explore::Choice) -> Result<Outcome, Box<StepError>> {
         self.seats[choice.seat()].ctx.inject = choice.fails();
         self.faults_left -= u8::from(choice.fails());
         self.step(sys, choice.seat())

@@ -59,11 +59,19 @@ pub enum TableError {
 const STATES: usize = State::ALL.len();
 const EVENTS: usize = Event::ALL.len();
 
-#[derive(Clone, Copy, Debug, Default)]
+/// The rows of an event in a state: the first is in it, since most have one, so that a look-up is one load.
+#[derive(Clone, Copy, Debug)]
 struct Cell {
     first: u16,
     rows: u8,
-    reads: u8,
+    require_mask: u8,
+    require_value: u8,
+    to: State,
+}
+
+impl Cell {
+    /// No row: a requirement that no guards fulfil.
+    const EMPTY: Self = Self { first: 0, rows: 0, require_mask: 0, require_value: 1, to: State::Resident };
 }
 
 /// The law: which event takes a page from which state to which.
@@ -104,14 +112,15 @@ impl Table {
             }
         }
         rows.sort_by_key(|r| (r.event, r.from, r.require_mask, r.require_value));
-        let mut cells = vec![Cell::default(); STATES * EVENTS].into_boxed_slice();
+        let mut cells = vec![Cell::EMPTY; STATES * EVENTS].into_boxed_slice();
         for (i, row) in rows.iter().enumerate() {
             let cell = &mut cells[index(row.event, row.from)];
             if cell.rows == 0 {
-                cell.first = u16::try_from(i).expect("at most 256 x 256 cells of few rows");
+                let first = u16::try_from(i).expect("at most 256 x 256 cells of few rows");
+                let &Row { require_mask, require_value, to, .. } = row;
+                *cell = Cell { first, rows: 0, require_mask, require_value, to: State::ALL[usize::from(to)] };
             }
             cell.rows += 1;
-            cell.reads |= row.require_mask;
         }
         let table = Self { cells, rows, flags, alternatives };
         table.check_disjoint()?;
@@ -146,11 +155,12 @@ impl Table {
     #[inline]
     pub fn next(&self, event: Event, from: State, guards: u8) -> Option<(State, u8)> {
         let cell = self.cells[index(event as u8, from as u8)];
-        let held = guards & cell.reads;
-        self.cell_rows(cell)
-            .iter()
-            .find(|row| held & row.require_mask == row.require_value)
-            .map(|row| (State::ALL[usize::from(row.to)], held & row.require_mask))
+        if guards & cell.require_mask == cell.require_value {
+            return Some((cell.to, cell.require_value));
+        }
+        let others = self.cell_rows(cell).get(1..)?;
+        let row = others.iter().find(|row| guards & row.require_mask == row.require_value)?;
+        Some((State::ALL[usize::from(row.to)], row.require_value))
     }
 
     /// The rows of one cell.

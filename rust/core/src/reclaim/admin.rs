@@ -45,7 +45,7 @@ impl Admin {
     ///
     /// # Errors
     /// None: every knob can be turned at any time.
-    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, StepError> {
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, Box<StepError>> {
         let part = usize::from(self.done);
         let more = match self.toggle {
             Toggle::Writeback => part < sys.memcgs.iter().count() && flip_writeback(sys, ctx, part as u16),

@@ -14,6 +14,10 @@ use crate::stats::Vm;
 use crate::system::{Ctx, Outcome, StepError, System, Work};
 use crate::units::SWAP_CLUSTER_MAX;
 use crate::wait::WaitKey;
+use std::num::NonZeroU32;
+
+/// How long kswapd naps before it sleeps (`kswapd_try_to_sleep`).
+const NAP_NS: NonZeroU32 = NonZeroU32::new(HZ_10_NS as u32).expect("a tenth of a second");
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Pc {
@@ -58,7 +62,7 @@ impl BalancePgdat {
     ///
     /// # Errors
     /// [`StepError`].
-    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, StepError> {
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, Box<StepError>> {
         ctx.memalloc = true;
         let Some(mm) = &sys.mm else { return Ok(Outcome::Done) };
         Ok(match self.pc {
@@ -92,7 +96,7 @@ impl BalancePgdat {
             (false, sleeps) => {
                 self.pc = Pc::Slept;
                 if sleeps {
-                    return wait_at_most(sys, WaitKey::Kswapd, HZ_10_NS, || self.stop.is_set());
+                    return wait_at_most(sys, WaitKey::Kswapd, NAP_NS, || self.stop.is_set());
                 }
                 Pc::Slept
             }

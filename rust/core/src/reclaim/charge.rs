@@ -53,7 +53,7 @@ impl TryCharge {
     ///
     /// # Errors
     /// [`StepError`].
-    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<(Outcome, Charge), StepError> {
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<(Outcome, Charge), Box<StepError>> {
         let Some(reclaim) = &mut self.reclaim else { return Ok((RAN, self.charge(sys))) };
         let (outcome, ended) = reclaim.step(sys, ctx)?;
         let Some(reclaimed) = ended else { return Ok((outcome, Charge::GoesOn)) };
@@ -98,7 +98,7 @@ impl HandleOverHigh {
     ///
     /// # Errors
     /// [`StepError`].
-    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<(Outcome, bool), StepError> {
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<(Outcome, bool), Box<StepError>> {
         let Some(reclaim) = &mut self.reclaim else { return Ok((RAN, self.begin(sys))) };
         let (outcome, ended) = reclaim.step(sys, ctx)?;
         let Some(reclaimed) = ended else { return Ok((outcome, false)) };
@@ -158,7 +158,7 @@ impl MemoryReclaim {
     ///
     /// # Errors
     /// [`StepError`].
-    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, StepError> {
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, Box<StepError>> {
         if !std::mem::replace(&mut self.begun, true) {
             return Ok(Outcome::Sleep(self.request.at_ns));
         }

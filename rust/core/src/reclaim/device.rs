@@ -45,7 +45,7 @@ impl SwapDevice {
     /// # Errors
     /// [`StepError::Violation`]. A failed write is no error of the step: the folio is dirty again, and the failure is kept
     /// in [`Ctx::errors`].
-    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, StepError> {
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, Box<StepError>> {
         match self.pc {
             Pc::Next => Ok(self.next(sys)),
             Pc::Sleep => Ok(self.sleep(sys)),
@@ -99,14 +99,14 @@ impl SwapDevice {
         Outcome::Ran(Work::DeviceWrite(page))
     }
 
-    fn end_writeback(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> Result<Outcome, StepError> {
+    fn end_writeback(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> Result<Outcome, Box<StepError>> {
         sys.must(ctx, page, Event::EndWriteback, 0, Change::flags(0, flag::WRITEBACK), 0)?;
         sys.wait.wake_all(WaitKey::Writeback(page));
         self.pc = Pc::Rotate(page);
         Ok(Outcome::Ran(Work::Commit))
     }
 
-    fn redirty(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> Result<Outcome, StepError> {
+    fn redirty(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> Result<Outcome, Box<StepError>> {
         let change = Change::flags(flag::DIRTY, flag::WRITEBACK | flag::RECLAIM);
         sys.must(ctx, page, Event::Redirty, 0, change, 0)?;
         sys.wait.wake_all(WaitKey::Writeback(page));

@@ -74,7 +74,7 @@ impl TryToFreePages {
     ///
     /// # Errors
     /// [`StepError`].
-    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<(Outcome, Option<u32>), StepError> {
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<(Outcome, Option<u32>), Box<StepError>> {
         ctx.memstall = true;
         Ok(match self.pc {
             Pc::Throttle { waited } => (self.throttle(sys, ctx, waited), None),
@@ -214,7 +214,7 @@ impl AllocPages {
     ///
     /// # Errors
     /// [`StepError`].
-    pub fn step(&mut self, sys: &System, ctx: &mut Ctx, mm: &Mm) -> Result<(Outcome, Allocation), StepError> {
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx, mm: &Mm) -> Result<(Outcome, Allocation), Box<StepError>> {
         let page = match self.rung {
             Rung::Fast => self.take(sys, ctx, mm, Mark::Low, Rung::Wake),
             Rung::Wake => {
@@ -261,7 +261,7 @@ impl AllocPages {
         mm.zone.free_pages() + reclaimable > mm.zone.wmark(0)
     }
 
-    fn reclaim(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, StepError> {
+    fn reclaim(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, Box<StepError>> {
         let reclaim = self.reclaim.get_or_insert_with(|| Box::new(TryToFreePages::for_user()));
         let (outcome, ended) = reclaim.step(sys, ctx)?;
         if let Some(reclaimed) = ended {

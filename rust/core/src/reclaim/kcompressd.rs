@@ -86,7 +86,7 @@ impl Kcompressd {
     ///
     /// # Errors
     /// [`StepError`].
-    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, StepError> {
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, Box<StepError>> {
         ctx.memalloc = sys.design().worker_flags.memalloc;
         match self.pc {
             Pc::Drain => Ok(self.drain(sys, ctx)),
@@ -124,7 +124,7 @@ impl Kcompressd {
         Outcome::Ran(Work::Commit)
     }
 
-    fn folio(&mut self, sys: &System, ctx: &mut Ctx, at: u8) -> Result<Outcome, StepError> {
+    fn folio(&mut self, sys: &System, ctx: &mut Ctx, at: u8) -> Result<Outcome, Box<StepError>> {
         let page = self.batch.as_slice()[usize::from(at)];
         let ticket = aux::ticket(self.queue, self.first_position + u64::from(at));
         let begun = self.begun >> at & 1 == 1;
@@ -153,7 +153,7 @@ impl Kcompressd {
 
     /// Direct reclaim under GFP_NOIO, which never fails: it adds nothing to the swap cache, asks for no OOM kill, is never
     /// throttled, and goes on until the min mark lets an allocation pass.
-    fn reclaim(&mut self, sys: &System, ctx: &mut Ctx, at: u8) -> Result<Outcome, StepError> {
+    fn reclaim(&mut self, sys: &System, ctx: &mut Ctx, at: u8) -> Result<Outcome, Box<StepError>> {
         let Some(mm) = &sys.mm else { return Ok(Outcome::Done) };
         let reclaim = self.reclaim.get_or_insert_with(|| {
             wakeup_kswapd(sys, mm);
@@ -178,7 +178,7 @@ impl Kcompressd {
 
     /// Rotates what is finished, in one critical section a node, and tells kswapd: when 32 have gathered (as the per-CPU
     /// batch of `folio_rotate_reclaimable`), and before sleeping.
-    fn settle(&mut self, sys: &System, ctx: &mut Ctx, node: u8, next: u8) -> Result<Outcome, StepError> {
+    fn settle(&mut self, sys: &System, ctx: &mut Ctx, node: u8, next: u8) -> Result<Outcome, Box<StepError>> {
         let marked = |page: &&u32| {
             let folio = sys.folio(**page);
             folio.node == node && folio.word.load().has(flag::RECLAIM)

@@ -79,7 +79,7 @@ impl Kswapd {
     ///
     /// # Errors
     /// [`StepError`].
-    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, StepError> {
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, Box<StepError>> {
         let node = &sys.nodes[usize::from(self.node)];
         match self.pc {
             Pc::PassStart => Ok(self.pass_start(node, ctx)),
@@ -102,7 +102,7 @@ impl Kswapd {
 
     /// `shrink_active_list`, when the inactive list is empty: folios that were activated under writeback and have finished.
     /// Those in state `activated` could not go and are left where they are.
-    fn age(&mut self, sys: &System, ctx: &mut Ctx, node: &Node) -> Result<Outcome, StepError> {
+    fn age(&mut self, sys: &System, ctx: &mut Ctx, node: &Node) -> Result<Outcome, Box<StepError>> {
         let (mut lru, mut list) = (node.lru(), Cluster::default());
         for page in lru.of(ROOT).active.from_tail(&sys.folios).take(SWAP_CLUSTER_MAX * SWAP_CLUSTER_MAX) {
             let word = sys.folio(page).word.load();
@@ -129,19 +129,21 @@ impl Kswapd {
     }
 
     /// One step of a batch from the inactive tail, or of the script's one folio.
-    fn shrink(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, StepError> {
-        let (outcome, ended) = self.batch.step(sys, ctx, self.to_scan, self.only, Scope::GLOBAL)?;
-        if let Some(tally) = ended {
-            self.moved |= tally.moved > 0;
-            self.freed |= tally.freed > 0;
-            self.to_scan -= tally.taken;
-            self.pc = match (self.only, self.to_scan, tally.taken) {
-                (Some(_), ..) => Pc::Done,
-                (None, 0, _) | (None, _, 0) => Pc::PassEnd,
-                _ => Pc::Shrink,
-            };
+    fn shrink(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, Box<StepError>> {
+        let outcome = self.batch.step(sys, ctx, self.to_scan, self.only, Scope::GLOBAL)?;
+        if outcome != Outcome::Done {
+            return Ok(outcome);
         }
-        Ok(outcome)
+        let tally = self.batch.take_tally();
+        self.moved |= tally.moved > 0;
+        self.freed |= tally.freed > 0;
+        self.to_scan -= tally.taken;
+        self.pc = match (self.only, self.to_scan, tally.taken) {
+            (Some(_), ..) => Pc::Done,
+            (None, 0, _) | (None, _, 0) => Pc::PassEnd,
+            _ => Pc::Shrink,
+        };
+        Ok(Outcome::Ran(Work::Scan))
     }
 
     fn pass_end(&mut self, sys: &System, node: &Node) -> Outcome {

@@ -1,7 +1,7 @@
 //! One batch of `shrink_inactive_list`: up to 32 folios isolated from the inactive tail, looked at, freed and put back.
 
 use super::Cluster;
-use super::look::{Exit, Look};
+use super::look::{Exit, Glance, Look};
 use crate::lifecycle::actor::KSWAPD;
 use crate::lifecycle::{Change, Event, flag};
 use crate::memcg::{MemcgStat, ROOT};
@@ -99,7 +99,7 @@ impl ShrinkList {
         }
     }
 
-    /// One step on at most `nr` folios, or on `only` one from wherever it is; the tally when the batch has ended.
+    /// One step on at most `nr` folios, or on `only` one from wherever it is; [`Outcome::Done`] is its last, a scan, and leaves the tally.
     ///
     /// # Errors
     /// [`StepError`].
@@ -110,11 +110,11 @@ impl ShrinkList {
         nr: u32,
         only: Option<u32>,
         scope: Scope,
-    ) -> Result<(Outcome, Option<Tally>), StepError> {
+    ) -> Result<Outcome, Box<StepError>> {
         match self.pc {
             Pc::Isolate => self.isolate(sys, ctx, nr, only, scope),
-            Pc::Look { at } => Ok((self.look(sys, ctx, at, scope)?, None)),
-            Pc::Free { at } => Ok((self.free(sys, ctx, at), None)),
+            Pc::Look { at } => self.look(sys, ctx, at, scope),
+            Pc::Free { at } => Ok(self.free(sys, ctx, at)),
             Pc::Putback => self.putback(sys, ctx),
         }
     }
@@ -127,7 +127,7 @@ impl ShrinkList {
         nr: u32,
         only: Option<u32>,
         scope: Scope,
-    ) -> Result<(Outcome, Option<Tally>), StepError> {
+    ) -> Result<Outcome, Box<StepError>> {
         let mut lru = sys.nodes[usize::from(self.node)].lru();
         self.list.clear();
         self.kept.clear();
@@ -146,29 +146,32 @@ impl ShrinkList {
         drop(lru);
         note_scan(sys, ctx, scope.target, Vm::PgscanAnon, self.memcg, self.tally.taken);
         self.pc = if self.list.is_empty() { Pc::Isolate } else { Pc::Look { at: 0 } };
-        Ok((Outcome::Ran(Work::Scan), self.list.is_empty().then_some(self.tally)))
+        Ok(if self.list.is_empty() { Outcome::Done } else { Outcome::Ran(Work::Scan) })
     }
 
     /// One step of the look at folio `at`; `cond_resched` stands before each.
-    fn look(&mut self, sys: &System, ctx: &mut Ctx, at: u8, scope: Scope) -> Result<Outcome, StepError> {
+    fn look(&mut self, sys: &System, ctx: &mut Ctx, at: u8, scope: Scope) -> Result<Outcome, Box<StepError>> {
         let page = self.list.as_slice()[usize::from(at)];
         let frame = sys.folio(page).pfn(); // Another's as soon as the page is freed.
         let look = self.look.get_or_insert_with(|| Look::new(page, scope));
-        let (outcome, exit) = look.step(sys, ctx)?;
-        if !matches!(outcome, Outcome::Ran(_)) {
-            sys.ring();
-        }
-        if let Some(exit) = exit {
-            ctx.marks |= mark::COND_RESCHED;
-            self.tally.pageouts += u32::from(look.has_written());
-            self.look = None;
-            self.note(page, exit);
-            if exit == Exit::Freed && frame != NIL {
-                self.unfreed.push(frame);
+        let (work, exit) = match look.step(sys, ctx)? {
+            Glance::Goes(outcome) => {
+                if !matches!(outcome, Outcome::Ran(_)) {
+                    sys.ring();
+                }
+                return Ok(outcome);
             }
-            self.pc = self.after(at + 1);
+            Glance::Ends(work, exit) => (work, exit),
+        };
+        ctx.marks |= mark::COND_RESCHED;
+        self.tally.pageouts += u32::from(look.has_written());
+        self.look = None;
+        self.note(page, exit);
+        if exit == Exit::Freed && frame != NIL {
+            self.unfreed.push(frame);
         }
-        Ok(outcome)
+        self.pc = self.after(at + 1);
+        Ok(Outcome::Ran(work))
     }
 
     fn note(&mut self, page: u32, exit: Exit) {
@@ -204,7 +207,7 @@ impl ShrinkList {
     }
 
     /// `move_folios_to_lru`: the kept ones go to the head of the list that PG_active asks for, oldest first.
-    fn putback(&mut self, sys: &System, ctx: &mut Ctx) -> Result<(Outcome, Option<Tally>), StepError> {
+    fn putback(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, Box<StepError>> {
         let node = &sys.nodes[usize::from(self.node)];
         if !self.kept.is_empty() || sys.mm.is_some() {
             let mut lru = node.lru();
@@ -226,7 +229,12 @@ impl ShrinkList {
         self.list.clear();
         self.kept.clear();
         self.pc = Pc::Isolate;
-        Ok((Outcome::Ran(Work::Scan), Some(std::mem::take(&mut self.tally))))
+        Ok(Outcome::Done)
+    }
+
+    /// What became of the batch that has ended.
+    pub fn take_tally(&mut self) -> Tally {
+        std::mem::take(&mut self.tally)
     }
 
     /// The folio that it is writing out.

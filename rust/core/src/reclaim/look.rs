@@ -57,11 +57,19 @@ pub struct Look {
     has_written: bool,
 }
 
-type Step = (Outcome, Option<Exit>);
+/// What a step of a look came to.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Glance {
+    /// The look goes on.
+    Goes(Outcome),
+    /// It has ended, with this work.
+    Ends(Work, Exit),
+}
 
-const RAN: Outcome = Outcome::Ran(Work::Commit);
-const SCANNED: Outcome = Outcome::Ran(Work::Scan);
-const UNMAPPED: Outcome = Outcome::Ran(Work::Unmap);
+const RAN: Glance = Glance::Goes(Outcome::Ran(Work::Commit));
+const SCANNED: Glance = Glance::Goes(Outcome::Ran(Work::Scan));
+const UNMAPPED: Glance = Glance::Goes(Outcome::Ran(Work::Unmap));
 
 impl Look {
     /// A look at `page`, which the caller has isolated.
@@ -78,7 +86,7 @@ impl Look {
     ///
     /// # Errors
     /// [`StepError`].
-    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Step, StepError> {
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Glance, Box<StepError>> {
         match &mut self.pc {
             Pc::First => self.first(sys, ctx),
             Pc::Activate => self.activate(sys, ctx, Vm::ExitReferencedActivated, aux::REFERENCED),
@@ -87,8 +95,8 @@ impl Look {
             Pc::NoSwap => self.activate(sys, ctx, Vm::ExitAddToSwap, aux::NO_MEMORY),
             Pc::Pageout => self.pageout(sys, ctx),
             Pc::Writeout(swapout) => Ok(match swapout.step(sys, ctx)? {
-                Progress::Step(outcome) => (outcome, None),
-                Progress::Stalled => (RAN, None), // With PF_MEMALLOC nobody stalls.
+                Progress::Step(outcome) => Glance::Goes(outcome),
+                Progress::Stalled => RAN, // With PF_MEMALLOC nobody stalls.
                 Progress::Done(written) => self.written(ctx, written),
             }),
             Pc::Free(state) => {
@@ -99,11 +107,11 @@ impl Look {
     }
 
     /// trylock, PG_writeback, and what the page's state asks for.
-    fn first(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Step, StepError> {
+    fn first(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Glance, Box<StepError>> {
         let word = sys.folio(self.page).word.load();
         if word.has(flag::LOCKED) {
             ctx.stat[Vm::ExitLocked] += 1;
-            return Ok((SCANNED, Some(Exit::Locked)));
+            return Ok(Glance::Ends(Work::Scan, Exit::Locked));
         }
         if word.has(flag::WRITEBACK) {
             return self.under_writeback(sys, ctx, word);
@@ -112,12 +120,12 @@ impl Look {
             return Ok(self.referenced(sys, ctx));
         }
         match word.state() {
-            State::Isolated | State::Redirtied if !self.scope.may_io => Ok((SCANNED, Some(self.kept(ctx)))),
+            State::Isolated | State::Redirtied if !self.scope.may_io => Ok(Glance::Ends(Work::Scan, self.kept(ctx))),
             State::Isolated if sys.folio(self.page).slot() == NIL => self.allocate_slot(sys, ctx),
             State::Isolated | State::Redirtied => self.pageout(sys, ctx),
             State::ResidentSwapcache => self.unmap(sys, ctx),
             state @ (State::Compressed | State::WrittenBack | State::ZeroFilled) => self.free(sys, ctx, state),
-            _ => Ok((SCANNED, Some(self.kept(ctx)))),
+            _ => Ok(Glance::Ends(Work::Scan, self.kept(ctx))),
         }
     }
 
@@ -127,10 +135,10 @@ impl Look {
     }
 
     /// Global reclaim activates a folio that it meets under writeback; with PG_reclaim already set it was meant to go.
-    fn under_writeback(&mut self, sys: &System, ctx: &mut Ctx, word: Word) -> Result<Step, StepError> {
+    fn under_writeback(&mut self, sys: &System, ctx: &mut Ctx, word: Word) -> Result<Glance, Box<StepError>> {
         let change = Change::flags(flag::ACTIVE | flag::RECLAIM, 0).only(flag::WRITEBACK).in_state(word.state());
         if let Fire::Refused(_) = sys.fire(ctx, self.page, Event::Activate, 0, change, 0)? {
-            return Ok((RAN, None)); // It ended meanwhile: look again.
+            return Ok(RAN); // It ended meanwhile: look again.
         }
         ctx.stat[Vm::ExitWriteback] += 1;
         ctx.stat[Vm::Pgactivate] += 1;
@@ -138,64 +146,64 @@ impl Look {
         let met_again = word.has(flag::RECLAIM) && (sys.mm.is_none() || sys.node(self.page).all_writeback());
         let immediate = met_again && ctx.actor & 0xff00 == actor::KSWAPD;
         ctx.stat[Vm::NrVmscanImmediateReclaim] += u64::from(immediate);
-        Ok((SCANNED, Some(if immediate { Exit::Immediate } else { Exit::Writeback })))
+        Ok(Glance::Ends(Work::Scan, if immediate { Exit::Immediate } else { Exit::Writeback }))
     }
 
     /// `folio_check_references`, young: the first look keeps it, the second activates it.
-    fn referenced(&mut self, sys: &System, ctx: &mut Ctx) -> Step {
+    fn referenced(&mut self, sys: &System, ctx: &mut Ctx) -> Glance {
         crate::sync::boundary();
         if sys.folio(self.page).word.check_references().has(flag::REFERENCED) {
             self.pc = Pc::Activate;
-            return (SCANNED, None);
+            return SCANNED;
         }
         ctx.stat[Vm::ExitReferenced] += 1;
-        (SCANNED, Some(Exit::Kept))
+        Glance::Ends(Work::Scan, Exit::Kept)
     }
 
-    fn activate(&self, sys: &System, ctx: &mut Ctx, why: Vm, cause: u64) -> Result<Step, StepError> {
+    fn activate(&self, sys: &System, ctx: &mut Ctx, why: Vm, cause: u64) -> Result<Glance, Box<StepError>> {
         let change = Change::flags(flag::ACTIVE, flag::REFERENCED).unless(flag::LOCKED | flag::ACTIVE);
         let Fire::Done(_) = sys.fire(ctx, self.page, Event::Activate, 0, change, cause)? else {
-            return Ok((RAN, Some(self.kept(ctx))));
+            return Ok(Glance::Ends(Work::Commit, self.kept(ctx)));
         };
         ctx.stat[Vm::Pgactivate] += 1;
         ctx.stat[why] += 1;
-        Ok((RAN, Some(Exit::Kept)))
+        Ok(Glance::Ends(Work::Commit, Exit::Kept))
     }
 
     /// `folio_alloc_swap`; without a slot the page is activated.
-    fn allocate_slot(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Step, StepError> {
+    fn allocate_slot(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Glance, Box<StepError>> {
         let Some(slot) = sys.slots.alloc_on(ctx.cpu) else {
             return self.activate(sys, ctx, Vm::ExitAddToSwap, aux::NO_SLOT);
         };
         sys.folio(self.page).set_slot(slot);
         self.pc = if sys.mm.is_some() { Pc::Insert } else { Pc::Pageout };
-        Ok((RAN, None))
+        Ok(RAN)
     }
 
     /// `add_to_swap_cache`: the slot's leaf may need memory; without any the slot goes back and the page is activated.
-    fn insert(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Step, StepError> {
+    fn insert(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Glance, Box<StepError>> {
         let mark = sys.budget(ctx).mark;
         let grow = || sys.mm.as_ref().is_none_or(|mm| mm.take_leaf(ctx.cpu, mark));
         if sys.slots.insert(sys.folio(self.page).slot(), grow) {
             self.pc = Pc::Pageout;
-            return Ok((RAN, None));
+            return Ok(RAN);
         }
         self.pc = Pc::NoLeaf;
         // Two tries, each for a slab of two pages and then of one.
-        Ok((Outcome::Ran(Work::AllocFailed(4)), None))
+        Ok(Glance::Goes(Outcome::Ran(Work::AllocFailed(4))))
     }
 
-    fn give_slot_back(&mut self, sys: &System, ctx: &mut Ctx) -> Step {
+    fn give_slot_back(&mut self, sys: &System, ctx: &mut Ctx) -> Glance {
         sys.free_slot(ctx, self.page);
         self.pc = Pc::NoSwap;
-        (SCANNED, None)
+        SCANNED
     }
 
     /// add_to_swap, try_to_unmap, folio_clear_dirty_for_io.
-    fn pageout(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Step, StepError> {
+    fn pageout(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Glance, Box<StepError>> {
         let folio = sys.folio(self.page);
         if folio.extra_refs() > 0 {
-            return Ok((SCANNED, Some(self.kept(ctx))));
+            return Ok(Glance::Ends(Work::Scan, self.kept(ctx)));
         }
         let set = flag::LOCKED | flag::RECLAIM | flag::SWAPCACHE;
         let clear = flag::DIRTY | flag::MAPPED | flag::YOUNG | flag::REFERENCED | flag::ACTIVE;
@@ -206,14 +214,14 @@ impl Look {
                 ctx.stat[Vm::NrVmscanWrite] += 1;
                 self.has_written = true;
                 self.pc = Pc::Writeout(Swapout::writeout(self.page));
-                Ok((UNMAPPED, None))
+                Ok(UNMAPPED)
             }
-            Fire::Refused(_) => Ok((SCANNED, Some(self.kept(ctx)))), // A fault was faster.
+            Fire::Refused(_) => Ok(Glance::Ends(Work::Scan, self.kept(ctx))), // A fault was faster.
         }
     }
 
     /// A clean mapped page with a valid copy: nothing to write.
-    fn unmap(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Step, StepError> {
+    fn unmap(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Glance, Box<StepError>> {
         let slot = sys.folio(self.page).slot();
         let in_pool = match &sys.store {
             Store::Zswap(zswap) => zswap.holds(slot),
@@ -227,20 +235,20 @@ impl Look {
         let change = Change::flags(0, flag::MAPPED | flag::YOUNG).in_state(State::ResidentSwapcache);
         match sys.fire(ctx, self.page, Event::Unmap, guards, change, 0)? {
             Fire::Done(_) => self.pc = Pc::Free(state),
-            Fire::Refused(_) => return Ok((SCANNED, Some(self.kept(ctx)))),
+            Fire::Refused(_) => return Ok(Glance::Ends(Work::Scan, self.kept(ctx))),
         }
-        Ok((UNMAPPED, None))
+        Ok(UNMAPPED)
     }
 
-    fn written(&mut self, ctx: &mut Ctx, written: Written) -> Step {
+    fn written(&mut self, ctx: &mut Ctx, written: Written) -> Glance {
         let exit = match written {
             Written::Zero => {
                 self.pc = Pc::Free(State::ZeroFilled);
-                return (RAN, None);
+                return RAN;
             }
             Written::Stored => {
                 self.pc = Pc::Free(State::Compressed);
-                return (RAN, None);
+                return RAN;
             }
             Written::Queued => {
                 ctx.stat[Vm::ExitQueued] += 1;
@@ -259,14 +267,14 @@ impl Look {
                 Exit::Kept
             }
         };
-        (RAN, Some(exit))
+        Glance::Ends(Work::Commit, exit)
     }
 
     /// `__remove_mapping`: only with the isolator's and the swap cache's references, unlocked and clean.
-    fn free(&mut self, sys: &System, ctx: &mut Ctx, state: State) -> Result<Step, StepError> {
+    fn free(&mut self, sys: &System, ctx: &mut Ctx, state: State) -> Result<Glance, Box<StepError>> {
         if sys.folio(self.page).extra_refs() > 0 {
             ctx.stat[Vm::ExitRefs] += 1;
-            return Ok((SCANNED, Some(Exit::Kept)));
+            return Ok(Glance::Ends(Work::Scan, Exit::Kept));
         }
         let clear = flag::FRAME | flag::SWAPCACHE | flag::RECLAIM | flag::ACTIVE | flag::REFERENCED;
         let change = Change::flags(0, clear).unless(flag::LOCKED | flag::DIRTY).in_state(state);
@@ -276,9 +284,9 @@ impl Look {
                 if sys.mm.is_some() {
                     self.leave_shadow(sys);
                 }
-                Ok((RAN, Some(Exit::Freed)))
+                Ok(Glance::Ends(Work::Commit, Exit::Freed))
             }
-            Fire::Refused(_) => Ok((RAN, Some(self.kept(ctx)))), // A fault was faster.
+            Fire::Refused(_) => Ok(Glance::Ends(Work::Commit, self.kept(ctx))), // A fault was faster.
         }
     }
 

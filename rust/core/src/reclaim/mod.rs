@@ -148,7 +148,7 @@ impl Actor {
     /// # Errors
     /// [`StepError`]: the run ends.
     #[inline]
-    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, StepError> {
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, Box<StepError>> {
         match self {
             Self::Kswapd(actor) => actor.step(sys, ctx),
             Self::Balance(actor) => actor.step(sys, ctx),

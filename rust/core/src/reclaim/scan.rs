@@ -3,6 +3,7 @@
 use super::list::Scope;
 use crate::system::{Outcome, System, Waiting};
 use crate::wait::WaitKey;
+use std::num::NonZeroU32;
 
 /// The first priority: a pass takes 1/4096 of each list.
 pub const DEF_PRIORITY: u8 = 12;
@@ -46,7 +47,12 @@ impl ScanControl {
 }
 
 /// A wait that ends by itself after `timeout_ns`.
-pub(super) fn wait_at_most(sys: &System, key: WaitKey, timeout_ns: u64, ready: impl FnOnce() -> bool) -> Outcome {
+pub(super) fn wait_at_most(
+    sys: &System,
+    key: WaitKey,
+    timeout_ns: NonZeroU32,
+    ready: impl FnOnce() -> bool,
+) -> Outcome {
     match super::wait_unless(sys, key, ready) {
         Outcome::Wait(wait) => Outcome::Wait(Waiting { timeout_ns: Some(timeout_ns), ..wait }),
         other => other,

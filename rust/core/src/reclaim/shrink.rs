@@ -41,7 +41,7 @@ impl ShrinkWorker {
     ///
     /// # Errors
     /// [`StepError::Violation`].
-    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, StepError> {
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, Box<StepError>> {
         let Some(zswap) = sys.zswap() else { return Ok(Outcome::Done) };
         match &mut self.pc {
             Pc::Idle => Ok(self.idle(sys, zswap)),

@@ -80,7 +80,7 @@ pub(super) struct ShrinkNode {
     deferred: u32,
 }
 
-type Step = Result<(Outcome, bool), StepError>;
+type Step = Result<(Outcome, bool), Box<StepError>>;
 
 const RAN: Outcome = Outcome::Ran(Work::Commit);
 const SCANNED: Outcome = Outcome::Ran(Work::Scan);
@@ -289,20 +289,22 @@ impl ShrinkNode {
     }
 
     fn inactive(&mut self, sys: &System, ctx: &mut Ctx, sc: &mut ScanControl) -> Step {
-        let (outcome, ended) = self.batch.step(sys, ctx, self.now, None, sc.scope)?;
-        if let Some(tally) = ended {
-            sc.nr_scanned += tally.scanned;
-            self.reclaimed += tally.freed;
-            self.sums.taken += tally.taken;
-            self.sums.writeback += tally.writeback;
-            self.sums.immediate += tally.immediate;
-            self.pc = Pc::Round { list: ACTIVE_ANON as u8 };
+        let outcome = self.batch.step(sys, ctx, self.now, None, sc.scope)?;
+        if outcome != Outcome::Done {
+            return Ok((outcome, GOES_ON));
         }
-        Ok((outcome, GOES_ON))
+        let tally = self.batch.take_tally();
+        sc.nr_scanned += tally.scanned;
+        self.reclaimed += tally.freed;
+        self.sums.taken += tally.taken;
+        self.sums.writeback += tally.writeback;
+        self.sums.immediate += tally.immediate;
+        self.pc = Pc::Round { list: ACTIVE_ANON as u8 };
+        Ok((Outcome::Ran(Work::Scan), GOES_ON))
     }
 
     /// `shrink_active_list`: 32 from the active tail to the inactive head, whether touched or not.
-    fn shrink_active_list(&self, sys: &System, ctx: &mut Ctx, node: &Node) -> Result<(), StepError> {
+    fn shrink_active_list(&self, sys: &System, ctx: &mut Ctx, node: &Node) -> Result<(), Box<StepError>> {
         let mut lru = node.lru();
         let mut aged = Cluster::default();
         let lruvec = lru.of(self.batch.memcg);

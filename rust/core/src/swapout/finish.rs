@@ -11,7 +11,7 @@ use crate::zswap::Zswap;
 
 impl Swapout {
     /// The copy is in the store: the folio is unlocked, its writeback ended.
-    pub(super) fn store(&mut self, sys: &System, ctx: &mut Ctx, len: u32) -> Result<Progress, StepError> {
+    pub(super) fn store(&mut self, sys: &System, ctx: &mut Ctx, len: u32) -> Result<Progress, Box<StepError>> {
         self.drop_pool_reference(sys);
         let clear = flag::LOCKED | flag::WRITEBACK | if self.queued { 0 } else { flag::RECLAIM };
         sys.must(ctx, self.folio, Event::Store, 0, Change::flags(0, clear), aux::stored(len, sys.config.store as u32))?;
@@ -27,7 +27,7 @@ impl Swapout {
     }
 
     /// The store refused it: what the policy says.
-    pub(super) fn refused(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, StepError> {
+    pub(super) fn refused(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, Box<StepError>> {
         self.drop_pool_reference(sys);
         if sys.config.store == StoreKind::Zram {
             return self.redirty(sys, ctx);
@@ -52,7 +52,7 @@ impl Swapout {
     }
 
     /// AOP_WRITEPAGE_ACTIVATE. A queued folio may be listed by now: then it moves, under the LRU lock.
-    fn activate(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, StepError> {
+    fn activate(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, Box<StepError>> {
         let clear = flag::LOCKED | flag::WRITEBACK | flag::RECLAIM;
         let change = Change::flags(flag::ACTIVE | flag::DIRTY, clear);
         let mut lru = sys.node(self.folio).lru();
@@ -68,7 +68,7 @@ impl Swapout {
         Ok(self.end(sys, ctx, Written::Activated))
     }
 
-    fn redirty(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, StepError> {
+    fn redirty(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, Box<StepError>> {
         let change = Change::flags(flag::DIRTY, flag::LOCKED | flag::WRITEBACK | flag::RECLAIM);
         sys.must(ctx, self.folio, Event::Redirty, 0, change, 0)?;
         self.wake_holders(sys);
@@ -76,7 +76,7 @@ impl Swapout {
     }
 
     /// `__swap_writepage` without asking a store or the knob.
-    pub(super) fn write_to_device(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, StepError> {
+    pub(super) fn write_to_device(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, Box<StepError>> {
         sys.must(ctx, self.folio, Event::Write, 0, Change::flags(flag::WRITEBACK, flag::LOCKED), 0)?;
         self.wake_holders(sys);
         self.pc = Pc::Submit;

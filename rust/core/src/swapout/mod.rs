@@ -113,7 +113,7 @@ impl Swapout {
     ///
     /// # Errors
     /// [`StepError`]; the folio stays in the state that its word says.
-    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, StepError> {
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, Box<StepError>> {
         match self.pc {
             Pc::ZeroTest => {
                 // SAFETY: the folio is isolated and unmapped: nobody faults it in before this swapout fires its next event.
@@ -141,7 +141,7 @@ impl Swapout {
         }
     }
 
-    fn mark_zero(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, StepError> {
+    fn mark_zero(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, Box<StepError>> {
         sys.slots.set_zero(sys.folio(self.folio).slot(), true);
         sys.must(ctx, self.folio, Event::Zero, 0, Change::flags(0, flag::LOCKED | flag::RECLAIM), 0)?;
         sys.wait.wake_all(WaitKey::Folio(self.folio));
@@ -150,7 +150,7 @@ impl Swapout {
         Ok(Progress::Done(Written::Zero))
     }
 
-    fn route(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, StepError> {
+    fn route(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, Box<StepError>> {
         let view = sys.view(self.folio, ctx.actor);
         let points = match view.store {
             StoreKind::Zswap => [EnqueueAt::SwapWriteout, EnqueueAt::ZswapStore],
@@ -173,7 +173,7 @@ impl Swapout {
     }
 
     /// zswap's first half: limits, pool reference.
-    fn begin(&mut self, sys: &System, ctx: &mut Ctx, then_queue: bool) -> Result<Progress, StepError> {
+    fn begin(&mut self, sys: &System, ctx: &mut Ctx, then_queue: bool) -> Result<Progress, Box<StepError>> {
         let Store::Zswap(zswap) = &sys.store else { return self.start(sys, ctx) };
         let memcg = sys.folio(self.folio).memcg;
         match zswap.store_begin(&sys.memcgs, memcg) {
@@ -187,7 +187,7 @@ impl Swapout {
     }
 
     /// Over its memcg's limit: one entry of the memcg is written back on each node, or the store is refused.
-    fn make_room(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, StepError> {
+    fn make_room(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, Box<StepError>> {
         let (Store::Zswap(zswap), Pc::MakeRoom { shrinking, then_queue }) = (&sys.store, &mut self.pc) else {
             return self.refused(sys, ctx);
         };
@@ -207,7 +207,7 @@ impl Swapout {
         ctx: &Ctx,
         begun: Result<u32, Refusal>,
         then_queue: bool,
-    ) -> Result<(), StepError> {
+    ) -> Result<(), Box<StepError>> {
         let Ok(pool) = begun else {
             self.pc = Pc::Refused;
             return Ok(());
@@ -223,7 +223,7 @@ impl Swapout {
     }
 
     /// Compression begins: in a queued folio's case this is where it leaves the queue's hands.
-    fn start(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, StepError> {
+    fn start(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, Box<StepError>> {
         let zram = sys.config.store == StoreKind::Zram;
         let change = match zram {
             // swap_writepage_bdev_sync: writeback is set, the lock released, then the write.
@@ -259,7 +259,7 @@ impl Swapout {
         Progress::Step(Outcome::Ran(Work::Compress(self.folio)))
     }
 
-    fn allocate(&mut self, sys: &System, ctx: &mut Ctx, compressed: Compressed) -> Result<Progress, StepError> {
+    fn allocate(&mut self, sys: &System, ctx: &mut Ctx, compressed: Compressed) -> Result<Progress, Box<StepError>> {
         let frames = sys.budget(ctx);
         let next = match ctx.fails() {
             true => self.allocate_from(sys, ctx, compressed, &Exhausted(&frames)),

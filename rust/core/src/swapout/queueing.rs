@@ -27,7 +27,7 @@ pub fn was_begun(sys: &System, entry: TaggedFolio) -> bool {
 }
 
 impl Swapout {
-    pub(super) fn first_queue(&self, sys: &System, ctx: &Ctx) -> Result<Pc, StepError> {
+    pub(super) fn first_queue(&self, sys: &System, ctx: &Ctx) -> Result<Pc, Box<StepError>> {
         let mut lens = [0; 64];
         let lens = &mut lens[..sys.queues.len().min(64)];
         for (len, queue) in lens.iter_mut().zip(&sys.queues) {
@@ -41,7 +41,13 @@ impl Swapout {
 
     /// Queues the folio: the state changes between the reservation and the publication, so that no consumer can see the
     /// one without the other, and a violation leaves a tombstone.
-    pub(super) fn push(&mut self, sys: &System, ctx: &mut Ctx, first: u16, tried: u16) -> Result<Progress, StepError> {
+    pub(super) fn push(
+        &mut self,
+        sys: &System,
+        ctx: &mut Ctx,
+        first: u16,
+        tried: u16,
+    ) -> Result<Progress, Box<StepError>> {
         let number = (first + tried) % sys.queues.len() as u16;
         let queue = &sys.queues[usize::from(number)];
         let view = sys.view(self.folio, ctx.actor);
@@ -95,7 +101,13 @@ impl Swapout {
         }
     }
 
-    fn full(&mut self, sys: &System, ctx: &mut Ctx, number: u16, why: ReserveError) -> Result<Progress, StepError> {
+    fn full(
+        &mut self,
+        sys: &System,
+        ctx: &mut Ctx,
+        number: u16,
+        why: ReserveError,
+    ) -> Result<Progress, Box<StepError>> {
         if let Some((head, begun)) = self.behind.take() {
             // Another producer took the room that the popped head had left: both are finished here, the older first.
             self.become_head(head, begun, false);
@@ -140,13 +152,13 @@ impl Swapout {
     }
 
     /// The producer goes on itself.
-    fn go_sync(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, StepError> {
+    fn go_sync(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, Box<StepError>> {
         self.pc = self.sync_start(sys);
         self.step(sys, ctx)
     }
 
     /// SyncHead: the oldest entry is taken out; when somebody else is at it, the new folio is finished instead.
-    pub(super) fn pop_head(&mut self, sys: &System, ctx: &mut Ctx, number: u16) -> Result<Progress, StepError> {
+    pub(super) fn pop_head(&mut self, sys: &System, ctx: &mut Ctx, number: u16) -> Result<Progress, Box<StepError>> {
         crate::sync::boundary();
         let queue = &sys.queues[usize::from(number)];
         let popped = queue.claim().map(|mut consumer| consumer.pop());
@@ -176,7 +188,7 @@ impl Swapout {
     }
 
     /// After a popped head: back to the folio behind it.
-    pub(super) fn next(&mut self, sys: &System, ctx: &mut Ctx, written: Written) -> Result<Progress, StepError> {
+    pub(super) fn next(&mut self, sys: &System, ctx: &mut Ctx, written: Written) -> Result<Progress, Box<StepError>> {
         let Some((new, pushed)) = self.behind.take() else { return Ok(Progress::Done(written)) };
         if written == Written::Stored {
             sys.rotate(ctx, sys.folio(self.folio).node, &[self.folio])?;

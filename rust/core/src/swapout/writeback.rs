@@ -43,7 +43,7 @@ impl Writeback {
     ///
     /// # Errors
     /// [`StepError::Violation`]. A block that does not decode is no error of the step: it is kept in [`Ctx::errors`].
-    pub fn step(&mut self, sys: &System, ctx: &mut Ctx, zswap: &Zswap) -> Result<Stepped<Outcome>, StepError> {
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx, zswap: &Zswap) -> Result<Stepped<Outcome>, Box<StepError>> {
         let page = self.page;
         let (work, end) = match self.pc {
             Pc::Take => return self.take(sys, ctx),
@@ -97,7 +97,7 @@ impl Writeback {
         }
     }
 
-    fn take(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Stepped<Outcome>, StepError> {
+    fn take(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Stepped<Outcome>, Box<StepError>> {
         if sys.folio(self.page).word.load().state() != State::CompressedFreed {
             return Ok((Work::Commit, Some(Outcome::InSwapCache)));
         }
@@ -157,7 +157,7 @@ impl Shrinking {
         sys: &System,
         ctx: &mut Ctx,
         zswap: &Zswap,
-    ) -> Result<Stepped<Result<(), NotShrunk>>, StepError> {
+    ) -> Result<Stepped<Result<(), NotShrunk>>, Box<StepError>> {
         let Some(entry) = &mut self.entry else {
             return Ok(match self.walk.next(zswap, &sys.memcgs) {
                 Next::Candidate { folio, .. } => {

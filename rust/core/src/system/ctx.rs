@@ -7,6 +7,7 @@ use crate::stats::VmStat;
 use crate::swap::DeviceError;
 use crate::trace::Log;
 use crate::wait::{Ticket, WaitKey};
+use std::num::NonZeroU32;
 
 /// Work that takes time; what it costs is the driver's business.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,7 +40,7 @@ pub enum Work {
     Commit,
 }
 
-/// What an actor waits for, and how long at most.
+/// What an actor waits for, and how long at most: 16 bytes, as [`Outcome`], which every step hands back in registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Waiting {
     /// What it waits for.
@@ -47,7 +48,7 @@ pub struct Waiting {
     /// Drawn before its last look at the condition.
     pub ticket: Ticket,
     /// Nanoseconds after which the driver cancels the ticket and says so in [`Ctx::timed_out`]; `None`: for ever.
-    pub timeout_ns: Option<u64>,
+    pub timeout_ns: Option<NonZeroU32>,
 }
 
 /// What a step tells a driver that measures or schedules, besides its outcome: bits, taken after each step.
@@ -80,7 +81,11 @@ pub enum Outcome {
     Done,
 }
 
+const _: () = assert!(size_of::<Result<Outcome, Box<StepError>>>() == 16);
+
 /// Why a step failed. The run ends; nothing is lost: the system stays as the step before left it.
+///
+/// Steps return it boxed: it is large and rare, and as it is it would send every outcome through memory.
 #[derive(Debug, thiserror::Error)]
 pub enum StepError {
     /// The law forbids it.
@@ -118,6 +123,26 @@ pub enum StepError {
         /// What the decoder said.
         source: DecodeError,
     },
+}
+
+impl From<Box<StepError>> for StepError {
+    fn from(boxed: Box<Self>) -> Self {
+        *boxed
+    }
+}
+
+impl From<ProtocolViolation> for Box<StepError> {
+    #[cold]
+    fn from(violation: ProtocolViolation) -> Self {
+        Self::new(violation.into())
+    }
+}
+
+impl From<PolicyError> for Box<StepError> {
+    #[cold]
+    fn from(error: PolicyError) -> Self {
+        Self::new(error.into())
+    }
 }
 
 /// What a step can be made to fail at.

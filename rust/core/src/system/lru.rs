@@ -12,7 +12,7 @@ impl System {
     ///
     /// # Errors
     /// [`StepError::Violation`].
-    pub fn rotate(&self, ctx: &mut Ctx, node: u8, pages: &[u32]) -> Result<(), StepError> {
+    pub fn rotate(&self, ctx: &mut Ctx, node: u8, pages: &[u32]) -> Result<(), Box<StepError>> {
         let change = Change::flags(0, flag::RECLAIM | flag::ACTIVE)
             .only(flag::RECLAIM | flag::LRU)
             .unless(flag::LOCKED | flag::DIRTY | flag::WRITEBACK);
@@ -30,7 +30,7 @@ impl System {
     ///
     /// # Errors
     /// [`StepError::Violation`].
-    pub fn add_lru(&self, ctx: &mut Ctx, page: u32) -> Result<(), StepError> {
+    pub fn add_lru(&self, ctx: &mut Ctx, page: u32) -> Result<(), Box<StepError>> {
         let mut lru = self.node(page).lru();
         self.must(ctx, page, Event::Putback, 0, Change::flags(flag::LRU, 0), 0)?;
         let active = self.folio(page).word.load().has(flag::ACTIVE);
@@ -42,7 +42,7 @@ impl System {
     ///
     /// # Errors
     /// [`StepError::Violation`].
-    pub fn folio_add_lru(&self, ctx: &mut Ctx, page: u32) -> Result<(), StepError> {
+    pub fn folio_add_lru(&self, ctx: &mut Ctx, page: u32) -> Result<(), Box<StepError>> {
         let mut batch = self.lru_add[usize::from(ctx.cpu) % self.lru_add.len()].lock();
         batch.push(page);
         if batch.len() < PAGEVEC_SIZE { Ok(()) } else { self.drain_batch(ctx, &mut batch) }
@@ -52,7 +52,7 @@ impl System {
     ///
     /// # Errors
     /// [`StepError::Violation`].
-    pub fn lru_add_drain(&self, ctx: &mut Ctx) -> Result<(), StepError> {
+    pub fn lru_add_drain(&self, ctx: &mut Ctx) -> Result<(), Box<StepError>> {
         self.lru_add_drain_cpu(ctx, ctx.cpu)
     }
 
@@ -60,11 +60,11 @@ impl System {
     ///
     /// # Errors
     /// [`StepError::Violation`].
-    pub fn lru_add_drain_cpu(&self, ctx: &mut Ctx, cpu: u16) -> Result<(), StepError> {
+    pub fn lru_add_drain_cpu(&self, ctx: &mut Ctx, cpu: u16) -> Result<(), Box<StepError>> {
         self.drain_batch(ctx, &mut self.lru_add[usize::from(cpu) % self.lru_add.len()].lock())
     }
 
-    fn drain_batch(&self, ctx: &mut Ctx, batch: &mut Vec<u32>) -> Result<(), StepError> {
+    fn drain_batch(&self, ctx: &mut Ctx, batch: &mut Vec<u32>) -> Result<(), Box<StepError>> {
         let Some(&first) = batch.first() else { return Ok(()) };
         let mut lru = self.node(first).lru();
         for page in batch.drain(..) {

@@ -273,7 +273,7 @@ impl System {
         guards: u8,
         change: Change,
         aux: u64,
-    ) -> Result<Fire, StepError> {
+    ) -> Result<Fire, Box<StepError>> {
         crate::sync::boundary();
         match self.folio(page).word.fire(&self.table, event, guards, change) {
             Ok(fire) => {
@@ -287,7 +287,7 @@ impl System {
             }
             Err((word, reason)) => {
                 let state = word.state();
-                Err(StepError::Violation(ProtocolViolation { page, state, event, actor: ctx.actor, reason }))
+                Err(ProtocolViolation { page, state, event, actor: ctx.actor, reason }.into())
             }
         }
     }
@@ -305,10 +305,10 @@ impl System {
         guards: u8,
         change: Change,
         aux: u64,
-    ) -> Result<(), StepError> {
+    ) -> Result<(), Box<StepError>> {
         match self.fire(ctx, page, event, guards, change, aux)? {
             Fire::Done(_) => Ok(()),
-            Fire::Refused(word) => Err(StepError::Held { page, event, flags: word.flags() }),
+            Fire::Refused(word) => Err(Box::new(StepError::Held { page, event, flags: word.flags() })),
         }
     }
 

@@ -86,6 +86,12 @@ impl std::fmt::Debug for Properties<'_> {
     }
 }
 
+impl From<Box<StepError>> for Wrong {
+    fn from(error: Box<StepError>) -> Self {
+        Self::Step(*error)
+    }
+}
+
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
 pub enum Wrong {

@@ -19,6 +19,7 @@ use crate::units::NIL;
 use crate::wait::WaitKey;
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 /// The most folios of an explored system: a permutation of them is a word.
 pub const MAX_FOLIOS: usize = 16;
@@ -28,7 +29,7 @@ pub const MAX_FOLIOS: usize = 16;
 enum Standing {
     Ready,
     /// For what, at which place in line, and whether its time may be out.
-    Waits(WaitKey, u32, Option<u64>),
+    Waits(WaitKey, u32, Option<NonZeroU32>),
     Done,
 }
 

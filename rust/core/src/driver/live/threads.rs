@@ -149,13 +149,13 @@ impl Thread {
         self.read_clock();
         let wait = &self.shared.sys.wait;
         if self.turn.is_some() {
-            let goes_on = self.pass_turns(timeout_ns, || wait.is_woken(key, &ticket));
+            let goes_on = self.pass_turns(timeout_ns.map(|ns| ns.get().into()), || wait.is_woken(key, &ticket));
             self.ctx.timed_out = !wait.cancel(key, ticket);
             return goes_on;
         }
         let woken = match timeout_ns {
             None => wait.park(key, ticket),
-            Some(ns) => wait.park_timeout(key, ticket, Duration::from_nanos(ns)),
+            Some(ns) => wait.park_timeout(key, ticket, Duration::from_nanos(ns.get().into())),
         };
         self.ctx.timed_out = woken == Woken::TimedOut;
         self.read_ns = self.shared.now_ns();

@@ -257,7 +257,7 @@ impl Loop<'_> {
             (self.sink)(ctx.log.records())?;
             ctx.log.clear();
         }
-        let outcome = stepped.map_err(|source| VirtualError::Step { at_ns, actor: ctx.actor, source })?;
+        let outcome = stepped.map_err(|source| VirtualError::Step { at_ns, actor: ctx.actor, source: *source })?;
         let marks = ctx.marks;
         let off_cpu_ns = self.pass_time(c, seat, outcome);
         let woke = self.sys.wait.wakes() != self.wakes && self.wake_up(c, seat, at_ns);
@@ -291,7 +291,7 @@ impl Loop<'_> {
             Outcome::Sleep(ns) => Some(now_ns.saturating_add(ns)),
             Outcome::Wait(wait) => {
                 self.meter.wait(seat, wait.key, now_ns);
-                Some(wait.timeout_ns.map_or(u64::MAX, |ns| now_ns.saturating_add(ns)))
+                Some(wait.timeout_ns.map_or(u64::MAX, |ns| now_ns.saturating_add(ns.get().into())))
             }
             Outcome::Done => None,
         }

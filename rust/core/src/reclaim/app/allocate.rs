@@ -16,7 +16,7 @@ impl App {
     }
 
     /// A step of the allocation; a frame is charged to the page's group.
-    pub(super) fn allocate(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> Result<Outcome, StepError> {
+    pub(super) fn allocate(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> Result<Outcome, Box<StepError>> {
         if self.is_to_die(sys, ctx) && self.alloc.as_ref().is_some_and(AllocPages::may_stop) {
             return Ok(self.die(sys, ctx));
         }
@@ -41,7 +41,7 @@ impl App {
     }
 
     /// A step of the charge that met a limit.
-    pub(super) fn charge(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, StepError> {
+    pub(super) fn charge(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, Box<StepError>> {
         if self.is_to_die(sys, ctx) && self.charge.as_ref().is_some_and(TryCharge::may_stop) {
             return Ok(self.die(sys, ctx));
         }
@@ -62,7 +62,7 @@ impl App {
         ctx: &mut Ctx,
         page: u32,
         access: Access,
-    ) -> Result<Outcome, StepError> {
+    ) -> Result<Outcome, Box<StepError>> {
         let handle = self.over_high.get_or_insert_with(|| HandleOverHigh::new(sys.folio(page).memcg));
         let (outcome, ended) = handle.step(sys, ctx)?;
         if ended {

@@ -57,7 +57,13 @@ impl App {
         Outcome::Done
     }
 
-    pub(super) fn exit(&mut self, sys: &System, ctx: &mut Ctx, page: u32, word: Word) -> Result<Outcome, StepError> {
+    pub(super) fn exit(
+        &mut self,
+        sys: &System,
+        ctx: &mut Ctx,
+        page: u32,
+        word: Word,
+    ) -> Result<Outcome, Box<StepError>> {
         let slot = sys.folio(page).slot();
         self.pc = match (word.state(), slot) {
             (State::Freed, _) => Pc::Next,
@@ -79,7 +85,7 @@ impl App {
 
     /// `zap_pte_range` beside reclaim: the page is taken off its list and freed in one critical section, then its copy
     /// goes. One that is locked or under writeback comes last: whoever has it may be waiting for the memory of the others.
-    fn zap(&mut self, sys: &System, ctx: &mut Ctx, page: u32, word: Word) -> Result<Outcome, StepError> {
+    fn zap(&mut self, sys: &System, ctx: &mut Ctx, page: u32, word: Word) -> Result<Outcome, Box<StepError>> {
         let folio = sys.folio(page);
         if word.has(flag::WRITEBACK) || folio.extra_refs() > 0 {
             return Ok(self.defer(page));
@@ -106,7 +112,7 @@ impl App {
         Ok(RAN)
     }
 
-    pub(super) fn free(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> Result<Outcome, StepError> {
+    pub(super) fn free(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> Result<Outcome, Box<StepError>> {
         let mut lru = sys.node(page).lru();
         let word = sys.folio(page).word.load();
         if word.has(flag::LRU) {

@@ -35,7 +35,7 @@ impl App {
         page: u32,
         word: Word,
         copy: Copy,
-    ) -> Result<Outcome, StepError> {
+    ) -> Result<Outcome, Box<StepError>> {
         let change = Change::flags(flag::FRAME | flag::LOCKED | flag::SWAPCACHE, 0).in_state(word.state());
         if let Fire::Done(_) = sys.fire(ctx, page, Event::Fault, 0, change, 0)? {
             ctx.stat[Vm::Pgfault] += 1;
@@ -56,7 +56,7 @@ impl App {
         ctx: &mut Ctx,
         page: u32,
         word: Word,
-    ) -> Result<Outcome, StepError> {
+    ) -> Result<Outcome, Box<StepError>> {
         let dirty = matches!(word.state(), State::Redirtied | State::Activated);
         let clear = if dirty { flag::SWAPCACHE } else { 0 };
         let change = Change::flags(flag::MAPPED, clear).unless(flag::LOCKED).in_state(word.state());
@@ -122,7 +122,7 @@ impl App {
         ctx: &mut Ctx,
         page: u32,
         copy: Copy,
-    ) -> Result<Outcome, StepError> {
+    ) -> Result<Outcome, Box<StepError>> {
         let guards = if copy == Copy::Pool { guard::IN_POOL } else { 0 };
         let change = Change::flags(0, flag::FRAME | flag::LOCKED | flag::SWAPCACHE);
         sys.must(ctx, page, Event::LoadError, guards, change, 0)?;
@@ -172,7 +172,7 @@ impl App {
         ctx: &mut Ctx,
         page: u32,
         exclusive: bool,
-    ) -> Result<Outcome, StepError> {
+    ) -> Result<Outcome, Box<StepError>> {
         let change = match exclusive {
             true => Change::flags(flag::MAPPED | flag::YOUNG | flag::DIRTY, flag::LOCKED | flag::SWAPCACHE),
             false => Change::flags(flag::MAPPED | flag::YOUNG, flag::LOCKED),

@@ -140,7 +140,7 @@ impl App {
     /// # Errors
     /// [`StepError::Violation`]. A failed read is no error of the step: the copy stays where it is, and the failure is kept
     /// in [`Ctx::errors`].
-    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, StepError> {
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, Box<StepError>> {
         let Some(Touch { page, access }) = self.program.current() else { return Ok(self.ended(sys, ctx)) };
         match self.pc {
             Pc::Wait => {
@@ -216,7 +216,7 @@ impl App {
         (self.has_table, self.activate) = (false, false);
     }
 
-    fn look(&mut self, sys: &System, ctx: &mut Ctx, page: u32, access: Access) -> Result<Outcome, StepError> {
+    fn look(&mut self, sys: &System, ctx: &mut Ctx, page: u32, access: Access) -> Result<Outcome, Box<StepError>> {
         if self.is_to_die(sys, ctx) {
             return Ok(self.die(sys, ctx));
         }
@@ -243,7 +243,7 @@ impl App {
         page: u32,
         access: Access,
         word: Word,
-    ) -> Result<Outcome, StepError> {
+    ) -> Result<Outcome, Box<StepError>> {
         let budget = sys.mm.is_some();
         match word.state() {
             State::CompressedFreed | State::WrittenBackFreed | State::ZeroFilledFreed
@@ -275,7 +275,7 @@ impl App {
     }
 
     /// `do_anonymous_page`: a page table where there is none, a frame, and the page is there.
-    fn populate(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> Result<Outcome, StepError> {
+    fn populate(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> Result<Outcome, Box<StepError>> {
         if page.is_multiple_of(PTRS_PER_PTE) && !self.has_table {
             return Ok(self.begin_allocation(Wanted::Table));
         }
@@ -297,7 +297,7 @@ impl App {
 
     /// A write to a page whose copy is still in swap: the copy is dropped (`folio_free_swap`), under the LRU lock, where the
     /// kernel has the folio lock.
-    fn free_swap(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> Result<Outcome, StepError> {
+    fn free_swap(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> Result<Outcome, Box<StepError>> {
         let change = Change::flags(flag::DIRTY | flag::YOUNG, flag::SWAPCACHE)
             .only(flag::LRU)
             .unless(flag::LOCKED)
@@ -317,7 +317,7 @@ impl App {
 
     /// The page is on no list: in the batch of new folios of some CPU that the thread ran on, all of which are emptied, or in
     /// a scan's hands, which takes a moment.
-    fn listed(&mut self, sys: &System, ctx: &mut Ctx, cpu: u16) -> Result<Outcome, StepError> {
+    fn listed(&mut self, sys: &System, ctx: &mut Ctx, cpu: u16) -> Result<Outcome, Box<StepError>> {
         if let Some(mm) = &sys.mm {
             sys.lru_add_drain_cpu(ctx, cpu)?;
             if cpu + 1 < mm.zone.cpus() {

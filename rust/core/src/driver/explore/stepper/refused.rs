@@ -124,6 +124,12 @@ pub enum Refused {
     Step(#[from] StepError),
 }
 
+impl From<Box<StepError>> for Refused {
+    fn from(error: Box<StepError>) -> Self {
+        Self::Step(*error)
+    }
+}
+
 impl Refused {
     /// The page and its state, where the refusal is about a page.
     pub fn page(&self) -> Option<(u32, Option<State>)> {

@@ -100,7 +100,7 @@ impl Stepper {
             hand.page = None;
         }
         self.violations += u64::from(outcome.is_err());
-        outcome.map(drop)
+        outcome.map(drop).map_err(|error| *error)
     }
 
     /// Whether actor `i` has nothing left to do for `page`. kcompressd goes on to sleep when it can take nothing more:
