@@ -23,6 +23,7 @@ lint: setup
 	ci/lint-rust.sh
 	ci/lint-python.sh
 	ci/docs.sh
+	ci/sdist.sh
 
 # Long: loom without a bound on preemptions, shuttle with thousands of schedules, proptest and Hypothesis with many more cases.
 check: setup
@@ -47,6 +48,11 @@ bench: setup
 	cargo bench -p kcompressd-benches --bench store
 	cargo bench -p kcompressd-benches --bench virtual_time
 	ci/callgrind.sh
+
+# The wheel and the source distribution, built, installed into empty environments and run (some minutes).
+.PHONY: package
+package: setup
+	PACKAGE=build ci/sdist.sh
 
 # The ground truth's machine and workload in virtual time beside a kernel's own counters.
 fidelity: setup

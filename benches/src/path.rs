@@ -3,7 +3,7 @@
 use crate::pages::Corpus;
 use kcompressd_core::codec::CodecSpec;
 use kcompressd_core::design::{Design, StoreKind};
-use kcompressd_core::driver::live::{FaultOrder, Live, LiveConfig};
+use kcompressd_core::driver::live::{FaultOrder, Live, LiveConfig, pin};
 use kcompressd_core::frames::Frames;
 use kcompressd_core::lifecycle::Table;
 use kcompressd_core::memcg::Memcgs;
@@ -58,19 +58,21 @@ impl<'a> Path<'a> {
         System::new(config, Table::default(), Memcgs::default(), |_| 0, device, frames).expect("a valid system")
     }
 
-    /// The time of the reclaim phase.
+    /// The time of the reclaim phase, its threads pinned.
     pub fn reclaim(&self) -> Duration {
-        let live = LiveConfig { warm: self.warm, trace: self.trace, fault: FaultOrder::None, ..LiveConfig::default() };
+        let (warm, trace, fault) = (self.warm, self.trace, FaultOrder::None);
+        let live = LiveConfig { pin: true, warm, trace, fault, ..LiveConfig::default() };
         let report = Live::start(self.system(), live, Vec::new()).expect("threads").finish();
         assert_eq!(report.error, None);
         Duration::from_nanos(report.timing.reclaim_ns)
     }
 }
 
-/// The time `threads` threads need to compress every page, from when all are ready until the last has ended.
+/// The time `threads` pinned threads need to compress every page, from when all are ready until the last has ended.
 pub fn bare(corpus: &Corpus, codec: CodecSpec, threads: u16) -> Duration {
     let (start, next) = (Barrier::new(usize::from(threads) + 1), AtomicUsize::new(0));
-    let body = || {
+    let body = |cpu| {
+        pin(cpu);
         let (mut codec, mut block) = (codec.open(), vec![0; 2 * PAGE_SIZE]);
         start.wait();
         // Relaxed: the counter deals out work and orders nothing.
@@ -81,7 +83,7 @@ pub fn bare(corpus: &Corpus, codec: CodecSpec, threads: u16) -> Duration {
         }
     };
     thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(body)).collect();
+        let workers: Vec<_> = (0..threads.into()).map(|cpu| scope.spawn(move || body(cpu))).collect();
         start.wait();
         let begin = Instant::now();
         workers.into_iter().for_each(|worker| worker.join().expect("the codec does not panic"));

@@ -10,7 +10,7 @@
 //! wakes sleeping producers when half of the queue is free (ours and those with our way to sleep).
 //!
 //! With 0 producers one thread pushes 32 and drains 32 in turn, with the wake-up calls but nobody to wake.
-//! On a machine with fewer cores than threads this measures the scheduler as much as the queue.
+//! Every thread is pinned, on all sides alike. With fewer cores than threads this measures the scheduler as much as the queue.
 
 mod rivals;
 

@@ -6,8 +6,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_queue::ArrayQueue;
+use kcompressd_core::driver::live::pin;
 use kcompressd_core::folio::Folio;
-use kcompressd_core::queue::{FolioQueue, Then};
+use kcompressd_core::queue::FolioQueue;
 use kcompressd_core::tagged::{Origin, TaggedFolio};
 use kcompressd_core::units::SWAP_CLUSTER_MAX;
 use kcompressd_core::wait::WaitCell;
@@ -42,21 +43,27 @@ impl Run {
         self.words / self.producers / SWAP_CLUSTER_MAX * SWAP_CLUSTER_MAX
     }
 
-    /// Starts the producers, lets everybody go at once, and times until the consumer has all words.
-    fn time<P: FnOnce() + Send>(&self, producer: impl Fn() -> P, consumer: impl FnOnce(usize)) -> Duration {
+    /// Starts the producers, lets everybody go at once, and times until the consumer has all words. Each thread is pinned: the
+    /// consumer to the first CPU, the producers from the second on, round.
+    fn time<P: FnOnce() + Send>(&self, producer: impl Fn() -> P, consumer: impl FnOnce(usize) + Send) -> Duration {
         let start = Barrier::new(self.producers + 1);
         thread::scope(|scope| {
-            for _ in 0..self.producers {
+            for cpu in 1..=self.producers {
                 let (run, start) = (producer(), &start);
                 scope.spawn(move || {
+                    pin(cpu);
                     start.wait();
                     run();
                 });
             }
-            start.wait();
-            let begin = Instant::now();
-            consumer(self.share() * self.producers);
-            begin.elapsed()
+            let timed = scope.spawn(|| {
+                pin(0);
+                start.wait();
+                let begin = Instant::now();
+                consumer(self.share() * self.producers);
+                begin.elapsed()
+            });
+            timed.join().expect("the consumer does not panic")
         })
     }
 }
@@ -110,11 +117,7 @@ fn folio_queue(run: &Run) -> Duration {
             let mut consumer = queue.claim().expect("only consumer");
             let mut buffer = [None::<TaggedFolio>; SWAP_CLUSTER_MAX];
             while left > 0 {
-                let drained = items.wait_for(|| {
-                    let drained = consumer.drain(&mut buffer);
-                    (drained.n > 0 || drained.then == Then::Closed).then_some(drained)
-                });
-                let n = drained.map_or(0, |drained| drained.n);
+                let n = items.wait_for(|| consumer.is_ready().then(|| consumer.drain(&mut buffer).n)).unwrap_or(0);
                 space.wake_all_if(|| queue.has_slack());
                 black_box(&buffer[..n]);
                 left -= n;
@@ -136,7 +139,7 @@ fn sync_channel(run: &Run) -> Duration {
             let sender = sender.clone();
             move || (0..run.share()).for_each(|i| sender.send(i).expect("open"))
         },
-        |left| (0..left).for_each(|_| assert!(black_box(receiver.recv()).is_ok())),
+        move |left| (0..left).for_each(|_| assert!(black_box(receiver.recv()).is_ok())),
     )
 }
 

@@ -195,6 +195,8 @@ fn reserve(queue: &FolioQueue, model: &mut Model, folios: &[Folio], n: usize, ma
 }
 
 fn check(queue: &FolioQueue, model: &Model) {
+    let is_ready = queue.claim().is_some_and(|consumer| consumer.is_ready());
+    assert_eq!(is_ready, !model.entries.is_empty(), "a published slot or a tombstone is at the head");
     assert_eq!((queue.len(), queue.is_empty()), (model.entries.len(), model.entries.is_empty()));
     assert_eq!((queue.depth(), queue.is_closed()), (model.depth, model.closed));
     let expected: Vec<_> = model.entries.iter().filter_map(|entry| Some((entry.0, entry.1?))).collect();

@@ -100,6 +100,14 @@ impl<'q> Consumer<'q> {
         Drained { n, first, released: distance(before, self.head) as usize, then }
     }
 
+    /// Whether a call of [`Consumer::drain`] would take something or skip a tombstone. It looks at the head's slot alone and
+    /// leaves the line that producers write to them: for a consumer that stays
+    /// awake a while before it asks what comes next. An empty queue that is closed is never ready.
+    #[inline]
+    pub fn is_ready(&self) -> bool {
+        self.look(self.head) != Slot::Vacant
+    }
+
     /// Takes a run of folios without a gap; returns its first position and its length.
     #[inline]
     fn take_run(&mut self, out: &mut [Option<TaggedFolio>]) -> (u64, usize) {
