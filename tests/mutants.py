@@ -26,6 +26,21 @@ SCENARIOS: dict[str, Scenario] = {
     "april, the knob turned": Scenario("april", lens=(INCOMPRESSIBLE,), toggles=("writeback",)),
     "async-store, touched": Scenario("async-store", folios=1, touch=True),
     "async-store, zeroes, touched": Scenario("async-store", lens=(0,), touch=True),
+    "split, refused, a fault, touched": Scenario("split", lens=(INCOMPRESSIBLE,), threads=1, faults=1, touch=True),
+    "split, refused and denied, touched": Scenario(
+        "split", lens=(INCOMPRESSIBLE,), threads=1, writeback=False, touch=True
+    ),
+    "split, refused, a read fails": Scenario("split", lens=(INCOMPRESSIBLE,), threads=1, read_errors=(0,), touch=True),
+    "split, given up": Scenario("split", folios=1, threads=1, exit=True),
+    "split, refused, given up": Scenario("split", lens=(INCOMPRESSIBLE,), threads=1, exit=True),
+    "split, refused and denied, given up": Scenario(
+        "split", lens=(INCOMPRESSIBLE,), threads=1, writeback=False, exit=True
+    ),
+    "sync, zeroes, touched and given up": Scenario("sync", lens=(0,), touch=True, exit=True),
+    "split, a fault, touched and given up": Scenario(
+        "split", lens=(INCOMPRESSIBLE,), threads=1, faults=1, touch=True, exit=True
+    ),
+    "rfc on zram, a fault, given up": Scenario("rfc", "zram", folios=1, threads=1, faults=1, exit=True),
     "rfc on zram, a fault, touched": Scenario("rfc", "zram", folios=1, threads=1, faults=1, touch=True),
 }
 STATES = 200_000

@@ -34,7 +34,8 @@ INCOMPRESSIBLE = 0xFFFFFFFF
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """What is explored: `design` is a preset's name, a `Design` or a `Policy`; `lens` gives what each page compresses to in
-    bytes, and so the number of folios, where they are not all `bytes`.
+    bytes, and so the number of folios, where they are not all `bytes`; `touch` and `exit` are applications that fault
+    every folio in and give every folio up; `read_errors` numbers the device reads that fail, from 0.
     """
 
     design: str | Design | Policy = "split"
@@ -47,6 +48,8 @@ class Scenario:
     faults: int = 0
     toggles: tuple[str, ...] = ()
     touch: bool = False
+    exit: bool = False
+    read_errors: tuple[int, ...] = ()
     writeback: bool = True
     pool_limit_pages: int | None = None
     kernel: Kernel = (6, 12)
@@ -67,7 +70,7 @@ class Scenario:
             if policy is None
             else {"design": policy, "threads": design.threads, "depth": design.depth}
         )
-        for name in ("lens", "toggles", "kernel"):
+        for name in ("lens", "toggles", "kernel", "read_errors"):
             fields[name] = tuple(fields[name])
         return cls(**{**fields, "folios": len(fields["lens"]), "depth": None, **own})
 
@@ -83,10 +86,11 @@ class Scenario:
             raise LabError("toggle stop", "there is no kcompressd thread to stop", "choose another design")
         if self.store == "zram" and {"pool", "zswap_max"} & set(self.toggles):
             raise LabError("toggle", "zram has neither memory.zswap.max nor another pool", "use --store zswap")
-        names = ("store", "faults", "touch", "writeback", "pool_limit_pages", "kernel")
+        names = ("store", "faults", "touch", "exit", "writeback", "pool_limit_pages", "kernel")
         given = {name: getattr(self, name) for name in names}
         policy = {"policy": self.design.name} if isinstance(self.design, Policy) else {}
-        return {**given, "design": design.to_dict(), "lens": list(lens), "toggles": list(self.toggles), **policy}
+        lists = {"lens": list(lens), "toggles": list(self.toggles), "read_errors": list(self.read_errors)}
+        return {**given, "design": design.to_dict(), **lists, **policy}
 
     def for_core(self) -> dict[str, Any]:
         """Return it as the core takes it; raises as `config`."""

@@ -31,6 +31,10 @@ pub struct Scenario {
     pub toggles: Vec<Toggle>,
     /// Pages that an application touches, at any time, in order.
     pub touches: Vec<u32>,
+    /// Whether an application gives every page up, at any time, in order.
+    pub exit: bool,
+    /// Reads from the swap device that fail, by number from 0.
+    pub read_errors: Vec<u64>,
     /// Steps that may fail.
     pub faults: u8,
     /// What decides in the design's place, if anything does.
@@ -63,7 +67,7 @@ impl Scenario {
         let mut memcgs = Memcgs::new(self.config.page_size);
         let group = memcgs.add("app", 0).expect("the root exists");
         memcgs.get(group).expect("just added").set_writeback(self.writeback);
-        let device = Device::new(Backing::Modelled, self.config.page_size, IoFaults::default());
+        let device = Device::new(Backing::Modelled, self.config.page_size, self.io_faults());
         let sizes = Sizes { len: self.lens.clone(), ..Sizes::uniform(self.lens.len(), 0) };
         let contents = Contents::Sizes(sizes);
         let sys = System::new(self.config.clone(), self.table.clone(), memcgs, |_| group, device, contents)?;
@@ -75,11 +79,19 @@ impl Scenario {
         if !self.touches.is_empty() {
             crew = crew.with_app(&sys, Task::Touch, &self.touches);
         }
+        if self.exit {
+            let pages: Vec<u32> = (0..self.lens.len() as u32).collect();
+            crew = crew.with_app(&sys, Task::Exit, &pages);
+        }
         for &toggle in &self.toggles {
             crew = crew.with_toggle(&sys, toggle);
         }
         crew.faults_left = self.faults;
         Ok((sys, crew))
+    }
+
+    fn io_faults(&self) -> IoFaults {
+        IoFaults { reads: self.read_errors.clone(), ..IoFaults::default() }
     }
 
     /// Searches with the properties of every design in force, `limits` and reductions as given.
