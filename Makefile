@@ -31,11 +31,22 @@ check: setup
 	KCOMPRESSD_SHUTTLE_RUNS=5000 ci/test-shuttle.sh
 	PROPTEST_CASES=20000 ci/test-rust.sh
 	KCOMPRESSD_ALL_MUTANTS=1 ci/test-python.sh tests/test_mutants.py
+	ci/tsan.sh
 	KCOMPRESSD_STATEFUL=3000 KCOMPRESSD_DICE=20000 ci/test-python.sh tests/test_stateful.py
 
 # Long: coverage-guided fuzzing of the decoders, encoders, zsmalloc and the judge; FUZZ_SECONDS for each (default 60).
 fuzz:
 	ci/fuzz.sh
+
+# Long (hours on a small machine): cargo-mutants over a sample of the core; SEED chooses which.
+.PHONY: mutants
+mutants:
+	ci/mutants.sh
+
+# ThreadSanitizer; needs a nightly toolchain with rust-src.
+.PHONY: tsan
+tsan:
+	ci/tsan.sh
 
 # Ten million page lives with everything going wrong at random (a quarter of an hour).
 soak:

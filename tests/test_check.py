@@ -56,6 +56,12 @@ def test_an_activation_meets_the_page_on_the_list_and_off_it() -> None:
         assert replay(found.scenario, way).rows[-1].to == "activated"
 
 
+def test_an_application_may_be_killed_while_its_pages_are_in_flight() -> None:
+    found = check(Scenario("split", folios=1, threads=1, exit=True))
+    assert (found.states, found.why, found.complete) == (10282, None, True)
+    assert found.sometimes["freed"] > 0 and found.sometimes["compressing"] > 0
+
+
 def test_a_schedule_of_something_else_is_refused() -> None:
     with pytest.raises(LabError, match="seat 9 cannot step here"):
         replay(Scenario(), ["9"])

@@ -1,8 +1,10 @@
 //! The class tables and a kernel's own page counts, as exact numbers.
 
+use kcompressd_core::units::NIL;
 use kcompressd_core::zsmalloc::{
-    AllocError, BEFORE_6_3, ClassTable, ConfigError, Handle, Pool, PoolConfig, SizeClass, Unlimited,
+    AllocError, BEFORE_6_3, ClassTable, ConfigError, Exhausted, Frames, Handle, Pool, PoolConfig, SizeClass, Unlimited,
 };
+use std::cell::Cell;
 
 fn table(page_size: usize, chain_size: usize) -> ClassTable {
     ClassTable::new(page_size, chain_size).expect("valid")
@@ -168,4 +170,33 @@ fn mem_used_total_is_the_kernels() {
         }
     }
     assert_eq!(sizes.len(), CASES.len() * 8192);
+}
+
+/// Handles that are taken and given back, counted.
+#[derive(Default)]
+struct Handles(Cell<i32>);
+
+impl Frames for Handles {
+    fn take(&self, _pages: usize) -> Option<u32> {
+        Some(NIL)
+    }
+    fn give(&self, _name: u32, _pages: usize) {}
+    fn take_handle(&self) -> bool {
+        self.0.set(self.0.get() + 1);
+        true
+    }
+    fn give_handle(&self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+#[test]
+fn who_has_nothing_to_give_still_takes_back() {
+    let pool = Pool::new(PoolConfig { bytes: false, ..PoolConfig::default() }).unwrap();
+    let handles = Handles::default();
+    let handle = pool.malloc(100, &handles).unwrap();
+    assert!(pool.malloc(100, &Exhausted(&handles)).is_err() && pool.malloc(3000, &Exhausted(&handles)).is_err());
+    assert_eq!(handles.0.get(), 1);
+    pool.free(handle, &Exhausted(&handles));
+    assert_eq!((handles.0.get(), pool.total_pages()), (0, 0));
 }

@@ -81,7 +81,7 @@ impl Scenario {
         }
         if self.exit {
             let pages: Vec<u32> = (0..self.lens.len() as u32).collect();
-            crew = crew.with_app(&sys, Task::Exit, &pages);
+            crew = crew.with_app(&sys, Task::Killed, &pages);
         }
         for &toggle in &self.toggles {
             crew = crew.with_toggle(&sys, toggle);

@@ -67,7 +67,7 @@ impl App {
         let slot = sys.folio(page).slot();
         self.pc = match (word.state(), slot) {
             (State::Freed, _) => Pc::Next,
-            _ if sys.mm.is_some() => return self.zap(sys, ctx, page, word),
+            _ if sys.mm.is_some() || self.dying => return self.zap(sys, ctx, page, word),
             (_, NIL) => Pc::Free,
             _ => Pc::Drop(Self::copy_of(sys, slot), Then::Free),
         };

@@ -24,8 +24,10 @@ use std::sync::Arc;
 pub enum Task {
     /// Reads it (`do_swap_page` where it is not resident).
     Touch,
-    /// Gives it up (exit).
+    /// Gives it up (exit), when nobody else has it any more.
     Exit,
+    /// Gives it up as an application that is killed: beside reclaim, at any time.
+    Killed,
 }
 
 /// Where the copy of a page is, which a fault reads and a drop frees.
@@ -104,7 +106,7 @@ impl App {
     /// A thread that does `task` to each page of `order`.
     pub fn new(task: Task, order: Arc<[u32]>) -> Self {
         let access = if task == Task::Touch { Access::Read } else { Access::Exit };
-        Self { pc: Pc::Look, ..Self::running(Program::each(access, order)) }
+        Self { pc: Pc::Look, dying: task == Task::Killed, ..Self::running(Program::each(access, order)) }
     }
 
     /// A thread that runs `program`.
@@ -332,6 +334,7 @@ impl App {
     /// [`super::Actor::each_page`].
     pub fn each_page(&mut self, f: &mut dyn FnMut(&mut u32)) {
         self.program.each_page(f);
+        self.later.iter_mut().for_each(f);
     }
 
     /// [`super::Actor::normalise`]: pages that it is done with.
