@@ -137,6 +137,25 @@ In the core; each patch names its check (`python tests/core_mutants.py` prints t
 | patch | bug | caught by | as |
 |---|---|---|---|
 """
+MUTANTS = """
+## Mutants of the core
+
+`make mutants` (cargo-mutants; .cargo/mutants.toml says which tests must notice) takes every sixth of some 1,800 mutants of queue, tagged,
+lifecycle, zsmalloc, zswap, zram and design, from number SEED on. Of the sample of seed 4, 301 mutants, 136 have been run so far, on a
+machine busy with other work: 98 caught, 8 timed out (with the machine as it was, that is no proof), 19 missed, 11 did not compile. 95 %
+of the viable are to be caught; before the tests that followed it were 78 % to 85 %. Each of the 19 has been looked at:
+
+| missed | now |
+|---|---|
+| `Zswap::len_bytes` returns 0 | nobody called it: removed |
+| `Design::notes` (2), `Policy::refused`, `Placement::first`, `actor_name`, `actors_named`, `FlagSet` in words | tables in unit tests |
+| `Direct::read` succeeds always, `Zswap::spoil` (2 of 2) | a spoilt block, a raw page |
+| `Zram::compact` returns 0, `recompress` (bounds of priority and threshold), `name_handles` does nothing | tests/zram.rs, exact states of zram |
+| `Exhausted::give_handle` does nothing | tests/zsmalloc_tables.rs |
+| `PROT_READ \| PROT_WRITE` as `^` in arena.rs, `expected \| handle` as `^` in entry.rs | the same value: the bits are disjoint |
+| `pools.rs`: `refs > 0` as `==` in `try_get`, `codec == codec` as `!=` in `switch` | missed still |
+| `Chunk::map_resident` does not unmap what is beside a huge page | missed still: it costs address space alone |
+"""
 
 
 def main() -> None:
