@@ -2,7 +2,7 @@
 //!
 //! Who may touch which field when:
 //! - `word` changes only through [`StateWord::fire`];
-//! - `prev` and `next` belong to the LRU lock of the folio's node;
+//! - `prev`, `next` and `lru_gen` belong to the LRU lock of the folio's node;
 //! - `slot` is written by whoever holds the folio isolated or locked, and by the fault that drops the copy;
 //! - `pool` belongs to the actor that queues the folio and then to the one that takes it from the queue;
 //! - `shadow` and `evictor` are written by the reclaimer that evicts it and read by the fault that brings it back;
@@ -31,6 +31,7 @@ pub struct Folio {
     shadow: AtomicU32,
     evictor: AtomicU32,
     pfn: AtomicU32,
+    lru_gen: AtomicU32,
     /// Index of the memory cgroup it is charged to.
     pub memcg: u16,
     /// The node its frame belongs to.
@@ -77,6 +78,7 @@ impl Folio {
             shadow: AtomicU32::new(0),
             evictor: AtomicU32::new(0),
             pfn: AtomicU32::new(NIL),
+            lru_gen: AtomicU32::new(0),
             memcg,
             node,
             order: 0,
@@ -89,6 +91,7 @@ impl Folio {
     field!(shadow, set_shadow, "the age of its evictor when it was evicted.");
     field!(evictor, set_evictor, "the memory cgroup from which reclaim began that evicted it.");
     field!(pfn, set_pfn, "the number of its frame in a zone, or [`NIL`] without a memory budget.");
+    field!(lru_gen, set_lru_gen, "the list of its generation, with the multi-gen LRU.");
     field!(pool, set_pool, "the zswap pool that a queued folio holds a reference to, or [`NIL`].");
 
     /// Takes an extra reference (`folio_get`).

@@ -7,11 +7,33 @@
 //! Reclaim decides for a group and its descendants together: sums over the subtree are what its tests read ([`Lru::sizes`]), and
 //! costs, ages and activations are noted for the group and every ancestor.
 
+mod lru_gen;
+
+pub use lru_gen::{Generations, MAX_NR_GENS, MIN_NR_GENS};
+
 use crate::folio::Folio;
 use crate::list::List;
 use crate::memcg::{Memcgs, ROOT};
 use crate::snapshot::{Reader, Saved};
 use crate::sync::{AtomicBool, AtomicU32, Mutex, MutexGuard, Ordering};
+
+/// Where a page is added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The head of the active list; the youngest generation.
+    Active,
+    /// The head of the inactive list; the generation before the youngest.
+    Inactive,
+    /// The tail of the inactive list; the tail of the oldest generation.
+    Tail,
+}
+
+impl Place {
+    /// Where a page with or without PG_active goes.
+    pub fn of(active: bool) -> Self {
+        if active { Self::Active } else { Self::Inactive }
+    }
+}
 
 /// The lists of one group on a node. Page-cache pages are clean and never touched again, so a count does for them.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +42,8 @@ pub struct Lruvec {
     pub inactive: List,
     /// `active_anon`.
     pub active: List,
+    /// The multi-gen LRU's lists in the place of the two (`lru_gen`).
+    pub generations: Option<Box<Generations>>,
     /// `inactive_file`, in pages.
     pub inactive_file: u32,
     /// What reclaiming anonymous pages of it and its descendants has cost lately (`anon_cost`).
@@ -31,21 +55,45 @@ pub struct Lruvec {
 impl Lruvec {
     /// Pages on its own lists.
     pub fn sizes(&self) -> Sizes {
-        Sizes { inactive: self.inactive.len(), active: self.active.len(), inactive_file: self.inactive_file }
+        let lists = Sizes { inactive: self.inactive.len(), active: self.active.len(), inactive_file: 0 };
+        let anon = self.generations.as_ref().map_or(lists, |generations| generations.sizes());
+        Sizes { inactive_file: self.inactive_file, ..anon }
     }
 
-    /// The list that a folio with or without PG_active is on.
-    pub fn list(&mut self, active: bool) -> &mut List {
+    fn list(&mut self, active: bool) -> &mut List {
         if active { &mut self.active } else { &mut self.inactive }
+    }
+
+    /// Where reclaim looks next.
+    pub fn tail(&mut self) -> Option<u32> {
+        match &mut self.generations {
+            Some(generations) => generations.oldest(),
+            None => self.inactive.tail(),
+        }
+    }
+
+    /// Adds a folio that is on no list (`lruvec_add_folio`).
+    pub fn add(&mut self, folios: &[Folio], index: u32, place: Place) {
+        match (&mut self.generations, place) {
+            (Some(generations), _) => generations.add(folios, index, place),
+            (None, Place::Active) => self.active.add_head(folios, index),
+            (None, Place::Inactive) => self.inactive.add_head(folios, index),
+            (None, Place::Tail) => self.inactive.add_tail(folios, index),
+        }
+    }
+
+    /// Takes a listed folio, with or without PG_active, off its list (`lruvec_del_folio`).
+    pub fn del(&mut self, folios: &[Folio], index: u32, active: bool) {
+        match &mut self.generations {
+            Some(generations) => generations.del(folios, index),
+            None => self.list(active).del(folios, index),
+        }
     }
 
     /// Moves a listed folio between lists or within one (`lruvec_del_folio`, `lruvec_add_folio`).
     pub fn relocate(&mut self, folios: &[Folio], index: u32, was_active: bool, to_active: bool, to_tail: bool) {
-        self.list(was_active).del(folios, index);
-        match to_tail {
-            true => self.list(to_active).add_tail(folios, index),
-            false => self.list(to_active).add_head(folios, index),
-        }
+        self.del(folios, index, was_active);
+        self.add(folios, index, if to_tail { Place::Tail } else { Place::of(to_active) });
     }
 }
 
@@ -85,8 +133,9 @@ pub struct Lru {
 }
 
 impl Lru {
-    fn new(parents: Box<[u16]>) -> Self {
-        Self { lruvecs: vec![Lruvec::default(); parents.len()].into(), parents, isolated: 0 }
+    fn new(parents: Box<[u16]>, lru_gen: bool) -> Self {
+        let lruvec = Lruvec { generations: lru_gen.then(Box::default), ..Lruvec::default() };
+        Self { lruvecs: vec![lruvec; parents.len()].into(), parents, isolated: 0 }
     }
 
     /// The lists of `memcg`. Where the node keeps one set for everybody: that.
@@ -200,12 +249,12 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node with a set of lists for each group of `memcgs`, or if not `by_memcg` with one for all.
-    pub fn new(memcgs: &Memcgs, by_memcg: bool) -> Self {
+    /// A node with a set of lists for each group of `memcgs`, or if not `by_memcg` with one for all; `lru_gen`: of generations.
+    pub fn new(memcgs: &Memcgs, by_memcg: bool, lru_gen: bool) -> Self {
         let groups = if by_memcg { memcgs.iter().count() as u16 } else { 1 };
         let parents: Box<[u16]> = (0..groups).map(|id| memcgs.parent(id).unwrap_or(ROOT)).collect();
         Self {
-            lru: Mutex::new(Lru::new(parents.clone())),
+            lru: Mutex::new(Lru::new(parents.clone(), lru_gen)),
             workingsets: parents.iter().map(|_| Workingset::default()).collect(),
             iters: Mutex::new(vec![ReclaimIter::default(); parents.len()].into()),
             parents,
@@ -262,6 +311,12 @@ impl Node {
     pub fn age(&self, memcg: u16) -> u32 {
         // ORDERING: Relaxed: a clock of list movements; distances are compared, nothing else hangs on it.
         self.workingsets[usize::from(self.index(memcg))].age.load(Ordering::Relaxed)
+    }
+
+    /// Sets the age of one group: with the multi-gen LRU, its oldest generation.
+    pub fn set_age(&self, memcg: u16, age: u32) {
+        // ORDERING: Relaxed: as above.
+        self.workingsets[usize::from(self.index(memcg))].age.store(age, Ordering::Relaxed);
     }
 
     /// `by` pages more of `memcg` have left the lists or become active (`workingset_age_nonresident`).

@@ -43,7 +43,7 @@ fn built(preset: Preset, slots: u32, memcgs: Memcgs, memcg: impl Fn(u32) -> u16)
         accept_threshold_percent: 90,
         nodes: 1,
         slots,
-        memory: Some(Memory { pages: PAGES, zone, file_pages: 500, swappiness: 60 }),
+        memory: Some(Memory { pages: PAGES, zone, file_pages: 500, swappiness: 60, lru_gen: false }),
     };
     let mut sizes = Sizes::uniform(64, 0);
     sizes.len.iter_mut().zip(0..).for_each(|(len, i)| *len = i * 50);
@@ -90,7 +90,7 @@ fn equal_groups_are_scanned_alike() {
     play(&sys, programs(4));
     let steals = of_groups(&sys, MemcgStat::Pgsteal)[1..].to_vec();
     let (least, most) = (steals.iter().min().unwrap(), steals.iter().max().unwrap());
-    assert!(*least > 0 && most * 10 <= least * 13, "{steals:?}");
+    assert!(*least > 0 && most * 2 <= least * 3, "{steals:?}");
 }
 
 /// Not alike: the page cache is the root's, and passes that end with the first group differ while there is any.

@@ -31,7 +31,7 @@ fn machine(preset: Preset, store: StoreKind, free_pages: u32, slots: u32) -> Sys
         accept_threshold_percent: 90,
         nodes: 1,
         slots,
-        memory: Some(Memory { pages: PAGES, zone, file_pages: 500, swappiness: 60 }),
+        memory: Some(Memory { pages: PAGES, zone, file_pages: 500, swappiness: 60, lru_gen: false }),
     };
     let mut sizes = Sizes::uniform(64, 0);
     sizes.len.iter_mut().zip(0..).for_each(|(len, i)| *len = i * 50);

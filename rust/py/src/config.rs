@@ -84,7 +84,8 @@ fn memory(config: &Bound<'_, PyDict>) -> PyResult<Option<Memory>> {
         cpus: get(&node, "cpus", 1)?,
     };
     let (pages, file_pages) = (get(&node, "pages", 0)?, get(&node, "file_pages", 0)?);
-    Ok(Some(Memory { pages, zone, file_pages, swappiness: get(&node, "swappiness", 60)? }))
+    let (swappiness, lru_gen) = (get(&node, "swappiness", 60)?, get(&node, "lru_gen", false)?);
+    Ok(Some(Memory { pages, zone, file_pages, lru_gen, swappiness }))
 }
 
 pub fn page_size(config: &Bound<'_, PyDict>) -> PyResult<usize> {

@@ -244,6 +244,22 @@ impl StateWord {
         now.has(flag::MAPPED)
     }
 
+    /// Clears `bits` of the flags that no event is about: YOUNG, REFERENCED. Whether one of them was set.
+    #[inline]
+    pub fn test_and_clear(&self, bits: u16) -> bool {
+        debug_assert_eq!(bits & !(flag::YOUNG | flag::REFERENCED), 0, "other flags change by events");
+        let mut now = self.load();
+        while now.flags() & bits != 0 {
+            let next = Word::new(now.state(), now.flags() & !bits, now.seq());
+            // ORDERING: AcqRel/Acquire: as in `fire`.
+            match self.0.compare_exchange_weak(now.0, next.0, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return true,
+                Err(seen) => now = Word(seen),
+            }
+        }
+        false
+    }
+
     /// `folio_check_references` of a mapped page: clears YOUNG and moves it to REFERENCED, which is cleared where YOUNG was
     /// not set. No event. Returns the word before.
     #[inline]

@@ -1,10 +1,12 @@
 //! One batch of `shrink_inactive_list`: up to 32 folios isolated from the inactive tail, looked at, freed and put back.
 
 use super::Cluster;
+use super::evict::place_of;
 use super::look::{Exit, Glance, Look};
 use crate::lifecycle::actor::KSWAPD;
 use crate::lifecycle::{Change, Event, flag};
 use crate::memcg::{MemcgStat, ROOT};
+use crate::node::Place;
 use crate::stats::Vm;
 use crate::swapout::Swapout;
 use crate::system::{Ctx, Outcome, PAGEVEC_SIZE, StepError, System, Work, mark};
@@ -133,11 +135,17 @@ impl ShrinkList {
         self.kept.clear();
         self.tally = Tally::default();
         while self.list.len() < SWAP_CLUSTER_MAX.min(nr as usize) {
-            let Some(page) = only.or(lru.of(self.memcg).inactive.tail()) else { break };
+            let Some(page) = only.or_else(|| lru.of(self.memcg).tail()) else { break };
+            if sys.lru_gen() {
+                self.grow_old(sys, ctx, page)?;
+            }
             let word = sys.folio(page).word.load();
             sys.must(ctx, page, Event::Isolate, 0, Change::flags(0, flag::LRU).only(flag::LRU), 0)?;
-            lru.of(self.memcg).list(word.has(flag::ACTIVE)).del(&sys.folios, page);
+            lru.of(self.memcg).del(&sys.folios, page, word.has(flag::ACTIVE));
             self.list.push(page);
+        }
+        if let Some(generations) = &lru.of(self.memcg).generations {
+            sys.nodes[usize::from(self.node)].set_age(self.memcg, generations.min_seq());
         }
         self.tally.taken = self.list.len() as u32;
         if sys.mm.is_some() {
@@ -147,6 +155,16 @@ impl ShrinkList {
         note_scan(sys, ctx, scope.target, Vm::PgscanAnon, self.memcg, self.tally.taken);
         self.pc = if self.list.is_empty() { Pc::Isolate } else { Pc::Look { at: 0 } };
         Ok(if self.list.is_empty() { Outcome::Done } else { Outcome::Ran(Work::Scan) })
+    }
+
+    /// What a page loses on its way to the oldest generation: PG_active, and that it was seen in use.
+    fn grow_old(&self, sys: &System, ctx: &mut Ctx, page: u32) -> Result<(), Box<StepError>> {
+        let word = &sys.folio(page).word;
+        word.test_and_clear(flag::REFERENCED);
+        match word.load().has(flag::ACTIVE) {
+            true => sys.must(ctx, page, Event::Deactivate, 0, Change::flags(0, flag::ACTIVE), 0),
+            false => Ok(()),
+        }
     }
 
     /// One step of the look at folio `at`; `cond_resched` stands before each.
@@ -214,15 +232,19 @@ impl ShrinkList {
             let mut active = 0;
             for &page in self.kept.as_slice() {
                 sys.must(ctx, page, Event::Putback, 0, Change::flags(flag::LRU, 0), 0)?;
-                let is_active = sys.folio(page).word.load().has(flag::ACTIVE);
-                lru.of(self.memcg).list(is_active).add_head(&sys.folios, page);
+                let word = sys.folio(page).word.load();
+                let is_active = word.has(flag::ACTIVE);
+                let place = if sys.lru_gen() { place_of(word.flags()) } else { Place::of(is_active) };
+                lru.of(self.memcg).add(&sys.folios, page, place);
                 active += u32::from(is_active);
             }
             if sys.mm.is_some() {
                 lru.isolated -= self.tally.taken;
                 let in_vain = u64::from(self.tally.scanned - self.tally.freed);
                 lru.note_cost(self.memcg, false, self.tally.pageouts.into(), in_vain);
-                node.grow_older(self.memcg, active);
+                if !sys.lru_gen() {
+                    node.grow_older(self.memcg, active);
+                }
             }
         }
         sys.ring();

@@ -1,5 +1,6 @@
 //! One look at one isolated folio: the body of `shrink_folio_list`, exits by name.
 
+use super::evict::make_young;
 use super::list::{Scope, note_steal};
 use crate::lifecycle::{Change, Event, Fire, State, Word, actor, flag, guard};
 use crate::memcg::ROOT;
@@ -38,6 +39,7 @@ impl Exit {
 enum Pc {
     First,
     Activate,
+    LookAround,
     Insert,
     /// The swap cache had no memory for it: the slot goes back.
     NoLeaf,
@@ -90,6 +92,7 @@ impl Look {
         match &mut self.pc {
             Pc::First => self.first(sys, ctx),
             Pc::Activate => self.activate(sys, ctx, Vm::ExitReferencedActivated, aux::REFERENCED),
+            Pc::LookAround => Ok(self.look_around(sys, ctx)),
             Pc::Insert => self.insert(sys, ctx),
             Pc::NoLeaf => Ok(self.give_slot_back(sys, ctx)),
             Pc::NoSwap => self.activate(sys, ctx, Vm::ExitAddToSwap, aux::NO_MEMORY),
@@ -152,10 +155,25 @@ impl Look {
     /// `folio_check_references`, young: the first look keeps it, the second activates it.
     fn referenced(&mut self, sys: &System, ctx: &mut Ctx) -> Glance {
         crate::sync::boundary();
+        if sys.lru_gen() {
+            sys.folio(self.page).word.check_references();
+            self.pc = Pc::LookAround;
+            return SCANNED;
+        }
         if sys.folio(self.page).word.check_references().has(flag::REFERENCED) {
             self.pc = Pc::Activate;
             return SCANNED;
         }
+        ctx.stat[Vm::ExitReferenced] += 1;
+        Glance::Ends(Work::Scan, Exit::Kept)
+    }
+
+    /// `lru_gen_look_around`: the young ones of its neighbours in the page table go to the youngest generation, as it will.
+    fn look_around(&self, sys: &System, ctx: &mut Ctx) -> Glance {
+        const NEIGHBOURS: u32 = 64;
+        let first = self.page / NEIGHBOURS * NEIGHBOURS;
+        let pages = first..(first + NEIGHBOURS).min(sys.folios.len() as u32);
+        make_young(sys, &mut sys.node(self.page).lru(), sys.folio(self.page).memcg, pages);
         ctx.stat[Vm::ExitReferenced] += 1;
         Glance::Ends(Work::Scan, Exit::Kept)
     }
@@ -292,7 +310,12 @@ impl Look {
 
     /// `workingset_eviction`: what a refault compares with.
     fn leave_shadow(&self, sys: &System) {
-        let (folio, node, evictor) = (sys.folio(self.page), sys.node(self.page), self.scope.target.unwrap_or(ROOT));
+        let (folio, node) = (sys.folio(self.page), sys.node(self.page));
+        if sys.lru_gen() {
+            folio.set_shadow(node.age(folio.memcg));
+            return;
+        }
+        let evictor = self.scope.target.unwrap_or(ROOT);
         folio.set_shadow(node.age(evictor));
         folio.set_evictor(evictor.into());
         node.grow_older(folio.memcg, 1);

@@ -13,6 +13,7 @@ pub mod balance;
 mod charge;
 pub mod device;
 mod direct;
+mod evict;
 pub mod kcompressd;
 pub mod kswapd;
 mod list;

@@ -7,6 +7,7 @@
 //! Source: reclaim.md sections 6, 7 and 9 (observed, 6.12); Documentation/admin-guide/sysctl/vm.rst (`swappiness`).
 
 use super::Cluster;
+use super::evict::{EvictFolios, Evicted, MIN_LRU_BATCH, initial_priority};
 use super::list::{ShrinkList, Tally, note_scan, note_steal};
 use super::scan::{DEF_PRIORITY, HZ_10_NS, ScanControl};
 use super::walk::Walk;
@@ -24,17 +25,33 @@ const INACTIVE_FILE: usize = 2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Pc {
-    Age { group: u16 },
+    Age {
+        group: u16,
+    },
     Count,
-    Round { list: u8 },
-    Isolated { stalled: bool },
-    Drain { then: Then },
+    /// The multi-gen LRU's way with a group.
+    Generations,
+    Round {
+        list: u8,
+    },
+    Isolated {
+        stalled: bool,
+    },
+    Drain {
+        then: Then,
+    },
     Inactive,
-    Active { then: After },
+    Active {
+        then: After,
+    },
     File,
-    FileFree { pages: u32 },
+    FileFree {
+        pages: u32,
+    },
     Slab,
-    Compact { class: u16 },
+    Compact {
+        class: u16,
+    },
     End,
 }
 
@@ -76,6 +93,7 @@ pub(super) struct ShrinkNode {
     reclaimed: u32,
     reclaimed_before: u32,
     sums: Tally,
+    evict: EvictFolios,
     /// `nr_deferred` of zsmalloc's shrinker.
     deferred: u32,
 }
@@ -103,6 +121,7 @@ impl ShrinkNode {
             reclaimed: 0,
             reclaimed_before: 0,
             sums: Tally::default(),
+            evict: EvictFolios::default(),
             deferred: 0,
         }
     }
@@ -113,6 +132,7 @@ impl ShrinkNode {
         match self.pc {
             Pc::Age { group } => Ok((self.kswapd_age_node(ctx, node, group), GOES_ON)),
             Pc::Count => Ok((self.get_scan_count(sys, ctx, node, sc), GOES_ON)),
+            Pc::Generations => self.generations(sys, ctx, sc),
             Pc::Round { list } => Ok((self.round(sys, ctx, sc, list), GOES_ON)),
             Pc::Isolated { stalled } => Ok((self.too_many_isolated(ctx, node, stalled), GOES_ON)),
             Pc::Drain { then } => {
@@ -140,7 +160,10 @@ impl ShrinkNode {
                 if let Some(mm) = &sys.mm {
                     mm.give_file_pages(ctx.cpu, pages);
                 }
-                self.round_ended(sc, ctx);
+                self.pc = Pc::Generations;
+                if !sys.lru_gen() {
+                    self.round_ended(sc, ctx);
+                }
                 Ok((RAN, GOES_ON))
             }
             Pc::Slab => Ok((self.shrink_slab(sys, sc), GOES_ON)),
@@ -151,7 +174,8 @@ impl ShrinkNode {
 
     /// Before each of its passes kswapd ages 32 pages of every group, where little is inactive.
     fn kswapd_age_node(&mut self, ctx: &Ctx, node: &Node, group: u16) -> Outcome {
-        let ages = ctx.actor & 0xff00 == actor::KSWAPD && node.lru().sizes(ROOT).inactive_is_low();
+        let classic = node.lru().of(ROOT).generations.is_none();
+        let ages = classic && ctx.actor & 0xff00 == actor::KSWAPD && node.lru().sizes(ROOT).inactive_is_low();
         self.batch.memcg = group;
         self.pc = if ages { Pc::Drain { then: Then::Active { then: After::Age } } } else { Pc::Count };
         RAN
@@ -175,14 +199,33 @@ impl ShrinkNode {
         self.targets = self.nr;
         let direct = ctx.actor & 0xff00 != actor::KSWAPD;
         self.proportional = direct && sc.scope.target.is_none() && sc.priority == DEF_PRIORITY;
-        (self.adjusted, self.reclaimed) = (false, 0);
-        self.pc = Pc::Round { list: 0 };
+        (self.adjusted, self.reclaimed, self.evict) = (false, 0, EvictFolios::default());
+        self.pc = if sys.lru_gen() { Pc::Generations } else { Pc::Round { list: 0 } };
         RAN
     }
 
+    fn generations(&mut self, sys: &System, ctx: &mut Ctx, sc: &mut ScanControl) -> Step {
+        let (outcome, how) = self.evict.step(sys, ctx, sc, &mut self.batch)?;
+        self.reclaimed = self.evict.reclaimed;
+        match how {
+            Evicted::GoesOn => {}
+            Evicted::File(pages) => {
+                note_scan(sys, ctx, sc.scope.target, Vm::PgscanFile, self.batch.memcg, pages);
+                note_steal(sys, ctx, sc.scope.target, Vm::PgstealFile, self.batch.memcg, pages);
+                self.pc = Pc::FileFree { pages };
+            }
+            Evicted::Done => self.pc = Pc::Slab,
+        }
+        Ok((outcome, GOES_ON))
+    }
+
     /// `prepare_scan_control`: what holds for all groups of this pass; returns the first.
-    fn begin(&mut self, sys: &System, ctx: &Ctx, node: &Node, sc: &ScanControl, lru: &mut Lru) -> u16 {
+    fn begin(&mut self, sys: &System, ctx: &Ctx, node: &Node, sc: &mut ScanControl, lru: &mut Lru) -> u16 {
         let top = sc.scope.target.unwrap_or(ROOT);
+        let large = sc.priority == DEF_PRIORITY && sc.nr_to_reclaim >= MIN_LRU_BATCH && sc.scope.target.is_none();
+        if large && sys.lru_gen() {
+            sc.priority = initial_priority(lru.sizes(ROOT), sc.nr_to_reclaim);
+        }
         (self.sums, self.reclaimed_before) = (Tally::default(), 0);
         let shared = ctx.actor & 0xff00 != actor::KSWAPD && !sc.full_walk;
         let first = self.walk.begin(sys, node, top, shared);

@@ -46,6 +46,8 @@ pub struct Memory {
     pub zone: ZoneConfig,
     /// Clean page-cache pages on the inactive list when the run begins; they come out of the zone's free pages.
     pub file_pages: u32,
+    /// The multi-gen LRU in the place of active and inactive lists (`lru_gen/enabled`).
+    pub lru_gen: bool,
     /// `vm.swappiness`, 0 to 200.
     pub swappiness: u32,
 }

@@ -2,6 +2,7 @@
 
 use super::{Ctx, StepError, System};
 use crate::lifecycle::{Change, Event, Fire, flag};
+use crate::node::Place;
 
 /// Pages that a CPU gathers before it takes the LRU lock (PAGEVEC_SIZE, include/linux/pagevec.h).
 pub const PAGEVEC_SIZE: usize = 31;
@@ -34,7 +35,7 @@ impl System {
         let mut lru = self.node(page).lru();
         self.must(ctx, page, Event::Putback, 0, Change::flags(flag::LRU, 0), 0)?;
         let active = self.folio(page).word.load().has(flag::ACTIVE);
-        lru.of(self.folio(page).memcg).list(active).add_head(&self.folios, page);
+        lru.of(self.folio(page).memcg).add(&self.folios, page, Place::of(active));
         Ok(())
     }
 
@@ -71,7 +72,9 @@ impl System {
             // A page may have been given up on its way.
             let change = Change::flags(flag::LRU, 0).only(flag::FRAME).unless(flag::LRU);
             if let Fire::Done(fired) = self.fire(ctx, page, Event::Putback, 0, change, 0)? {
-                lru.of(self.folio(page).memcg).list(fired.to.has(flag::ACTIVE)).add_head(&self.folios, page);
+                // From a fault: to the youngest generation, where there are some.
+                let place = Place::of(self.lru_gen() || fired.to.has(flag::ACTIVE));
+                lru.of(self.folio(page).memcg).add(&self.folios, page, place);
             }
         }
         Ok(())

@@ -27,7 +27,7 @@ use crate::folio::Folio;
 use crate::lifecycle::{Change, Event, Fire, ProtocolViolation, State, Table, actor, flag};
 use crate::memcg::{Memcgs, ROOT};
 use crate::mm::Mm;
-use crate::node::Node;
+use crate::node::{Node, Place};
 use crate::queue::FolioQueue;
 use crate::swap::{Device, Slots};
 use crate::sync::{AtomicU32, CachePadded, Mutex, Ordering};
@@ -113,7 +113,11 @@ impl System {
             table,
             scripted: None,
             wait: WaitTable::new(queues.len() as u16, pages.clamp(1, 1024)),
-            nodes: (0..config.nodes).map(|_| Node::new(&memcgs, config.memory.is_some())).collect(),
+            nodes: (0..config.nodes)
+                .map(|_| {
+                    Node::new(&memcgs, config.memory.is_some(), config.memory.is_some_and(|memory| memory.lru_gen))
+                })
+                .collect(),
             store: config::store(&config, pool, memcgs.iter().count())?,
             memcgs,
             slots: config.memory.map_or_else(|| Slots::new(config.slots), |_| Slots::with_caches(config.slots, cpus)),
@@ -139,7 +143,7 @@ impl System {
             return;
         }
         for (i, folio) in self.folios.iter().enumerate() {
-            self.nodes[usize::from(folio.node)].lru().of(folio.memcg).inactive.add_head(&self.folios, i as u32);
+            self.nodes[usize::from(folio.node)].lru().of(folio.memcg).add(&self.folios, i as u32, Place::Inactive);
         }
     }
 
@@ -162,6 +166,12 @@ impl System {
             Some(scripted) => scripted,
             None => &self.config.design,
         }
+    }
+
+    /// Whether the lists are the multi-gen LRU's.
+    #[inline]
+    pub fn lru_gen(&self) -> bool {
+        self.config.memory.is_some_and(|memory| memory.lru_gen)
     }
 
     /// Whether the store is zswap.

@@ -102,7 +102,7 @@ impl App {
         let mut lru = sys.node(page).lru();
         let Fire::Done(fired) = sys.fire(ctx, page, Event::Free, 0, change, 0)? else { return Ok(RAN) };
         if fired.from.has(flag::LRU) {
-            lru.of(sys.folio(page).memcg).list(fired.from.has(flag::ACTIVE)).del(&sys.folios, page);
+            lru.of(sys.folio(page).memcg).del(&sys.folios, page, fired.from.has(flag::ACTIVE));
         }
         drop(lru);
         if fired.from.has(flag::FRAME) {
@@ -116,7 +116,7 @@ impl App {
         let mut lru = sys.node(page).lru();
         let word = sys.folio(page).word.load();
         if word.has(flag::LRU) {
-            lru.of(sys.folio(page).memcg).list(word.has(flag::ACTIVE)).del(&sys.folios, page);
+            lru.of(sys.folio(page).memcg).del(&sys.folios, page, word.has(flag::ACTIVE));
         }
         sys.must(ctx, page, Event::Free, 0, Change::flags(0, word.flags()), 0)?;
         if word.has(flag::FRAME) {

@@ -14,6 +14,9 @@ impl App {
     pub(super) fn refault(&mut self, sys: &System, ctx: &mut Ctx, page: u32, copy: Copy) -> Outcome {
         let node = sys.node(page);
         let (folio, evictor) = (sys.folio(page), sys.folio(page).evictor() as u16);
+        if sys.lru_gen() {
+            return self.refault_generation(sys, ctx, page, copy);
+        }
         let distance = node.age(evictor).wrapping_sub(folio.shadow());
         let sizes = node.lru().sizes(evictor);
         self.activate = distance <= sizes.active + sizes.inactive_file;
@@ -24,6 +27,17 @@ impl App {
             node.note_activation(folio.memcg);
             node.grow_older(folio.memcg, 1);
         }
+        self.pc = Pc::Read(copy);
+        RAN
+    }
+
+    /// `lru_gen_refault`: the fault itself makes the page young; whether its generation is still there is counted.
+    fn refault_generation(&mut self, sys: &System, ctx: &mut Ctx, page: u32, copy: Copy) -> Outcome {
+        let folio = sys.folio(page);
+        let recent = sys.node(page).age(folio.memcg) == folio.shadow();
+        ctx.stat[Vm::WorkingsetRefaultAnon] += 1;
+        ctx.stat[Vm::WorkingsetActivateAnon] += u64::from(recent);
+        sys.memcgs.count(folio.memcg, MemcgStat::WorkingsetRefaultAnon, 1);
         self.pc = Pc::Read(copy);
         RAN
     }

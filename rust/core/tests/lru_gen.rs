@@ -1,0 +1,99 @@
+//! The multi-gen LRU beside active and inactive lists: the same machine and programs under both.
+
+use kcompressd_core::codec::{CodecName, CodecSpec};
+use kcompressd_core::design::{Preset, StoreKind};
+use kcompressd_core::driver::Crew;
+use kcompressd_core::driver::virtual_time::{Machine, run};
+use kcompressd_core::lifecycle::{Table, flag};
+use kcompressd_core::memcg::{MemcgStat, Memcgs, ROOT};
+use kcompressd_core::stats::{Vm, VmStat};
+use kcompressd_core::swap::{Backing, Device, IoFaults};
+use kcompressd_core::system::{Config, Contents, Memory, Sizes, System};
+use kcompressd_core::workload::{Pattern, Phase, Program};
+use kcompressd_core::zone::ZoneConfig;
+
+const PAGES: u32 = 12_000;
+
+fn system(preset: Preset, store: StoreKind, lru_gen: bool, groups: u16) -> System {
+    let zone =
+        ZoneConfig { free_pages: 7000, watermarks: [80, 100, 120], boost_factor: 15_000, pcp_batch: 15, cpus: 2 };
+    let config = Config {
+        design: preset.design(store),
+        store,
+        kernel: (6, 12),
+        codec: CodecSpec::new(CodecName::Lz4, None).unwrap(),
+        page_size: 4096,
+        chain_size: 8,
+        pool_limit_pages: None,
+        accept_threshold_percent: 90,
+        nodes: 1,
+        slots: 2 * PAGES,
+        memory: Some(Memory { pages: PAGES, zone, file_pages: 500, lru_gen, swappiness: 60 }),
+    };
+    let mut sizes = Sizes::uniform(64, 0);
+    sizes.len.iter_mut().zip(0..).for_each(|(len, i)| *len = i * 50);
+    let device = Device::new(Backing::Modelled, 4096, IoFaults::default());
+    let mut memcgs = Memcgs::default();
+    for group in 0..groups {
+        memcgs.add(&format!("g{group}"), ROOT).unwrap();
+    }
+    let memcg = |page| if groups == 0 { ROOT } else { 1 + (page / (PAGES / u32::from(groups))) as u16 };
+    System::new(config, Table::default(), memcgs, memcg, device, Contents::Sizes(sizes)).unwrap()
+}
+
+fn play(sys: &System, programs: impl IntoIterator<Item = Program>) -> VmStat {
+    let mut crew = Crew::machine(sys, programs, false);
+    let stat = run(sys, &mut crew, &Machine::new(2), 0).unwrap_or_else(|error| panic!("{error}")).stat;
+    sys.invariant();
+    stat
+}
+
+#[test]
+fn every_preset_comes_to_its_end_and_the_counters_agree() {
+    for &preset in Preset::ALL {
+        for store in [StoreKind::Zram, StoreKind::Zswap] {
+            let sys = system(preset, store, true, 0);
+            let stat = play(&sys, [Program::usemem(0..PAGES, 20_000, 1)]);
+            let name = format!("{} on {store:?}", preset.name());
+            assert_eq!(stat[Vm::OomKill], 0, "{name}");
+            let scanned = stat[Vm::PgscanKswapd] + stat[Vm::PgscanDirect];
+            let stolen = stat[Vm::PgstealKswapd] + stat[Vm::PgstealDirect];
+            assert_eq!(scanned, stat[Vm::PgscanAnon] + stat[Vm::PgscanFile], "{name}");
+            assert_eq!(stolen, stat[Vm::PgstealAnon] + stat[Vm::PgstealFile], "{name}");
+            assert!(stat[Vm::PgstealAnon] > u64::from(PAGES) / 3, "{name}: it had to swap");
+            assert_eq!(stat[Vm::Pgdeactivate] + stat[Vm::Pgrefill], 0, "{name}: there is no active list");
+        }
+    }
+}
+
+/// A hot set is touched again and again while cold pages stream by, once each.
+fn hot_beside_cold(lru_gen: bool) -> (VmStat, usize) {
+    const HOT: u32 = 1000;
+    let sys = system(Preset::Sync, StoreKind::Zram, lru_gen, 0);
+    let hot =
+        Phase { pattern: Pattern::InOrder, touches: u64::from(HOT) * 60, think_ns: 2_000, ..Phase::once(0..HOT, true) };
+    let cold = Phase { think_ns: 5_000, ..Phase::once(HOT..PAGES, true) };
+    let stat = play(&sys, [Program::phases([hot], 1), Program::phases([cold], 2)]);
+    let resident = (0..HOT).filter(|&page| sys.folio(page).word.load().has(flag::FRAME)).count();
+    (stat, resident)
+}
+
+#[test]
+fn a_hot_set_stays_while_cold_pages_stream_by() {
+    let [(classic, _), (generations, resident)] = [false, true].map(hot_beside_cold);
+    assert!(resident > 950, "{resident} of 1000 hot pages");
+    let looks = |stat: &VmStat| stat[Vm::PgscanAnon] as f64 / stat[Vm::PgstealAnon] as f64;
+    let looks = [classic, generations].map(|stat| looks(&stat));
+    assert!(looks[1] < looks[0], "aging has seen the young ones, which classic reclaim looks at twice: {looks:?}");
+}
+
+#[test]
+fn groups_age_by_themselves_and_limits_hold() {
+    let sys = system(Preset::Sync, StoreKind::Zram, true, 2);
+    sys.memcgs.get(1).unwrap().set_memory_max_pages(800);
+    let stat = play(&sys, [Program::usemem(0..2000, 4000, 3), Program::eater(6000..7000)]);
+    let scanned: Vec<u64> = sys.memcgs.iter().map(|group| group.stat(MemcgStat::Pgscan)).collect();
+    assert!(scanned[1] > 0 && scanned[2] == 0, "{scanned:?}");
+    assert!(sys.memcgs.get(1).unwrap().frames() <= 800);
+    assert_eq!(stat[Vm::PgstealAnon], sys.memcgs.get(1).unwrap().stat(MemcgStat::Pgsteal));
+}
