@@ -126,6 +126,24 @@ def test_several_applications_share_the_machine_each_with_its_own_group_and_nice
     assert sum(app.touches for app in result.applications) == 2 * 3400 + 300
 
 
+@pytest.mark.parametrize("limit", ["memory_max", "memory_high"])
+def test_a_group_at_its_limit_reclaims_for_itself_while_memory_is_free(limit: str) -> None:
+    small = {"kind": "eater", "pages": 1200, "memcg": "a"}
+    free = ran(small, memcg=[{"name": "a"}])
+    held = ran(small, memcg=[{"name": "a", limit: 400 * 4096}])
+    assert free.vmstat.pgscan_anon == 0, "all of it fits"
+    assert held.vmstat.pgsteal_anon >= 1200 - 400
+    assert held.vmstat.pgscan_kswapd == 0, "kswapd has nothing to do"
+
+
+def test_limits_that_cannot_be_are_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="the root has no memory_max"):
+        job(EATER, memcg=[{"name": "/", "memory_max": 4096}]).sim()
+    pageout = Job.from_dict({"pages": "sample", "memcg": [{"name": "a", "memory_max": 4096}]})
+    with pytest.raises(ValueError, match='"a": memory_max needs a memory budget'):
+        pageout.sim()
+
+
 def test_a_group_s_zswap_limit_holds_for_its_application_alone() -> None:
     groups = [{"name": "a", "zswap_max": 0}, {"name": "b"}]
     result = ran(

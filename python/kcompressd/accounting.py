@@ -29,6 +29,13 @@ PLACES: Final[dict[str, tuple[str, ...]]] = {
 `census.reclaim`. Every state is in exactly one.
 """
 
+_OF: Final = {
+    "all": "",
+    "pageout": "pageout",
+    "workload": "with a memory budget",
+    "unlimited": "with a memory budget, without memory.max and memory.high",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Equation:
@@ -42,15 +49,18 @@ class Equation:
     """Holds at any moment, and so for a partial result too."""
     fault: bool = False
     """Speaks of the fault phase, which a run may do without."""
-    of: Literal["all", "pageout", "workload"] = "all"
-    """Only of runs where everything goes out and then comes back, or where an application runs beside reclaim."""
+    of: Literal["all", "pageout", "workload", "unlimited"] = "all"
+    """Only of runs where everything goes out and then comes back; where an application runs beside reclaim; or of the
+    latter without memory.max and memory.high, whose reclaim the kernel does not count by who did it."""
 
     def applies(self, result: Result) -> bool:
         """Tell whether the equation says anything about `result`; a kernel's own counters prove no lifecycle."""
         in_store = self.store is None or result.config.store == self.store
         has_phase = not self.fault or result.config.fault != "none"
         workload = "pageout" if result.config.get("workload") is None else "workload"
-        of_it = self.of in ("all", workload)
+        of_it = self.of in ("all", workload) or (
+            self.of == "unlimited" and workload == "workload" and not _limited(result)
+        )
         return result.kind != "observed" and in_store and has_phase and of_it and (self.partial or result.complete)
 
     def sides(self, result: Result) -> tuple[int, int]:
@@ -70,7 +80,7 @@ class Equation:
 
     def when(self) -> str:
         """Return when it applies, in words."""
-        of = {"all": "", "pageout": "pageout", "workload": "with a memory budget"}[self.of]
+        of = _OF[self.of]
         words = [
             self.store or "",
             of,
@@ -78,6 +88,11 @@ class Equation:
             "at any moment" if self.partial else "",
         ]
         return ", ".join(filter(None, words)) or "at the end"
+
+
+def _limited(result: Result) -> bool:
+    groups = result.config.get("memcgs") or ()
+    return any(group.get(key) is not None for group in groups for key in ("memory_max", "memory_high"))
 
 
 def failures(result: Result) -> list[str]:
@@ -123,12 +138,12 @@ EQUATIONS: Final[tuple[Equation, ...]] = (
     Equation(
         "scanned, by kind and by whom",
         "vmstat.pgscan_anon + vmstat.pgscan_file = vmstat.pgscan_kswapd + vmstat.pgscan_direct",
-        of="workload",
+        of="unlimited",
     ),
     Equation(
         "freed, by kind and by whom",
         "vmstat.pgsteal_anon + vmstat.pgsteal_file = vmstat.pgsteal_kswapd + vmstat.pgsteal_direct",
-        of="workload",
+        of="unlimited",
     ),
     Equation(
         "every look has one end",

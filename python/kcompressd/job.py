@@ -42,7 +42,7 @@ _LAB: Final = (
     "accept_threshold_percent",
     "seed",
 )
-_MEMCG: Final = {"name", "parent", "zswap_max", "writeback", "share"}
+_MEMCG: Final = {"name", "parent", "zswap_max", "writeback", "memory_max", "memory_high", "share"}
 
 Part = TypeVar("Part")
 

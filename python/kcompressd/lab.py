@@ -47,13 +47,16 @@ POLL_S = 0.05
 @dataclass(frozen=True, slots=True)
 class Memcg:
     """A memory cgroup: `parent` comes before it, `zswap_max` is memory.zswap.max in bytes (the root has none),
-    `writeback` memory.zswap.writeback. The name "/" sets the root's.
+    `writeback` memory.zswap.writeback, `memory_max` and `memory_high` memory.max and memory.high in bytes, for runs
+    with a memory budget (the root has neither). The name "/" sets the root's.
     """
 
     name: str
     parent: str = "/"
     zswap_max: int | None = None
     writeback: bool = True
+    memory_max: int | None = None
+    memory_high: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ pub fn run_config(config: &Bound<'_, PyDict>, pages: usize) -> PyResult<RunConfi
         return Err(PyValueError::new_err(format!("accept_threshold_percent: {percent} is not between 0 and 100")));
     }
     let pages = system.memory.map_or(pages, |memory| memory.pages as usize);
-    let (memcgs, memcg_of) = memcgs(config, pages, page_size)?;
+    let (memcgs, memcg_of) = memcgs(config, pages, page_size, system.memory.is_some())?;
     let (faults, plant) = (faults(config)?, plant(config)?);
     let live = live(config, faults != IoFaults::default(), plant)?;
     Ok(RunConfig { system, live, memcgs, memcg_of, swap_file: get(config, "swap_file", None)?, faults })
@@ -122,7 +122,7 @@ fn live(config: &Bound<'_, PyDict>, go_on: bool, plant: Option<Plant>) -> PyResu
     })
 }
 
-fn memcgs(config: &Bound<'_, PyDict>, pages: usize, page_size: usize) -> PyResult<(Memcgs, Vec<u16>)> {
+fn memcgs(config: &Bound<'_, PyDict>, pages: usize, page_size: usize, budget: bool) -> PyResult<(Memcgs, Vec<u16>)> {
     let mut memcgs = Memcgs::new(page_size);
     for (number, group) in get(config, "memcgs", Vec::<Bound<'_, PyDict>>::new())?.iter().enumerate() {
         let name: String = get(group, "name", format!("group{number}"))?;
@@ -142,6 +142,18 @@ fn memcgs(config: &Bound<'_, PyDict>, pages: usize, page_size: usize) -> PyResul
         }
         group_.set_zswap_max(max.unwrap_or(kcompressd_core::memcg::MAX));
         group_.set_writeback(get(group, "writeback", true)?);
+        let limit = |key| -> PyResult<u64> {
+            let bytes: Option<u64> = get(group, key, None)?;
+            match bytes {
+                Some(_) if id == 0 => Err(PyValueError::new_err(format!("memcg \"/\": the root has no {key}"))),
+                Some(_) if !budget => {
+                    Err(PyValueError::new_err(format!("memcg {name:?}: {key} needs a memory budget")))
+                }
+                _ => Ok(bytes.map_or(u64::MAX, |bytes| bytes / page_size as u64)),
+            }
+        };
+        group_.set_memory_max_pages(limit("memory_max")?);
+        group_.set_memory_high_pages(limit("memory_high")?);
     }
     let memcg_of: Vec<u16> = get(config, "memcg_of", Vec::new())?;
     let groups = memcgs.iter().count();
