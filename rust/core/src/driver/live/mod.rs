@@ -311,8 +311,7 @@ impl Controller {
         let turns = self.shared.config.turns.then(|| Arc::new(Turns::new(actors.len())));
         let [kswapd, kcompressd, device, shrink] =
             kinds.map(|kind| spawn(&self.shared, of_kind(kind).collect(), &gate, turns.as_ref()));
-        gate.open(kswapd.len() + kcompressd.len() + device.len() + shrink.len());
-        let start = Instant::now();
+        let start = gate.open(kswapd.len() + kcompressd.len() + device.len() + shrink.len());
         self.join(kswapd);
         self.report.timing.reclaim_ns = start.elapsed().as_nanos() as u64;
         self.end_workers(&stops, kcompressd, shrink, device);
@@ -376,8 +375,7 @@ impl Controller {
         let actors = apps(task, sys.folios.len() as u32, config.fault, config.seed, config.app_threads);
         let gate = Arc::new(Gate::new());
         let group = spawn(&self.shared, actors, &gate, None);
-        gate.open(group.len());
-        let start = Instant::now();
+        let start = gate.open(group.len());
         self.join(group);
         start.elapsed().as_nanos() as u64
     }
