@@ -199,3 +199,12 @@ def test_what_no_workload_is_is_refused_by_key(text: str, said: str, tmp_path: P
 def test_real_threads_refuse_applications_by_name() -> None:
     with pytest.raises(JobError, match="eater with a memory budget needs virtual time"):
         job(EATER).run()
+
+
+def test_the_multi_gen_lru_looks_less() -> None:
+    """Ages come from walks of the page tables, so that hardly a page isolated turns out to be referenced."""
+    given = {"kind": "zipf", "pages": 3600, "touches": 8000, "working_set": 100, "exponent": 0.0}
+    classic, generations = (ran(given, node={**NODE, "lru_gen": on}) for on in (False, True))
+    assert generations.config.node.lru_gen is True
+    assert generations.vmstat.exit_referenced < classic.vmstat.exit_referenced / 10
+    assert generations.vmstat.pgscan_anon < classic.vmstat.pgscan_anon

@@ -47,6 +47,7 @@ KEYS: Final[Mapping[str, tuple[type, ...]]] = {
     "node.boost_factor": _INT,
     "node.pcp_batch": _INT,
     "node.swap": _INT,
+    "node.lru_gen": (bool,),
     "machine": (dict,),
     "machine.preset": _TEXT,
     "machine.speeds": _NUMBERS,

@@ -17,6 +17,7 @@ class Node:
     `managed` pages in all, of which `free` are free when the run begins (default: all) and `file` of these hold clean page
     cache; `watermarks` min, low, high (default: the kernel's for so many pages); `boost_factor` as vm.watermark_boost_factor,
     `pcp_batch` of the per-CPU lists; `swap` slots (default: four times the managed pages).
+    `lru_gen`: the multi-gen LRU instead of active and inactive lists.
     """
 
     managed: int
@@ -27,6 +28,7 @@ class Node:
     boost_factor: int = 15_000
     pcp_batch: int = 15
     swap: int | None = None
+    lru_gen: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what no node is; raises `LabError` naming the key."""
@@ -65,5 +67,6 @@ class Node:
             "pcp_batch": self.pcp_batch,
             "cpus": cpus,
             "swappiness": self.swappiness,
+            "lru_gen": self.lru_gen,
             "slots": 4 * self.managed if self.swap is None else self.swap,
         }
