@@ -1,0 +1,82 @@
+//! How much of each list a pass takes: `get_scan_count` and `prepare_scan_control` (mm/vmscan.c).
+//!
+//! Source: reclaim.md section 6 (observed, 6.12); Documentation/admin-guide/sysctl/vm.rst (`swappiness`).
+
+use super::{INACTIVE_FILE, Pc, RAN, ShrinkNode};
+use crate::lifecycle::actor;
+use crate::memcg::ROOT;
+use crate::node::{Lru, Node};
+use crate::reclaim::evict::{EvictFolios, MIN_LRU_BATCH, initial_priority};
+use crate::reclaim::list::Tally;
+use crate::reclaim::scan::{DEF_PRIORITY, ScanControl};
+use crate::system::{Ctx, Outcome, System};
+
+impl ShrinkNode {
+    /// Begins with the next group, or the first: how much of each of its lists this pass takes.
+    pub(super) fn get_scan_count(&mut self, sys: &System, ctx: &Ctx, node: &Node, sc: &mut ScanControl) -> Outcome {
+        let mut lru = node.lru();
+        let memcg = match self.walk.group() {
+            Some(memcg) => memcg,
+            None => self.begin(sys, ctx, node, sc, &mut lru),
+        };
+        let own = lru.of(memcg).sizes();
+        drop(lru);
+        let lens = [own.inactive, own.active, own.inactive_file];
+        self.nr = std::array::from_fn(|list| {
+            let (share, of) = self.shares[usize::from(list == INACTIVE_FILE)];
+            (u64::from(lens[list] >> sc.priority) * share / of.max(1)) as u32
+        });
+        self.batch.memcg = memcg;
+        self.targets = self.nr;
+        let direct = ctx.actor & 0xff00 != actor::KSWAPD;
+        self.proportional = direct && sc.scope.target.is_none() && sc.priority == DEF_PRIORITY;
+        (self.adjusted, self.reclaimed, self.evict) = (false, 0, EvictFolios::default());
+        self.pc = if sys.lru_gen() { Pc::Generations } else { Pc::Round { list: 0 } };
+        RAN
+    }
+
+    /// `prepare_scan_control`: what holds for all groups of this pass; returns the first.
+    fn begin(&mut self, sys: &System, ctx: &Ctx, node: &Node, sc: &mut ScanControl, lru: &mut Lru) -> u16 {
+        let top = sc.scope.target.unwrap_or(ROOT);
+        let large = sc.priority == DEF_PRIORITY && sc.nr_to_reclaim >= MIN_LRU_BATCH && sc.scope.target.is_none();
+        if large && sys.lru_gen() {
+            sc.priority = initial_priority(lru.sizes(ROOT), sc.nr_to_reclaim);
+        }
+        (self.sums, self.reclaimed_before) = (Tally::default(), 0);
+        let shared = ctx.actor & 0xff00 != actor::KSWAPD && !sc.full_walk;
+        let first = self.walk.begin(sys, node, top, shared);
+        self.may_deactivate = sc.force_deactivate || lru.sizes(top).inactive_is_low() || node.has_activations(top);
+        self.shares = self.shares(sys, lru, sc, top);
+        first
+    }
+
+    fn shares(&self, sys: &System, lru: &mut Lru, sc: &ScanControl, top: u16) -> [(u64, u64); 2] {
+        const ALL: (u64, u64) = (1, 1);
+        const NONE: (u64, u64) = (0, 1);
+        let swappiness = u64::from(sys.config.memory.map_or(60, |memory| memory.swappiness));
+        if !sc.may_swap || sys.slots.is_exhausted() || swappiness == 0 {
+            return [NONE, ALL];
+        }
+        if sc.priority == 0 {
+            return [ALL, ALL];
+        }
+        let zone = sys.mm.as_ref().filter(|_| sc.scope.target.is_none()).map(|mm| &mm.zone);
+        let sizes = lru.sizes(top);
+        let file_is_tiny = zone.is_some_and(|zone| sizes.inactive_file + zone.free_pages() <= zone.wmark(2))
+            && !self.may_deactivate
+            && sizes.inactive >> sc.priority > 0;
+        if file_is_tiny {
+            return [ALL, NONE];
+        }
+        if sizes.inactive_file >> sc.priority > 0 {
+            return [NONE, ALL]; // cache_trim_mode: the inactive page cache alone will do.
+        }
+        let costs = lru.of(top);
+        let total = costs.anon_cost + costs.file_cost;
+        let (anon_cost, file_cost) = (total + costs.anon_cost, total + costs.file_cost);
+        let total = anon_cost + file_cost;
+        let anon = swappiness * (total + 1) / (anon_cost + 1);
+        let file = (200 - swappiness.min(200)) * (total + 1) / (file_cost + 1);
+        [(anon, anon + file + 1), (file, anon + file + 1)]
+    }
+}
