@@ -121,3 +121,36 @@ const SPLIT: Design = Design {
 /// Version 0.5: default depth 24, extra reference, the oldest entry is finished by kswapd on overflow.
 const UNOFFICIAL: Design =
     Design { on_full: OnFull::SyncHead, extra_ref: true, depth: 24, worker_flags: WorkerFlags::ALL, ..APRIL };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The axes of `design`, nested ones too, that are not those of `base`.
+    fn beyond(design: Design, base: Design) -> String {
+        let lines =
+            |design: Design| format!("{design:#?}").lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>();
+        let pairs = lines(design).into_iter().zip(lines(base));
+        let differ = pairs.filter(|(ours, theirs)| ours != theirs).map(|(ours, _)| ours);
+        differ.collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn each_preset_differs_from_its_base_in_what_was_published() {
+        let rfc = "enqueue_at: ZramBio, kswapd_only: true, hold: Writeback, on_complete: Rotate, on_reject: Device, threads: 4, \
+                   depth: 4096, placement: FirstFit, start: Lazy, memalloc: true, kswapd: true,";
+        let april = "enqueue_at: SwapWriteout, kswapd_only: true, anon_only: true, writeback_enabled: true, sync_device: true, \
+                     on_reject: Device, threads: 1, depth: 256, stop_in_predicate: false,";
+        let async_store = "enqueue_at: ZswapStore, objcg: true, limits: true, pool: true, kswapd_only: true, \
+                           recheck_writeback: true, hold: Writeback, on_complete: Rotate, threads: 1, depth: 256, memalloc: true,";
+        let split = "enqueue_at: SwapWriteout, tag: Bit0, anon_only: true, batch: 32, placement: Shortest,";
+        let unofficial = "on_full: SyncHead, extra_ref: true, depth: 24, memalloc: true, kswapd: true,";
+        assert_eq!(beyond(RFC, SYNC), rfc);
+        assert_eq!(beyond(APRIL, SYNC), april);
+        assert_eq!(beyond(ASYNC_STORE, SYNC), async_store);
+        assert_eq!(beyond(SPLIT, ASYNC_STORE), split);
+        assert_eq!(beyond(UNOFFICIAL, APRIL), unofficial);
+        let in_zram = Preset::AsyncStore.design(StoreKind::Zram);
+        assert_eq!(beyond(in_zram, ASYNC_STORE), "enqueue_at: ZramBio, objcg: false, limits: false, pool: false,");
+    }
+}
