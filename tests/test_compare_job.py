@@ -94,5 +94,8 @@ def test_pages_are_dealt_out_to_groups_in_turn() -> None:
     assert result.zswap is not None and result.zswap.stored_pages <= 50
     root = Job.from_dict(SMALL | {"store": "zswap", "memcg": [{"name": "/", "writeback": False}]})
     assert root.lab.memcg_of == [0] * 200
-    with pytest.raises(JobError, match=r"memcg: .* has other keys than name, parent, share, writeback, zswap_max"):
+    with pytest.raises(
+        JobError,
+        match=r"memcg: .* has other keys than memory_high, memory_max, name, parent, share, writeback, zswap_max",
+    ):
         Job.from_dict(SMALL | {"memcg": [{"nam": "a"}]}).sim()

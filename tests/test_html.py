@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kcompressd import Lab, Pages, Result
+from kcompressd import Lab, Pages, Result, lifecycle, series
 from kcompressd.cli import main
 from kcompressd.compare import compare
 from kcompressd.comparison import Comparison, Entry
@@ -29,6 +29,7 @@ from kcompressd.html.over_time import COLORS, colors
 from kcompressd.html.scatter import Point, scatter
 from kcompressd.html.standalone import picture
 from kcompressd.html.table import Cell, table
+from kcompressd.trace import Trace
 
 PAGES = Pages.sample()[::8]
 VOID = {"meta", "line", "rect", "path", "circle", "br"}
@@ -99,6 +100,15 @@ def test_nothing_is_drawn_outside_its_chart(documents: dict[str, str]) -> None:
         for x, width in re.findall(r'<rect x="([\d.]+)" y="[\d.]+" width="([\d.]+)"', text):
             assert float(x) + float(width) <= WIDTH
         assert "nan" not in " ".join(re.findall(r'(?:d|x|y|width|height)="([^"]*)"', text))
+
+
+def test_a_level_is_never_below_zero_when_threads_clocks_cross() -> None:
+    trace = Lab(threads=2, trace=True).run(PAGES).trace
+    assert trace is not None
+    early = trace.records.copy()
+    early["t_ns"][early["event"] == list(lifecycle.EVENTS).index("compress")] = early["t_ns"].min()
+    levels = series.of_trace(Trace(early, trace.meta)).values
+    assert levels["queue_len"].min() == 0.0 < levels["queue_len"].max()
 
 
 def test_a_run_s_report_says_every_counter() -> None:

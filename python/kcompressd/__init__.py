@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from kcompressd.job import Job
     from kcompressd.lab import IoFaults, Lab, Memcg, Plant
     from kcompressd.machine import Costs, Machine
+    from kcompressd.node import Node
     from kcompressd.page_stats import PageStats
     from kcompressd.pages import Pages
     from kcompressd.policy import Policy, View
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from kcompressd.sim import Sim
     from kcompressd.spawn import capture_command
     from kcompressd.step import Folio, Stepper
+    from kcompressd.workload import Workload
     from kcompressd.zram import Zram
     from kcompressd.zswap import Zswap
 
@@ -63,6 +65,7 @@ _HOMES = {
     "Lab": "lab",
     "Machine": "machine",
     "Memcg": "lab",
+    "Node": "node",
     "NotAtHead": "_core",
     "PageStats": "page_stats",
     "Pages": "pages",
@@ -75,6 +78,7 @@ _HOMES = {
     "StepError": "_core",
     "Stepper": "step",
     "View": "policy",
+    "Workload": "workload",
     "Zram": "zram",
     "ZramError": "_core",
     "Zswap": "zswap",
@@ -101,6 +105,7 @@ __all__ = [
     "Lab",
     "Machine",
     "Memcg",
+    "Node",
     "NotAtHead",
     "PageStats",
     "Pages",
@@ -114,6 +119,7 @@ __all__ = [
     "StepError",
     "Stepper",
     "View",
+    "Workload",
     "Zram",
     "ZramError",
     "Zswap",

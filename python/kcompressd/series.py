@@ -99,8 +99,8 @@ def of_trace(trace: Trace) -> Series:
     queued, compressed, event = _state("queued"), _state("compressed"), records["event"]
     values = {
         "pgsteal": _summed(event == _event("reclaim")),
-        "queue_len": _summed((after == queued).astype(np.int8) - (before == queued).astype(np.int8)),
-        "frames_held_twice": _summed((after == compressed).astype(np.int8) - (before == compressed).astype(np.int8)),
+        "queue_len": _level(after == queued, before == queued),
+        "frames_held_twice": _level(after == compressed, before == compressed),
         "pgscan": _summed(event == _event("isolate")),
     }
     return Series(t - t[0] if len(t) else t, values)
@@ -125,6 +125,11 @@ def _reclaim_phase(trace: Trace) -> Records:
 
 def _summed(change: npt.NDArray[np.generic]) -> Floats:
     return np.cumsum(change, dtype=np.float64)
+
+
+def _level(came: npt.NDArray[np.bool_], went: npt.NDArray[np.bool_]) -> Floats:
+    """How many are there; a thread reads the clock once a batch, so that a page may seem to go before it came."""
+    return np.maximum(_summed(came.astype(np.int8) - went.astype(np.int8)), 0.0)
 
 
 def _state(name: str) -> int:

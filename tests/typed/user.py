@@ -4,12 +4,26 @@ from pathlib import Path
 
 import numpy as np
 
-from kcompressd import Calibration, Design, Job, Lab, Machine, Pages, Policy, Result, Sim, View, Zram, Zswap
+from kcompressd import (
+    Calibration,
+    Design,
+    Job,
+    Lab,
+    Machine,
+    Node,
+    Pages,
+    Policy,
+    Result,
+    Sim,
+    View,
+    Workload,
+    Zram,
+    Zswap,
+)
 from kcompressd.advise import Advice, advise
 from kcompressd.capture import capture
 from kcompressd.compare import compare
 from kcompressd.estimate import Estimate, estimate
-from kcompressd.node import Node, Workload
 from kcompressd.sweep import sweep
 
 
