@@ -1,66 +1,25 @@
 //! Several memory cgroups in one memory: lists, scans and counters by group.
 
-use kcompressd_core::codec::{CodecName, CodecSpec};
+mod budget;
+
+use budget::{PAGES, Plan, play};
 use kcompressd_core::design::{Preset, StoreKind};
 use kcompressd_core::driver::Crew;
 use kcompressd_core::driver::virtual_time::{Machine, run};
-use kcompressd_core::lifecycle::Table;
 use kcompressd_core::memcg::{MemcgEvent, MemcgStat, Memcgs, ROOT};
 use kcompressd_core::reclaim::ReclaimRequest;
 use kcompressd_core::stats::{Vm, VmStat};
-use kcompressd_core::swap::{Backing, Device, IoFaults};
-use kcompressd_core::system::{Config, Contents, Memory, Sizes, System};
+use kcompressd_core::system::System;
 use kcompressd_core::workload::{Phase, Program};
-use kcompressd_core::zone::ZoneConfig;
 
-const PAGES: u32 = 12_000;
-
-/// `PAGES` pages in 7000 of memory, dealt out in equal runs to `groups` groups below the root; none: all are the root's.
+/// The pages dealt out to `groups` groups.
 fn system(preset: Preset, groups: u16) -> System {
-    system_with_slots(preset, groups, 2 * PAGES)
-}
-
-fn system_with_slots(preset: Preset, groups: u16, slots: u32) -> System {
-    let mut memcgs = Memcgs::default();
-    for group in 0..groups {
-        memcgs.add(&format!("g{group}"), ROOT).unwrap();
-    }
-    let memcg = |page| if groups == 0 { ROOT } else { 1 + (page / (PAGES / u32::from(groups))) as u16 };
-    built(preset, slots, memcgs, memcg)
-}
-
-fn built(preset: Preset, slots: u32, memcgs: Memcgs, memcg: impl Fn(u32) -> u16) -> System {
-    let zone =
-        ZoneConfig { free_pages: 7000, watermarks: [80, 100, 120], boost_factor: 15_000, pcp_batch: 15, cpus: 2 };
-    let config = Config {
-        design: preset.design(StoreKind::Zram),
-        store: StoreKind::Zram,
-        kernel: (6, 12),
-        codec: CodecSpec::new(CodecName::Lz4, None).unwrap(),
-        page_size: 4096,
-        chain_size: 8,
-        pool_limit_pages: None,
-        accept_threshold_percent: 90,
-        nodes: 1,
-        slots,
-        memory: Some(Memory { pages: PAGES, zone, file_pages: 500, swappiness: 60, lru_gen: false }),
-    };
-    let mut sizes = Sizes::uniform(64, 0);
-    sizes.len.iter_mut().zip(0..).for_each(|(len, i)| *len = i * 50);
-    let device = Device::new(Backing::Modelled, 4096, IoFaults::default());
-    System::new(config, Table::default(), memcgs, memcg, device, Contents::Sizes(sizes)).unwrap()
+    Plan::new(preset, StoreKind::Zram).in_groups(groups)
 }
 
 fn programs(groups: u32) -> Vec<Program> {
     let share = PAGES / groups;
     (0..groups).map(|group| Program::eater(group * share..(group + 1) * share)).collect()
-}
-
-fn play(sys: &System, programs: Vec<Program>) -> VmStat {
-    let mut crew = Crew::machine(sys, programs, false);
-    let stat = run(sys, &mut crew, &Machine::new(2), 0).unwrap_or_else(|error| panic!("{error}")).stat;
-    sys.invariant();
-    stat
 }
 
 fn of_groups(sys: &System, counter: MemcgStat) -> Vec<u64> {
@@ -144,7 +103,7 @@ fn a_limit_above_counts_for_all_below() {
     let parent = memcgs.add("parent", ROOT).unwrap();
     let children = [0, 1].map(|i| memcgs.add(&format!("child{i}"), parent).unwrap());
     memcgs.get(parent).unwrap().set_memory_max_pages(600);
-    let sys = built(Preset::Sync, 2 * PAGES, memcgs, |page| children[usize::from(page >= 6000)]);
+    let sys = Plan::new(Preset::Sync, StoreKind::Zram).with(memcgs, |page| children[usize::from(page >= 6000)]);
     let (_, peak) = peak(&sys, vec![Program::eater(0..1000), Program::eater(6000..7000)], parent);
     assert!((550..=600).contains(&peak), "{peak}");
     let steals = of_groups(&sys, MemcgStat::Pgsteal);
@@ -173,7 +132,7 @@ fn above_memory_high_a_group_is_slowed_down_and_not_stopped() {
 /// No swap: a group at its limit has nothing to give, and its largest application is ended; others go on.
 #[test]
 fn a_group_out_of_memory_ends_its_own_application() {
-    let sys = system_with_slots(Preset::Sync, 4, 0);
+    let sys = Plan { slots: 0, ..Plan::new(Preset::Sync, StoreKind::Zram) }.in_groups(4);
     sys.memcgs.get(2).unwrap().set_memory_max_pages(400);
     let programs = vec![Program::eater(0..1000), Program::eater(3000..4000)];
     let stat = play(&sys, programs);
@@ -212,7 +171,7 @@ proptest::proptest! {
             group.set_memory_high_pages(*high);
         }
         let programs = (0..3).map(|i| Program::usemem(i * 4000..i * 4000 + 2500, touches, seed + u64::from(i)));
-        let stat = play(&sys, programs.collect());
+        let stat = play(&sys, programs);
         let sum = |counter| of_groups(&sys, counter).iter().sum::<u64>();
         proptest::prop_assert_eq!(sum(MemcgStat::Pgscan), stat[Vm::PgscanAnon] + stat[Vm::PgscanFile]);
         proptest::prop_assert_eq!(sum(MemcgStat::Pgsteal), stat[Vm::PgstealAnon] + stat[Vm::PgstealFile]);

@@ -1,51 +1,17 @@
 //! The multi-gen LRU beside active and inactive lists: the same machine and programs under both.
 
-use kcompressd_core::codec::{CodecName, CodecSpec};
-use kcompressd_core::design::{Preset, StoreKind};
-use kcompressd_core::driver::Crew;
-use kcompressd_core::driver::virtual_time::{Machine, run};
-use kcompressd_core::lifecycle::{Table, flag};
-use kcompressd_core::memcg::{MemcgStat, Memcgs, ROOT};
-use kcompressd_core::stats::{Vm, VmStat};
-use kcompressd_core::swap::{Backing, Device, IoFaults};
-use kcompressd_core::system::{Config, Contents, Memory, Sizes, System};
-use kcompressd_core::workload::{Pattern, Phase, Program};
-use kcompressd_core::zone::ZoneConfig;
+mod budget;
 
-const PAGES: u32 = 12_000;
+use budget::{PAGES, Plan, play};
+use kcompressd_core::design::{Preset, StoreKind};
+use kcompressd_core::lifecycle::flag;
+use kcompressd_core::memcg::MemcgStat;
+use kcompressd_core::stats::{Vm, VmStat};
+use kcompressd_core::system::System;
+use kcompressd_core::workload::{Pattern, Phase, Program};
 
 fn system(preset: Preset, store: StoreKind, lru_gen: bool, groups: u16) -> System {
-    let zone =
-        ZoneConfig { free_pages: 7000, watermarks: [80, 100, 120], boost_factor: 15_000, pcp_batch: 15, cpus: 2 };
-    let config = Config {
-        design: preset.design(store),
-        store,
-        kernel: (6, 12),
-        codec: CodecSpec::new(CodecName::Lz4, None).unwrap(),
-        page_size: 4096,
-        chain_size: 8,
-        pool_limit_pages: None,
-        accept_threshold_percent: 90,
-        nodes: 1,
-        slots: 2 * PAGES,
-        memory: Some(Memory { pages: PAGES, zone, file_pages: 500, lru_gen, swappiness: 60 }),
-    };
-    let mut sizes = Sizes::uniform(64, 0);
-    sizes.len.iter_mut().zip(0..).for_each(|(len, i)| *len = i * 50);
-    let device = Device::new(Backing::Modelled, 4096, IoFaults::default());
-    let mut memcgs = Memcgs::default();
-    for group in 0..groups {
-        memcgs.add(&format!("g{group}"), ROOT).unwrap();
-    }
-    let memcg = |page| if groups == 0 { ROOT } else { 1 + (page / (PAGES / u32::from(groups))) as u16 };
-    System::new(config, Table::default(), memcgs, memcg, device, Contents::Sizes(sizes)).unwrap()
-}
-
-fn play(sys: &System, programs: impl IntoIterator<Item = Program>) -> VmStat {
-    let mut crew = Crew::machine(sys, programs, false);
-    let stat = run(sys, &mut crew, &Machine::new(2), 0).unwrap_or_else(|error| panic!("{error}")).stat;
-    sys.invariant();
-    stat
+    Plan { lru_gen, ..Plan::new(preset, store) }.in_groups(groups)
 }
 
 #[test]

@@ -1,49 +1,24 @@
 //! A machine with a memory budget: an eater of more pages than there is memory for, on two CPUs, under every preset.
 
-use kcompressd_core::codec::{CodecName, CodecSpec};
+mod budget;
+
+use budget::{PAGES, Plan};
 use kcompressd_core::design::{Preset, StoreKind};
 use kcompressd_core::driver::Crew;
 use kcompressd_core::driver::virtual_time::{Machine, run};
-use kcompressd_core::lifecycle::{State, Table};
-use kcompressd_core::memcg::Memcgs;
+use kcompressd_core::lifecycle::State;
 use kcompressd_core::stats::{Vm, VmStat};
-use kcompressd_core::swap::{Backing, Device, IoFaults};
-use kcompressd_core::system::{Config, Contents, Memory, Sizes, System};
+use kcompressd_core::system::System;
 use kcompressd_core::workload::Program;
-use kcompressd_core::zone::ZoneConfig;
-
-const PAGES: u32 = 12_000;
-
-fn system(preset: Preset, store: StoreKind) -> System {
-    machine(preset, store, 7000, 2 * PAGES)
-}
 
 fn machine(preset: Preset, store: StoreKind, free_pages: u32, slots: u32) -> System {
-    let zone = ZoneConfig { free_pages, watermarks: [80, 100, 120], boost_factor: 15_000, pcp_batch: 15, cpus: 2 };
-    let config = Config {
-        design: preset.design(store),
-        store,
-        kernel: (6, 12),
-        codec: CodecSpec::new(CodecName::Lz4, None).unwrap(),
-        page_size: 4096,
-        chain_size: 8,
-        pool_limit_pages: None,
-        accept_threshold_percent: 90,
-        nodes: 1,
-        slots,
-        memory: Some(Memory { pages: PAGES, zone, file_pages: 500, swappiness: 60, lru_gen: false }),
-    };
-    let mut sizes = Sizes::uniform(64, 0);
-    sizes.len.iter_mut().zip(0..).for_each(|(len, i)| *len = i * 50);
-    if store == StoreKind::Zswap {
-        sizes.len[60..].fill(u32::MAX); // the compressor gives up: zswap of 6.12 sends these to the device
-    }
-    let device = Device::new(Backing::Modelled, 4096, IoFaults::default());
-    System::new(config, Table::default(), Memcgs::default(), |_| 0, device, Contents::Sizes(sizes)).unwrap()
+    // zswap of 6.12 sends what the compressor gives up on to the device.
+    let incompressible = if store == StoreKind::Zswap { 4 } else { 0 };
+    Plan { free_pages, slots, incompressible, ..Plan::new(preset, store) }.system()
 }
 
 fn eat(preset: Preset, store: StoreKind, program: Program) -> (VmStat, u64) {
-    let sys = system(preset, store);
+    let sys = machine(preset, store, 7000, 2 * PAGES);
     let mut crew = Crew::machine(&sys, [program], false);
     let run = run(&sys, &mut crew, &Machine::new(2), 0).unwrap_or_else(|error| panic!("{}: {error}", preset.name()));
     sys.invariant();

@@ -1,0 +1,79 @@
+//! A machine with a memory budget, for the tests of reclaim: 7000 free pages, 12 000 pages of applications, two CPUs.
+#![allow(dead_code)] // each test crate uses its part
+
+use kcompressd_core::codec::{CodecName, CodecSpec};
+use kcompressd_core::design::{Preset, StoreKind};
+use kcompressd_core::driver::Crew;
+use kcompressd_core::driver::virtual_time::{Machine, run};
+use kcompressd_core::lifecycle::Table;
+use kcompressd_core::memcg::{Memcgs, ROOT};
+use kcompressd_core::stats::VmStat;
+use kcompressd_core::swap::{Backing, Device, IoFaults};
+use kcompressd_core::system::{Config, Contents, Memory, Sizes, System};
+use kcompressd_core::workload::Program;
+use kcompressd_core::zone::ZoneConfig;
+
+pub const PAGES: u32 = 12_000;
+
+/// How to build a system; everything else is fixed.
+#[derive(Clone, Copy)]
+pub struct Plan {
+    pub preset: Preset,
+    pub store: StoreKind,
+    pub free_pages: u32,
+    pub slots: u32,
+    pub lru_gen: bool,
+    /// The last of the 64 kinds of pages that do not compress.
+    pub incompressible: usize,
+}
+
+impl Plan {
+    pub fn new(preset: Preset, store: StoreKind) -> Self {
+        Self { preset, store, free_pages: 7000, slots: 2 * PAGES, lru_gen: false, incompressible: 0 }
+    }
+
+    /// All pages are the root's.
+    pub fn system(self) -> System {
+        self.with(Memcgs::default(), |_| ROOT)
+    }
+
+    /// The pages are dealt out in equal runs to `groups` groups below the root; none: all are the root's.
+    pub fn in_groups(self, groups: u16) -> System {
+        let mut memcgs = Memcgs::default();
+        for group in 0..groups {
+            memcgs.add(&format!("g{group}"), ROOT).unwrap();
+        }
+        self.with(memcgs, |page| if groups == 0 { ROOT } else { 1 + (page / (PAGES / u32::from(groups))) as u16 })
+    }
+
+    pub fn with(self, memcgs: Memcgs, memcg_of: impl Fn(u32) -> u16) -> System {
+        let (watermarks, boost_factor) = ([80, 100, 120], 15_000);
+        let zone = ZoneConfig { free_pages: self.free_pages, watermarks, boost_factor, pcp_batch: 15, cpus: 2 };
+        let config = Config {
+            design: self.preset.design(self.store),
+            store: self.store,
+            kernel: (6, 12),
+            codec: CodecSpec::new(CodecName::Lz4, None).unwrap(),
+            page_size: 4096,
+            chain_size: 8,
+            pool_limit_pages: None,
+            accept_threshold_percent: 90,
+            nodes: 1,
+            slots: self.slots,
+            memory: Some(Memory { pages: PAGES, zone, file_pages: 500, swappiness: 60, lru_gen: self.lru_gen }),
+        };
+        let mut sizes = Sizes::uniform(64, 0);
+        sizes.len.iter_mut().zip(0..).for_each(|(len, i)| *len = i * 50);
+        sizes.len[64 - self.incompressible..].fill(u32::MAX);
+        let device = Device::new(Backing::Modelled, 4096, IoFaults::default());
+        System::new(config, Table::default(), memcgs, memcg_of, device, Contents::Sizes(sizes)).unwrap()
+    }
+}
+
+/// Runs the programs to their end.
+pub fn play(sys: &System, programs: impl IntoIterator<Item = Program>) -> VmStat {
+    let mut crew = Crew::machine(sys, programs, false);
+    let stat = run(sys, &mut crew, &Machine::new(2), 0).unwrap_or_else(|error| panic!("{error}")).stat;
+    sys.invariant();
+    stat
+}
