@@ -187,7 +187,7 @@ impl Crew {
     /// The same crew with somebody who writes to `memory.reclaim`.
     #[must_use]
     pub fn with_reclaim(mut self, sys: &System, request: ReclaimRequest) -> Self {
-        let number = self.seats.iter().filter(|seat| seat.ctx.actor & 0xff00 == actor::ADMIN).count() as u16;
+        let number = self.seats.iter().filter(|seat| actor::kind(seat.ctx.actor) == actor::ADMIN).count() as u16;
         let actor = Actor::Reclaim(MemoryReclaim::new(request));
         self.seats.push(Seat::new(sys, actor::ADMIN + number, actor, self.log));
         self

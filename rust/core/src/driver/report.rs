@@ -1,6 +1,6 @@
 //! What a run reports, complete or not: live and in virtual time.
 
-use crate::lifecycle::{Event, State, actor_name};
+use crate::lifecycle::{Event, State, actor, actor_name};
 use crate::stats::{PageNs, VmStat};
 use crate::system::{StepError, Store, System};
 use crate::trace::Record;
@@ -17,6 +17,8 @@ pub struct RunError {
     pub actor: String,
 }
 
+/// What only threads can meet.
+#[cfg(not(kcompressd_loom))]
 impl RunError {
     pub(crate) fn panic(actor: &str, payload: &(dyn Any + Send)) -> Self {
         let text = payload.downcast_ref::<&str>().map(|s| (*s).to_owned());
@@ -24,6 +26,16 @@ impl RunError {
         Self { kind: "panic", message: format!("{actor} panicked: {text}"), actor: actor.into() }
     }
 
+    pub(super) fn closed() -> Self {
+        Self { kind: "closed", message: "the queues were closed in the middle of the run".into(), actor: String::new() }
+    }
+
+    pub(super) fn thread(error: std::io::Error) -> Self {
+        Self { kind: "thread", message: format!("no thread could be made: {error}"), actor: String::new() }
+    }
+}
+
+impl RunError {
     pub(super) fn step(actor: &str, error: &StepError) -> Self {
         let kind = match error {
             StepError::Violation(_) | StepError::Held { .. } => "violation",
@@ -39,17 +51,9 @@ impl RunError {
         Self { kind: "cancelled", message: "cancelled before its end".into(), actor: String::new() }
     }
 
-    pub(super) fn closed() -> Self {
-        Self { kind: "closed", message: "the queues were closed in the middle of the run".into(), actor: String::new() }
-    }
-
     /// The trace could not be written.
     pub fn trace(error: &std::io::Error) -> Self {
         Self { kind: "trace", message: format!("the trace cannot be written: {error}"), actor: String::new() }
-    }
-
-    pub(super) fn thread(error: std::io::Error) -> Self {
-        Self { kind: "thread", message: format!("no thread could be made: {error}"), actor: String::new() }
     }
 }
 
@@ -250,7 +254,7 @@ impl Report {
             *sum += events;
         }
         let times = &mut self.timing;
-        let fault = thread.actor & 0xff00 == crate::lifecycle::actor::APP;
+        let fault = actor::kind(thread.actor) == actor::APP;
         let page_ns = if fault { &mut times.fault_page_ns } else { &mut times.reclaim_page_ns };
         page_ns.add(&thread.page_ns);
         self.threads.push(thread);

@@ -171,12 +171,20 @@ pub mod actor {
     pub const SCRIPT: u16 = 0x0600;
     /// Somebody who turns a knob.
     pub const ADMIN: u16 = 0x0700;
+
+    /// The bits of an id that are its kind.
+    pub const KIND: u16 = 0xff00;
+
+    /// Which of the kinds `id` is.
+    pub const fn kind(id: u16) -> u16 {
+        id & KIND
+    }
 }
 
 /// The name of an actor id as traces and messages show it.
 pub fn actor_name(id: u16) -> String {
     let number = id & 0xff;
-    match id & 0xff00 {
+    match actor::kind(id) {
         actor::KSWAPD => format!("kswapd{number}"),
         actor::KCOMPRESSD => format!("kcompressd{number}"),
         actor::APP => format!("app{number}"),
@@ -194,7 +202,7 @@ pub fn actors_named(name: &str) -> Option<(u16, u16)> {
     kinds.into_iter().find_map(|kind| {
         let rest = name.strip_prefix(actor_name(kind).strip_suffix('0')?)?;
         if rest.is_empty() {
-            return Some((kind, 0xff00));
+            return Some((kind, actor::KIND));
         }
         rest.parse::<u8>().ok().map(|number| (kind + u16::from(number), 0xffff))
     })

@@ -8,7 +8,7 @@
 
 use super::list::ShrinkList;
 use super::scan::{DEF_PRIORITY, ScanControl};
-use crate::lifecycle::{actor, flag};
+use crate::lifecycle::flag;
 use crate::node::{Lru, Node, Place, Sizes};
 use crate::system::{Ctx, Outcome, StepError, System, Work, mark};
 use crate::units::SWAP_CLUSTER_MAX;
@@ -100,9 +100,8 @@ impl EvictFolios {
             (self.scanned, self.reclaimed) = (self.scanned + pages, self.reclaimed + pages);
             return (SCANNED, Evicted::File(pages));
         }
-        let may_swap =
-            sc.may_swap && sys.config.memory.is_some_and(|memory| memory.swappiness > 0) && !sys.slots.is_exhausted();
-        let Some(gens) = lruvec.generations.as_mut().filter(|_| may_swap) else { return (RAN, Evicted::Done) };
+        let anon = sc.can_reclaim_anon_pages(sys);
+        let Some(gens) = lruvec.generations.as_mut().filter(|_| anon) else { return (RAN, Evicted::Done) };
         self.pc = if sc.priority < DEF_PRIORITY && gens.should_run_aging() { Pc::Walk { at: 0 } } else { Pc::Evict };
         (RAN, Evicted::GoesOn)
     }
@@ -110,7 +109,7 @@ impl EvictFolios {
     /// `should_abort_scan`: the node's own reclaim has enough; a group's goes on, for fairness.
     fn may_abort(&self, sys: &System, ctx: &Ctx, sc: &ScanControl) -> bool {
         let balanced = || sys.mm.as_ref().is_some_and(|mm| mm.zone.free_pages() > mm.zone.wmark(2) + MIN_LRU_BATCH);
-        let kswapd = ctx.actor & 0xff00 == actor::KSWAPD;
+        let kswapd = ctx.current_is_kswapd();
         sc.scope.target.is_none() && (sc.nr_reclaimed + self.reclaimed >= sc.nr_to_reclaim || kswapd && balanced())
     }
 

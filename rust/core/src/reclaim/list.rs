@@ -3,7 +3,6 @@
 use super::Cluster;
 use super::evict::place_of;
 use super::look::{Exit, Glance, Look};
-use crate::lifecycle::actor::KSWAPD;
 use crate::lifecycle::{Change, Event, flag};
 use crate::memcg::{MemcgStat, ROOT};
 use crate::node::Place;
@@ -70,13 +69,13 @@ impl Scope {
 
 /// Counts `pages` of `memcg` as isolated, of the kind `kind`; by whom, only in the node's own reclaim.
 pub(super) fn note_scan(sys: &System, ctx: &mut Ctx, target: Option<u16>, kind: Vm, memcg: u16, pages: u32) {
-    let by = if ctx.actor & 0xff00 == KSWAPD { Vm::PgscanKswapd } else { Vm::PgscanDirect };
+    let by = if ctx.current_is_kswapd() { Vm::PgscanKswapd } else { Vm::PgscanDirect };
     note(sys, ctx, target.is_none().then_some(by), kind, (memcg, MemcgStat::Pgscan), pages);
 }
 
 /// Counts `pages` of `memcg` as freed, likewise.
 pub(super) fn note_steal(sys: &System, ctx: &mut Ctx, target: Option<u16>, kind: Vm, memcg: u16, pages: u32) {
-    let by = if ctx.actor & 0xff00 == KSWAPD { Vm::PgstealKswapd } else { Vm::PgstealDirect };
+    let by = if ctx.current_is_kswapd() { Vm::PgstealKswapd } else { Vm::PgstealDirect };
     note(sys, ctx, target.is_none().then_some(by), kind, (memcg, MemcgStat::Pgsteal), pages);
 }
 

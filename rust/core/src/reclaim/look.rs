@@ -2,7 +2,7 @@
 
 use super::evict::make_young;
 use super::list::{Scope, note_steal};
-use crate::lifecycle::{Change, Event, Fire, State, Word, actor, flag, guard};
+use crate::lifecycle::{Change, Event, Fire, State, Word, flag, guard};
 use crate::memcg::ROOT;
 use crate::stats::Vm;
 use crate::swapout::{Progress, Swapout, Written};
@@ -147,7 +147,7 @@ impl Look {
         ctx.stat[Vm::Pgactivate] += 1;
         // Without a budget nobody notes that all is under writeback, and every such page counts.
         let met_again = word.has(flag::RECLAIM) && (sys.mm.is_none() || sys.node(self.page).all_writeback());
-        let immediate = met_again && ctx.actor & 0xff00 == actor::KSWAPD;
+        let immediate = met_again && ctx.current_is_kswapd();
         ctx.stat[Vm::NrVmscanImmediateReclaim] += u64::from(immediate);
         Ok(Glance::Ends(Work::Scan, if immediate { Exit::Immediate } else { Exit::Writeback }))
     }

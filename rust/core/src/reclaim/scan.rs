@@ -31,6 +31,12 @@ pub(super) struct ScanControl {
 }
 
 impl ScanControl {
+    /// Whether anonymous pages can be reclaimed: it is allowed, wanted (`swappiness`), and there are free slots.
+    pub fn can_reclaim_anon_pages(&self, sys: &System) -> bool {
+        let wanted = sys.config.memory.is_some_and(|memory| memory.swappiness > 0);
+        self.may_swap && wanted && !sys.slots.is_exhausted()
+    }
+
     pub fn new(nr_to_reclaim: u32, scope: Scope) -> Self {
         Self {
             priority: DEF_PRIORITY,

@@ -13,7 +13,7 @@ use super::evict::{EvictFolios, Evicted};
 use super::list::{ShrinkList, Tally, note_scan, note_steal};
 use super::scan::{HZ_10_NS, ScanControl};
 use super::walk::Walk;
-use crate::lifecycle::{Change, Event, actor, flag};
+use crate::lifecycle::{Change, Event, flag};
 use crate::memcg::ROOT;
 use crate::node::Node;
 use crate::stats::Vm;
@@ -164,7 +164,7 @@ impl ShrinkNode {
                 }
                 self.pc = Pc::Generations;
                 if !sys.lru_gen() {
-                    self.round_ended(sc, ctx);
+                    self.round_ended(ctx);
                 }
                 Ok((RAN, GOES_ON))
             }
@@ -177,7 +177,7 @@ impl ShrinkNode {
     /// Before each of its passes kswapd ages 32 pages of every group, where little is inactive.
     fn kswapd_age_node(&mut self, ctx: &Ctx, node: &Node, group: u16) -> Outcome {
         let classic = node.lru().of(ROOT).generations.is_none();
-        let ages = classic && ctx.actor & 0xff00 == actor::KSWAPD && node.lru().sizes(ROOT).inactive_is_low();
+        let ages = classic && ctx.current_is_kswapd() && node.lru().sizes(ROOT).inactive_is_low();
         self.batch.memcg = group;
         self.pc = if ages { Pc::Drain { then: Then::Active { then: After::Age } } } else { Pc::Count };
         RAN
@@ -255,7 +255,7 @@ impl ShrinkNode {
     /// More than an eighth of the inactive pages in others' hands: a direct reclaimer waits once, then gives this round up.
     fn too_many_isolated(&mut self, ctx: &Ctx, node: &Node, stalled: bool) -> Outcome {
         let lru = node.lru();
-        let too_many = ctx.actor & 0xff00 != actor::KSWAPD && lru.isolated > lru.sizes(ROOT).inactive / 8;
+        let too_many = !ctx.current_is_kswapd() && lru.isolated > lru.sizes(ROOT).inactive / 8;
         drop(lru);
         self.pc = match (too_many, stalled) {
             (true, false) => Pc::Isolated { stalled: true },
@@ -311,7 +311,7 @@ impl ShrinkNode {
         SCANNED
     }
 
-    fn round_ended(&mut self, _sc: &ScanControl, ctx: &mut Ctx) {
+    fn round_ended(&mut self, ctx: &mut Ctx) {
         ctx.marks |= mark::COND_RESCHED;
         self.pc = Pc::Round { list: INACTIVE_FILE as u8 + 1 };
     }
@@ -359,7 +359,7 @@ impl ShrinkNode {
         if self.reclaimed_before > 0 {
             node.set_failures(0);
         }
-        if ctx.actor & 0xff00 != actor::KSWAPD {
+        if !ctx.current_is_kswapd() {
             return (RAN, true);
         }
         if self.sums.writeback > 0 && self.sums.writeback == self.sums.taken {

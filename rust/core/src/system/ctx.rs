@@ -2,7 +2,7 @@
 
 use crate::codec::{CodecSpec, Codecs, DecodeError};
 use crate::design::PolicyError;
-use crate::lifecycle::{Event, FlagSet, ProtocolViolation, State};
+use crate::lifecycle::{Event, FlagSet, ProtocolViolation, State, actor};
 use crate::stats::VmStat;
 use crate::swap::DeviceError;
 use crate::trace::Log;
@@ -199,6 +199,12 @@ impl std::fmt::Debug for Ctx {
 }
 
 impl Ctx {
+    /// `current_is_kswapd()`.
+    #[inline]
+    pub fn current_is_kswapd(&self) -> bool {
+        actor::kind(self.actor) == actor::KSWAPD
+    }
+
     /// Belongings of `actor`, its compressor of `codec` open.
     pub fn new(actor: u16, codec: CodecSpec, page_size: usize, log: Log) -> Self {
         let mut codecs = Codecs::default();

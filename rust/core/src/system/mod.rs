@@ -228,7 +228,7 @@ impl System {
         let folio = self.folio(page);
         View {
             store: self.config.store,
-            is_kswapd: by & 0xff00 == actor::KSWAPD,
+            is_kswapd: actor::kind(by) == actor::KSWAPD,
             anon: true,
             writeback_enabled: self.memcgs.writeback_enabled(folio.memcg),
             sync_device: self.config.store == StoreKind::Zram,

@@ -30,26 +30,27 @@ impl Default for OomKiller {
 }
 
 impl OomKiller {
-    fn pages_of(&self, app: u16) -> &AtomicU32 {
-        &self.pages[usize::from(app & !actor::APP) % APPS]
+    /// An application's place in `pages` and `groups`.
+    fn place(app: u16) -> usize {
+        usize::from(app & !actor::APP) % APPS
     }
 
     /// Application `app` has one more page, of `memcg`.
     #[inline]
     pub fn grow(&self, app: u16, memcg: u16) {
         // ORDERING: Relaxed: as below.
-        self.groups[usize::from(app & !actor::APP) % APPS].store(memcg.into(), Ordering::Relaxed);
+        self.groups[Self::place(app)].store(memcg.into(), Ordering::Relaxed);
         // ORDERING: Relaxed: a count that a choice weighs.
-        self.pages_of(app).fetch_add(1, Ordering::Relaxed);
+        self.pages[Self::place(app)].fetch_add(1, Ordering::Relaxed);
     }
 
     /// Chooses whom to end for `app`'s sake among the applications whose group `counts`: the actor and its pages, `app` itself
     /// among equals; `None` while somebody is being ended.
     pub fn kill(&self, app: u16, counts: impl Fn(u16) -> bool) -> Option<(u16, u32)> {
         // ORDERING: Relaxed: as in `grow`.
-        let pages = |other: u16| self.pages_of(other).load(Ordering::Relaxed);
+        let pages = |other: u16| self.pages[Self::place(other)].load(Ordering::Relaxed);
         // ORDERING: Relaxed: as in `grow`.
-        let group = |other: u16| self.groups[usize::from(other & !actor::APP) % APPS].load(Ordering::Relaxed) as u16;
+        let group = |other: u16| self.groups[Self::place(other)].load(Ordering::Relaxed) as u16;
         let all = (0..APPS as u16).map(|number| actor::APP | number);
         let others = all.filter(|&other| other == app || pages(other) > 0 && counts(group(other)));
         let victim = others.max_by_key(|&other| (pages(other), other == app))?;
@@ -68,7 +69,7 @@ impl OomKiller {
     /// `app`, the victim, has given up its pages.
     pub fn gone(&self, app: u16) {
         // ORDERING: Relaxed (both): as in `kill`.
-        self.pages_of(app).store(0, Ordering::Relaxed);
+        self.pages[Self::place(app)].store(0, Ordering::Relaxed);
         self.victim.store(NIL, Ordering::Relaxed); // ORDERING: as above.
     }
 }

@@ -217,7 +217,7 @@ fn sometimes() -> Vec<(&'static str, Sometimes<'static>)> {
         records.iter().any(|r| {
             r.event == Event::Reject as u8
                 && r.to == State::Activated as u8
-                && r.actor & 0xff00 == actor::KCOMPRESSD
+                && actor::kind(r.actor) == actor::KCOMPRESSD
                 && (r.flags & flag::LRU != 0) == listed
         })
     };

@@ -305,7 +305,7 @@ impl Controller {
         }
         let stops = Stops::default();
         let actors = super::actors(sys, &stops);
-        let of_kind = |kind: u16| actors.iter().filter(move |(id, _)| id & 0xff00 == kind).cloned();
+        let of_kind = |kind: u16| actors.iter().filter(move |(id, _)| actor::kind(*id) == kind).cloned();
         let kinds = [actor::KSWAPD, actor::KCOMPRESSD, actor::DEVICE, actor::SHRINK];
         let gate = Arc::new(Gate::new());
         let turns = self.shared.config.turns.then(|| Arc::new(Turns::new(actors.len())));

@@ -45,7 +45,7 @@ pub(super) fn spawn(
 fn place(shared: &Shared, id: u16) -> usize {
     let (nodes, queues) = (usize::from(shared.sys.config.nodes), shared.sys.queues.len());
     let number = usize::from(id & 0xff);
-    match id & 0xff00 {
+    match actor::kind(id) {
         actor::KSWAPD => number,
         actor::KCOMPRESSD => nodes + number,
         actor::SHRINK => nodes + queues,
@@ -68,7 +68,7 @@ struct Thread {
 impl Thread {
     fn new(shared: Arc<Shared>, id: u16, turn: Option<(Arc<Turns>, usize)>) -> Self {
         let sys = &shared.sys;
-        let share = match id & 0xff00 {
+        let share = match actor::kind(id) {
             actor::KSWAPD => sys.folios.len() / usize::from(sys.config.nodes),
             actor::KCOMPRESSD => sys.folios.len() / sys.queues.len().max(1),
             actor::APP => sys.folios.len(),

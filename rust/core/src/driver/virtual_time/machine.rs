@@ -108,5 +108,5 @@ pub(super) fn weight(nice: i8) -> u64 {
 
 /// Whether an actor is an application.
 pub(super) fn is_app(id: u16) -> bool {
-    id & 0xff00 == actor::APP
+    actor::kind(id) == actor::APP
 }

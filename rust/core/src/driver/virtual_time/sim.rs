@@ -66,7 +66,7 @@ impl<'a> Sim<'a> {
         let requests = self.config.reclaims.iter();
         let crew = requests.fold(crew, |crew, &request| crew.with_reclaim(self.sys, request));
         let run = self.phase(crew, "reclaim", sink, watch);
-        let ended = run.cpu_ns.iter().zip(&run.done_ns).filter(|((id, _), _)| id & 0xff00 == actor::KSWAPD);
+        let ended = run.cpu_ns.iter().zip(&run.done_ns).filter(|((id, _), _)| actor::kind(*id) == actor::KSWAPD);
         self.report.timing.reclaim_ns = ended.map(|(_, &ns)| ns).max().unwrap_or(run.end_ns);
         self.report.series = run.measures.samples;
         // What the shrink worker wrote last is still reclaimed.

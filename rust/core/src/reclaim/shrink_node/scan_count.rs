@@ -3,7 +3,6 @@
 //! Source: reclaim.md section 6 (observed, 6.12); Documentation/admin-guide/sysctl/vm.rst (`swappiness`).
 
 use super::{INACTIVE_FILE, Pc, RAN, ShrinkNode};
-use crate::lifecycle::actor;
 use crate::memcg::ROOT;
 use crate::node::{Lru, Node};
 use crate::reclaim::evict::{EvictFolios, MIN_LRU_BATCH, initial_priority};
@@ -28,7 +27,7 @@ impl ShrinkNode {
         });
         self.batch.memcg = memcg;
         self.targets = self.nr;
-        let direct = ctx.actor & 0xff00 != actor::KSWAPD;
+        let direct = !ctx.current_is_kswapd();
         self.proportional = direct && sc.scope.target.is_none() && sc.priority == DEF_PRIORITY;
         (self.adjusted, self.reclaimed, self.evict) = (false, 0, EvictFolios::default());
         self.pc = if sys.lru_gen() { Pc::Generations } else { Pc::Round { list: 0 } };
@@ -43,7 +42,7 @@ impl ShrinkNode {
             sc.priority = initial_priority(lru.sizes(ROOT), sc.nr_to_reclaim);
         }
         (self.sums, self.reclaimed_before) = (Tally::default(), 0);
-        let shared = ctx.actor & 0xff00 != actor::KSWAPD && !sc.full_walk;
+        let shared = !ctx.current_is_kswapd() && !sc.full_walk;
         let first = self.walk.begin(sys, node, top, shared);
         self.may_deactivate = sc.force_deactivate || lru.sizes(top).inactive_is_low() || node.has_activations(top);
         self.shares = self.shares(sys, lru, sc, top);
@@ -53,8 +52,8 @@ impl ShrinkNode {
     fn shares(&self, sys: &System, lru: &mut Lru, sc: &ScanControl, top: u16) -> [(u64, u64); 2] {
         const ALL: (u64, u64) = (1, 1);
         const NONE: (u64, u64) = (0, 1);
-        let swappiness = u64::from(sys.config.memory.map_or(60, |memory| memory.swappiness));
-        if !sc.may_swap || sys.slots.is_exhausted() || swappiness == 0 {
+        let swappiness = u64::from(sys.config.memory.map_or(0, |memory| memory.swappiness));
+        if !sc.can_reclaim_anon_pages(sys) {
             return [NONE, ALL];
         }
         if sc.priority == 0 {
