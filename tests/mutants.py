@@ -127,14 +127,14 @@ def caught_by_a_run(table: dict[str, Any], folder: Path) -> tuple[str, str] | No
     return None
 
 
-_ZEROES = "the kswapd that finds a page of zeros frees its frame in the same pass, unless a fault is faster"
+ZEROES = "the kswapd that finds a page of zeros frees its frame in the same pass, unless a fault is faster"
 _RARE = "needs a page that is young, active and on its way at once: no run here has met it"
 _SCRIPT = "a block that does not decompress: a script spoils one (test_stateful.py)"
 UNMET: dict[tuple[str, str, str], str] = {
-    ("isolate", "zero_filled", "zero_filled"): _ZEROES,
-    ("putback", "zero_filled", "zero_filled"): _ZEROES,
-    ("deactivate", "zero_filled", "zero_filled"): _ZEROES,
-    ("free", "zero_filled", "freed"): _ZEROES,
+    ("isolate", "zero_filled", "zero_filled"): ZEROES,
+    ("putback", "zero_filled", "zero_filled"): ZEROES,
+    ("deactivate", "zero_filled", "zero_filled"): ZEROES,
+    ("free", "zero_filled", "freed"): ZEROES,
     ("activate", "resident_swapcache", "resident_swapcache"): _RARE,
     ("deactivate", "writing_back", "writing_back"): _RARE,
     ("deactivate", "activated", "redirtied"): _RARE,

@@ -22,6 +22,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from mutants import ZEROES
 
 from kcompressd import CodecError, DeviceError, Lab, Pages, ProtocolViolation, StepError, Stepper, _core, lifecycle
 from kcompressd.lab import IoFaults, Memcg
@@ -204,12 +205,11 @@ class Machine(RuleBasedStateMachine):
 
 
 DICE = int(os.environ.get("KCOMPRESSD_DICE", "250"))
-_ZERO = "the kswapd that finds a page of zeros frees its frame in the same pass, unless a fault is faster"
 _BUDGET = "only a node with a memory budget ages or allocates so, and a stepper's has none"
 ELSEWHERE: dict[tuple[str, str, str], str] = {
-    ("isolate", "zero_filled", "zero_filled"): _ZERO,
-    ("putback", "zero_filled", "zero_filled"): _ZERO,
-    ("free", "zero_filled", "freed"): _ZERO,
+    ("isolate", "zero_filled", "zero_filled"): ZEROES,
+    ("putback", "zero_filled", "zero_filled"): ZEROES,
+    ("free", "zero_filled", "freed"): ZEROES,
     ("putback", "isolated", "resident"): "nothing keeps an isolated page from its pageout yet",
     ("activate", "isolated", "activated"): "a lab has as many slots as pages; rust/core/tests/stepper.rs has fewer",
     ("free_swap", "resident_swapcache", "resident"): "no actor gives a mapped page's slot back by itself yet",

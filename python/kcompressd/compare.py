@@ -7,7 +7,7 @@ alike. Each repeat of a design is set against the same repeat of the baseline.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from kcompressd.comparison import Comparison, Entry
@@ -101,7 +101,7 @@ def compare_job(
     A design is a preset's name, or "FILE.py:CLASS" for a policy of your own, which starts at the job's folder. Raises what
     `Job.sim` raises.
     """
-    names = [BASELINE, *(name for name in dict.fromkeys(designs or Design.presets()) if name != BASELINE)]
+    names = _baseline_first(designs or Design.presets())
     rows = {name.rpartition(":")[2]: {"design": name} for name in names}
     groups = {f"{n} CPU{'s' if n > 1 else ''}": {"node.cpus": n} for n in cpus} or {"": {}}
     calibration = job.calibration  # once: a job without one measures
@@ -120,10 +120,13 @@ class _Counter:
         self.done += 1
 
 
+def _baseline_first(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys([BASELINE, *names]))
+
+
 def _labs(names: Sequence[str], base: Lab) -> dict[str, Lab]:
     """The labs by name, the baseline first, all with as many nodes as the design that needs most."""
-    ordered = [BASELINE, *(name for name in dict.fromkeys(names) if name != BASELINE)]
-    labs = {name: dataclasses.replace(base, design=name, trace=False) for name in ordered}
+    labs = {name: dataclasses.replace(base, design=name, trace=False) for name in _baseline_first(names)}
     nodes = base.kswapd if base.kswapd is not None else max(lab.nodes() for lab in labs.values())
     return {name: dataclasses.replace(lab, kswapd=nodes) for name, lab in labs.items()}
 

@@ -85,24 +85,24 @@ def plain(name: str) -> Callable[[Result], Value]:
     return lambda result: result.timing.get(name)
 
 
+def _stored(result: Result) -> int:
+    """Pages stored or written by reclaim: what zswap wrote back was stored before."""
+    counts = (result.vmstat.get(name, 0) for name in ("pswpout", "zswpout", "swpout_zero"))
+    return sum(counts) - int(result.vmstat.get("zswpwb", 0))
+
+
 def written(result: Result) -> Value:
     """Pages stored or written, for each page freed: more than 1 are double writes."""
-    stored = result.vmstat.get("pswpout", 0) + result.vmstat.get("zswpout", 0) + result.vmstat.get("swpout_zero", 0)
-    stored -= result.vmstat.get("zswpwb", 0)
     freed = result.vmstat.get("pgsteal_anon")
-    return stored / freed if freed else None
+    return _stored(result) / freed if freed else None
 
 
 def double_writes(result: Result) -> Value:
     """Stores that freed nothing: the page was taken back before its frame was freed, and has to be stored again."""
     if result.config.get("workload") is None:
         return None
-    vmstat, census = result.vmstat, result.census.reclaim
-    stored = (
-        vmstat.get("pswpout", 0) + vmstat.get("zswpout", 0) + vmstat.get("swpout_zero", 0) - vmstat.get("zswpwb", 0)
-    )
-    held = sum(census.get(state, 0) for state in ("compressed", "written_back", "zero_filled"))
-    return float(max(0, stored - vmstat.get("pgsteal_anon", 0) - held))
+    held = sum(result.census.reclaim.get(state, 0) for state in ("compressed", "written_back", "zero_filled"))
+    return float(max(0, _stored(result) - result.vmstat.get("pgsteal_anon", 0) - held))
 
 
 def deadline(result: Result) -> Value:
