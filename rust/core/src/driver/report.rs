@@ -4,7 +4,6 @@ use crate::lifecycle::{Event, State, actor, actor_name};
 use crate::stats::{PageNs, VmStat};
 use crate::system::{StepError, Store, System};
 use crate::trace::Record;
-use std::any::Any;
 
 /// Why a run ended early.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +19,7 @@ pub struct RunError {
 /// What only threads can meet.
 #[cfg(not(kcompressd_loom))]
 impl RunError {
-    pub(crate) fn panic(actor: &str, payload: &(dyn Any + Send)) -> Self {
+    pub(crate) fn panic(actor: &str, payload: &(dyn std::any::Any + Send)) -> Self {
         let text = payload.downcast_ref::<&str>().map(|s| (*s).to_owned());
         let text = text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".into());
         Self { kind: "panic", message: format!("{actor} panicked: {text}"), actor: actor.into() }
