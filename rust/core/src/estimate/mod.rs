@@ -6,6 +6,7 @@
 //! fresh device with one writer would show. `account` is a pure function; `measure` differs in its times only.
 
 mod account;
+mod bench;
 mod measure;
 
 pub use account::{Account, Rate, ZswapPool, account};
