@@ -14,7 +14,8 @@ import time
 
 from kcompressd import Lab, Pages, lifecycle
 from kcompressd._core import Judge
-from kcompressd.trace import RECORD, SYSTEM, guard_names
+from kcompressd.trace import RECORD, SYSTEM
+from kcompressd.trace_words import guard_names
 
 logging.getLogger("transitions").setLevel(logging.ERROR)
 

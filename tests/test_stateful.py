@@ -26,7 +26,8 @@ from mutants import ZEROES
 
 from kcompressd import CodecError, DeviceError, Lab, Pages, ProtocolViolation, StepError, Stepper, _core, lifecycle
 from kcompressd.lab import IoFaults, Memcg
-from kcompressd.trace import SYSTEM, SYSTEM_EVENTS, guard_names
+from kcompressd.trace import SYSTEM
+from kcompressd.trace_words import SYSTEM_EVENTS, guard_names
 
 PAGE = 4096
 LAW = lifecycle.machine()

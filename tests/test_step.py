@@ -13,7 +13,7 @@ import pytest
 from kcompressd import DeviceError, Lab, NotAtHead, Pages, ProtocolViolation, StepError, Stepper, _core, lifecycle
 from kcompressd.errors import LabError
 from kcompressd.lab import IoFaults, Memcg
-from kcompressd.trace import SYSTEM_EVENTS
+from kcompressd.trace_words import SYSTEM_EVENTS
 
 README = Path(__file__).parent.parent / "README.md"
 PAGE, ZERO, NOISE = 4096, 4, 5

@@ -22,7 +22,8 @@ import numpy.typing as npt
 
 from kcompressd import files, lifecycle
 from kcompressd.errors import OutputError
-from kcompressd.trace import RECORD, SYSTEM, Records, Trace, actor_name, aux_text, event_name, state_name
+from kcompressd.trace import RECORD, SYSTEM, Records, Trace
+from kcompressd.trace_words import actor_name, aux_text, event_name, state_name
 
 Event: TypeAlias = dict[str, Any]
 """One trace event."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kcompressd import lifecycle
-from kcompressd.trace import SYSTEM, Step, Trace
+from kcompressd.trace import SYSTEM, Trace
+from kcompressd.trace_words import Step
 
 
 def timeline(trace: Trace, folio: int) -> str:

@@ -28,7 +28,8 @@ from kcompressd.errors import LabError
 from kcompressd.lifecycle import table
 from kcompressd.names import Names
 from kcompressd.show import lines
-from kcompressd.trace import RECORD, Records, Step, Trace
+from kcompressd.trace import RECORD, Records, Trace
+from kcompressd.trace_words import Step
 
 
 class Folio:

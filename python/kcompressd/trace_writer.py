@@ -17,17 +17,8 @@ import numpy as np
 from kcompressd._core import Locator
 from kcompressd.files import is_replaceable, write_text
 from kcompressd.lifecycle import table
-from kcompressd.trace import (
-    FORMAT,
-    RECORD,
-    SYSTEM,
-    VERSION,
-    TraceError,
-    encode_states,
-    first_states,
-    names,
-    sidecar_path,
-)
+from kcompressd.trace import FORMAT, RECORD, SYSTEM, VERSION, TraceError, encode_states, first_states, sidecar_path
+from kcompressd.trace_words import names
 
 
 class TraceWriter:

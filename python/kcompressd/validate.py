@@ -21,19 +21,14 @@ from kcompressd._core import Judge, Locator
 from kcompressd.lifecycle import table as default_table
 from kcompressd.show import lines
 from kcompressd.table import Table
-from kcompressd.trace import (
-    RECORD,
-    SYSTEM,
+from kcompressd.trace import RECORD, SYSTEM, Trace, TraceError, decode_states, judged
+from kcompressd.trace_words import (
     SYSTEM_EVENTS,
-    Trace,
-    TraceError,
     actor_name,
     aux_text,
-    decode_states,
     event_name,
     flag_names,
     guard_names,
-    judged,
     state_name,
     step,
 )
