@@ -21,6 +21,8 @@
 mod arena;
 mod check;
 mod class;
+mod frames;
+mod handle;
 mod index;
 mod saved;
 mod stats;
@@ -30,12 +32,13 @@ pub use arena::CHUNK_BYTES;
 pub use class::{
     BEFORE_6_3, ClassTable, ConfigError, EMPTY, FULL, FULLNESS_GROUPS, HANDLE_BYTES, MIN_ALLOC_BYTES, SizeClass,
 };
+pub use frames::{Exhausted, Frames, Unlimited};
+pub use handle::Handle;
 pub use stats::{ClassStats, DESCRIPTOR_BYTES, PoolStats};
 
 use crate::sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering};
-use crate::units::{NIL, PAGE_SIZE};
+use crate::units::PAGE_SIZE;
 use arena::Arena;
-use std::num::NonZeroU64;
 use zspage::{Class, Retired};
 
 /// Why an object could not be allocated. Nothing has changed then.
@@ -65,88 +68,6 @@ pub enum AllocError {
         /// What `mmap` reported.
         errno: i32,
     },
-}
-
-/// Where a zspage's pages come from and go back to.
-///
-/// The caller passes the same budget to every call on one pool. `take` grants all pages or none; each page
-/// granted comes back through `give` when its zspage is freed (not when the pool is dropped). Both run under a
-/// class lock: they must not call the pool.
-pub trait Frames {
-    /// Takes `pages` order-0 pages, and says by what name they come back (any, where that makes no difference); `None` takes
-    /// none.
-    fn take(&self, pages: usize) -> Option<u32>;
-    /// Takes the `pages` with this name back.
-    fn give(&self, name: u32, pages: usize);
-    /// Memory for one handle; `false`: there is none. The kernel's comes from a slab of its own.
-    fn take_handle(&self) -> bool {
-        true
-    }
-    /// Takes a handle's memory back.
-    fn give_handle(&self) {}
-}
-
-/// A source that has nothing to give: every allocation fails, what is freed goes back.
-#[derive(Clone, Copy, Debug)]
-pub struct Exhausted<'a, F>(pub &'a F);
-
-impl<F: Frames> Frames for Exhausted<'_, F> {
-    fn take(&self, _pages: usize) -> Option<u32> {
-        None
-    }
-    fn give(&self, name: u32, pages: usize) {
-        self.0.give(name, pages);
-    }
-    fn take_handle(&self) -> bool {
-        false
-    }
-    fn give_handle(&self) {
-        self.0.give_handle();
-    }
-}
-
-/// Pages without limit.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Unlimited;
-
-impl Frames for Unlimited {
-    #[inline]
-    fn take(&self, _pages: usize) -> Option<u32> {
-        Some(NIL)
-    }
-    #[inline]
-    fn give(&self, _name: u32, _pages: usize) {}
-}
-
-/// An allocated object: `class + 1` above, an index within the class in the lower 32 bits.
-///
-/// Valid from the `malloc` or `store` that returned it to the `free` that takes it, in that pool only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Handle(NonZeroU64);
-
-impl Handle {
-    fn new(class: usize, index: u32) -> Self {
-        Self(NonZeroU64::new((class as u64 + 1) << 32 | u64::from(index)).expect("class + 1 is not 0"))
-    }
-
-    /// The word, for storing it elsewhere.
-    pub fn to_raw(self) -> u64 {
-        self.0.get()
-    }
-
-    /// The handle of a word from [`Handle::to_raw`]; `None` for a word that no handle has.
-    pub fn from_raw(word: u64) -> Option<Self> {
-        NonZeroU64::new(word).filter(|word| word.get() >> 32 != 0).map(Self)
-    }
-
-    /// The index into [`ClassTable::classes`].
-    pub fn class(self) -> usize {
-        (self.0.get() >> 32) as usize - 1
-    }
-
-    fn index(self) -> u32 {
-        self.0.get() as u32
-    }
 }
 
 /// How a pool is built.
