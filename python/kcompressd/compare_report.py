@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from rich.markup import escape
 
+from kcompressd import applications
 from kcompressd.comparison import Comparison, Entry
 from kcompressd.measures import Measure
 from kcompressd.sizes import mib
@@ -35,7 +37,7 @@ def parts(comparison: Comparison) -> Iterator[RenderableType]:
     for group, entries in comparison.groups.items():
         if group:
             yield f"\n[bold]{escape(group)}[/bold]"
-        yield _table(comparison.measures, entries)
+        yield _table([*comparison.measures, *_of_applications(entries)], entries)
     for sentence in comparison.sentences():
         yield escape(sentence)
 
@@ -49,6 +51,16 @@ def cell(entry: Entry, measure: Measure) -> tuple[str, str]:
         return measure.cell(value.median), ""
     same = ratio.holds_one and len(entry.results) > 1
     return measure.cell(value.median), "≈" if same else entry.times(measure)
+
+
+def _of_applications(entries: Sequence[Entry]) -> Iterator[Measure]:
+    """Yield what each of several applications waited for; of one alone the other measures say it."""
+    runs = [run for entry in entries for run in entry.results]
+    names = applications.names(runs)
+    for name in names if len(names) > 1 else ():
+        for measure in applications.measures(name, runs):
+            if measure.name.removeprefix(f"{name}.") in applications.BRIEF:
+                yield replace(measure, title=f"{name}: {measure.title}")
 
 
 def _table(measures: Sequence[Measure], entries: Sequence[Entry]) -> Table:

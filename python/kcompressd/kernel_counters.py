@@ -139,11 +139,11 @@ def _pressure(host: Host) -> dict[str, int]:
 
 
 def _cpu(host: Host) -> dict[str, int]:
-    """CPU time of the kernel threads by name, nanoseconds."""
+    """CPU time of the kernel threads by name, nanoseconds; a thread of the kernel has no command line."""
     found = {}
     for path in host.proc.glob("[0-9]*/comm"):
         name = _text(path)
-        if re.fullmatch(r"(kswapd|kcompressd)\d*", name):
+        if re.fullmatch(r"(kswapd|kcompressd)\d*", name) and not _text(path.parent / "cmdline"):  # not this command
             found[name] = _cpu_ns(path.parent)
     return found
 

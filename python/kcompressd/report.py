@@ -9,6 +9,7 @@ from typing import TypeAlias
 from rich.console import Console, RenderableType
 from rich.table import Table
 
+from kcompressd import applications
 from kcompressd.result import Result
 from kcompressd.sizes import duration, mib
 
@@ -73,8 +74,23 @@ def parts(result: Result) -> Iterator[RenderableType]:
         for name, value in rows:
             table.add_row(f"  {_escaped(name)}", _escaped(value))
     yield table
+    yield from _applications(result)
     for sentence in sentences(result):
         yield _escaped(sentence)
+
+
+def _applications(result: Result) -> Iterator[RenderableType]:
+    headings, rows = applications.table(result, brief=True)
+    if not rows:
+        return
+    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for number, heading in enumerate(headings):
+        shown.add_column(
+            heading, justify="right" if number else "left", style=None if number else "cyan", no_wrap=number > 0
+        )
+    for name, cells in rows:
+        shown.add_row(_escaped(name), *(text for text, _ in cells))
+    yield shown
 
 
 def sentences(result: Result) -> Iterator[str]:

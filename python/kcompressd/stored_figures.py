@@ -39,24 +39,41 @@ def _exit_code(stored: Stored) -> int:
 
 
 def _name(one: Stored) -> str:
-    return one["name"] if one["level"] is None else f"{one['name']}:{one['level']}"
+    """The compressor as the command takes it: without a level that is its default."""
+    from kcompressd.page_stats import parse_codecs
+
+    (codec,) = parse_codecs(one["name"] if one["level"] is None else f"{one['name']}:{one['level']}")
+    return codec.text
 
 
 def _estimate(stored: Stored) -> Iterator[RenderableType]:
     from rich.table import Table
     from rich.text import Text
 
+    from kcompressd.estimate_report import bars
+
     size = mib(stored["pages"] * stored["page_size"])
     yield Text(f"estimate: {stored['pages']} pages ({size}), chain size {stored['chain_size']}", style="bold")
     table = Table(box=None, pad_edge=False)
-    for heading in ("compressor", "ratio", "compr", "mem_used", "same", "huge", "compress /s", "decompress /s"):
-        table.add_column(heading, justify="left" if heading == "compressor" else "right")
+    for heading in (
+        "compressor",
+        "ratio",
+        "compr",
+        "mem_used",
+        "same",
+        "huge",
+        "incompr",
+        "sizes",
+        "compress /s",
+        "decompress /s",
+    ):
+        table.add_column(heading, justify="left" if heading in ("compressor", "sizes") else "right", no_wrap=True)
     for one in stored["compressors"]:
         ratio = "-" if one["ratio"] is None else f"{one['ratio']:.2f}"
         sizes = (mib(one[name]) for name in ("compr_data_size", "mem_used_total"))
-        counts = (str(one[name]) for name in ("same_pages", "huge_pages"))
+        counts = (str(one[name]) for name in ("same_pages", "huge_pages", "incompressible_pages"))
         rates = (mib(one[name]["bytes_per_s"]) for name in ("compress", "decompress"))
-        table.add_row(_name(one), ratio, *sizes, *counts, *rates)
+        table.add_row(_name(one), ratio, *sizes, *counts, bars(one["histogram"]), *rates)
     yield table
     yield Text(f"\nChoice  {stored['choice']['reason']}")
     for note in (stored["reason"], *stored["notes"]):

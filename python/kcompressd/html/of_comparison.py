@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Sequence
 
-from kcompressd import compare_report, remarks, report, series
+from kcompressd import applications, compare_report, remarks, report, series
 from kcompressd.comparison import Comparison, Entry
 from kcompressd.html import of_result, page, scale
 from kcompressd.html.bars import Bar, bars
@@ -49,6 +49,8 @@ def parts(comparison: Comparison) -> Iterator[Child]:
     found = remarks.remarks(comparison)
     yield page.section("What is remarkable", _remarks(found, _shades(comparison.entries)))
     yield page.section("Side by side", *_tables(comparison), tag("p", _HOW, class_="note"))
+    if outcomes := list(_applications(comparison)):
+        yield page.section("Applications", *outcomes)
     for group, entries in comparison.groups.items():
         where = f", {group}" if group else ""
         yield page.section(f"Pictures{where}", page.figures(_pictures(comparison, entries)))
@@ -89,6 +91,17 @@ def _tables(comparison: Comparison) -> Iterator[Markup]:
         shades = _shades(entries)
         rows = [_row(entry, shades[entry.name], measures, marks) for entry in entries]
         yield table(["design", *(m.title for m in measures)], rows, group or None)
+
+
+def _applications(comparison: Comparison) -> Iterator[Markup]:
+    """Yield a table of each application's measures, a row a design."""
+    for group, entries in comparison.groups.items():
+        shades, runs = _shades(entries), [run for entry in entries for run in entry.results]
+        for name in applications.names(runs):
+            measures = list(applications.measures(name, runs))
+            rows = [_row(entry, shades[entry.name], measures, {}) for entry in entries]
+            caption = applications.described(entries[0].last, name) + (f", {group}" if group else "")
+            yield table(["design", *(m.title for m in measures)], rows, caption)
 
 
 def _row(entry: Entry, shade: int, measures: Sequence[Measure], marks: dict[tuple[str, str, str], bool]) -> list[Cell]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kcompressd import lifecycle, report, series
+from kcompressd import applications, lifecycle, report, series
 from kcompressd.html import page, scale
 from kcompressd.html.bars import Bar, bars, histogram
 from kcompressd.html.elements import Child, Markup, tag
@@ -62,6 +62,8 @@ def parts(result: Result) -> Iterator[Child]:
     yield page.section("Who did the work", page.figures([cpu(result), *sizes(result)]))
     if spreads := percentiles(result):
         yield page.section("Waiting", spreads)
+    if result.applications:
+        yield page.section("Applications", outcomes(result), page.figures(tails(result)))
     yield page.section("Counters", page.many(counters(result)))
     yield page.section("Asked for", asked(result))
 
@@ -139,6 +141,27 @@ def percentiles(result: Result) -> Markup | None:
         cells = [Cell("-" if t is None else scale.time(t), t) for t in times]
         rows.append([_SPREADS.get(name, name), Cell(str(spread["count"]), spread["count"]), *cells])
     return table(columns, rows) if rows else None
+
+
+def outcomes(result: Result) -> Markup:
+    """Return a table of what each application came to."""
+    headings, rows = applications.table(result)
+    return table(headings, [[name, *(Cell(text, value) for text, value in cells)] for name, cells in rows])
+
+
+def tails(result: Result) -> Iterator[Markup]:
+    """Yield bars of what the applications waited for: the touch that one in a thousand exceeds, and the stalls."""
+    names = applications.names([result])
+    for key, title in (("touch_p999_ns", "One touch in a thousand takes longer"), ("stall_ns", "Stalled on memory")):
+        found = [
+            (name, m.of(result))
+            for name in names
+            for m in applications.measures(name, [result])
+            if m.name == f"{name}.{key}"
+        ]
+        rows = [Bar(name, ((value, 1),)) for name, value in found if value is not None]
+        if len(rows) > 1:
+            yield bars(title, rows, form=scale.time)
 
 
 def counters(result: Result) -> Iterator[Markup]:
