@@ -96,6 +96,6 @@ def test_pages_are_dealt_out_to_groups_in_turn() -> None:
     assert root.lab.memcg_of == [0] * 200
     with pytest.raises(
         JobError,
-        match=r"memcg: .* has other keys than memory_high, memory_max, name, parent, share, writeback, zswap_max",
+        match=r"memcg: .* has other keys than memory_high, memory_low, memory_max, memory_min, memory_reclaim, name, ",
     ):
         Job.from_dict(SMALL | {"memcg": [{"nam": "a"}]}).sim()

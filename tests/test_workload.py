@@ -136,6 +136,56 @@ def test_a_group_at_its_limit_reclaims_for_itself_while_memory_is_free(limit: st
     assert held.vmstat.pgscan_kswapd == 0, "kswapd has nothing to do"
 
 
+def test_what_is_protected_is_not_reclaimed_and_low_says_when_it_was() -> None:
+    two = [{"kind": "burst", "pages": 1700, "deadline_ns": 1, "memcg": name} for name in ("a", "b")]
+    free = ran(*two, memcg=[{"name": "a"}, {"name": "b"}])
+    kept = ran(*two, memcg=[{"name": "a", "memory_min": 1700 * 4096}, {"name": "b"}])
+    given = ran(*two, memcg=[{"name": name, "memory_low": 1700 * 4096} for name in ("a", "b")])
+    assert free.memcgs[1].memory_stat.pgsteal > 0 == kept.memcgs[1].memory_stat.pgsteal
+    assert given.memcgs[1].memory_events.low > 0 == free.memcgs[1].memory_events.low
+
+
+def test_each_group_says_what_became_of_it() -> None:
+    groups = [{"name": "a"}, {"name": "b", "parent": "a"}, {"name": "c", "memory_max": 200 * 4096}]
+    result = ran(
+        {"kind": "usemem", "pages": 3300, "memcg": "b"},
+        {"kind": "eater", "pages": 400, "memcg": "c"},
+        store="zswap",
+        memcg=groups,
+    )
+    root, a, b, c = result.memcgs
+    assert [group.name for group in result.memcgs] == ["/", "a", "b", "c"]
+    assert (root.memory_current, root.memory_events) == (None, {})
+    assert a.memory_stat == b.memory_stat, "a has no pages of its own"
+    assert a.memory_current == b.memory_current == b.memory_stat.anon + -(-b.memory_stat.zswap // 4096) * 4096
+    assert c.memory_events.max > 0 == b.memory_events.max
+    for name in ("pgfault", "pgmajfault", "zswpin", "zswpout", "pgactivate", "workingset_refault_anon"):
+        assert b.memory_stat[name] + c.memory_stat[name] == result.vmstat[name], name
+    assert root.memory_stat.pgsteal == result.vmstat.pgsteal_anon + result.vmstat.pgsteal_file
+    assert "memcg c" in str(result) and "max (memory.events)" in str(result) and "memcg c" in result.to_html()
+
+
+def test_memory_reclaim_takes_what_is_asked_for_and_says_how_much() -> None:
+    app = {"kind": "burst", "pages": 1000, "deadline_ns": 1, "memcg": "a"}
+    writes = [{"at_ns": 10**9, "bytes": 300 * 4096}, {"at_ns": 2 * 10**9, "bytes": 4000 * 4096}]
+    result = ran(app, memcg=[{"name": "/"}, {"name": "a", "memory_reclaim": writes}])
+    first, second = result.memcgs[1].memory_reclaim
+    assert (first.bytes, second.at_ns) == (300 * 4096, 2 * 10**9)
+    assert 300 <= first.reclaimed_bytes // 4096 < 300 + 64 and first.end_ns > 10**9
+    assert first.reclaimed_bytes + second.reclaimed_bytes == 1000 * 4096, "then there is no more: EAGAIN"
+    assert result.memcgs[1].memory_stat.pgsteal == 1000
+    assert result.vmstat.pgscan_direct == 0, "/proc/vmstat counts the node's own reclaim"
+
+
+def test_a_write_that_cannot_be_is_refused() -> None:
+    for wrong in ([{"at_ns": 1}], [{"at_ns": 1, "bytes": -1}], [7], 7):
+        with pytest.raises(JobError, match=r"memcg.memory_reclaim: .* is no write of bytes at a time"):
+            job(EATER, memcg=[{"name": "a", "memory_reclaim": wrong}]).sim()
+    pageout = {"pages": "sample", "memcg": [{"name": "a", "memory_reclaim": [{"at_ns": 0, "bytes": 4096}]}]}
+    with pytest.raises(ValueError, match='"a": memory_reclaim needs a memory budget'):
+        Job.from_dict(pageout).sim()
+
+
 def test_limits_that_cannot_be_are_refused_by_name() -> None:
     with pytest.raises(ValueError, match="the root has no memory_max"):
         job(EATER, memcg=[{"name": "/", "memory_max": 4096}]).sim()

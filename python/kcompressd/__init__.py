@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from kcompressd.errors import InputError, RunInterrupted
     from kcompressd.estimate import CompressorEstimate, Estimate
     from kcompressd.job import Job
-    from kcompressd.lab import IoFaults, Lab, Memcg, Plant
+    from kcompressd.lab import IoFaults, Lab, Memcg, MemoryReclaim, Plant
     from kcompressd.machine import Costs, Machine
     from kcompressd.node import Node
     from kcompressd.page_stats import PageStats
@@ -65,6 +65,7 @@ _HOMES = {
     "Lab": "lab",
     "Machine": "machine",
     "Memcg": "lab",
+    "MemoryReclaim": "lab",
     "Node": "node",
     "NotAtHead": "_core",
     "PageStats": "page_stats",
@@ -105,6 +106,7 @@ __all__ = [
     "Lab",
     "Machine",
     "Memcg",
+    "MemoryReclaim",
     "Node",
     "NotAtHead",
     "PageStats",

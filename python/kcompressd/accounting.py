@@ -33,7 +33,7 @@ _OF: Final = {
     "all": "",
     "pageout": "pageout",
     "workload": "with a memory budget",
-    "unlimited": "with a memory budget, without memory.max and memory.high",
+    "unlimited": "with a memory budget, without memory.max, memory.high and memory.reclaim",
 }
 
 
@@ -51,7 +51,7 @@ class Equation:
     """Speaks of the fault phase, which a run may do without."""
     of: Literal["all", "pageout", "workload", "unlimited"] = "all"
     """Only of runs where everything goes out and then comes back; where an application runs beside reclaim; or of the
-    latter without memory.max and memory.high, whose reclaim the kernel does not count by who did it."""
+    latter without memory.max, memory.high and memory.reclaim, whose reclaim the kernel does not count by who did it."""
 
     def applies(self, result: Result) -> bool:
         """Tell whether the equation says anything about `result`; a kernel's own counters prove no lifecycle."""
@@ -92,7 +92,8 @@ class Equation:
 
 def _limited(result: Result) -> bool:
     groups = result.config.get("memcgs") or ()
-    return any(group.get(key) is not None for group in groups for key in ("memory_max", "memory_high"))
+    limited = any(group.get(key) is not None for group in groups for key in ("memory_max", "memory_high"))
+    return limited or any(group.get("memory_reclaim") for group in groups)
 
 
 def failures(result: Result) -> list[str]:

@@ -21,7 +21,7 @@ from kcompressd.calibration import Calibration, calibrate
 from kcompressd.design import Design
 from kcompressd.errors import InputError, JobError
 from kcompressd.job_file import Tree, parse, parse_setting, refuse_strangers, set_key
-from kcompressd.lab import Lab, Memcg, Progress
+from kcompressd.lab import Lab, Memcg, MemoryReclaim, Progress
 from kcompressd.machine import Costs, Machine
 from kcompressd.node import Node
 from kcompressd.pages import Pages
@@ -42,7 +42,7 @@ _LAB: Final = (
     "accept_threshold_percent",
     "seed",
 )
-_MEMCG: Final = {"name", "parent", "zswap_max", "writeback", "memory_max", "memory_high", "share"}
+_MEMCG: Final = {field.name for field in dataclasses.fields(Memcg)} | {"share"}
 
 Part = TypeVar("Part")
 
@@ -170,11 +170,20 @@ class Job:
         wrong = [group for group in given if not isinstance(group, dict) or not {"name"} <= set(group) <= _MEMCG]
         if wrong:
             raise JobError(self.origin, f"memcg: {wrong[0]!r} has other keys than {', '.join(sorted(_MEMCG))}")
-        groups = [Memcg(**{key: value for key, value in group.items() if key != "share"}) for group in given]
+        groups = [self._memcg({key: value for key, value in group.items() if key != "share"}) for group in given]
         named = [group for group in given if group["name"] != "/"]
         turn = [n for n, group in enumerate(named, 1) for _ in range(group.get("share", 1))] or [0]
         pages = len(self.pages) if "pages" in self.tree else len(self.calibration)
         return {"memcgs": groups, "memcg_of": [turn[page % len(turn)] for page in range(pages)]} if given else {}
+
+    def _memcg(self, given: Mapping[str, Any]) -> Memcg:
+        writes = given.get("memory_reclaim", [])
+        keys, forms = {"at_ns", "bytes"}, "write memory_reclaim = [{ at_ns = 1000000, bytes = 4096 }]"
+        for write in writes if isinstance(writes, list) else [writes]:
+            numbers = isinstance(write, dict) and all(type(value) is int and value >= 0 for value in write.values())
+            if not numbers or set(write) != keys:
+                raise JobError(self.origin, f"memcg.memory_reclaim: {write!r} is no write of bytes at a time", forms)
+        return Memcg(**{**given, "memory_reclaim": tuple(MemoryReclaim(**write) for write in writes)})
 
     def _kernel(self, text: str) -> tuple[int, int]:
         major, _, minor = text.partition(".")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from rich.console import Console, RenderableType
 from rich.table import Table
 
 from kcompressd import applications
+from kcompressd.names import Names
 from kcompressd.result import Result
 from kcompressd.sizes import duration, mib
 
@@ -57,6 +58,8 @@ def sections(result: Result) -> Iterator[tuple[str, Rows]]:
         yield "zram mm_stat", _numbers(result.zram.mm_stat)
         yield "zram io_stat", _numbers(result.zram.io_stat)
     yield "vmstat", _numbers(result.vmstat)
+    for group in result.memcgs:
+        yield f"memcg {group.name}", _memcg(group)
     yield "CPU time", _cpu(result)
     if result.kind != "observed":
         yield "checks", _checks(result)
@@ -157,6 +160,17 @@ def _checks(result: Result) -> Rows:
         ("violations", str(life.violations)),
         ("pages that came back different", str(len(result.mismatched))),
     ]
+
+
+def _memcg(group: Names[Any]) -> Rows:
+    """memory.current, memory.stat, memory.events and what was written to memory.reclaim."""
+    current = [] if group.memory_current is None else [("memory.current", str(group.memory_current))]
+    events = [(f"{name} (memory.events)", count) for name, count in _numbers(group.memory_events)]
+    writes = [
+        ("memory.reclaim, bytes reclaimed / asked for", f"{write.reclaimed_bytes} / {write.bytes}")
+        for write in group.memory_reclaim
+    ]
+    return [*current, *_numbers(group.memory_stat), *events, *writes]
 
 
 def _numbers(counters: Mapping[str, int]) -> Rows:

@@ -40,7 +40,7 @@ class Result:
     - `census`: pages by lifecycle state at the end of each phase;
     - `lifecycle`: `events`, `violations`, and counts `by_event`; `mismatched`: pages whose contents did not
       come back;
-    - `applications`: what each application of a run with a memory budget came to;
+    - `applications`: what each application of a run with a memory budget came to, and `memcgs`: each group;
     - `errors`: failures that cost no page; `error`: what ended the run early, with `complete` False.
     """
 
@@ -60,6 +60,7 @@ class Result:
     device: Names[Any]
     mismatched: tuple[int, ...]
     applications: tuple[Names[Any], ...]
+    memcgs: tuple[Names[Any], ...]
     notes: tuple[str, ...]
     errors: tuple[str, ...]
     error: Names[str] | None

@@ -33,6 +33,7 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
     "device": (Mapping,),
     "mismatched": (list, tuple),
     "applications": (list, tuple),
+    "memcgs": (list, tuple),
     "notes": (list, tuple),
     "errors": (list, tuple),
     "error": (Mapping, type(None)),
@@ -41,7 +42,7 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
 KEYS: Final = tuple(_TYPES)
 """The keys of a Result but `version`, in the order of docs/formats.md."""
 
-OPTIONAL: Final = ("applications",)
+OPTIONAL: Final = ("applications", "memcgs")
 """Lists that files written by earlier builds lack: there were none."""
 
 _INNER: Final[dict[str, tuple[str, ...]]] = {
@@ -53,6 +54,9 @@ _INNER: Final[dict[str, tuple[str, ...]]] = {
     "error": ("kind", "message", "actor"),
 }
 """Keys that every reader may count on beside those that an equation names."""
+
+_MEMCG: Final = ("name", "memory_current", "memory_stat", "memory_events", "memory_reclaim")
+"""Keys of each of `memcgs` that the table shows."""
 
 _CLOSED: Final = ("lifecycle", "census", "error")
 """Objects of which `_INNER` has every key."""
@@ -117,6 +121,8 @@ def _values(data: Mapping[str, Any]) -> Iterator[str]:
         yield from _measures(f"threads[{i}]", thread)
     if not _is_count(data["config"]["page_size"]) or not data["config"]["page_size"]:
         yield "config.page_size is no size"
+    for i, group in enumerate(data.get("memcgs", ())):
+        yield from (f"memcgs[{i}].{name} is missing" for name in _MEMCG if name not in group)
     for key in ("notes", "errors"):
         yield from (f"{key}[{i}] is no text" for i, text in enumerate(data[key]) if not isinstance(text, str))
 

@@ -1,4 +1,5 @@
-//! Memory cgroups: a hierarchy with limits (`limits`), zswap's knobs, and counters of each group's pages.
+//! Memory cgroups: a hierarchy with limits (`limits`), protection (`protection`), zswap's knobs, and counters of each group's
+//! pages (`stat`).
 //!
 //! Accounting: `zswap_current` of a group is the sum of the stored bytes of its own pages and of its descendants', `zswapped`
 //! that of their entries. The root's own pages are charged to nobody, as in the kernel (they have no object cgroup).
@@ -9,6 +10,11 @@
 //! Source: Documentation/admin-guide/cgroup-v2.rst (memory.zswap.*, memory.stat).
 
 mod limits;
+mod protection;
+mod stat;
+
+pub use protection::Protection;
+pub use stat::{MemcgEvent, MemcgStat};
 
 use crate::snapshot::{Reader, Saved, Snapshot};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
@@ -30,70 +36,9 @@ pub struct Memcg {
     zswapped: AtomicU64,
     writeback: AtomicBool,
     online: AtomicBool,
-    stat: [AtomicU64; MemcgStat::ALL.len()],
+    counters: stat::Counters,
     limits: limits::Limits,
-}
-
-/// A counter of a group's memory.stat: its own pages, without its descendants'.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub enum MemcgStat {
-    /// Pages isolated.
-    Pgscan,
-    /// Pages freed.
-    Pgsteal,
-    /// Page faults.
-    Pgfault,
-    /// Faults that had to read the page back.
-    Pgmajfault,
-    /// Evicted pages faulted back.
-    WorkingsetRefaultAnon,
-}
-
-impl MemcgStat {
-    /// All of them, in order.
-    pub const ALL: [Self; 5] =
-        [Self::Pgscan, Self::Pgsteal, Self::Pgfault, Self::Pgmajfault, Self::WorkingsetRefaultAnon];
-
-    /// The name in memory.stat.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Pgscan => "pgscan",
-            Self::Pgsteal => "pgsteal",
-            Self::Pgfault => "pgfault",
-            Self::Pgmajfault => "pgmajfault",
-            Self::WorkingsetRefaultAnon => "workingset_refault_anon",
-        }
-    }
-}
-
-/// A counter of `memory.events`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub enum MemcgEvent {
-    /// Reclaims because the group was above `memory.high`.
-    High,
-    /// Charges that `memory.max` did not allow.
-    Max,
-    /// Charges that found nothing to reclaim.
-    Oom,
-    /// Applications ended for it.
-    OomKill,
-}
-
-impl MemcgEvent {
-    /// All of them, in order.
-    pub const ALL: [Self; 4] = [Self::High, Self::Max, Self::Oom, Self::OomKill];
-
-    /// The name in `memory.events`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::High => "high",
-            Self::Max => "max",
-            Self::Oom => "oom",
-            Self::OomKill => "oom_kill",
-        }
-    }
+    protected: protection::Knobs,
 }
 
 /// Why a group cannot be added or removed.
@@ -140,20 +85,15 @@ impl Memcg {
             zswapped: AtomicU64::new(0),
             writeback: AtomicBool::new(true),
             online: AtomicBool::new(true),
-            stat: Default::default(),
+            counters: stat::Counters::default(),
             limits: limits::Limits::default(),
+            protected: protection::Knobs::default(),
         }
     }
 
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
-    }
-
-    /// A counter of its memory.stat.
-    pub fn stat(&self, counter: MemcgStat) -> u64 {
-        // ORDERING: Relaxed: a counter.
-        self.stat[counter as usize].load(Ordering::Relaxed)
     }
 
     /// `memory.zswap.current` in bytes.
@@ -303,13 +243,6 @@ impl Memcgs {
             group.zswapped.fetch_sub(1, Ordering::Relaxed); // ORDERING: as above.
             debug_assert!(before >= bytes, "memcg {}: uncharged {bytes} of {before} bytes", group.name);
         }
-    }
-
-    /// Counts `pages` for a group (`count_memcg_events`).
-    #[inline]
-    pub fn count(&self, id: u16, counter: MemcgStat, pages: u64) {
-        // ORDERING: Relaxed: a counter.
-        self.groups[usize::from(id)].stat[counter as usize].fetch_add(pages, Ordering::Relaxed);
     }
 
     /// Removes a group: it is found no more. Its stores' entries are to be moved next ([`crate::zswap::Zswap::reparent`]).

@@ -6,7 +6,7 @@ use budget::{PAGES, Plan, play};
 use kcompressd_core::design::{Preset, StoreKind};
 use kcompressd_core::driver::Crew;
 use kcompressd_core::driver::virtual_time::{Machine, run};
-use kcompressd_core::memcg::{MemcgEvent, MemcgStat, Memcgs, ROOT};
+use kcompressd_core::memcg::{Memcg, MemcgEvent, MemcgStat, Memcgs, ROOT};
 use kcompressd_core::reclaim::ReclaimRequest;
 use kcompressd_core::stats::{Vm, VmStat};
 use kcompressd_core::system::System;
@@ -22,8 +22,8 @@ fn programs(groups: u32) -> Vec<Program> {
     (0..groups).map(|group| Program::eater(group * share..(group + 1) * share)).collect()
 }
 
-fn of_groups(sys: &System, counter: MemcgStat) -> Vec<u64> {
-    sys.memcgs.iter().map(|group| group.stat(counter)).collect()
+fn of_groups(sys: &System, counter: impl Fn(&Memcg) -> u64) -> Vec<u64> {
+    sys.memcgs.iter().map(counter).collect()
 }
 
 #[test]
@@ -31,15 +31,27 @@ fn the_counters_of_the_groups_add_up_to_the_nodes() {
     for &preset in Preset::ALL {
         let sys = system(preset, 3);
         let stat = play(&sys, programs(3));
-        let sum = |counter| of_groups(&sys, counter).iter().sum::<u64>();
         let name = preset.name();
-        assert_eq!(sum(MemcgStat::Pgscan), stat[Vm::PgscanAnon] + stat[Vm::PgscanFile], "{name}");
-        assert_eq!(sum(MemcgStat::Pgscan), stat[Vm::PgscanKswapd] + stat[Vm::PgscanDirect], "{name}");
-        assert_eq!(sum(MemcgStat::Pgsteal), stat[Vm::PgstealAnon] + stat[Vm::PgstealFile], "{name}");
-        assert_eq!(sum(MemcgStat::Pgfault), stat[Vm::Pgfault], "{name}");
-        assert_eq!(sum(MemcgStat::Pgmajfault), stat[Vm::Pgmajfault], "{name}");
-        assert_eq!(sum(MemcgStat::WorkingsetRefaultAnon), stat[Vm::WorkingsetRefaultAnon], "{name}");
-        assert_eq!(of_groups(&sys, MemcgStat::Pgscan)[0], stat[Vm::PgscanFile], "{name}: the root has the page cache");
+        let pgscan = of_groups(&sys, Memcg::pgscan).iter().sum::<u64>();
+        assert_eq!(pgscan, stat[Vm::PgscanAnon] + stat[Vm::PgscanFile], "{name}");
+        assert_eq!(of_groups(&sys, Memcg::pgsteal).iter().sum::<u64>(), stat[Vm::PgstealAnon] + stat[Vm::PgstealFile]);
+        for (counter, of_the_node) in [
+            (MemcgStat::PgscanKswapd, Vm::PgscanKswapd),
+            (MemcgStat::PgscanDirect, Vm::PgscanDirect),
+            (MemcgStat::PgstealKswapd, Vm::PgstealKswapd),
+            (MemcgStat::PgstealDirect, Vm::PgstealDirect),
+            (MemcgStat::Pgfault, Vm::Pgfault),
+            (MemcgStat::Pgmajfault, Vm::Pgmajfault),
+            (MemcgStat::Pgrefill, Vm::Pgrefill),
+            (MemcgStat::Pgactivate, Vm::Pgactivate),
+            (MemcgStat::Pgdeactivate, Vm::Pgdeactivate),
+            (MemcgStat::WorkingsetRefaultAnon, Vm::WorkingsetRefaultAnon),
+            (MemcgStat::WorkingsetActivateAnon, Vm::WorkingsetActivateAnon),
+        ] {
+            let sum: u64 = of_groups(&sys, |group| group.stat(counter)).iter().sum();
+            assert_eq!(sum, stat[of_the_node], "{name}: {}", counter.name());
+        }
+        assert_eq!(of_groups(&sys, Memcg::pgscan)[0], stat[Vm::PgscanFile], "{name}: the root has the page cache");
     }
 }
 
@@ -47,7 +59,7 @@ fn the_counters_of_the_groups_add_up_to_the_nodes() {
 fn equal_groups_are_scanned_alike() {
     let sys = system(Preset::Sync, 4);
     play(&sys, programs(4));
-    let steals = of_groups(&sys, MemcgStat::Pgsteal)[1..].to_vec();
+    let steals = of_groups(&sys, Memcg::pgsteal)[1..].to_vec();
     let (least, most) = (steals.iter().min().unwrap(), steals.iter().max().unwrap());
     assert!(*least > 0 && most * 2 <= least * 3, "{steals:?}");
 }
@@ -89,10 +101,10 @@ fn a_limit_is_never_exceeded_and_nobody_else_is_reclaimed_from() {
         let name = preset.name();
         assert!((450..=500).contains(&peak), "{name}: {peak}");
         assert!(group.event(MemcgEvent::Max) > 0 && group.event(MemcgEvent::OomKill) == 0, "{name}");
-        assert_eq!(of_groups(&sys, MemcgStat::Pgscan)[2..], [0, 0, 0], "{name}");
+        assert_eq!(of_groups(&sys, Memcg::pgscan)[2..], [0, 0, 0], "{name}");
         let of_the_node = stat[Vm::PgscanKswapd] + stat[Vm::PgscanDirect] + stat[Vm::AllocstallMovable];
         assert_eq!(of_the_node, 0, "{name}: /proc/vmstat counts the node's own reclaim");
-        assert_eq!(group.stat(MemcgStat::Pgsteal), stat[Vm::PgstealAnon], "{name}");
+        assert_eq!(group.pgsteal(), stat[Vm::PgstealAnon], "{name}");
         assert!(stat[Vm::PgstealAnon] >= 1500, "{name}");
     }
 }
@@ -106,7 +118,7 @@ fn a_limit_above_counts_for_all_below() {
     let sys = Plan::new(Preset::Sync, StoreKind::Zram).with(memcgs, |page| children[usize::from(page >= 6000)]);
     let (_, peak) = peak(&sys, vec![Program::eater(0..1000), Program::eater(6000..7000)], parent);
     assert!((550..=600).contains(&peak), "{peak}");
-    let steals = of_groups(&sys, MemcgStat::Pgsteal);
+    let steals = of_groups(&sys, Memcg::pgsteal);
     let [a, b] = children.map(|child| steals[usize::from(child)]);
     assert!(a > 0 && b > 0 && a.abs_diff(b) * 3 < a + b, "{a} {b}: both give way");
 }
@@ -154,6 +166,76 @@ fn memory_reclaim_takes_what_is_asked_for_from_its_group() {
     assert!((1000 - 700 - 32..=300).contains(&frames[1]), "{frames:?}");
 }
 
+/// Two groups beside each other, each larger than half of the memory; the first has `min` and `low` pages of it protected.
+fn protected(min: u64, low: u64) -> System {
+    let sys = system(Preset::Sync, 2);
+    let group = sys.memcgs.get(1).unwrap();
+    group.set_memory_min_pages(min);
+    group.set_memory_low_pages(low);
+    play(&sys, [Program::eater(0..3000), Program::eater(6000..12_000)]);
+    sys
+}
+
+#[test]
+fn what_min_or_low_protects_stays_while_others_have_something_to_give() {
+    let steals = |sys: &System| of_groups(sys, Memcg::pgsteal);
+    let free = protected(0, 0);
+    assert!(steals(&free)[1] > 200, "{:?}", steals(&free));
+    for (min, low) in [(3100, 0), (0, 3100)] {
+        let sys = protected(min, low);
+        assert_eq!(steals(&sys)[1], 0, "min {min}, low {low}");
+        assert_eq!(sys.memcgs.get(1).unwrap().event(MemcgEvent::Low), 0);
+    }
+    let half = protected(0, 2000);
+    assert!((1..steals(&free)[1]).contains(&steals(&half)[1]), "above its protection a group gives in proportion");
+    assert!(half.memcgs.get(1).unwrap().frames() >= 2000);
+}
+
+/// Both groups are protected by more than there is: low gives way and says so, min does not and somebody has to go.
+#[test]
+fn low_gives_way_when_there_is_nothing_else_and_min_does_not() {
+    let overcommitted = |set: fn(&Memcg, u64)| {
+        let sys = system(Preset::Sync, 2);
+        [1, 2].into_iter().for_each(|id| set(sys.memcgs.get(id).unwrap(), 6000));
+        let stat = play(&sys, [Program::eater(0..5000), Program::eater(6000..11_000)]);
+        let events = |event| [1, 2].map(|id| sys.memcgs.get(id).unwrap().event(event)).iter().sum::<u64>();
+        (stat[Vm::OomKill], stat[Vm::PgstealAnon], events(MemcgEvent::Low))
+    };
+    let (killed, stolen, low) = overcommitted(Memcg::set_memory_low_pages);
+    assert!(killed == 0 && stolen > 2000 && low > 0, "{killed} {stolen} {low}");
+    let (killed, stolen, low) = overcommitted(Memcg::set_memory_min_pages);
+    assert_eq!((killed, stolen, low), (1, 0, 0));
+}
+
+#[test]
+fn memory_reclaim_takes_what_is_protected_from_others_and_not_from_a_child() {
+    let mut memcgs = Memcgs::default();
+    let parent = memcgs.add("parent", ROOT).unwrap();
+    let child = memcgs.add("child", parent).unwrap();
+    memcgs.get(parent).unwrap().set_memory_min_pages(1000);
+    memcgs.get(child).unwrap().set_memory_min_pages(1000);
+    let left = |memcg| {
+        let sys = Plan::new(Preset::Sync, StoreKind::Zram).with(memcgs_like(&memcgs), |_| child);
+        let program = Program::phases([Phase::once(0..1000, true)], 0);
+        let request = ReclaimRequest { at_ns: 1_000_000_000, memcg, pages: 500 };
+        let mut crew = Crew::machine(&sys, [program], false).with_reclaim(&sys, request);
+        run(&sys, &mut crew, &Machine::new(2), 0).unwrap();
+        sys.memcgs.get(child).unwrap().frames()
+    };
+    assert_eq!([left(ROOT), left(parent)], [1000, 1000]);
+    assert!(left(child) <= 500);
+}
+
+/// The same tree with the same protection, empty.
+fn memcgs_like(given: &Memcgs) -> Memcgs {
+    let mut memcgs = Memcgs::default();
+    for (group, id) in given.iter().zip(0..).skip(1) {
+        let new = memcgs.add(group.name(), given.parent(id).unwrap()).unwrap();
+        memcgs.get(new).unwrap().set_memory_min_pages(group.memory_min_pages());
+    }
+    memcgs
+}
+
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(12))]
 
@@ -172,10 +254,10 @@ proptest::proptest! {
         }
         let programs = (0..3).map(|i| Program::usemem(i * 4000..i * 4000 + 2500, touches, seed + u64::from(i)));
         let stat = play(&sys, programs);
-        let sum = |counter| of_groups(&sys, counter).iter().sum::<u64>();
-        proptest::prop_assert_eq!(sum(MemcgStat::Pgscan), stat[Vm::PgscanAnon] + stat[Vm::PgscanFile]);
-        proptest::prop_assert_eq!(sum(MemcgStat::Pgsteal), stat[Vm::PgstealAnon] + stat[Vm::PgstealFile]);
-        proptest::prop_assert!(stat[Vm::PgscanKswapd] + stat[Vm::PgscanDirect] <= sum(MemcgStat::Pgscan));
+        let sum = |counter: fn(&Memcg) -> u64| of_groups(&sys, counter).iter().sum::<u64>();
+        proptest::prop_assert_eq!(sum(Memcg::pgscan), stat[Vm::PgscanAnon] + stat[Vm::PgscanFile]);
+        proptest::prop_assert_eq!(sum(Memcg::pgsteal), stat[Vm::PgstealAnon] + stat[Vm::PgstealFile]);
+        proptest::prop_assert!(stat[Vm::PgscanKswapd] + stat[Vm::PgscanDirect] <= sum(Memcg::pgscan));
         let frames: u64 = sys.memcgs.iter().map(|group| group.frames()).sum();
         let held = sys.mm.as_ref().unwrap().frames() - sys.nodes[0].lru().sizes(ROOT).inactive_file;
         proptest::prop_assert_eq!(frames, u64::from(held), "every frame of an application is charged, to one group");

@@ -5,7 +5,7 @@ mod budget;
 use budget::{PAGES, Plan, play};
 use kcompressd_core::design::{Preset, StoreKind};
 use kcompressd_core::lifecycle::flag;
-use kcompressd_core::memcg::MemcgStat;
+use kcompressd_core::memcg::Memcg;
 use kcompressd_core::stats::{Vm, VmStat};
 use kcompressd_core::system::System;
 use kcompressd_core::workload::{Pattern, Phase, Program};
@@ -58,8 +58,8 @@ fn groups_age_by_themselves_and_limits_hold() {
     let sys = system(Preset::Sync, StoreKind::Zram, true, 2);
     sys.memcgs.get(1).unwrap().set_memory_max_pages(800);
     let stat = play(&sys, [Program::usemem(0..2000, 4000, 3), Program::eater(6000..7000)]);
-    let scanned: Vec<u64> = sys.memcgs.iter().map(|group| group.stat(MemcgStat::Pgscan)).collect();
+    let scanned: Vec<u64> = sys.memcgs.iter().map(Memcg::pgscan).collect();
     assert!(scanned[1] > 0 && scanned[2] == 0, "{scanned:?}");
     assert!(sys.memcgs.get(1).unwrap().frames() <= 800);
-    assert_eq!(stat[Vm::PgstealAnon], sys.memcgs.get(1).unwrap().stat(MemcgStat::Pgsteal));
+    assert_eq!(stat[Vm::PgstealAnon], sys.memcgs.get(1).unwrap().pgsteal());
 }

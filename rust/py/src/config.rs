@@ -6,6 +6,7 @@ use crate::error::{DesignError, TableError};
 use kcompressd_core::driver::live::{FaultOrder, LiveConfig, Plant};
 use kcompressd_core::lifecycle::{Row, Table, actor};
 use kcompressd_core::memcg::Memcgs;
+use kcompressd_core::reclaim::ReclaimRequest;
 use kcompressd_core::swap::IoFaults;
 use kcompressd_core::system::{Config, Memory};
 use kcompressd_core::units::PAGE_SIZES;
@@ -142,18 +143,20 @@ fn memcgs(config: &Bound<'_, PyDict>, pages: usize, page_size: usize, budget: bo
         }
         group_.set_zswap_max(max.unwrap_or(kcompressd_core::memcg::MAX));
         group_.set_writeback(get(group, "writeback", true)?);
-        let limit = |key| -> PyResult<u64> {
+        let limit = |key, none| -> PyResult<u64> {
             let bytes: Option<u64> = get(group, key, None)?;
             match bytes {
                 Some(_) if id == 0 => Err(PyValueError::new_err(format!("memcg \"/\": the root has no {key}"))),
                 Some(_) if !budget => {
                     Err(PyValueError::new_err(format!("memcg {name:?}: {key} needs a memory budget")))
                 }
-                _ => Ok(bytes.map_or(u64::MAX, |bytes| bytes / page_size as u64)),
+                _ => Ok(bytes.map_or(none, |bytes| bytes / page_size as u64)),
             }
         };
-        group_.set_memory_max_pages(limit("memory_max")?);
-        group_.set_memory_high_pages(limit("memory_high")?);
+        group_.set_memory_max_pages(limit("memory_max", u64::MAX)?);
+        group_.set_memory_high_pages(limit("memory_high", u64::MAX)?);
+        group_.set_memory_low_pages(limit("memory_low", 0)?);
+        group_.set_memory_min_pages(limit("memory_min", 0)?);
     }
     let memcg_of: Vec<u16> = get(config, "memcg_of", Vec::new())?;
     let groups = memcgs.iter().count();
@@ -164,6 +167,26 @@ fn memcgs(config: &Bound<'_, PyDict>, pages: usize, page_size: usize, budget: bo
         return Err(PyValueError::new_err(format!("memcg_of: group {id} of {groups}")));
     }
     Ok((memcgs, memcg_of))
+}
+
+/// What is written to groups' memory.reclaim: `at_ns` and `bytes` in each group's `memory_reclaim`.
+pub fn reclaims(config: &Bound<'_, PyDict>, run: &RunConfig) -> PyResult<Vec<ReclaimRequest>> {
+    let mut requests = Vec::new();
+    for group in get(config, "memcgs", Vec::<Bound<'_, PyDict>>::new())? {
+        let name: String = get(&group, "name", String::new())?;
+        let memcg = run.memcgs.iter().position(|memcg| memcg.name() == name).unwrap_or(0) as u16;
+        for write in get(&group, "memory_reclaim", Vec::<Bound<'_, PyDict>>::new())? {
+            if run.system.memory.is_none() {
+                return Err(PyValueError::new_err(format!("memcg {name:?}: memory_reclaim needs a memory budget")));
+            }
+            let bytes: u64 = get(&write, "bytes", 0)?;
+            let pages = u32::try_from(bytes / run.system.page_size as u64);
+            let pages =
+                pages.map_err(|_| PyValueError::new_err(format!("memory_reclaim: {bytes} bytes are too many")))?;
+            requests.push(ReclaimRequest { at_ns: get(&write, "at_ns", 0)?, memcg, pages });
+        }
+    }
+    Ok(requests)
 }
 
 fn faults(config: &Bound<'_, PyDict>) -> PyResult<IoFaults> {

@@ -1,7 +1,7 @@
 //! A report as a dictionary.
 
 use kcompressd_core::driver::explore::Stepper;
-use kcompressd_core::driver::{Application, Report, Sample, ThreadReport};
+use kcompressd_core::driver::{Application, Group, Reclaimed, Report, Sample, ThreadReport};
 use kcompressd_core::lifecycle::{Event, State, actor};
 use kcompressd_core::stats::Vm;
 use pyo3::prelude::*;
@@ -34,6 +34,7 @@ pub fn to_dict<'py>(
         "applications",
         report.applications.iter().map(|a| application(py, a)).collect::<PyResult<Vec<_>>>()?,
     )?;
+    dict.set_item("memcgs", report.memcgs.iter().map(|group| memcg(py, group)).collect::<PyResult<Vec<_>>>()?)?;
     dict.set_item(
         "phases",
         map(py, [("reclaim_ns", report.timing.reclaim_ns), ("fault_ns", report.timing.fault_ns)])?,
@@ -181,6 +182,25 @@ fn application<'py>(py: Python<'py>, application: &Application) -> PyResult<Boun
     let dict = map(py, counters)?;
     dict.set_item("end_ns", application.end_ns)?;
     dict.set_item("touch_ns", map(py, application.touch_ns.summary())?)?;
+    Ok(dict)
+}
+
+fn memcg<'py>(py: Python<'py>, group: &Group) -> PyResult<Bound<'py, PyDict>> {
+    let write = |write: &Reclaimed| {
+        let dict = PyDict::new(py);
+        dict.set_item("at_ns", write.at_ns)?;
+        dict.set_item("end_ns", write.end_ns)?;
+        dict.set_item("bytes", write.bytes)?;
+        dict.set_item("reclaimed_bytes", write.reclaimed_bytes)?;
+        Ok(dict)
+    };
+    let dict = PyDict::new(py);
+    dict.set_item("name", &group.name)?;
+    dict.set_item("parent", &group.parent)?;
+    dict.set_item("memory_current", group.current_bytes)?;
+    dict.set_item("memory_stat", map(py, group.stat.iter().copied())?)?;
+    dict.set_item("memory_events", map(py, group.events.iter().copied())?)?;
+    dict.set_item("memory_reclaim", group.reclaims.iter().map(write).collect::<PyResult<Vec<_>>>()?)?;
     Ok(dict)
 }
 

@@ -107,7 +107,7 @@ fn make(
         app_threads: run.live.app_threads,
         trace,
         programs: workload::programs(config, run.live.seed)?,
-        reclaims: Vec::new(),
+        reclaims: config::reclaims(config, &run)?,
     };
     let notes = run.system.design.notes(run.system.store);
     let system = py.detach(|| {

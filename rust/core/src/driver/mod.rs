@@ -17,7 +17,7 @@ mod report;
 pub mod virtual_time;
 
 pub use phases::FaultOrder;
-pub use report::{Application, Measures, Report, RunError, Sample, ThreadReport, Timing};
+pub use report::{Application, Group, Measures, Reclaimed, Report, RunError, Sample, ThreadReport, Timing};
 
 use crate::design::StoreKind;
 use crate::lifecycle::actor;

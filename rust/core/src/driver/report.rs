@@ -1,6 +1,7 @@
 //! What a run reports, complete or not: live and in virtual time.
 
 use crate::lifecycle::{Event, State, actor, actor_name};
+use crate::memcg::ROOT;
 use crate::stats::{PageNs, VmStat};
 use crate::system::{StepError, Store, System};
 use crate::trace::Record;
@@ -201,6 +202,64 @@ pub struct Application {
     pub vmstat: VmStat,
 }
 
+/// What became of a memory cgroup.
+#[derive(Clone, Debug, Default)]
+pub struct Group {
+    /// Its name.
+    pub name: String,
+    /// The name of the group above.
+    pub parent: String,
+    /// `memory.current`, bytes; the root has none.
+    pub current_bytes: Option<u64>,
+    /// memory.stat, descendants included: sizes in bytes, then counters.
+    pub stat: Vec<(&'static str, u64)>,
+    /// memory.events, descendants included; the root has none.
+    pub events: Vec<(&'static str, u64)>,
+    /// What was written to its memory.reclaim, in the job's order.
+    pub reclaims: Vec<Reclaimed>,
+}
+
+/// One write to memory.reclaim.
+#[derive(Clone, Copy, Debug)]
+pub struct Reclaimed {
+    /// When it was to begin, nanoseconds.
+    pub at_ns: u64,
+    /// When it had ended; `None`: it did not.
+    pub end_ns: Option<u64>,
+    /// Bytes asked for.
+    pub bytes: u64,
+    /// Bytes reclaimed: less is EAGAIN.
+    pub reclaimed_bytes: u64,
+}
+
+impl Group {
+    /// What `sys` knows of group `id` now.
+    pub fn of(sys: &System, id: u16) -> Self {
+        let page = sys.config.page_size as u64;
+        let memcgs = &sys.memcgs;
+        let Some(group) = memcgs.get(id) else { return Self::default() };
+        let parent = memcgs.parent(id).and_then(|parent| memcgs.get(parent));
+        let lists = sys.nodes[0].lru().sizes(id);
+        let of_the_node = sys.mm.as_ref().map_or(0, |mm| u64::from(mm.frames() - lists.inactive_file));
+        let is_root = id == ROOT;
+        let sizes = [
+            ("anon", if is_root { of_the_node } else { group.frames() } * page),
+            ("zswap", group.zswap_current_bytes()),
+            ("zswapped", group.zswapped() * page),
+            ("inactive_anon", u64::from(lists.inactive) * page),
+            ("active_anon", u64::from(lists.active) * page),
+        ];
+        Self {
+            name: group.name().into(),
+            parent: parent.map_or("", |parent| parent.name()).into(),
+            current_bytes: (!is_root).then(|| memcgs.current_pages(id) * page),
+            stat: sizes.into_iter().chain(memcgs.memory_stat(id)).collect(),
+            events: if is_root { Vec::new() } else { memcgs.memory_events(id).into() },
+            reclaims: Vec::new(),
+        }
+    }
+}
+
 /// A run's report; `error` says why it is partial.
 #[derive(Debug, Default)]
 pub struct Report {
@@ -238,6 +297,8 @@ pub struct Report {
     pub measures: Measures,
     /// What each application of a run with a memory budget came to, in order.
     pub applications: Vec<Application>,
+    /// The groups of such a run, the root first, at the end of the reclaim phase; none where there is the root alone.
+    pub memcgs: Vec<Group>,
     /// Samples over time.
     pub series: Vec<Sample>,
     /// Steps taken; 0 under the live driver, which does not count them.

@@ -5,7 +5,7 @@
 //! tables and the slots' leaves are charged to nobody here; the root has no limits. Source: Documentation/admin-guide/cgroup-v2.rst
 //! (`memory.max`, `memory.high`, `memory.events`); `high_delay_ns`: observed, 6.12.
 
-use super::{Memcg, MemcgEvent, Memcgs, ROOT};
+use super::{Memcg, Memcgs, ROOT};
 use crate::sync::{AtomicU64, Ordering};
 
 /// What a group has and may have, in pages.
@@ -14,13 +14,12 @@ pub(super) struct Limits {
     pages: AtomicU64,
     max: AtomicU64,
     high: AtomicU64,
-    events: [AtomicU64; MemcgEvent::ALL.len()],
 }
 
 impl Default for Limits {
     fn default() -> Self {
         let [max, high] = [(); 2].map(|()| AtomicU64::new(u64::MAX));
-        Self { pages: AtomicU64::new(0), max, high, events: Default::default() }
+        Self { pages: AtomicU64::new(0), max, high }
     }
 }
 
@@ -35,7 +34,7 @@ impl Memcg {
     }
 
     /// `memory.current` in pages of `page_size` bytes.
-    fn current_pages(&self, page_size: u64) -> u64 {
+    pub(super) fn current_pages(&self, page_size: u64) -> u64 {
         self.frames() + self.zswap_current_bytes().div_ceil(page_size)
     }
 
@@ -61,12 +60,6 @@ impl Memcg {
     pub fn set_memory_high_pages(&self, pages: u64) {
         // ORDERING: Relaxed: a knob; no other data hangs on it.
         self.limits.high.store(pages, Ordering::Relaxed);
-    }
-
-    /// A counter of `memory.events`, of the group itself.
-    pub fn event(&self, event: MemcgEvent) -> u64 {
-        // ORDERING: Relaxed: a counter.
-        self.limits.events[event as usize].load(Ordering::Relaxed)
     }
 }
 
@@ -133,12 +126,6 @@ impl Memcgs {
         };
         let longest = self.ancestry(id).filter(|&(above, _)| above != ROOT).map(delay).max();
         longest.unwrap_or(0).min(MAX_HIGH_DELAY_NS)
-    }
-
-    /// Counts an event of `memory.events`.
-    pub fn note_event(&self, id: u16, event: MemcgEvent) {
-        // ORDERING: Relaxed: a counter.
-        self.groups[usize::from(id)].limits.events[event as usize].fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -1,7 +1,7 @@
 //! A group at its limit reclaims from itself: `try_charge`, `mem_cgroup_handle_over_high`, `memory.reclaim` (mm/memcontrol.c).
 //!
 //! Source: Documentation/admin-guide/cgroup-v2.rst (`memory.max`, `memory.high`, `memory.reclaim`); observed, 6.12. Differences: frames are
-//! charged one by one, without a CPU's stock of 64; `memory.reclaim` reclaims 32 pages a time.
+//! charged one by one, without a CPU's stock of 64.
 
 use super::MAX_RECLAIM_RETRIES;
 use super::direct::TryToFreePages;
@@ -122,7 +122,7 @@ impl HandleOverHigh {
     }
 }
 
-/// Somebody who writes to `memory.reclaim` of a group, once.
+/// Somebody who writes to `memory.reclaim` of a group, once: a quarter of what is left is reclaimed at a time, but at least 32 pages.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct MemoryReclaim {
     request: ReclaimRequest,
@@ -130,6 +130,10 @@ pub struct MemoryReclaim {
     begun: bool,
     reclaim: Option<Box<TryToFreePages>>,
     reclaimed: u32,
+    /// Nothing was reclaimed 17 times (EAGAIN).
+    gave_up: bool,
+    /// CPUs whose pages on the way to the lists were put there, before the last try (`lru_add_drain_all`).
+    drained: u16,
 }
 
 /// What is written, and when.
@@ -146,7 +150,20 @@ pub struct ReclaimRequest {
 impl MemoryReclaim {
     /// Who makes `request`.
     pub fn new(request: ReclaimRequest) -> Self {
-        Self { request, retries: MAX_RECLAIM_RETRIES, begun: false, reclaim: None, reclaimed: 0 }
+        Self {
+            request,
+            retries: MAX_RECLAIM_RETRIES,
+            begun: false,
+            reclaim: None,
+            reclaimed: 0,
+            gave_up: false,
+            drained: 0,
+        }
+    }
+
+    /// What is written.
+    pub fn request(&self) -> ReclaimRequest {
+        self.request
     }
 
     /// Pages reclaimed so far: less than requested at the end is the kernel's EAGAIN.
@@ -162,24 +179,29 @@ impl MemoryReclaim {
         if !std::mem::replace(&mut self.begun, true) {
             return Ok(Outcome::Sleep(self.request.at_ns));
         }
+        if self.retries == 0 && self.drained < sys.mm.as_ref().map_or(0, |mm| mm.zone.cpus()) {
+            sys.lru_add_drain_cpu(ctx, self.drained)?;
+            self.drained += 1;
+            return Ok(RAN);
+        }
         let Some(reclaim) = &mut self.reclaim else { return Ok(self.begin(sys)) };
         let (outcome, ended) = reclaim.step(sys, ctx)?;
         ctx.memstall = false; // Nobody waits for this memory.
         if let Some(reclaimed) = ended {
             self.reclaim = None;
             self.reclaimed += reclaimed;
-            self.retries -= u8::from(reclaimed == 0);
+            self.gave_up = reclaimed == 0 && self.retries == 0;
+            self.retries -= u8::from(reclaimed == 0 && self.retries > 0);
         }
         Ok(outcome)
     }
 
     fn begin(&mut self, sys: &System) -> Outcome {
         let left = self.request.pages.saturating_sub(self.reclaimed);
-        if left == 0 || self.retries == 0 || sys.mm.is_none() {
+        if left == 0 || self.gave_up || sys.mm.is_none() {
             return Outcome::Done;
         }
-        let batch = left.min(SWAP_CLUSTER_MAX as u32);
-        self.reclaim = Some(Box::new(TryToFreePages::for_group(self.request.memcg, batch)));
+        self.reclaim = Some(Box::new(TryToFreePages::for_group(self.request.memcg, left / 4)));
         RAN
     }
 }

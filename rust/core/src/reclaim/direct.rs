@@ -143,6 +143,11 @@ impl TryToFreePages {
             (self.sc.force_deactivate, self.sc.skipped_deactivate) = (true, false);
             return (RAN, None);
         }
+        if self.sc.nr_reclaimed == 0 && self.sc.low_skipped {
+            self.sc.force_deactivate = false;
+            (self.sc.low_reclaim, self.sc.low_skipped) = (true, false);
+            return (RAN, None);
+        }
         (ctx.memalloc, ctx.memstall) = (false, false);
         (RAN, Some(self.sc.nr_reclaimed))
     }

@@ -67,16 +67,22 @@ impl Scope {
     pub const GLOBAL: Self = Self { may_io: true, target: None };
 }
 
-/// Counts `pages` of `memcg` as isolated, of the kind `kind`; by whom, only in the node's own reclaim.
+/// Counts `pages` of `memcg` as isolated, of the kind `kind`; in /proc/vmstat by whom only in the node's own reclaim.
 pub(super) fn note_scan(sys: &System, ctx: &mut Ctx, target: Option<u16>, kind: Vm, memcg: u16, pages: u32) {
-    let by = if ctx.current_is_kswapd() { Vm::PgscanKswapd } else { Vm::PgscanDirect };
-    note(sys, ctx, target.is_none().then_some(by), kind, (memcg, MemcgStat::Pgscan), pages);
+    let (by, in_memcg) = match ctx.current_is_kswapd() {
+        true => (Vm::PgscanKswapd, MemcgStat::PgscanKswapd),
+        false => (Vm::PgscanDirect, MemcgStat::PgscanDirect),
+    };
+    note(sys, ctx, target.is_none().then_some(by), kind, (memcg, in_memcg), pages);
 }
 
 /// Counts `pages` of `memcg` as freed, likewise.
 pub(super) fn note_steal(sys: &System, ctx: &mut Ctx, target: Option<u16>, kind: Vm, memcg: u16, pages: u32) {
-    let by = if ctx.current_is_kswapd() { Vm::PgstealKswapd } else { Vm::PgstealDirect };
-    note(sys, ctx, target.is_none().then_some(by), kind, (memcg, MemcgStat::Pgsteal), pages);
+    let (by, in_memcg) = match ctx.current_is_kswapd() {
+        true => (Vm::PgstealKswapd, MemcgStat::PgstealKswapd),
+        false => (Vm::PgstealDirect, MemcgStat::PgstealDirect),
+    };
+    note(sys, ctx, target.is_none().then_some(by), kind, (memcg, in_memcg), pages);
 }
 
 fn note(sys: &System, ctx: &mut Ctx, by: Option<Vm>, kind: Vm, of: (u16, MemcgStat), pages: u32) {

@@ -3,7 +3,7 @@
 use super::evict::make_young;
 use super::list::{Scope, note_steal};
 use crate::lifecycle::{Change, Event, Fire, State, Word, flag, guard};
-use crate::memcg::ROOT;
+use crate::memcg::{MemcgStat, ROOT};
 use crate::stats::Vm;
 use crate::swapout::{Progress, Swapout, Written};
 use crate::system::{Ctx, Outcome, StepError, Store, System, Work};
@@ -100,7 +100,7 @@ impl Look {
             Pc::Writeout(swapout) => Ok(match swapout.step(sys, ctx)? {
                 Progress::Step(outcome) => Glance::Goes(outcome),
                 Progress::Stalled => RAN, // With PF_MEMALLOC nobody stalls.
-                Progress::Done(written) => self.written(ctx, written),
+                Progress::Done(written) => self.written(sys, ctx, written),
             }),
             Pc::Free(state) => {
                 let state = *state;
@@ -137,6 +137,11 @@ impl Look {
         Exit::Kept
     }
 
+    fn note_activated(&self, sys: &System, ctx: &mut Ctx) {
+        ctx.stat[Vm::Pgactivate] += 1;
+        sys.memcgs.count(sys.folio(self.page).memcg, MemcgStat::Pgactivate, 1);
+    }
+
     /// Global reclaim activates a folio that it meets under writeback; with PG_reclaim already set it was meant to go.
     fn under_writeback(&mut self, sys: &System, ctx: &mut Ctx, word: Word) -> Result<Glance, Box<StepError>> {
         let change = Change::flags(flag::ACTIVE | flag::RECLAIM, 0).only(flag::WRITEBACK).in_state(word.state());
@@ -144,7 +149,7 @@ impl Look {
             return Ok(RAN); // It ended meanwhile: look again.
         }
         ctx.stat[Vm::ExitWriteback] += 1;
-        ctx.stat[Vm::Pgactivate] += 1;
+        self.note_activated(sys, ctx);
         // Without a budget nobody notes that all is under writeback, and every such page counts.
         let met_again = word.has(flag::RECLAIM) && (sys.mm.is_none() || sys.node(self.page).all_writeback());
         let immediate = met_again && ctx.current_is_kswapd();
@@ -183,7 +188,7 @@ impl Look {
         let Fire::Done(_) = sys.fire(ctx, self.page, Event::Activate, 0, change, cause)? else {
             return Ok(Glance::Ends(Work::Commit, self.kept(ctx)));
         };
-        ctx.stat[Vm::Pgactivate] += 1;
+        self.note_activated(sys, ctx);
         ctx.stat[why] += 1;
         Ok(Glance::Ends(Work::Commit, Exit::Kept))
     }
@@ -258,7 +263,7 @@ impl Look {
         Ok(UNMAPPED)
     }
 
-    fn written(&mut self, ctx: &mut Ctx, written: Written) -> Glance {
+    fn written(&mut self, sys: &System, ctx: &mut Ctx, written: Written) -> Glance {
         let exit = match written {
             Written::Zero => {
                 self.pc = Pc::Free(State::ZeroFilled);
@@ -277,7 +282,7 @@ impl Look {
                 Exit::Sent
             }
             Written::Activated => {
-                ctx.stat[Vm::Pgactivate] += 1;
+                self.note_activated(sys, ctx);
                 Exit::Sent
             }
             Written::Redirtied => {

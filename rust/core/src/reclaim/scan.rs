@@ -23,6 +23,10 @@ pub(super) struct ScanControl {
     pub scope: Scope,
     /// Every group is visited, even when enough was reclaimed.
     pub full_walk: bool,
+    /// What `memory.low` protects is reclaimed as well.
+    pub low_reclaim: bool,
+    /// Something was left alone for `memory.low`.
+    pub low_skipped: bool,
     /// Anonymous pages may be reclaimed at all.
     pub may_swap: bool,
     pub force_deactivate: bool,
@@ -45,6 +49,8 @@ impl ScanControl {
             nr_scanned: 0,
             scope,
             full_walk: false,
+            low_reclaim: false,
+            low_skipped: false,
             may_swap: true,
             force_deactivate: false,
             skipped_deactivate: false,

@@ -14,7 +14,7 @@ use super::list::{ShrinkList, Tally, note_scan, note_steal};
 use super::scan::{HZ_10_NS, ScanControl};
 use super::walk::Walk;
 use crate::lifecycle::{Change, Event, flag};
-use crate::memcg::ROOT;
+use crate::memcg::{MemcgStat, ROOT};
 use crate::node::Node;
 use crate::stats::Vm;
 use crate::system::{Ctx, Outcome, StepError, System, Work, mark};
@@ -290,8 +290,10 @@ impl ShrinkNode {
             sys.must(ctx, page, Event::Deactivate, 0, Change::flags(0, flag::ACTIVE | flag::YOUNG), 0)?;
             lruvec.relocate(&sys.folios, page, true, false, false);
         }
-        ctx.stat[Vm::Pgrefill] += aged.len() as u64;
-        ctx.stat[Vm::Pgdeactivate] += aged.len() as u64;
+        for (counter, in_memcg) in [(Vm::Pgrefill, MemcgStat::Pgrefill), (Vm::Pgdeactivate, MemcgStat::Pgdeactivate)] {
+            ctx.stat[counter] += aged.len() as u64;
+            sys.memcgs.count(self.batch.memcg, in_memcg, aged.len() as u64);
+        }
         Ok(())
     }
 

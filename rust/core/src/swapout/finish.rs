@@ -3,6 +3,7 @@
 use super::{Pc, Progress, RAN, Swapout, Written};
 use crate::design::{Refused, StoreKind};
 use crate::lifecycle::{Change, Event, Fire, flag, guard};
+use crate::memcg::MemcgStat;
 use crate::stats::Vm;
 use crate::system::{Ctx, StepError, System};
 use crate::trace::aux;
@@ -18,6 +19,7 @@ impl Swapout {
         self.wake_holders(sys);
         if sys.config.store == StoreKind::Zswap {
             ctx.stat[Vm::Zswpout] += 1;
+            sys.memcgs.count_objcg(sys.folio(self.folio).memcg, MemcgStat::Zswpout);
         }
         Ok(self.end(sys, ctx, Written::Stored))
     }
@@ -64,6 +66,7 @@ impl Swapout {
         }
         drop(lru);
         ctx.stat[Vm::Pgactivate] += u64::from(self.queued);
+        sys.memcgs.count(sys.folio(self.folio).memcg, MemcgStat::Pgactivate, self.queued.into());
         self.wake_holders(sys);
         Ok(self.end(sys, ctx, Written::Activated))
     }

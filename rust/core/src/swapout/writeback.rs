@@ -5,6 +5,7 @@
 //! the page's LRU → submitted. A page whose folio is in the swap cache already is left alone.
 
 use crate::lifecycle::{Change, Event, Fire, State, flag, guard};
+use crate::memcg::MemcgStat;
 use crate::stats::Vm;
 use crate::system::{Ctx, StepError, System, Work};
 use crate::wait::WaitKey;
@@ -61,6 +62,7 @@ impl Writeback {
             Pc::Erase => {
                 zswap.erase(sys.folio(page).slot(), &sys.memcgs, &sys.budget(ctx));
                 ctx.stat[Vm::Zswpwb] += 1;
+                sys.memcgs.count_objcg(sys.folio(page).memcg, MemcgStat::Zswpwb);
                 (Work::Commit, Ok(Pc::Write))
             }
             Pc::Write => {

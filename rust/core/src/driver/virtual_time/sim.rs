@@ -3,7 +3,7 @@
 use super::machine::Machine;
 use super::{Progress, Run, Sink, VirtualError, Watch, run_with};
 use crate::driver::phases::{FaultOrder, apps};
-use crate::driver::{Application, Crew, Report, RunError, Seat, ThreadReport, kswapds};
+use crate::driver::{Application, Crew, Group, Reclaimed, Report, RunError, Seat, Status, ThreadReport, kswapds};
 use crate::lifecycle::{State, actor, actor_name};
 use crate::reclaim::{Actor, ReclaimRequest, Task};
 use crate::stats::PageNs;
@@ -108,6 +108,7 @@ impl<'a> Sim<'a> {
         }
         if self.sys.mm.is_some() && phase == "reclaim" {
             self.report.applications = applications(&crew, &run);
+            self.report.memcgs = memcgs(self.sys, &crew, &run);
         }
         for ((seat, &(_, cpu_ns)), page_ns) in crew.seats.into_iter().zip(&run.cpu_ns).zip(&run.measures.page_ns) {
             let mut thread = ThreadReport::new(seat.ctx.actor);
@@ -138,6 +139,27 @@ fn applications(crew: &Crew, run: &Run) -> Vec<Application> {
         })
     };
     crew.seats.iter().zip(measured).filter_map(application).collect()
+}
+
+/// What became of the groups of `crew`'s run, and of what was written to their memory.reclaim.
+fn memcgs(sys: &System, crew: &Crew, run: &Run) -> Vec<Group> {
+    let page = sys.config.page_size as u64;
+    let ids = 0..sys.memcgs.iter().count() as u16;
+    let mut groups: Vec<Group> = ids.clone().filter(|_| ids.len() > 1).map(|id| Group::of(sys, id)).collect();
+    for (seat, &done_ns) in crew.seats.iter().zip(&run.done_ns) {
+        let Actor::Reclaim(reclaim) = &seat.actor else { continue };
+        let request = reclaim.request();
+        let reclaimed = Reclaimed {
+            at_ns: request.at_ns,
+            end_ns: (seat.status == Status::Done).then_some(done_ns),
+            bytes: u64::from(request.pages) * page,
+            reclaimed_bytes: u64::from(reclaim.reclaimed()) * page,
+        };
+        if let Some(group) = groups.get_mut(usize::from(request.memcg)) {
+            group.reclaims.push(reclaimed);
+        }
+    }
+    groups
 }
 
 fn said(error: VirtualError) -> RunError {

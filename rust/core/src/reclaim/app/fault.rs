@@ -24,6 +24,7 @@ impl App {
         sys.memcgs.count(folio.memcg, MemcgStat::WorkingsetRefaultAnon, 1);
         if self.activate {
             ctx.stat[Vm::WorkingsetActivateAnon] += 1;
+            sys.memcgs.count(folio.memcg, MemcgStat::WorkingsetActivateAnon, 1);
             node.note_activation(folio.memcg);
             node.grow_older(folio.memcg, 1);
         }
@@ -37,6 +38,7 @@ impl App {
         let recent = sys.node(page).age(folio.memcg) == folio.shadow();
         ctx.stat[Vm::WorkingsetRefaultAnon] += 1;
         ctx.stat[Vm::WorkingsetActivateAnon] += u64::from(recent);
+        sys.memcgs.count(folio.memcg, MemcgStat::WorkingsetActivateAnon, u64::from(recent));
         sys.memcgs.count(folio.memcg, MemcgStat::WorkingsetRefaultAnon, 1);
         self.pc = Pc::Read(copy);
         RAN
@@ -126,7 +128,11 @@ impl App {
             let folio = sys.folio(page);
             zswap.note_disk_swapin(&sys.memcgs, folio.memcg, folio.node);
         }
-        ctx.stat[counter(copy, &sys.store)] += 1;
+        let counter = counter(copy, &sys.store);
+        ctx.stat[counter] += 1;
+        if counter == Vm::Zswpin {
+            sys.memcgs.count_objcg(sys.folio(page).memcg, MemcgStat::Zswpin);
+        }
         Outcome::Ran(if copy == Copy::Device { Work::DeviceRead(page) } else { Work::Decompress(page) })
     }
 

@@ -1,14 +1,51 @@
 //! How much of each list a pass takes: `get_scan_count` and `prepare_scan_control` (mm/vmscan.c).
 //!
-//! Source: reclaim.md section 6 (observed, 6.12); Documentation/admin-guide/sysctl/vm.rst (`swappiness`).
+//! Source: reclaim.md section 6 (observed, 6.12); Documentation/admin-guide/sysctl/vm.rst (`swappiness`), cgroup-v2.rst (`memory.min`, `memory.low`).
 
 use super::{INACTIVE_FILE, Pc, RAN, ShrinkNode};
-use crate::memcg::ROOT;
+use crate::memcg::{MemcgEvent, ROOT};
 use crate::node::{Lru, Node};
 use crate::reclaim::evict::{EvictFolios, MIN_LRU_BATCH, initial_priority};
 use crate::reclaim::list::Tally;
 use crate::reclaim::scan::{DEF_PRIORITY, ScanControl};
 use crate::system::{Ctx, Outcome, System};
+use crate::units::SWAP_CLUSTER_MAX;
+
+/// How a group in part is protected: so many of its pages, of how many.
+type Protected = (u64, u64);
+
+/// What of `memcg` is not to be reclaimed in this pass; `None`: nothing is (`mem_cgroup_below_min`, `mem_cgroup_below_low`).
+fn protection_of(sys: &System, sc: &mut ScanControl, memcg: u16) -> Option<Protected> {
+    let top = sc.scope.target.unwrap_or(ROOT);
+    if memcg == top || memcg == ROOT || !sys.memcgs.protects() {
+        return Some((0, 0));
+    }
+    let (used, protection) = (sys.memcgs.current_pages(memcg), sys.memcgs.protection(top, memcg));
+    if protection.min >= used {
+        return None;
+    }
+    if protection.low >= used {
+        if !sc.low_reclaim {
+            sc.low_skipped = true;
+            return None;
+        }
+        sys.memcgs.note_event(memcg, MemcgEvent::Low);
+    }
+    if sc.low_reclaim || protection.low <= protection.min {
+        return Some((protection.min, used));
+    }
+    sc.low_skipped = true;
+    Some((protection.low, used))
+}
+
+/// How much of a list is scanned: the part of the group that is beyond its protection, but at least 32 pages.
+fn beyond(len: u32, (protected, used): Protected) -> u32 {
+    if protected == 0 {
+        return len;
+    }
+    let kept = u64::from(len) * protected / (used.max(protected) + 1);
+    (len - kept as u32).max(SWAP_CLUSTER_MAX as u32)
+}
 
 impl ShrinkNode {
     /// Begins with the next group, or the first: how much of each of its lists this pass takes.
@@ -20,16 +57,20 @@ impl ShrinkNode {
         };
         let own = lru.of(memcg).sizes();
         drop(lru);
-        let lens = [own.inactive, own.active, own.inactive_file];
+        self.batch.memcg = memcg;
+        (self.adjusted, self.reclaimed, self.evict) = (false, 0, EvictFolios::default());
+        let Some(protection) = protection_of(sys, sc, memcg) else {
+            self.pc = Pc::End; // The group's turn is over.
+            return RAN;
+        };
+        let lens = [own.inactive, own.active, own.inactive_file].map(|len| beyond(len, protection));
         self.nr = std::array::from_fn(|list| {
             let (share, of) = self.shares[usize::from(list == INACTIVE_FILE)];
             (u64::from(lens[list] >> sc.priority) * share / of.max(1)) as u32
         });
-        self.batch.memcg = memcg;
         self.targets = self.nr;
         let direct = !ctx.current_is_kswapd();
         self.proportional = direct && sc.scope.target.is_none() && sc.priority == DEF_PRIORITY;
-        (self.adjusted, self.reclaimed, self.evict) = (false, 0, EvictFolios::default());
         self.pc = if sys.lru_gen() { Pc::Generations } else { Pc::Round { list: 0 } };
         RAN
     }
