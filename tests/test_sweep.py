@@ -93,7 +93,10 @@ def test_points_run_once_and_are_found_again(tmp_path: Path) -> None:
     assert more.table is not None and sorted(more.table.column("depth").to_pylist()) == [8, 16, 32]
     assert set(more.table.column("vmstat.pgsteal_anon").to_pylist()) == {64}
     other = Job.from_dict({**job(("depth", [8])).tree, "limit": 32})
-    assert sweep(other, tmp_path / "t.parquet", backend="sequential").ran == 1  # other pages are another point
+    fewer = sweep(other, tmp_path / "t.parquet", backend="sequential")  # other pages are another point
+    assert (fewer.ran, fewer.others) == (1, 3)
+    assert fewer.table is not None and fewer.table.column("vmstat.pgsteal_anon").to_pylist() == [32]
+    assert "seconds" not in fewer.table.column_names and fewer.seconds_each > 0
 
 
 def test_a_refused_point_has_a_row_that_says_why(tmp_path: Path) -> None:
@@ -241,7 +244,12 @@ def test_the_verb_counts_runs_resumes_and_prints(tmp_path: Path, capsys: pytest.
     assert (tmp_path / "t.csv").read_text().count("\n") == 3
     path.write_text(TOML.replace('"sync"', '"none"'))
     assert main(["sweep", str(path), "--backend", "sequential"]) == 3
-    assert "1 points were refused" in capsys.readouterr().err
+    refused = capsys.readouterr()
+    assert "1 of 2 points refused, the first: " in refused.err and 'unknown design "none"' in refused.err
+    assert "2 of 2 points, 1 run now, and 1 rows of other points are kept" in refused.out
+    assert "sync" not in refused.out  # another sweep's row
+    assert main(["sweep", str(path), "--backend", "sequential"]) == 3  # still refused when it is not run again
+    assert "0 run now" in capsys.readouterr().out
     path.write_text('pages = "sample"\n')
     assert main(["sweep", str(path)]) == 2
     assert "has no [sweep]" in capsys.readouterr().err

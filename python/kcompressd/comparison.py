@@ -175,7 +175,7 @@ class Comparison:
         return Columns.of_rows(rows)
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        """Export `columns()` as an Arrow stream; needs the extra `arrow`."""
+        """Export `columns()` as an Arrow stream."""
         return self.columns().__arrow_c_stream__(requested_schema)
 
     def to_pandas(self) -> Any:

@@ -21,14 +21,11 @@ SCAN_SINCE: Final = (6, 7)
 """The first kernel with PAGEMAP_SCAN, which tells the shared zero page (Documentation/admin-guide/mm/pagemap.rst)."""
 
 EXTRAS: Final = {
-    "joblib": "sweeps on all cores",
-    "dask": "sweeps on a cluster",
-    "ray": "sweeps on a cluster",
+    "distributed": "sweeps on a Dask cluster",
+    "ray": "sweeps on a Ray cluster",
     "matplotlib": "Result.plot()",
-    "pyarrow": "Parquet and Arrow",
     "pandas": "Result as a DataFrame",
     "polars": "Result as a DataFrame",
-    "lz4": "the benchmarks' rival and the tests' decoder",
 }
 """Optional packages and what they are for."""
 

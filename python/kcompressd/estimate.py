@@ -212,7 +212,7 @@ class Estimate:
         return Columns.of_rows([_flat(compressor.to_dict()) for compressor in self.compressors])
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        """Export `columns()` as an Arrow stream; needs the extra `arrow`."""
+        """Export `columns()` as an Arrow stream."""
         return self.columns().__arrow_c_stream__(requested_schema)
 
     def to_html(self) -> str:

@@ -89,14 +89,15 @@ def _kinds(estimate: Estimate) -> Table:
     return columns, rows
 
 
-def sentences(estimate: Estimate) -> Iterator[str]:
-    """Yield how to read the table, and what to know of this one."""
+def sentences(estimate: Estimate, *, bars: bool = True) -> Iterator[str]:
+    """Yield how to read the table, and what to know of this one; `bars`: it has the sizes as bars of characters."""
     huge = "stored as they are, a whole page each"
     step = estimate.page_size // len(estimate.compressors[0].histogram)
+    drawn = f" The bars under sizes show how many pages shrink to how much, from {step} bytes on the left to {estimate.page_size} on the right."
     yield (
         "How to read it: ratio is the memory of the pages over all memory that zram holds for them (mem_used_total), "
         f"so at 2.0 swapping out 2 GiB frees 1 GiB. Same-filled pages cost nothing; huge ones are {huge}, incompr of "
-        f"them no smaller after compression. The bars under sizes show how many pages shrink to how much, from {step} bytes on the left to {estimate.page_size} on the right."
+        f"them no smaller after compression.{drawn if bars else ''}"
     )
     yield from _partly_filled(estimate.compressors)
     busy = estimate.timing.cpu_ns / max(1, estimate.timing.threads_ns)

@@ -184,7 +184,7 @@ class Result:
         return Columns({name: np.asarray(values) for name, values in self.series.items()})
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        """Export `columns()` as an Arrow stream; needs the extra `arrow`."""
+        """Export `columns()` as an Arrow stream."""
         return self.columns().__arrow_c_stream__(requested_schema)
 
     def to_pandas(self, what: Literal["measures", "series", "threads"] = "measures") -> Any:

@@ -64,19 +64,23 @@ def texts(best: CompressorEstimate, store: Store, ram_bytes: int) -> dict[str, s
     if store == "zswap":
         words = f"zswap.enabled=1 zswap.compressor={best.name} zswap.max_pool_percent=20"
         return {"sysfs": _zswap(best), "kernel command line": f"{words}\n"}
-    android = (
-        f"/dev/block/zram0 none swap defaults zramsize=50%\n# in init.rc, before swapon_all:\n#   {_algorithm(best)}\n"
-    )
     return {
         "sysfs": _zram(best, ram_bytes // 2 // 2**20 * 2**20),
         "/etc/systemd/zram-generator.conf": _generator(best),
         "kernel command line": "zswap.enabled=0 zram.num_devices=1\n",
-        "Android fstab": android,
+        "Android fstab": _android(best),
     }
 
 
-def _algorithm(best: CompressorEstimate) -> str:
-    return f"write /sys/block/zram0/comp_algorithm {best.name}"
+def _android(best: CompressorEstimate) -> str:
+    lines = [
+        "/dev/block/zram0 none swap defaults zramsize=50%",
+        "# in init.rc, before swapon_all:",
+        f"#   write /sys/block/zram0/comp_algorithm {best.name}",
+    ]
+    if has_own_level(best.codec):
+        lines.append(f'#   write /sys/block/zram0/algorithm_params "algo={best.name} level={best.level}"')
+    return "".join(f"{line}\n" for line in lines)
 
 
 def is_useless(best: CompressorEstimate) -> bool:

@@ -82,7 +82,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _so_far(found: Outcome) -> str:
     rows = 0 if found.table is None else len(found.table)
-    return f"{rows} of {found.points} points, {found.ran} run now"
+    others = f", and {found.others} rows of other points are kept" if found.others else ""
+    return f"{rows} of {found.points} points, {found.ran} run now{others}"
 
 
 def _say_dry(found: Outcome, workers: int | None) -> int:
@@ -94,11 +95,17 @@ def _say_dry(found: Outcome, workers: int | None) -> int:
     at_once = workers or len(os.sched_getaffinity(0))
     print(f"{found.points} points, {left} to run")
     if found.ran and left:
-        rest = duration(found.seconds_each * left / at_once * 1e9)
-        print(
-            f"one took {duration(found.seconds_each * 1e9)}, start of the worker included: about {rest} on {at_once} workers"
-        )
+        each, start = found.seconds_each * 1e9, found.start_seconds * 1e9
+        rest = duration(start + each * left / at_once)
+        print(f"one took {duration(each)}, starting workers {duration(start)}: about {rest} on {at_once} workers")
     return 0
+
+
+def _refused(found: Outcome) -> str:
+    """How many points were refused, and why one of them was."""
+    assert found.table is not None
+    said = next(error for error in found.table.column("error").to_pylist() if error is not None)
+    return f"{found.refused} of {found.points} points refused, the first: {said}"
 
 
 def _csv(found: Outcome) -> str:
@@ -119,7 +126,7 @@ def _show(found: Outcome, job: Job, output: str) -> None:
     if found.table is not None:
         common.console().print(table(found.table, job))
     if found.refused:
-        print(f"kcompressd: partial: {found.refused} points were refused; column error says why", file=sys.stderr)
+        print(f"kcompressd: partial: {_refused(found)}; column error has every reason", file=sys.stderr)
     if not found.complete:
         print(f"kcompressd: partial: {found.reason}", file=sys.stderr)
 

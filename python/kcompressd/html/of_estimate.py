@@ -33,7 +33,7 @@ def parts(estimate: Estimate) -> Iterator[Child]:
     """Yield the report's parts."""
     yield page.tiles(headline(estimate))
     yield tag("p", estimate.choice.reason)
-    yield page.section("Compressors", _table(estimate), page.bullets(estimate_report.sentences(estimate)))
+    yield page.section("Compressors", _table(estimate), page.bullets(estimate_report.sentences(estimate, bars=False)))
     drawn = [_memory(estimate), _tradeoff(estimate)]
     yield page.section("Memory and time", page.figures(drawn))
     yield page.section("Sizes of the pages", page.figures(_sizes(estimate)))

@@ -30,7 +30,8 @@ def document(rows: pa.Table, job: Job) -> str:
     """Return the report of `job`'s sweep as a file's text; `rows` is its table."""
     found = Lines.of(rows, job)
     title = job.about.get("title") or f"A sweep over {', '.join(found.axes)}"
-    said = f"{len(rows)} points, {len(found.lines)} combinations; medians over seeds"
+    seeds = f", {len(found.lines)} combinations; medians over seeds" if len(rows) > len(found.lines) else ""
+    said = f"{len(rows)} points{seeds}"
     return page.document(title, _parts(found), subtitle=said)
 
 
@@ -80,7 +81,8 @@ def _pictures(found: Lines) -> Iterator[Markup]:
     for number, name in enumerate(found.measures):
         if len({medians[number] for _, medians in found.lines}) == 1:
             continue
-        title = _heading(name)
+        heading = _heading(name)
+        title = heading if name.startswith("vmstat.") else heading[:1].upper() + heading[1:]  # a counter keeps its name
         if across is None:
             yield _bars(title, found, number)
         else:

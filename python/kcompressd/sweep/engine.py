@@ -22,7 +22,7 @@ from kcompressd.errors import InputError, RunInterrupted
 from kcompressd.job import SAMPLE, Job
 from kcompressd.sweep.plan import Plan, Point
 from kcompressd.sweep.table import ID, Row, Rows
-from kcompressd.sweep.work import Task, work
+from kcompressd.sweep.work import SECONDS, Task, work
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,8 +38,9 @@ Progress: TypeAlias = Callable[[int, int], object]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a sweep came to: its table, points in all, points run now, and of those the refused ones; `complete`: every
-    point has a row; `reason` why not.
+    """What a sweep came to: the rows of its points, points in all, those run now, and those refused, now or before;
+    `complete`: every point has a row; `reason` why not. `others`: rows of the file that are no point of this sweep.
+    `seconds_each` is a point's mean time in its worker, `start_seconds` what passed beside the points run now.
     """
 
     table: pa.Table | None
@@ -48,7 +49,9 @@ class Outcome:
     refused: int
     complete: bool
     reason: str | None = None
+    others: int = 0
     seconds_each: float = 0.0
+    start_seconds: float = 0.0
 
 
 def sweep(
@@ -76,7 +79,7 @@ def sweep(
     done = rows.done()
     left = [point for point in points if point.id not in done]
     todo = left[:1] if only_one else left
-    tally = _Tally(rows, progress, len(points), len(points) - len(left))
+    tally = _Tally(rows, progress, frozenset(point.id for point in points), len(points) - len(left))
     started = time.monotonic()
     reason = None
     try:
@@ -92,9 +95,10 @@ def sweep(
 class _Tally:
     """Rows as they come, and how many."""
 
-    def __init__(self, rows: Rows, progress: Progress | None, points: int, done: int) -> None:
+    def __init__(self, rows: Rows, progress: Progress | None, points: frozenset[str], done: int) -> None:
         self.rows, self.progress, self.points, self.done = rows, progress, points, done
-        self.ran = self.refused = 0
+        self.ran = 0
+        self.seconds = 0.0
         self.ids: set[str] = set()
 
     def add(self, row: Row) -> None:
@@ -103,15 +107,25 @@ class _Tally:
             return
         self.ids.add(str(row[ID]))
         self.ran, self.done = self.ran + 1, self.done + 1
-        self.refused += row.get("error") is not None
-        self.rows.add(row)
+        self.seconds += row[SECONDS]
+        self.rows.add({key: value for key, value in row.items() if key != SECONDS})
         if self.progress is not None:
-            self.progress(self.done, self.points)
+            self.progress(self.done, len(self.points))
 
     def outcome(self, table: pa.Table | None, seconds: float, reason: str | None) -> Outcome:
-        complete = self.done == self.points
-        each = seconds / self.ran if self.ran else 0.0
-        return Outcome(table, self.points, self.ran, self.refused, complete, None if complete else reason, each)
+        complete = self.done == len(self.points)
+        own = None if table is None else table.filter([point in self.points for point in table.column(ID).to_pylist()])
+        return Outcome(
+            table=own if own is not None and len(own) else None,
+            points=len(self.points),
+            ran=self.ran,
+            refused=0 if own is None else len(own) - own.column("error").null_count,
+            complete=complete,
+            reason=None if complete else reason,
+            others=0 if table is None or own is None else len(table) - len(own),
+            seconds_each=self.seconds / max(1, self.ran),
+            start_seconds=max(0.0, seconds - self.seconds),
+        )
 
 
 def _calibrated(job: Job, table: Path) -> tuple[Calibration, str]:

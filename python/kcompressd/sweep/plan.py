@@ -10,7 +10,7 @@ key = "design.depth"      # any key of a job
 values = [24, 64, 256]
 
 [[sweep.axis]]
-key = "machine.cpus"
+key = "node.cpus"
 from = 1                  # to is included; step (default 1), or count with scale = "log"
 to = 8
 ```

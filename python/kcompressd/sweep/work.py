@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +18,8 @@ from kcompressd.sweep.table import ID, Row
 
 KEPT = ("vmstat", "zswap", "zram", "kcompressd", "timing", "lifecycle", "memory")
 """The parts of a Result whose numbers become columns."""
+SECONDS = "seconds"
+"""A row's key for the time that its point took; not kept, as it differs from run to run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +38,15 @@ class Task:
 
 
 def work(task: Task) -> Row:
-    """Run one point. Refused settings give a row with `error`; a calibration that is missing on this worker, or another
+    """Run one point, and say in `SECONDS` how long it took here. Refused settings give a row with `error`; a calibration that is missing on this worker, or another
     than the sweep's, raises `InputError` naming the file and the worker.
     """
+    started = time.monotonic()
+    row = _row(task)
+    return row | {SECONDS: time.monotonic() - started}
+
+
+def _row(task: Task) -> dict[str, Any]:
     row: dict[str, Any] = {ID: task.id, **task.settings, "error": None}
     calibration = _calibration(task.calibration, task.job.get("limit"), task.digest)
     try:
