@@ -250,6 +250,12 @@ def test_the_verb_counts_runs_resumes_and_prints(tmp_path: Path, capsys: pytest.
     assert "sync" not in refused.out  # another sweep's row
     assert main(["sweep", str(path), "--backend", "sequential"]) == 3  # still refused when it is not run again
     assert "0 run now" in capsys.readouterr().out
+    path.write_text(TOML.replace('key = "design"', 'key = "desing"'))
+    assert main(["sweep", str(path)]) == 2
+    assert "[[sweep.axis]] desing: no such key; did you mean design?" in capsys.readouterr().err
+    path.write_bytes(b"\xff\xfe")
+    assert main(["sweep", str(path)]) == 2
+    assert 'is no job: jobs are TOML; a job on it has the line pages = "j.toml"' in capsys.readouterr().err
     path.write_text('pages = "sample"\n')
     assert main(["sweep", str(path)]) == 2
     assert "has no [sweep]" in capsys.readouterr().err

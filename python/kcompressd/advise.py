@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from kcompressd import calibration, settings
 from kcompressd import estimate as estimates
 from kcompressd.design import STORES, Design, Store
-from kcompressd.errors import EstimateError
+from kcompressd.errors import EstimateError, RunInterrupted
 from kcompressd.estimate import CompressorEstimate, Estimate
 from kcompressd.html.scale import size
 from kcompressd.machine import Machine
@@ -120,7 +120,8 @@ def advise(
     """Recommend a store and a compressor for `pages`, of which `MOST_PAGES` are measured; `cpus` (default: two), `ram_bytes` and
     `swap_device` (a disk or file to swap to; default of both: as this machine) describe the machine.
 
-    Raises `EstimateError`, `CodecError`, and `LabError` for processors that no machine has.
+    Raises `EstimateError`, `CodecError`, `LabError` for processors that no machine has, and on Ctrl-C `RunInterrupted` with the
+    Advice so far: options without a recommendation, or that with fewer designs.
     """
     if goal not in GOALS:
         raise EstimateError("goal", f"{goal!r} is none of {', '.join(GOALS)}")
@@ -160,23 +161,31 @@ def _advised(
     ]
     designs = [name for name in Design.presets() if name != "sync"]
     runs = len(todo) + len(designs) + 1
-    options = []
-    for number, (store, compressor) in enumerate(todo):
-        say("simulate", number, runs)
-        options.append(_option(compressor, store, pressure.run(store, compressor.codec.text)))
+    options: list[Option] = []
+    try:
+        for number, (store, compressor) in enumerate(todo):
+            say("simulate", number, runs)
+            options.append(_option(compressor, store, pressure.run(store, compressor.codec.text)))
+    except KeyboardInterrupt:
+        said = f"interrupted: {len(options)} of {len(todo)} options were run, so none is recommended"
+        raise RunInterrupted(Advice(goal, tuple(_marked(options)), None, None, (said, *facts), (), {})) from None
     options = _marked(options)
     ranked = _ranked([option for option in options if option.front and option.holds], goal)
     if not ranked:
         return Advice(goal, tuple(options), None, None, (_NOTHING_HOLDS, *facts), (), {})
     best, runner_up = ranked[0], ranked[1] if len(ranked) > 1 else None
-    changed = []
-    for number, design in enumerate(["sync", *designs]):
-        say("simulate", len(todo) + number, runs)
-        changed.append(pressure.run(best.store, best.compressor, design))
-    say("simulate", runs, runs)
     texts = settings.texts(found[best.compressor], best.store, pressure.ram_bytes)
     evidence = (*_evidence(best, runner_up, goal), *facts)
-    return Advice(goal, tuple(options), best, runner_up, evidence, tuple(changed), texts)
+    advice = Advice(goal, tuple(options), best, runner_up, evidence, (), texts)
+    changed: list[Pressed] = []
+    try:
+        for number, design in enumerate(["sync", *designs]):
+            say("simulate", len(todo) + number, runs)
+            changed.append(pressure.run(best.store, best.compressor, design))
+    except KeyboardInterrupt:
+        raise RunInterrupted(replace(advice, designs=tuple(changed))) from None
+    say("simulate", runs, runs)
+    return replace(advice, designs=tuple(changed))
 
 
 def _option(compressor: CompressorEstimate, store: Store, run: Pressed) -> Option:

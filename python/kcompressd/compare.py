@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from kcompressd.comparison import Comparison, Entry
 from kcompressd.design import Design
-from kcompressd.errors import LabError
+from kcompressd.errors import LabError, RunInterrupted
 from kcompressd.lab import Lab
 from kcompressd.pages import Pages
 from kcompressd.result import Result
 
 if TYPE_CHECKING:
     from kcompressd.job import Job
+    from kcompressd.validate import Validation
 
 MIN_REPEATS: Final = 5
 BASELINE: Final = "sync"
@@ -41,7 +42,8 @@ def compare(
 
     `lab` gives everything but the design; all designs get the same number of nodes. With `validate` or
     `on_trace` (called with a name and a traced result) one more run of each is traced, and is not measured.
-    Raises `LabError` for fewer than 5 repeats, and what `Lab.run` raises.
+    Raises `LabError` for fewer than 5 repeats, what `Lab.run` raises, and on Ctrl-C `RunInterrupted` with a Comparison of the
+    repeats that every design had.
     """
     if repeats < MIN_REPEATS:
         raise LabError(
@@ -53,20 +55,36 @@ def compare(
     traced = validate or on_trace is not None
     count = _Counter(progress or (lambda name, done, total: None), len(labs) * (repeats + traced))
     runs: dict[str, list[Result]] = {name: [] for name in labs}
-    for turn in range(repeats):
-        for name in _turned(list(labs), turn):
+    validations: dict[str, Validation] = {}
+    try:
+        for turn in range(repeats):
+            for name in _turned(list(labs), turn):
+                count.next(name)
+                runs[name].append(labs[name].run(pages))
+        for name in labs if traced else ():
             count.next(name)
-            runs[name].append(labs[name].run(pages))
-    done = {name: tuple(results) for name, results in runs.items()}
-    entries = tuple(Entry(name, done[name], done[BASELINE]) for name in labs)
-    validations = {}
-    for name in labs if traced else ():
-        count.next(name)
-        result = dataclasses.replace(labs[name], trace=True).run(pages)
-        validations[name] = result.trace.validate()
-        if on_trace is not None:
-            on_trace(name, result)
-    return Comparison(entries, validations)
+            result = dataclasses.replace(labs[name], trace=True).run(pages)
+            validations[name] = result.trace.validate()
+            if on_trace is not None:
+                on_trace(name, result)
+    except KeyboardInterrupt:
+        whole = min(map(len, runs.values()))
+        left = f"{whole} of {repeats} repeats" + (f", {len(validations)} of {len(labs)} traces" if traced else "")
+        raise _interrupted(_entries(runs, whole), left, validations) from None
+    return Comparison(_entries(runs, repeats), validations)
+
+
+def _entries(runs: Mapping[str, Sequence[Result]], repeats: int) -> tuple[Entry, ...]:
+    done = {name: tuple(results[:repeats]) for name, results in runs.items()}
+    return tuple(Entry(name, done[name], done[BASELINE]) for name in runs) if repeats else ()
+
+
+def _interrupted(
+    entries: Sequence[Entry], left: str, validations: Mapping[str, Validation] | None = None, title: str = ""
+) -> KeyboardInterrupt:
+    """The exception that carries what there is; a bare one when that is nothing."""
+    found = Comparison(tuple(entries), validations or {}, title, left) if entries else None
+    return KeyboardInterrupt() if found is None else RunInterrupted(found)
 
 
 def matrix(
@@ -79,17 +97,21 @@ def matrix(
 ) -> Comparison:
     """Run every row in every group, once: `run` is given the keys that both set. The first row is each group's baseline.
 
-    For virtual time, where a repeat would be the same.
+    For virtual time, where a repeat would be the same. On Ctrl-C raises `RunInterrupted` with a Comparison of the runs that were
+    done.
     """
     count = _Counter(progress or (lambda name, done, total: None), len(rows) * len(groups))
     entries: list[Entry] = []
-    for group, common in groups.items():
-        base: tuple[Result, ...] = ()
-        for name, keys in rows.items():
-            count.next(f"{name} {group}".rstrip())
-            results = (run({**common, **keys}),)
-            base = base or results
-            entries.append(Entry(name, results, base, group))
+    try:
+        for group, common in groups.items():
+            base: tuple[Result, ...] = ()
+            for name, keys in rows.items():
+                count.next(f"{name} {group}".rstrip())
+                results = (run({**common, **keys}),)
+                base = base or results
+                entries.append(Entry(name, results, base, group))
+    except KeyboardInterrupt:
+        raise _interrupted(entries, f"{len(entries)} of {count.total} runs", title=title) from None
     return Comparison(tuple(entries), title=title)
 
 

@@ -28,7 +28,8 @@ def title(comparison: Comparison) -> str:
     size = mib(first.last.pages * config.page_size)
     runs = len(first.results)
     repeats = f": {runs} interleaved repeats, medians" if runs > 1 else ""
-    return comparison.title or f"{first.last.pages} pages ({size}) on {config.store}, {config.compressor}{repeats}"
+    said = comparison.title or f"{first.last.pages} pages ({size}) on {config.store}, {config.compressor}{repeats}"
+    return f"{said}; interrupted: {comparison.interrupted}" if comparison.interrupted else said
 
 
 def parts(comparison: Comparison) -> Iterator[RenderableType]:

@@ -112,12 +112,14 @@ class Entry:
 class Comparison:
     """What `compare` found; prints as a table with sentences that say what to look at.
 
-    `title` says what all entries have in common; the first entry of each group is its baseline.
+    `title` says what all entries have in common; the first entry of each group is its baseline; `interrupted` what Ctrl-C
+    left out, "" when nothing.
     """
 
     entries: tuple[Entry, ...]
     validations: Mapping[str, Validation] = field(default_factory=dict)
     title: str = ""
+    interrupted: str = ""
 
     def __getitem__(self, name: str) -> Entry:
         """Return an entry, the first of that name."""
@@ -147,9 +149,10 @@ class Comparison:
 
     @property
     def exit_code(self) -> int:
-        """0 good, 1 violation or mismatch in any run or trace, 3 when a run is partial."""
+        """0 good, 1 violation or mismatch in any run or trace, 3 when a run is partial or missing."""
         codes = {result.exit_code for entry in self.entries for result in entry.results}
         codes |= {validation.exit_code for validation in self.validations.values()}
+        codes |= {3} if self.interrupted else set()
         return next((code for code in (1, 3) if code in codes), 0)
 
     def sentences(self) -> list[str]:
@@ -160,7 +163,19 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Return medians and ranges, and every run's stored form."""
-        return {"version": 1, "kind": "comparison", "designs": [_entry_dict(e) for e in self.entries]}
+        entries = [_entry_dict(e) for e in self.entries]
+        complete = not self.interrupted
+        return {"version": 1, "kind": "comparison", "title": self.title, "complete": complete, "designs": entries}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Comparison:
+        """Return what `to_dict` stored, without the traces' validations; raises `KeyError` and `ResultFileError`."""
+        bases: dict[str, tuple[Result, ...]] = {}
+        entries = []
+        for one in data["designs"]:
+            results = tuple(Result.from_dict(result) for result in one["results"])
+            entries.append(Entry(one["design"], results, bases.setdefault(one["group"], results), one["group"]))
+        return cls(tuple(entries), title=data["title"], interrupted="" if data["complete"] else "some runs are missing")
 
     def to_json(self) -> str:
         """Return `to_dict` as text."""

@@ -64,7 +64,9 @@ class Job:
         except OSError as error:
             raise JobError(where, f"cannot be read: {error.strerror}") from error
         except UnicodeDecodeError as error:
-            raise JobError(where, f"not TOML: {error}") from error
+            raise JobError(
+                where, "is no job: jobs are TOML", f'a job on it has the line pages = "{where.name}"'
+            ) from error
         job = cls(parse(text, os.fspath(path)), where.parent, os.fspath(path))
         return job.replace(dict(map(parse_setting, settings)))
 

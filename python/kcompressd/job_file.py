@@ -161,7 +161,11 @@ def _suggestion(key: str) -> str:
     near = difflib.get_close_matches(key, KEYS, n=1) or [
         k for k in KEYS if k.rpartition(".")[2] == key.rpartition(".")[2]
     ]
-    return f"did you mean {near[0]}?" if near else "kcompressd sim --help names them"
+    if near:
+        return f"did you mean {near[0]}?"
+    table = key.rpartition(".")[0]
+    beside = [k for k in KEYS if k.rpartition(".")[0] == table] or [k for k in KEYS if "." not in k]
+    return f"known: {', '.join(beside)}"
 
 
 def _lines(text: str) -> Iterator[tuple[str, int]]:

@@ -77,16 +77,27 @@ _LISTS: Final = ("mismatched", "series.queue_len")
 """Arrays of counts that an equation names."""
 
 
+OTHERS: Final = ("estimate", "fidelity", "comparison")
+"""Kinds of stored JSON that are no Result."""
+SHOWN: Final = 5
+"""Of what is wrong with a file, so much is said."""
+
+
 def refuse_malformed(data: Any, origin: object) -> None:
     """Raise `ResultFileError`, naming `origin` and every key that is missing, unknown or of a wrong type."""
     if not isinstance(data, Mapping):
         raise ResultFileError(origin, "not a Result: not a JSON object")
+    if data.get("kind") in OTHERS:
+        raise ResultFileError(
+            origin, f"is a stored {data['kind']}, not a Result", f"print it: kcompressd show {origin}"
+        )
     version = data.get("version")
     if version != VERSION:
         raise ResultFileError(origin, f"not a Result that this kcompressd reads: version {version!r}, not {VERSION}")
     wrong = list(_outer(data)) or list(_inner(data)) or list(_values(data)) or list(_named(data))
     if wrong:
-        raise ResultFileError(origin, f"not a Result: {'; '.join(wrong)}")
+        more = f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+        raise ResultFileError(origin, f"not a Result: {'; '.join(wrong[:SHOWN])}{more}")
 
 
 def _outer(data: Mapping[str, Any]) -> Iterator[str]:

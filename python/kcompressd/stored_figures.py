@@ -1,4 +1,4 @@
-"""A stored estimate or fidelity comparison as text: what `estimate --json` and `kernel --json` wrote."""
+"""A stored estimate, comparison or fidelity comparison as text: what `estimate`, `compare` and `kernel` wrote with --json."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ def parts(path: str) -> tuple[Iterator[RenderableType], int] | None:
         kind = stored.get("kind") if isinstance(stored, dict) else None
         shown = _KINDS.get(kind) if isinstance(kind, str) else None
         return None if shown is None else (iter(list(shown(stored))), _exit_code(stored))
+    except ResultFileError:
+        raise
     except (OSError, ValueError):
         return None  # whoever reads Results says what is wrong with it
     except (KeyError, TypeError) as error:
@@ -33,7 +35,7 @@ def parts(path: str) -> tuple[Iterator[RenderableType], int] | None:
 
 
 def _exit_code(stored: Stored) -> int:
-    if stored["kind"] == "estimate":
+    if stored["kind"] in ("estimate", "comparison"):
         return 0 if stored["complete"] else 3
     return 0 if all(one["within"] for one in stored["compressors"]) else 1
 
@@ -108,7 +110,14 @@ def _fidelity(stored: Stored) -> Iterator[RenderableType]:
         yield Text(f"note: {note}")
 
 
+def _comparison(stored: Stored) -> Iterator[RenderableType]:
+    from kcompressd.comparison import Comparison
+
+    yield Comparison.from_dict(stored)
+
+
 _KINDS: Final[Mapping[str, Callable[[Stored], Iterator[RenderableType]]]] = {
     "estimate": _estimate,
     "fidelity": _fidelity,
+    "comparison": _comparison,
 }

@@ -84,8 +84,9 @@ class Trace:
         """
         file = Path(path)
         try:
-            records = np.load(file, mmap_mode="r", allow_pickle=False)
-            trace = cls(records)
+            if not _is_numpy(file):
+                raise ValueError("no NumPy file; kcompressd run --trace T.npy makes one")
+            trace = cls(np.load(file, mmap_mode="r", allow_pickle=False))
         except (ValueError, EOFError) as error:
             raise TraceError(f"{file}: not a trace: {error}") from error
         beside = sidecar_path(file)
@@ -141,6 +142,11 @@ class Trace:
         raw = np.ascontiguousarray(self.records).view(np.uint8)
         for first in range(0, len(raw), _BLOCK):
             yield raw[first : first + _BLOCK].tobytes()
+
+
+def _is_numpy(file: Path) -> bool:
+    with file.open("rb") as opened:
+        return opened.read(len(np.lib.format.MAGIC_PREFIX)) == np.lib.format.MAGIC_PREFIX
 
 
 def sidecar_path(path: str | os.PathLike[str]) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -75,7 +76,18 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit with 2 after one line that ends with where to look."""
-        self.exit(2, f"kcompressd: error: {message}; see {self.prog} --help\n")
+        self.exit(2, f"kcompressd: error: {message}; {_suggestion(message)}see {self.prog} --help\n")
+
+
+def _suggestion(message: str) -> str:
+    """Name the choice that was probably meant, where argparse says which there are."""
+    found = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
+    if found is None:
+        return ""
+    import difflib
+
+    near = difflib.get_close_matches(found[1], re.findall(r"[\w-]+", found[2]), n=1)
+    return f"did you mean {near[0]}? " if near else ""
 
 
 class _Version(argparse.Action):

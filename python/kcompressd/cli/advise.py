@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING
 from kcompressd.cli import common
 
 if TYPE_CHECKING:
+    from kcompressd.advise import Advice
     from kcompressd.pages import Pages
 
+INTERRUPTED = 130
+LEAST_RAM = 1 << 20
 GOALS = ("balance", "memory", "latency", "cpu")
 """As `advise.GOALS`; written out so that help needs no NumPy."""
 
@@ -43,30 +46,45 @@ def add(verbs: common.Verbs) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Advise; that nothing helps is an answer, too."""
-    from kcompressd.advise import advise
+    from kcompressd.advise import Advice, advise
+    from kcompressd.errors import InputError, RunInterrupted
     from kcompressd.page_stats import DEFAULT_COMPRESSORS
     from kcompressd.sizes import parse_limit
 
     common.refuse_output(arguments.json, stream=True)
     common.refuse_output(arguments.html)
     pages = _pages(arguments)
+    ram = None if arguments.ram is None else parse_limit(arguments.ram, pages.nbytes, "--ram")
+    if ram is not None and ram < LEAST_RAM:
+        raise InputError("--ram", f"{arguments.ram} is {ram} bytes: no machine runs in so little", "give a unit: 8G")
     device = None if arguments.swap_device is None else arguments.swap_device == "yes"
-    with common.progress("advise") as progress:
-        found = advise(
-            pages,
-            goal=arguments.goal,
-            cpus=arguments.cpus,
-            ram_bytes=None if arguments.ram is None else parse_limit(arguments.ram, pages.nbytes, "--ram"),
-            swap_device=device,
-            compressors=arguments.compressors or DEFAULT_COMPRESSORS,
-            progress=progress,
-        )
+    try:
+        with common.progress("advise") as progress:
+            found = advise(
+                pages,
+                goal=arguments.goal,
+                cpus=arguments.cpus,
+                ram_bytes=ram,
+                swap_device=device,
+                compressors=arguments.compressors or DEFAULT_COMPRESSORS,
+                progress=progress,
+            )
+    except RunInterrupted as interrupted:
+        if not isinstance(interrupted.result, Advice):
+            raise
+        _show(interrupted.result, arguments)
+        print("kcompressd: interrupted: the advice is partial", file=sys.stderr)
+        return INTERRUPTED
+    _show(found, arguments)
+    return 0
+
+
+def _show(found: Advice, arguments: argparse.Namespace) -> None:
     if arguments.json is not None:
         common.write_text(json.dumps(found.to_dict(), indent=1) + "\n", arguments.json)
     if arguments.json != "-":
         common.console().print(found)
     common.write_html(found, arguments.html)
-    return 0
 
 
 def _pages(arguments: argparse.Namespace) -> Pages:

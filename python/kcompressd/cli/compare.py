@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,10 +12,12 @@ from kcompressd.cli import common
 from kcompressd.cli.common import DESIGNS
 
 if TYPE_CHECKING:
+    from kcompressd.compare import Report
     from kcompressd.comparison import Comparison
     from kcompressd.result import Result
 
 REPEATS = 5
+INTERRUPTED = 130
 
 
 def add(verbs: common.Verbs) -> None:
@@ -65,17 +68,25 @@ def run(arguments: argparse.Namespace) -> int:
     for name in arguments.designs:
         if name not in DESIGNS:
             raise InputError(name, "is a policy, for jobs in virtual time", "give a JOB.toml")
-    pages = common.pages(arguments)
-    with common.progress("compare") as progress:
-        found = compare(
-            pages,
-            arguments.designs,
-            lab=Lab(**common.lab(arguments)),
-            repeats=arguments.repeats,
-            validate=arguments.validate,
-            on_trace=_saver(arguments.trace_dir),
-            progress=progress,
-        )
+    pages, lab, saver = common.pages(arguments), Lab(**common.lab(arguments)), _saver(arguments.trace_dir)
+    options = {"lab": lab, "repeats": arguments.repeats, "validate": arguments.validate, "on_trace": saver}
+    return _shown(arguments, lambda progress: compare(pages, arguments.designs, progress=progress, **options))
+
+
+def _shown(arguments: argparse.Namespace, make: Callable[[Report | None], Comparison]) -> int:
+    """Make the comparison and show it, or after Ctrl-C what there is of it; return the exit code."""
+    from kcompressd.comparison import Comparison
+    from kcompressd.errors import RunInterrupted
+
+    try:
+        with common.progress("compare") as progress:
+            found = make(progress)
+    except RunInterrupted as interrupted:
+        if not isinstance(interrupted.result, Comparison):
+            raise
+        _show(interrupted.result, arguments)
+        print(f"kcompressd: interrupted: {interrupted.result.interrupted}", file=sys.stderr)
+        return INTERRUPTED
     return _show(found, arguments)
 
 
@@ -94,9 +105,7 @@ def _job(arguments: argparse.Namespace) -> int:
     from kcompressd.job import Job
 
     job = Job.load(arguments.file, arguments.set)
-    with common.progress("compare") as progress:
-        found = compare_job(job, arguments.designs, arguments.cpus, progress=progress)
-    return _show(found, arguments)
+    return _shown(arguments, lambda progress: compare_job(job, arguments.designs, arguments.cpus, progress=progress))
 
 
 def _stored(arguments: argparse.Namespace) -> int:

@@ -41,7 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
     from kcompressd.show import timeline
     from kcompressd.trace import Trace
 
+    trace = Trace.load(arguments.file)
     if arguments.folio is None:
         raise InputError(arguments.file, "is a trace of many pages", "choose one: --folio 0")
-    common.console().print(timeline(Trace.load(arguments.file), arguments.folio), markup=False, soft_wrap=True)
+    common.console().print(timeline(trace, arguments.folio), markup=False, soft_wrap=True)
     return 0

@@ -19,7 +19,7 @@ _CHOSEN, _FRONT, _BEATEN = 2, 1, 0
 
 def document(advice: Advice) -> str:
     """Return the report as a file's text."""
-    heading = "None of this helps here" if advice.best is None else f"Use {name(advice.best)}"
+    heading = advice.evidence[0].partition(":")[0].capitalize() if advice.best is None else f"Use {name(advice.best)}"
     return page.document(heading, parts(advice), subtitle=f"kcompressd advise, goal {advice.goal}")
 
 

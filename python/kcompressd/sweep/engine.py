@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from kcompressd import _core
 from kcompressd.calibration import Calibration
-from kcompressd.errors import InputError, RunInterrupted
+from kcompressd.errors import InputError, JobError, RunInterrupted
 from kcompressd.job import SAMPLE, Job
 from kcompressd.sweep.plan import Plan, Point
 from kcompressd.sweep.table import ID, Row, Rows
@@ -74,6 +74,7 @@ def sweep(
     """
     rows = Rows(Path(path))
     plan = Plan.of(job.tree, job.origin)
+    _refuse_axes(job, plan)
     calibration, where = _calibrated(job, rows.path)
     points = plan.points(job.tree, calibration.digest, _core.VERSION)
     done = rows.done()
@@ -126,6 +127,15 @@ class _Tally:
             seconds_each=self.seconds / max(1, self.ran),
             start_seconds=max(0.0, seconds - self.seconds),
         )
+
+
+def _refuse_axes(job: Job, plan: Plan) -> None:
+    """Refuse a key that no job has before anything runs; a value that is refused with the others gets a row that says so."""
+    for axis in plan.axes:
+        try:
+            job.replace({axis.key: axis.values[0]})
+        except JobError as error:
+            raise JobError(job.origin, f"[[sweep.axis]] {error.reason}", error.fix) from error
 
 
 def _calibrated(job: Job, table: Path) -> tuple[Calibration, str]:

@@ -1,0 +1,113 @@
+"""Ctrl-C in what takes long: what there was is shown, saved and kept, and the exit code is 130."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kcompressd import Job, Lab, Pages
+from kcompressd.advise import Advice, advise
+from kcompressd.cli import common, main
+from kcompressd.compare import compare, compare_job
+from kcompressd.comparison import Comparison
+from kcompressd.errors import RunInterrupted
+
+PAGES = Pages.sample()[:64]
+LAB = Lab(store="zram")
+
+
+def after(calls: int, what: str = "") -> Callable[[str, int, int], None]:
+    """Return a progress callback that is interrupted when it has been called so often (of `what`, where that is said)."""
+    seen = 0
+
+    def progress(name: str, done: int, total: int) -> None:
+        nonlocal seen
+        seen += not what or name == what
+        if seen > calls:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+def interrupted(run: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    with pytest.raises(RunInterrupted) as caught:
+        run(*args, **options)
+    return caught.value.result
+
+
+def test_a_comparison_keeps_the_repeats_that_every_design_had() -> None:
+    found = interrupted(compare, PAGES, ["split"], lab=LAB, progress=after(5))
+    assert isinstance(found, Comparison)
+    assert [len(entry.results) for entry in found.entries] == [2, 2]  # five runs: two repeats of both, one half
+    assert (found.interrupted, found.exit_code) == ("2 of 5 repeats", 3)
+    assert "2 interleaved repeats, medians; interrupted: 2 of 5 repeats" in str(found)
+    assert "interrupted: 2 of 5 repeats" in found.to_html()
+
+
+def test_a_comparison_without_a_whole_repeat_keeps_nothing() -> None:
+    with pytest.raises(KeyboardInterrupt) as caught:
+        compare(PAGES, ["split"], lab=LAB, progress=after(1))
+    assert not isinstance(caught.value, RunInterrupted)
+
+
+def test_traces_that_were_judged_are_kept() -> None:
+    found = interrupted(compare, PAGES, ["split"], lab=LAB, validate=True, progress=after(11))
+    assert found.interrupted == "5 of 5 repeats, 1 of 2 traces"
+    assert list(found.validations) == ["sync"]
+
+
+def test_a_job_s_comparison_keeps_the_runs_there_are() -> None:
+    job = Job.from_dict({"pages": "sample", "limit": 64, "store": "zram"})
+    found = interrupted(compare_job, job, ["april", "split"], [1, 2], progress=after(4))
+    assert [(entry.group, entry.name) for entry in found.entries] == [
+        ("1 CPU", "sync"),
+        ("1 CPU", "april"),
+        ("1 CPU", "split"),
+        ("2 CPUs", "sync"),
+    ]
+    assert found.interrupted == "4 of 6 runs"
+
+
+def test_advice_without_every_option_recommends_none() -> None:
+    found = interrupted(advise, Pages.sample(), compressors="lz4,zstd:1", cpus=2, progress=after(1, "simulate"))
+    assert isinstance(found, Advice)
+    assert (len(found.options), found.best, found.settings) == (1, None, {})
+    assert "interrupted: 1 of 2 options were run" in found.evidence[0]
+    assert "<h1>Interrupted</h1>" in found.to_html()
+
+
+def test_advice_keeps_its_recommendation_when_the_designs_are_cut_short() -> None:
+    found = interrupted(advise, Pages.sample(), compressors="lz4", cpus=2, progress=after(3, "simulate"))
+    assert found.best is not None and found.settings and len(found.designs) == 2
+
+
+def test_compare_saves_what_there_was_and_exits_with_130(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(common, "progress", lambda what: _Given(after(13)))
+    argv = ["compare", "--sample", "--limit", "64", "--store", "zram", "--json", "c.json", "--html", "c.html"]
+    assert main(argv) == 130
+    said = capsys.readouterr()
+    assert "interrupted: 2 of 5 repeats" in said.err and "2 interleaved repeats" in said.out
+    assert json.loads(Path("c.json").read_text())["complete"] is False
+    assert Path("c.html").read_text().startswith("<!DOCTYPE html>")
+    assert main(["show", "c.json"]) == 3
+    assert "interrupted: some runs are missing" in capsys.readouterr().out
+
+
+class _Given:
+    """A progress bar that is the callback given."""
+
+    def __init__(self, progress: Callable[[str, int, int], None]) -> None:
+        self.progress = progress
+
+    def __enter__(self) -> Callable[[str, int, int], None]:
+        return self.progress
+
+    def __exit__(self, *_: object) -> None:
+        pass
