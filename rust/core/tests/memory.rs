@@ -63,6 +63,17 @@ fn random_writers_behind_zswap_come_to_their_end() {
     }
 }
 
+/// What the shrink worker and a store over its limit bring back to write has a frame of its own, from the same budget.
+#[test]
+fn entries_of_a_full_pool_are_written_back_through_frames_of_the_budget() {
+    for preset in [Preset::Sync, Preset::Split] {
+        let sys = Plan { pool_limit_pages: Some(300), ..Plan::new(preset, StoreKind::Zswap) }.in_groups(2);
+        let programs = [Program::usemem(0..PAGES / 2, 15_000, 1), Program::usemem(PAGES / 2..PAGES, 15_000, 2)];
+        let stat = budget::play(&sys, programs);
+        assert!(stat[Vm::Zswpwb] > 1000, "{}: {} entries", preset.name(), stat[Vm::Zswpwb]);
+    }
+}
+
 /// Two applications, more pages than memory and swap together can hold: the larger one is ended by name, its pages are free
 /// again, and the other comes to its end.
 #[test]

@@ -85,6 +85,14 @@ impl Memcgs {
         Ok(())
     }
 
+    /// Charges one frame to the group and its ancestors, whatever their limits: what reclaim itself needs.
+    pub fn charge(&self, id: u16) {
+        for (_, group) in self.ancestry(id).filter(|&(above, _)| above != ROOT) {
+            // ORDERING: Relaxed: a counter.
+            group.limits.pages.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// Takes back charges of `frames` frames.
     pub fn uncharge(&self, id: u16, frames: u64) {
         for (_, group) in self.ancestry(id).filter(|&(above, _)| above != ROOT) {

@@ -1,7 +1,7 @@
 //! `zswap_writeback_entry` as steps, and around it `shrink_memcg`: what the shrink worker and a store over its memcg's
 //! limit do.
 //!
-//! Order (kernel): a locked folio in the swap cache → contents read back → off the LRU, entry freed → under writeback, on
+//! Order (kernel): a frame, without reclaim for it → a locked folio in the swap cache → contents read back → off the LRU, entry freed → under writeback, on
 //! the page's LRU → submitted. A page whose folio is in the swap cache already is left alone.
 
 use crate::lifecycle::{Change, Event, Fire, State, flag, guard};
@@ -50,8 +50,10 @@ impl Writeback {
             Pc::Take => return self.take(sys, ctx),
             Pc::Read => (Work::Decompress(page), self.read(sys, ctx, zswap)),
             Pc::ReadFailed => {
+                let frame = sys.folio(page).pfn();
                 let change = Change::flags(0, flag::FRAME | flag::LOCKED | flag::SWAPCACHE | flag::RECLAIM);
                 sys.must(ctx, page, Event::LoadError, guard::IN_POOL, change, 0)?;
+                sys.give_frame(ctx, page, frame);
                 sys.wait.wake_all(WaitKey::Folio(page));
                 (Work::Commit, Err(Outcome::Failed))
             }
@@ -103,11 +105,20 @@ impl Writeback {
         if sys.folio(self.page).word.load().state() != State::CompressedFreed {
             return Ok((Work::Commit, Some(Outcome::InSwapCache)));
         }
+        let Some(frame) = sys.take_frame(ctx, self.page) else {
+            return Ok((Work::AllocFailed(1), Some(Outcome::Failed)));
+        };
         let set = flag::FRAME | flag::LOCKED | flag::SWAPCACHE | flag::RECLAIM;
         let change = Change::flags(set, 0).in_state(State::CompressedFreed);
         let end = match sys.fire(ctx, self.page, Event::Shrink, 0, change, 0)? {
-            Fire::Done(_) => Ok(Pc::Read),
-            Fire::Refused(_) => Err(Outcome::InSwapCache), // A fault was faster.
+            Fire::Done(_) => {
+                sys.folio(self.page).set_pfn(frame);
+                Ok(Pc::Read)
+            }
+            Fire::Refused(_) => {
+                sys.give_frame(ctx, self.page, frame);
+                Err(Outcome::InSwapCache) // A fault was faster.
+            }
         };
         Ok((Work::Commit, self.go(end)))
     }

@@ -12,6 +12,23 @@ impl System {
         Budget { mm: self.mm.as_ref(), cpu: ctx.cpu, mark: if ctx.memalloc { Mark::None } else { Mark::Min } }
     }
 
+    /// A frame for `page` in reclaim's own hands (`__read_swap_cache_async` under PF_MEMALLOC), charged to the page's group whatever
+    /// its limits; [`NIL`] without a budget. `None`: there is no memory, and nobody reclaims for it.
+    pub fn take_frame(&self, ctx: &Ctx, page: u32) -> Option<u32> {
+        let Some(mm) = &self.mm else { return Some(NIL) };
+        let frame = mm.take_frame(ctx.cpu, self.budget(ctx).mark)?;
+        self.memcgs.charge(self.folio(page).memcg);
+        Some(frame)
+    }
+
+    /// A frame of `page` goes back, and its charge.
+    pub fn give_frame(&self, ctx: &Ctx, page: u32, frame: u32) {
+        if let Some(mm) = &self.mm {
+            self.memcgs.uncharge(self.folio(page).memcg, 1);
+            mm.give_frames(ctx.cpu, &[frame]);
+        }
+    }
+
     /// `folio_free_swap`: the slot of a resident page and its copy go. Under the LRU lock.
     pub fn drop_swap(&self, ctx: &Ctx, page: u32) {
         let slot = self.folio(page).slot();

@@ -28,7 +28,7 @@ pub enum Outcome {
     Written,
     /// Its folio is in the swap cache (`-EEXIST`): whoever put it there will do with the entry what is due.
     InSwapCache,
-    /// It was gone, or did not decompress.
+    /// It was gone, did not decompress, or there was no memory for its page.
     Failed,
 }
 

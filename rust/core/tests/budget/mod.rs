@@ -23,13 +23,22 @@ pub struct Plan {
     pub free_pages: u32,
     pub slots: u32,
     pub lru_gen: bool,
+    pub pool_limit_pages: Option<u64>,
     /// The last of the 64 kinds of pages that do not compress.
     pub incompressible: usize,
 }
 
 impl Plan {
     pub fn new(preset: Preset, store: StoreKind) -> Self {
-        Self { preset, store, free_pages: 7000, slots: 2 * PAGES, lru_gen: false, incompressible: 0 }
+        Self {
+            preset,
+            store,
+            free_pages: 7000,
+            slots: 2 * PAGES,
+            lru_gen: false,
+            pool_limit_pages: None,
+            incompressible: 0,
+        }
     }
 
     /// All pages are the root's.
@@ -56,7 +65,7 @@ impl Plan {
             codec: CodecSpec::new(CodecName::Lz4, None).unwrap(),
             page_size: 4096,
             chain_size: 8,
-            pool_limit_pages: None,
+            pool_limit_pages: self.pool_limit_pages,
             accept_threshold_percent: 90,
             nodes: 1,
             slots: self.slots,
