@@ -3,6 +3,9 @@
 //! Who may touch a frame is the lifecycle's business: a frame is written only by the actor that fired `fault` or `shrink`
 //! (the page is in no one else's hands until `load` or the end of the write) and read by the actor that compresses or
 //! writes it. Virtual and explore systems have no frames.
+//!
+//! Where pages are absent until an application touches them, the frames have an *image*: what applications fill them with,
+//! and what must be there whenever a page has come back.
 
 use std::io;
 use std::ptr::NonNull;
@@ -16,6 +19,8 @@ pub struct Frames {
     base: NonNull<u8>,
     pages: usize,
     page_size: usize,
+    /// Whole pages; none where the frames are filled from the start.
+    image: Box<[u8]>,
 }
 
 // SAFETY: the mapping is plain memory; `page` and `page_mut` are unsafe and say who may call them.
@@ -39,6 +44,30 @@ impl Frames {
         Ok(frames)
     }
 
+    /// Frames of `pages` pages that are absent yet; page `i` is to be filled with page `i` of `image`, which is repeated.
+    ///
+    /// # Errors
+    /// As [`Frames::from_bytes`].
+    ///
+    /// # Panics
+    /// If `image` is not one or more whole pages.
+    pub fn absent(image: Vec<u8>, pages: usize, page_size: usize) -> io::Result<Self> {
+        let whole = !image.is_empty() && image.len().is_multiple_of(page_size);
+        assert!(whole, "{} bytes are not one or more whole pages", image.len());
+        let mut frames = Self::map(pages, page_size)?;
+        frames.image = image.into();
+        // SAFETY: the mapping has `pages` pages, is new and so nobody else's. Its memory is there before any clock starts.
+        unsafe { std::ptr::write_bytes(frames.base.as_ptr(), POISON, pages * page_size) };
+        Ok(frames)
+    }
+
+    /// What an application fills page `page` with; `None` where the frames were filled from the start.
+    pub fn image(&self, page: u32) -> Option<&[u8]> {
+        let pages = self.image.len() / self.page_size;
+        let at = (page as usize).checked_rem(pages)? * self.page_size;
+        Some(&self.image[at..at + self.page_size])
+    }
+
     fn map(pages: usize, page_size: usize) -> io::Result<Self> {
         let bytes = (pages * page_size).max(page_size);
         let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
@@ -50,7 +79,7 @@ impl Frames {
         // SAFETY: advice on our own mapping; a refusal changes nothing.
         unsafe { libc::madvise(base, bytes, libc::MADV_HUGEPAGE) };
         let base = NonNull::new(base.cast()).expect("mmap returns no null without MAP_FIXED");
-        Ok(Self { base, pages, page_size })
+        Ok(Self { base, pages, page_size, image: Box::default() })
     }
 
     /// Frames there are.

@@ -9,6 +9,7 @@
 //! the queues are closed → kcompressd threads end → the shrink worker is stopped → the device is stopped.
 
 pub mod explore;
+mod gauges;
 #[cfg(not(kcompressd_loom))]
 pub mod live;
 mod phases;

@@ -127,7 +127,7 @@ pub struct Sample {
     pub free_pages: u64,
     /// Direct reclaims so far.
     pub allocstall: u64,
-    /// Time that applications were stalled on memory so far, all of them added up; 0 under the live driver.
+    /// Time that applications were stalled on memory so far, all of them added up.
     pub stall_ns: u64,
 }
 

@@ -86,7 +86,17 @@ impl BalancePgdat {
     /// `prepare_kswapd_sleep`: balanced, or hopeless; whoever waits for half the min mark looks again.
     fn may_sleep(sys: &System, mm: &Mm) -> bool {
         sys.wait.wake_all(WaitKey::Pfmemalloc);
+        Self::is_settled(sys, mm)
+    }
+
+    fn is_settled(sys: &System, mm: &Mm) -> bool {
         mm.zone.is_balanced() || sys.nodes[0].failures() >= u32::from(MAX_RECLAIM_RETRIES)
+    }
+
+    /// Whether it must not go to sleep after all: asked once more when it stands in line, or an allocation that came in
+    /// between would have woken nobody.
+    fn is_wanted(&self, sys: &System, mm: &Mm) -> bool {
+        self.stop.is_set() || !Self::is_settled(sys, mm)
     }
 
     /// First a nap of HZ/10: an allocation that ends it says that the low mark was hit quickly.
@@ -96,7 +106,7 @@ impl BalancePgdat {
             (false, sleeps) => {
                 self.pc = Pc::Slept;
                 if sleeps {
-                    return wait_at_most(sys, WaitKey::Kswapd, NAP_NS, || self.stop.is_set());
+                    return wait_at_most(sys, WaitKey::Kswapd, NAP_NS, || self.is_wanted(sys, mm));
                 }
                 Pc::Slept
             }
@@ -124,7 +134,7 @@ impl BalancePgdat {
     fn sleep(&mut self, sys: &System, mm: &Mm) -> Outcome {
         mm.zone.set_reclaim_active(false);
         self.pc = Pc::Begin;
-        wait_unless(sys, WaitKey::Kswapd, || self.stop.is_set())
+        wait_unless(sys, WaitKey::Kswapd, || self.is_wanted(sys, mm))
     }
 
     fn begin(&mut self, ctx: &mut Ctx, mm: &Mm) -> Outcome {

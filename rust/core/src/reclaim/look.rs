@@ -301,11 +301,15 @@ impl Look {
         }
         let clear = flag::FRAME | flag::SWAPCACHE | flag::RECLAIM | flag::ACTIVE | flag::REFERENCED;
         let change = Change::flags(0, clear).unless(flag::LOCKED | flag::DIRTY).in_state(state);
+        if sys.mm.is_some() {
+            self.leave_shadow(sys); // First: a fault may come as soon as the page is gone.
+        }
         match sys.fire(ctx, self.page, Event::Reclaim, 0, change, 0)? {
             Fire::Done(_) => {
-                note_steal(sys, ctx, self.scope.target, Vm::PgstealAnon, sys.folio(self.page).memcg, 1);
-                if sys.mm.is_some() {
-                    self.leave_shadow(sys);
+                let memcg = sys.folio(self.page).memcg;
+                note_steal(sys, ctx, self.scope.target, Vm::PgstealAnon, memcg, 1);
+                if sys.mm.is_some() && !sys.lru_gen() {
+                    sys.node(self.page).grow_older(memcg, 1);
                 }
                 Ok(Glance::Ends(Work::Commit, Exit::Freed))
             }
@@ -323,7 +327,6 @@ impl Look {
         let evictor = self.scope.target.unwrap_or(ROOT);
         folio.set_shadow(node.age(evictor));
         folio.set_evictor(evictor.into());
-        node.grow_older(folio.memcg, 1);
     }
 
     /// The way through `swap_writeout` that it is on.

@@ -104,6 +104,31 @@ impl Contents {
         }
     }
 
+    /// The application's first writes to a page that was absent: its part of the image.
+    ///
+    /// # Safety
+    /// The caller has fired `populate` for the page and nobody else has come to it: it is on no list yet.
+    pub(crate) unsafe fn fill(&self, page: u32) {
+        if let Self::Frames(frames) = self
+            && let Some(image) = frames.image(page)
+        {
+            // SAFETY: the caller's promise: the frame is its own.
+            unsafe { frames.page_mut(page) }.copy_from_slice(image);
+        }
+    }
+
+    /// Whether the frame holds what the application once filled it with; true where nobody knows.
+    ///
+    /// # Safety
+    /// As for [`Contents::page`].
+    pub(crate) unsafe fn is_intact(&self, page: u32) -> bool {
+        match self {
+            // SAFETY: the caller's promise.
+            Self::Frames(frames) => frames.image(page).is_none_or(|image| unsafe { frames.page(page) } == image),
+            Self::Sizes(_) => true,
+        }
+    }
+
     /// Whether the page is all zero.
     ///
     /// # Safety

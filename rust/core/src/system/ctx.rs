@@ -172,6 +172,8 @@ pub struct Ctx {
     pub block: Vec<u8>,
     /// Device and decode errors that cost no page: each is accounted for by its event.
     pub errors: Vec<StepError>,
+    /// Pages that came back with other contents than the application had filled them with.
+    pub mismatched: Vec<u32>,
     /// Pages whose work it has finished, for the driver's clock.
     pub pages_done: u64,
     /// The next step is to fail at its [`Fault`]; the step takes it ([`Ctx::fails`]).
@@ -217,6 +219,7 @@ impl Ctx {
             codecs,
             block: vec![0; 2 * page_size],
             errors: Vec::new(),
+            mismatched: Vec::new(),
             pages_done: 0,
             inject: false,
             timed_out: false,

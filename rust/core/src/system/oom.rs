@@ -5,7 +5,7 @@
 //! Source: Documentation/filesystems/proc.rst (`oom_score`: pages resident and swapped).
 
 use crate::lifecycle::actor;
-use crate::sync::{AtomicU32, Ordering};
+use crate::sync::{AtomicU32, Mutex, Ordering};
 use crate::units::NIL;
 
 /// Applications there can be.
@@ -18,14 +18,16 @@ pub struct OomKiller {
     pages: Box<[AtomicU32]>,
     /// The group of each one's last page.
     groups: Box<[AtomicU32]>,
-    /// The actor that is being ended, or [`NIL`].
+    /// The actor that is being ended, or [`NIL`]; changes under `choice` alone.
     victim: AtomicU32,
+    /// Held while somebody is chosen, or ends: who has ended is never chosen.
+    choice: Mutex<()>,
 }
 
 impl Default for OomKiller {
     fn default() -> Self {
         let [pages, groups] = [(); 2].map(|()| (0..APPS).map(|_| AtomicU32::new(0)).collect());
-        Self { pages, groups, victim: AtomicU32::new(NIL) }
+        Self { pages, groups, victim: AtomicU32::new(NIL), choice: Mutex::default() }
     }
 }
 
@@ -53,24 +55,46 @@ impl OomKiller {
         let group = |other: u16| self.groups[Self::place(other)].load(Ordering::Relaxed) as u16;
         let all = (0..APPS as u16).map(|number| actor::APP | number);
         let others = all.filter(|&other| other == app || pages(other) > 0 && counts(group(other)));
+        let _choice = self.choice.lock_within();
+        if self.victim() != NIL {
+            return None;
+        }
         let victim = others.max_by_key(|&other| (pages(other), other == app))?;
-        // ORDERING: Relaxed: the victim looks again and again; nothing else hangs on it.
-        let chosen = self.victim.compare_exchange(NIL, victim.into(), Ordering::Relaxed, Ordering::Relaxed);
-        chosen.ok().map(|_| (victim, pages(victim)))
+        // ORDERING: Relaxed: the victim looks again and again; the lock orders whoever chooses.
+        self.victim.store(victim.into(), Ordering::Relaxed);
+        Some((victim, pages(victim)))
+    }
+
+    #[inline]
+    fn victim(&self) -> u32 {
+        // ORDERING: Relaxed: as in `kill`.
+        self.victim.load(Ordering::Relaxed)
     }
 
     /// Whether `app` is to end.
     #[inline]
     pub fn is_victim(&self, app: u16) -> bool {
-        // ORDERING: Relaxed: as in `kill`.
-        self.victim.load(Ordering::Relaxed) == u32::from(app)
+        self.victim() == u32::from(app)
     }
 
     /// `app`, the victim, has given up its pages.
     pub fn gone(&self, app: u16) {
+        let _choice = self.choice.lock_within();
         // ORDERING: Relaxed (both): as in `kill`.
         self.pages[Self::place(app)].store(0, Ordering::Relaxed);
         self.victim.store(NIL, Ordering::Relaxed); // ORDERING: as above.
+    }
+
+    /// `app` has come to its end, and can be chosen no more; false: it has been chosen, and is to give its pages up.
+    #[must_use]
+    pub fn leave(&self, app: u16) -> bool {
+        let _choice = self.choice.lock_within();
+        let leaves = !self.is_victim(app);
+        if leaves {
+            // ORDERING: Relaxed: as in `kill`.
+            self.pages[Self::place(app)].store(0, Ordering::Relaxed);
+        }
+        leaves
     }
 }
 
@@ -90,6 +114,17 @@ mod tests {
         assert_eq!(oom.kill(b, |_| true), Some((a, 1)));
         oom.gone(a);
         assert_eq!(oom.kill(b, |_| true), Some((b, 0)), "who asks, when nobody has anything");
+    }
+
+    #[test]
+    fn who_has_ended_is_never_chosen_and_who_was_chosen_does_not_just_end() {
+        let oom = OomKiller::default();
+        let [a, b] = [actor::APP, actor::APP + 1];
+        (0..5).for_each(|_| oom.grow(b, 2));
+        oom.grow(a, 1);
+        assert!(oom.leave(b));
+        assert_eq!(oom.kill(a, |_| true), Some((a, 1)));
+        assert!(!oom.leave(a));
     }
 
     #[test]

@@ -56,6 +56,20 @@ impl Plan {
     }
 
     pub fn with(self, memcgs: Memcgs, memcg_of: impl Fn(u32) -> u16) -> System {
+        let mut sizes = Sizes::uniform(64, 0);
+        sizes.len.iter_mut().zip(0..).for_each(|(len, i)| *len = i * 50);
+        sizes.len[64 - self.incompressible..].fill(u32::MAX);
+        self.of(Contents::Sizes(sizes), Backing::Modelled, memcgs, memcg_of)
+    }
+
+    /// With these contents, behind zswap swapped to `backing`.
+    pub fn of(
+        self,
+        contents: Contents,
+        backing: Backing,
+        memcgs: Memcgs,
+        memcg_of: impl Fn(u32) -> u16,
+    ) -> System {
         let (watermarks, boost_factor) = ([80, 100, 120], 15_000);
         let zone = ZoneConfig { free_pages: self.free_pages, watermarks, boost_factor, pcp_batch: 15, cpus: 2 };
         let config = Config {
@@ -71,11 +85,8 @@ impl Plan {
             slots: self.slots,
             memory: Some(Memory { pages: PAGES, zone, file_pages: 500, swappiness: 60, lru_gen: self.lru_gen }),
         };
-        let mut sizes = Sizes::uniform(64, 0);
-        sizes.len.iter_mut().zip(0..).for_each(|(len, i)| *len = i * 50);
-        sizes.len[64 - self.incompressible..].fill(u32::MAX);
-        let device = Device::new(Backing::Modelled, 4096, IoFaults::default());
-        System::new(config, Table::default(), memcgs, memcg_of, device, Contents::Sizes(sizes)).unwrap()
+        let device = Device::new(backing, 4096, IoFaults::default());
+        System::new(config, Table::default(), memcgs, memcg_of, device, contents).unwrap()
     }
 }
 

@@ -42,14 +42,21 @@ impl Gate {
 /// One thread runs at a time; turns go round in order, over those that have not ended.
 #[derive(Debug)]
 pub struct Turns {
+    actors: Box<[u16]>,
     state: Mutex<(usize, Vec<bool>)>,
     changed: Condvar,
 }
 
 impl Turns {
-    /// Turns for `actors` threads; the first begins.
-    pub fn new(actors: usize) -> Self {
-        Self { state: Mutex::new((0, vec![true; actors])), changed: Condvar::new() }
+    /// Turns for the threads of `actors`; the first begins.
+    pub fn new(actors: impl IntoIterator<Item = u16>) -> Self {
+        let actors: Box<[u16]> = actors.into_iter().collect();
+        Self { state: Mutex::new((0, vec![true; actors.len()])), actors, changed: Condvar::new() }
+    }
+
+    /// The place in the round of `actor`'s thread, if it takes turns.
+    pub fn place(&self, actor: u16) -> Option<usize> {
+        self.actors.iter().position(|&id| id == actor)
     }
 
     /// Waits for the turn of thread `me`.
@@ -69,6 +76,15 @@ impl Turns {
         state.0 = next.unwrap_or(me);
         self.changed.notify_all();
     }
+}
+
+/// The CPU that the calling thread runs on; under shuttle, whose threads have none, the number of its actor.
+pub fn cpu(actor: u16) -> u16 {
+    if cfg!(kcompressd_shuttle) {
+        return actor >> 8;
+    }
+    // SAFETY: a plain system call.
+    u16::try_from(unsafe { libc::sched_getcpu() }).unwrap_or(0)
 }
 
 /// CPU time of the calling thread, nanoseconds (`CLOCK_THREAD_CPUTIME_ID`).

@@ -2,28 +2,32 @@
 //!
 //! A run has three phases: *reclaim* (every page is wanted gone), *fault* (application threads read every page back) and
 //! *exit* (every page is given up). The reclaim phase is over when every kswapd is done; then the queues are closed and
-//! drained, never stopped in the middle. Whatever ends a run early (a panic, a violation, a device error, a cancelled
+//! drained, never stopped in the middle. With a memory budget the first phase is that of the applications' programs, beside
+//! which kswapd balances the node; it is over when they have ended, and no fault phase follows. Whatever ends a run early (a panic, a violation, a device error, a cancelled
 //! run) shuts the wait table down, so that no thread is left hanging, and keeps what was counted.
 
 mod clock;
+mod meter;
 mod threads;
 
 pub use super::phases::FaultOrder;
 pub use super::report::{Report, RunError, Sample, ThreadReport, Timing};
-pub use clock::{Gate, Turns, cpu_ns, pin};
+pub use clock::{Gate, Turns, cpu, cpu_ns, pin};
 
 use super::Stops;
 use super::phases::apps;
-use crate::lifecycle::{State, actor};
-use crate::reclaim::Task;
+use crate::lifecycle::{State, actor, flag};
+use crate::reclaim::{Actor, App, Task};
 use crate::stats::Vm;
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, CachePadded, Mutex, Ordering, thread};
 use crate::system::{Contents, Ctx, System};
 use crate::trace::Record;
 use crate::wait::WaitKey;
+use crate::workload::Program;
+use meter::Gauges;
 use std::sync::Arc;
 use std::time::Instant;
-use threads::{Group, spawn};
+use threads::{Ended, Group, spawn};
 
 /// A planted failure, for tests of how a run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +69,8 @@ pub struct LiveConfig {
     pub turns: bool,
     /// A planted failure.
     pub plant: Option<Plant>,
+    /// What applications do in a system with a memory budget: they run beside reclaim.
+    pub programs: Vec<Program>,
 }
 
 impl Default for LiveConfig {
@@ -80,24 +86,26 @@ impl Default for LiveConfig {
             go_on: false,
             turns: false,
             plant: None,
+            programs: Vec::new(),
         }
     }
 }
 
 /// Sums over all threads, for samples: each thread adds what has changed when it reads the clock.
 #[derive(Debug, Default)]
-pub(crate) struct Sums([AtomicU64; 4]);
+pub(crate) struct Sums([AtomicU64; 5]);
 
 impl Sums {
-    /// A thread's part: pages held twice (wrapping), freed, isolated, stored.
-    fn part(ctx: &Ctx) -> [u64; 4] {
+    /// A thread's part: pages held twice (wrapping), freed, isolated, stored; direct reclaims.
+    fn part(ctx: &Ctx) -> [u64; 5] {
         let held = i64::from(ctx.census[State::Compressed as usize]) as u64;
         let stores = ctx.stat[Vm::Pswpout] + ctx.stat[Vm::Zswpout];
-        [held, ctx.stat[Vm::PgstealAnon], ctx.stat[Vm::PgscanAnon], stores]
+        let allocstall = ctx.stat[Vm::AllocstallMovable] + ctx.stat[Vm::AllocstallNormal];
+        [held, ctx.stat[Vm::PgstealAnon], ctx.stat[Vm::PgscanAnon], stores, allocstall]
     }
 
     /// Adds what has changed since `last`.
-    fn add(&self, ctx: &Ctx, last: &mut [u64; 4]) {
+    fn add(&self, ctx: &Ctx, last: &mut [u64; 5]) {
         let now = Self::part(ctx);
         for ((sum, now), last) in self.0.iter().zip(now).zip(last) {
             if now != *last {
@@ -110,7 +118,7 @@ impl Sums {
 
     fn sample(&self, t_ns: u64, progress: &Progress) -> Sample {
         // ORDERING: Relaxed: figures for a sample.
-        let [held, pgsteal, pgscan, stores] = std::array::from_fn(|i| self.0[i].load(Ordering::Relaxed));
+        let [held, pgsteal, pgscan, stores, allocstall] = std::array::from_fn(|i| self.0[i].load(Ordering::Relaxed));
         Sample {
             t_ns,
             queue_len: progress.queue_len.iter().sum::<usize>() as u64,
@@ -120,6 +128,7 @@ impl Sums {
             pgsteal,
             pgscan,
             stores,
+            allocstall,
             ..Sample::default()
         }
     }
@@ -136,6 +145,8 @@ pub(crate) struct Shared {
     pages_done: CachePadded<AtomicU64>,
     series: Mutex<Vec<Sample>>,
     sums: Sums,
+    /// Of a run with a memory budget.
+    gauges: Option<Gauges>,
 }
 
 impl Shared {
@@ -155,6 +166,12 @@ impl Shared {
     pub(crate) fn count_pages(&self, pages: u64) {
         // ORDERING: Relaxed: a progress figure.
         self.pages_done.fetch_add(pages, Ordering::Relaxed);
+    }
+
+    /// The phase under way, by its place in [`PHASES`].
+    pub(crate) fn phase(&self) -> usize {
+        // ORDERING: Relaxed: only the controlling thread changes it, and threads are made after that.
+        self.phase.load(Ordering::Relaxed) as usize
     }
 
     pub(crate) fn now_ns(&self) -> u64 {
@@ -191,6 +208,7 @@ impl Live {
     /// # Errors
     /// [`RunError`] when the controlling thread cannot be made.
     pub fn start(sys: System, config: LiveConfig, original: Vec<u8>) -> Result<Self, RunError> {
+        let gauges = sys.mm.is_some().then(|| Gauges::new(&sys, config.programs.len()));
         let shared = Arc::new(Shared {
             sys,
             config,
@@ -201,6 +219,7 @@ impl Live {
             pages_done: CachePadded::default(),
             series: Mutex::new(Vec::new()),
             sums: Sums::default(),
+            gauges,
         });
         let run = shared.clone();
         let control = move || Controller { shared: run, report: Report::default() }.run(&original);
@@ -228,18 +247,21 @@ impl Live {
     /// Notes queue lengths, pool and flight now.
     pub fn sample(&self) -> Progress {
         let sys = &self.shared.sys;
-        // ORDERING: Relaxed: progress figures.
-        let phase = PHASES[self.shared.phase.load(Ordering::Relaxed) as usize];
+        let phase = PHASES[self.shared.phase()];
         let progress = Progress {
             phase,
-            // ORDERING: Relaxed: as above.
+            // ORDERING: Relaxed: a progress figure.
             pages_done: self.shared.pages_done.load(Ordering::Relaxed),
             queue_len: sys.queues.iter().map(crate::queue::FolioQueue::len).collect(),
             pool_pages: sys.pool_pages(),
             in_flight: sys.in_flight(),
         };
         if phase == "reclaim" {
-            self.shared.series.lock().push(self.shared.sums.sample(self.shared.now_ns(), &progress));
+            let sample = self.shared.sums.sample(self.shared.now_ns(), &progress);
+            let free_pages = sys.mm.as_ref().map_or(0, |mm| u64::from(mm.zone.free_pages()));
+            let sample = Sample { free_pages, ..sample };
+            let sample = self.shared.gauges.as_ref().map_or(sample, |gauges| gauges.sample(sample));
+            self.shared.series.lock().push(sample);
         }
         progress
     }
@@ -274,7 +296,10 @@ struct Controller {
 impl Controller {
     fn run(mut self, original: &[u8]) -> Report {
         self.reclaim();
-        if !self.shared.is_cancelled() && self.shared.config.fault != FaultOrder::None {
+        let budget = self.shared.sys.mm.is_some();
+        if budget {
+            self.verify_resident();
+        } else if !self.shared.is_cancelled() && self.shared.config.fault != FaultOrder::None {
             self.enter(1);
             self.report.timing.fault_ns = self.apps(Task::Touch);
             self.report.census_fault = self.shared.sys.census();
@@ -304,20 +329,43 @@ impl Controller {
             let _ = sys.current_pool().prefault(sys.folios.len() * sys.config.page_size * 3 / 4);
         }
         let stops = Stops::default();
-        let actors = super::actors(sys, &stops);
+        let mut actors = super::actors(sys, &stops);
+        actors.extend(self.applications());
         let of_kind = |kind: u16| actors.iter().filter(move |(id, _)| actor::kind(*id) == kind).cloned();
-        let kinds = [actor::KSWAPD, actor::KCOMPRESSD, actor::DEVICE, actor::SHRINK];
+        let kinds = [actor::KSWAPD, actor::KCOMPRESSD, actor::DEVICE, actor::SHRINK, actor::APP];
         let gate = Arc::new(Gate::new());
-        let turns = self.shared.config.turns.then(|| Arc::new(Turns::new(actors.len())));
-        let [kswapd, kcompressd, device, shrink] =
-            kinds.map(|kind| spawn(&self.shared, of_kind(kind).collect(), &gate, turns.as_ref()));
-        let start = gate.open(kswapd.len() + kcompressd.len() + device.len() + shrink.len());
+        let turns = self.shared.config.turns.then(|| Arc::new(Turns::new(actors.iter().map(|(id, _)| *id))));
+        let groups = kinds.map(|kind| spawn(&self.shared, of_kind(kind).collect(), &gate, turns.as_ref()));
+        let start = gate.open(groups.iter().map(Vec::len).sum());
+        let [kswapd, kcompressd, device, shrink, apps] = groups;
+        self.join_applications(apps, &stops, start);
         self.join(kswapd);
         self.report.timing.reclaim_ns = start.elapsed().as_nanos() as u64;
         self.end_workers(&stops, kcompressd, shrink, device);
         self.report.note_stores(&self.shared.sys);
         self.report.census_reclaim = self.shared.sys.census();
         self.note_pool();
+    }
+
+    /// The actors of the programs.
+    fn applications(&self) -> Vec<(u16, Actor)> {
+        let programs = (actor::APP..).zip(&self.shared.config.programs);
+        programs.map(|(id, program)| (id, Actor::App(App::running(program.clone())))).collect()
+    }
+
+    /// Waits for the end of the applications; then nobody needs kswapd any more.
+    fn join_applications(&mut self, apps: Group, stops: &Stops, start: Instant) {
+        let shared = self.shared.clone();
+        let Some(gauges) = &shared.gauges else { return };
+        let start_ns = (start - shared.started).as_nanos() as u64;
+        gauges.begin(start_ns);
+        self.join(apps);
+        self.report.applications.resize_with(shared.config.programs.len(), Default::default);
+        for application in &mut self.report.applications {
+            application.end_ns = application.end_ns.map(|end_ns| end_ns.saturating_sub(start_ns));
+        }
+        self.report.measures.add(&gauges.finish(shared.now_ns()));
+        super::stop(&shared.sys, &stops.kswapd, WaitKey::Kswapd);
     }
 
     /// Between two phases nobody is in the middle of a step: what the store holds, for the judge.
@@ -344,7 +392,8 @@ impl Controller {
         self.join(shrink);
         // Until all writes have ended; a cancelled run shuts the cell down.
         let landed = shared.sys.wait.cell(WaitKey::Memory).wait_for(|| (shared.sys.in_flight() == 0).then_some(()));
-        if landed.is_some() && shared.sys.census()[State::WrittenBack as usize] > 0 && !shared.is_cancelled() {
+        let pageout = shared.sys.mm.is_none();
+        if pageout && landed.is_some() && shared.sys.census()[State::WrittenBack as usize] > 0 && !shared.is_cancelled() {
             let kswapds = super::kswapds(&shared.sys, &Stops::default()).collect();
             let gate = Arc::new(Gate::new());
             let group = spawn(&shared, kswapds, &gate, None);
@@ -357,15 +406,22 @@ impl Controller {
     }
 
     fn join(&mut self, group: Group) {
-        // ORDERING: Relaxed: only this thread changes it.
-        let exit = self.shared.phase.load(Ordering::Relaxed) == 2;
+        let exit = self.shared.phase() == 2;
         for (id, handle) in group {
             match handle.join() {
-                Ok(report) if exit => self.report.add_exit(report),
-                Ok(report) => self.report.add(report),
+                Ok(ended) if exit => self.report.add_exit(ended.report),
+                Ok(ended) => self.note(ended),
                 Err(panic) => self.shared.fail(RunError::panic(&crate::lifecycle::actor_name(id), panic.as_ref())),
             }
         }
+    }
+
+    /// Takes over what a thread of the reclaim or fault phase has come to.
+    fn note(&mut self, ended: Ended) {
+        self.report.mismatched.extend(ended.mismatched);
+        self.report.measures.add(&ended.measures);
+        self.report.applications.extend(ended.application);
+        self.report.add(ended.report);
     }
 
     /// Application threads, each with a share of the pages; returns the nanoseconds they took.
@@ -378,6 +434,15 @@ impl Controller {
         let start = gate.open(group.len());
         self.join(group);
         start.elapsed().as_nanos() as u64
+    }
+
+    /// What is resident when the applications have ended was never seen to come back.
+    fn verify_resident(&mut self) {
+        let sys = &self.shared.sys;
+        let resident = (0..sys.folios.len() as u32).filter(|&page| sys.folio(page).word.load().has(flag::FRAME));
+        // SAFETY: every actor has been joined: nobody writes frames.
+        let changed = resident.filter(|&page| !unsafe { sys.contents.is_intact(page) });
+        self.report.mismatched.extend(changed);
     }
 
     fn verify(&mut self, original: &[u8]) {

@@ -1,14 +1,16 @@
 //! One OS thread an actor: the loop that steps it, parks it, and reads the clock once a batch of steps.
 
-use super::clock::{Gate, Turns, cpu_ns, pin};
+use super::clock::{Gate, Turns, cpu, cpu_ns, pin};
+use super::meter::Meter;
 use super::{Plant, Shared};
-use crate::driver::report::{RunError, ThreadReport};
+use crate::driver::report::{Application, Measures, RunError, ThreadReport};
 use crate::lifecycle::{actor, actor_name};
 use crate::reclaim::Actor;
+use crate::sync::spin_loop;
 use crate::sync::thread::{self, JoinHandle};
-use crate::system::{Ctx, Outcome, Waiting};
+use crate::system::{Ctx, Outcome, StepError, Waiting, Work};
 use crate::trace::Log;
-use crate::wait::Woken;
+use crate::wait::{WaitKey, Woken};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +21,17 @@ const BATCH: usize = 64;
 const RECORDS_PER_PAGE: usize = 12;
 
 /// Threads with their actors' ids.
-pub(super) type Group = Vec<(u16, JoinHandle<ThreadReport>)>;
+pub(super) type Group = Vec<(u16, JoinHandle<Ended>)>;
+
+/// What a thread has come to.
+pub(super) struct Ended {
+    pub report: ThreadReport,
+    pub measures: Measures,
+    /// Pages that its reads found changed.
+    pub mismatched: Vec<u32>,
+    /// Of an application in a run with a memory budget; its end counts from the making of the run.
+    pub application: Option<Application>,
+}
 
 /// Starts a thread for each actor; they wait at `gate`.
 pub(super) fn spawn(
@@ -30,7 +42,7 @@ pub(super) fn spawn(
 ) -> Group {
     let mut group = Group::new();
     for (id, actor) in actors {
-        let turn = turns.map(|turns| (turns.clone(), place(shared, id)));
+        let turn = turns.and_then(|turns| Some((turns.clone(), turns.place(id)?)));
         let (shared_, gate) = (shared.clone(), gate.clone());
         let body = move || Thread::new(shared_, id, turn).run(actor, &gate);
         match thread::Builder::new().name(actor_name(id)).spawn(body) {
@@ -39,18 +51,6 @@ pub(super) fn spawn(
         }
     }
     group
-}
-
-/// An actor's place in the order of [`crate::driver::actors`].
-fn place(shared: &Shared, id: u16) -> usize {
-    let (nodes, queues) = (usize::from(shared.sys.config.nodes), shared.sys.queues.len());
-    let number = usize::from(id & 0xff);
-    match actor::kind(id) {
-        actor::KSWAPD => number,
-        actor::KCOMPRESSD => nodes + number,
-        actor::SHRINK => nodes + queues,
-        _ => nodes + queues + 1,
-    }
 }
 
 struct Thread {
@@ -62,7 +62,9 @@ struct Thread {
     counted: u64,
     read_ns: u64,
     /// What of its counters is in the sums.
-    summed: [u64; 4],
+    summed: [u64; 5],
+    /// Of a run with a memory budget.
+    meter: Option<Box<Meter>>,
 }
 
 impl Thread {
@@ -76,17 +78,20 @@ impl Thread {
         };
         let log = Log::new(shared.config.trace, share * RECORDS_PER_PAGE);
         let ctx = Ctx::new(id, sys.config.codec, sys.config.page_size, log);
-        Self { shared, ctx, turn, report: ThreadReport::new(id), counted: 0, read_ns: 0, summed: [0; 4] }
+        let measured = shared.gauges.is_some() && shared.phase() == 0;
+        let meter = measured.then(|| Box::new(Meter::new(id)));
+        let report = ThreadReport::new(id);
+        Self { shared, ctx, turn, report, counted: 0, read_ns: 0, summed: [0; 5], meter }
     }
 
-    fn run(mut self, actor: Actor, gate: &Gate) -> ThreadReport {
+    fn run(mut self, mut actor: Actor, gate: &Gate) -> Ended {
         if self.shared.config.pin {
             pin(usize::from(self.ctx.actor & 0xff) + usize::from(self.ctx.actor >> 8));
         }
         gate.pass();
         let cpu = cpu_ns();
         self.read_clock();
-        let ended = catch_unwind(AssertUnwindSafe(|| self.steps(actor)));
+        let ended = catch_unwind(AssertUnwindSafe(|| self.steps(&mut actor)));
         let name = actor_name(self.ctx.actor);
         match ended {
             Ok(Ok(())) => {}
@@ -98,21 +103,48 @@ impl Thread {
         }
         self.report.cpu_ns = cpu_ns() - cpu;
         self.report.pages_done = self.ctx.pages_done;
+        let mut meter = self.meter.take();
+        if let (Some(meter), Some(gauges)) = (&mut meter, &self.shared.gauges) {
+            meter.end(gauges, self.read_ns);
+        }
+        let application = meter.as_ref().and_then(|meter| self.application(&actor, meter));
         self.report.vmstat = self.ctx.stat;
         self.report.by_event = self.ctx.by_event;
         self.report.errors = self.ctx.errors.iter().map(ToString::to_string).collect();
         self.report.records = self.ctx.log.take();
-        self.report
+        let measures = meter.map_or_else(Measures::default, |meter| meter.found);
+        Ended { report: self.report, measures, mismatched: self.ctx.mismatched, application }
     }
 
-    fn steps(&mut self, mut actor: Actor) -> Result<(), RunError> {
+    /// What an application came to; one whose program is not at its end did not end.
+    fn application(&self, actor: &Actor, meter: &Meter) -> Option<Application> {
+        let Actor::App(app) = actor else { return None };
+        Some(Application {
+            end_ns: app.program().current().is_none().then_some(self.read_ns),
+            touches: app.done() as u64,
+            touch_ns: meter.found.touch_ns.clone(),
+            stall_ns: meter.stall_ns,
+            vmstat: self.ctx.stat.clone(),
+        })
+    }
+
+    fn steps(&mut self, actor: &mut Actor) -> Result<(), RunError> {
         if let Some((turns, me)) = &self.turn {
             turns.take(*me);
         }
         let fine = matches!(actor, Actor::App(_));
+        let metered = self.meter.is_some();
         loop {
+            if metered {
+                self.ctx.cpu = cpu(self.ctx.actor);
+            }
             for _ in 0..BATCH {
-                match actor.step(&self.shared.sys, &mut self.ctx) {
+                let stepped = actor.step(&self.shared.sys, &mut self.ctx);
+                if metered {
+                    self.measure();
+                }
+                match stepped {
+                    Ok(Outcome::Ran(Work::Think(ns))) => self.think(ns),
                     Ok(Outcome::Ran(_)) => self.ctx.timed_out = false,
                     Ok(Outcome::Wait(wait)) => {
                         if !self.wait(wait) {
@@ -144,6 +176,28 @@ impl Thread {
         }
     }
 
+    /// What the last step told the meter.
+    fn measure(&mut self) {
+        let (Some(meter), Some(gauges)) = (&mut self.meter, &self.shared.gauges) else { return };
+        let wants_time = meter.glance(gauges, &self.ctx, self.read_ns);
+        if wants_time {
+            self.read_clock();
+            if let (Some(meter), Some(gauges)) = (&mut self.meter, &self.shared.gauges) {
+                meter.step(gauges, &self.ctx, self.read_ns);
+            }
+        }
+        self.ctx.marks = 0;
+    }
+
+    /// Computes for so long, as an application does in user mode.
+    fn think(&mut self, ns: u32) {
+        let until = self.shared.now_ns() + u64::from(ns);
+        while !cfg!(kcompressd_shuttle) && self.shared.now_ns() < until && !self.shared.is_cancelled() {
+            spin_loop();
+        }
+        self.read_ns = self.shared.now_ns();
+    }
+
     /// Parks until woken or the time is out; false: the run is over.
     fn wait(&mut self, Waiting { key, ticket, timeout_ns }: Waiting) -> bool {
         self.read_clock();
@@ -158,7 +212,10 @@ impl Thread {
             Some(ns) => wait.park_timeout(key, ticket, Duration::from_nanos(ns.get().into())),
         };
         self.ctx.timed_out = woken == Woken::TimedOut;
-        self.read_ns = self.shared.now_ns();
+        let parked_ns = std::mem::replace(&mut self.read_ns, self.shared.now_ns());
+        if let (Some(meter), WaitKey::Folio(_)) = (&mut self.meter, key) {
+            meter.waited(self.read_ns - parked_ns);
+        }
         woken != Woken::Shutdown
     }
 
@@ -201,11 +258,15 @@ impl Thread {
         self.shared.sums.add(&self.ctx, &mut self.summed);
         self.read_ns = now;
         self.ctx.log.now_ns = now;
+        if let Some(gauges) = &self.shared.gauges {
+            gauges.look(&self.shared.sys, now);
+        }
     }
 
-    /// Device errors end the run unless they were injected; planted failures happen.
+    /// Device errors end the run unless they were injected, the end of an application does not; planted failures happen.
     fn check(&mut self) -> Result<(), RunError> {
-        if let Some(error) = self.ctx.errors.first()
+        let ends_run = |error: &&StepError| !matches!(error, StepError::OutOfMemory { .. });
+        if let Some(error) = self.ctx.errors.iter().find(ends_run)
             && !self.shared.config.go_on
         {
             return Err(RunError::step(&actor_name(self.ctx.actor), error));

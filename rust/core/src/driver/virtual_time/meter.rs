@@ -1,6 +1,7 @@
 //! What a virtual run measures on the way: latencies, stalls, and samples over time.
 
 use super::is_app;
+use crate::driver::gauges::{Level, Pressure};
 use crate::driver::{Crew, Measures, Sample};
 use crate::lifecycle::State;
 use crate::stats::{PageNs, Vm, VmStat};
@@ -44,34 +45,6 @@ struct Order {
     latest: u64,
 }
 
-/// Free pages: how many watermarks they are above, and since when.
-#[derive(Clone, Copy, Debug)]
-struct Level {
-    above: u8,
-    since_ns: u64,
-}
-
-/// Pressure: who is stalled, and since when.
-#[derive(Clone, Copy, Debug, Default)]
-struct Pressure {
-    apps: u32,
-    stalled: u32,
-    since_ns: u64,
-    some_ns: u64,
-    full_ns: u64,
-    stall_ns: u64,
-}
-
-impl Pressure {
-    fn advance(&mut self, now_ns: u64) {
-        let passed = now_ns.saturating_sub(self.since_ns);
-        self.since_ns = self.since_ns.max(now_ns);
-        self.stall_ns += passed * u64::from(self.stalled);
-        self.some_ns += if self.stalled > 0 { passed } else { 0 };
-        self.full_ns += if self.stalled > 0 && self.stalled >= self.apps { passed } else { 0 };
-    }
-}
-
 #[derive(Debug)]
 pub(super) struct Meter {
     seats: Vec<SeatMeter>,
@@ -100,7 +73,7 @@ impl Meter {
         Self {
             queued_at: sys.queues.iter().map(ring).collect(),
             order: Order::default(),
-            level: Level { above: sys.watermark(), since_ns: start_ns },
+            level: Level::new(sys.watermark(), start_ns),
             pressure: Pressure { apps, since_ns: start_ns, ..Pressure::default() },
             found: Measures::default(),
             touches: vec![Default::default(); seats.len()],
@@ -173,14 +146,8 @@ impl Meter {
     #[inline]
     pub fn level(&mut self, above: u8, now_ns: u64) {
         if above != self.level.above {
-            self.pass_level(above, now_ns);
+            self.level.pass(above, now_ns);
         }
-    }
-
-    fn pass_level(&mut self, above: u8, now_ns: u64) {
-        let passed = now_ns.saturating_sub(self.level.since_ns);
-        self.found.below_ns[usize::from(self.level.above)..].iter_mut().for_each(|below_ns| *below_ns += passed);
-        self.level = Level { above, since_ns: now_ns.max(self.level.since_ns) };
     }
 
     fn ticket(&mut self, ctx: &Ctx, at_ns: u64) {
@@ -244,7 +211,8 @@ impl Meter {
 
     pub fn finish(mut self, sys: &System, crew: &Crew, end_ns: u64) -> Measured {
         self.pressure.advance(end_ns);
-        self.pass_level(self.level.above, end_ns);
+        self.level.pass(self.level.above, end_ns);
+        self.found.below_ns = self.level.below_ns;
         self.touches.iter().for_each(|(touch_ns, _)| self.found.touch_ns.add(touch_ns));
         (self.found.some_ns, self.found.full_ns) = (self.pressure.some_ns, self.pressure.full_ns);
         self.take_sample(sys, crew, end_ns);

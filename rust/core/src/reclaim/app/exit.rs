@@ -51,8 +51,10 @@ impl App {
             self.program = Program::each(Access::Exit, std::mem::take(&mut self.later).into());
             return Outcome::Sleep(TICK_NS);
         }
-        if self.dying {
-            sys.oom.gone(ctx.actor);
+        match self.dying {
+            true => sys.oom.gone(ctx.actor),
+            false if sys.mm.is_some() && !sys.oom.leave(ctx.actor) => return self.die(sys, ctx),
+            false => {}
         }
         Outcome::Done
     }

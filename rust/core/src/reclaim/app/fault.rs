@@ -114,6 +114,10 @@ impl App {
             }
             (_, _, None) => Ok(()),
         };
+        // SAFETY: as above; the frame that was filled is not borrowed any more.
+        if read.is_ok() && !unsafe { sys.contents.is_intact(page) } {
+            ctx.mismatched.push(page);
+        }
         self.pc = match (read, copy) {
             (Err(error), _) => {
                 ctx.errors.push(error);

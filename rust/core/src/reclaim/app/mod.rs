@@ -288,6 +288,8 @@ impl App {
         if let Fire::Done(_) =
             sys.fire(ctx, page, Event::Populate, 0, Change::flags(set, 0).in_state(State::Freed), 0)?
         {
+            // SAFETY: this thread populated the page, and puts it on its way to the lists in the next step.
+            unsafe { sys.contents.fill(page) };
             ctx.stat[Vm::Pgfault] += 1;
             sys.memcgs.count(sys.folio(page).memcg, MemcgStat::Pgfault, 1);
             sys.oom.grow(ctx.actor, sys.folio(page).memcg);
