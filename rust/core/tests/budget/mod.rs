@@ -63,13 +63,7 @@ impl Plan {
     }
 
     /// With these contents, behind zswap swapped to `backing`.
-    pub fn of(
-        self,
-        contents: Contents,
-        backing: Backing,
-        memcgs: Memcgs,
-        memcg_of: impl Fn(u32) -> u16,
-    ) -> System {
+    pub fn of(self, contents: Contents, backing: Backing, memcgs: Memcgs, memcg_of: impl Fn(u32) -> u16) -> System {
         let (watermarks, boost_factor) = ([80, 100, 120], 15_000);
         let zone = ZoneConfig { free_pages: self.free_pages, watermarks, boost_factor, pcp_batch: 15, cpus: 2 };
         let config = Config {

@@ -393,7 +393,8 @@ impl Controller {
         // Until all writes have ended; a cancelled run shuts the cell down.
         let landed = shared.sys.wait.cell(WaitKey::Memory).wait_for(|| (shared.sys.in_flight() == 0).then_some(()));
         let pageout = shared.sys.mm.is_none();
-        if pageout && landed.is_some() && shared.sys.census()[State::WrittenBack as usize] > 0 && !shared.is_cancelled() {
+        if pageout && landed.is_some() && shared.sys.census()[State::WrittenBack as usize] > 0 && !shared.is_cancelled()
+        {
             let kswapds = super::kswapds(&shared.sys, &Stops::default()).collect();
             let gate = Arc::new(Gate::new());
             let group = spawn(&shared, kswapds, &gate, None);
