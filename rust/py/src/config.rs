@@ -3,6 +3,7 @@
 use crate::codec;
 use crate::design::{from_dict, store_kind};
 use crate::error::{DesignError, TableError};
+use crate::workload;
 use kcompressd_core::driver::live::{FaultOrder, LiveConfig, Plant};
 use kcompressd_core::lifecycle::{Row, Table, actor};
 use kcompressd_core::memcg::Memcgs;
@@ -71,7 +72,10 @@ pub fn run_config(config: &Bound<'_, PyDict>, pages: usize) -> PyResult<RunConfi
     let (memcgs, memcg_of) = memcgs(config, pages, page_size, system.memory.is_some())?;
     let (faults, plant) = (faults(config)?, plant(config)?);
     let live = live(config, faults != IoFaults::default(), plant)?;
-    Ok(RunConfig { system, live, memcgs, memcg_of, swap_file: get(config, "swap_file", None)?, faults })
+    let swap_file = get(config, "swap_file", None)?;
+    let mut run = RunConfig { system, live, memcgs, memcg_of, swap_file, faults };
+    run.live.reclaims = reclaims(config, &run)?;
+    Ok(run)
 }
 
 /// The memory budget of `config["node"]`, if there is one.
@@ -109,17 +113,20 @@ fn live(config: &Bound<'_, PyDict>, go_on: bool, plant: Option<Plant>) -> PyResu
     if !(1..=256).contains(&app_threads) {
         return Err(PyValueError::new_err(format!("app_threads: {app_threads} is not between 1 and 256")));
     }
+    let seed = get(config, "seed", 0)?;
     Ok(LiveConfig {
         pin: get(config, "pin", false)?,
         trace: get(config, "trace", false)?,
         fault,
-        seed: get(config, "seed", 0)?,
+        seed,
         verify: get(config, "verify", true)?,
         warm: get(config, "warm", false)?,
         app_threads,
         go_on,
         turns: get(config, "turns", false)?,
         plant,
+        programs: workload::programs(config, seed)?,
+        reclaims: Vec::new(),
     })
 }
 
@@ -170,7 +177,7 @@ fn memcgs(config: &Bound<'_, PyDict>, pages: usize, page_size: usize, budget: bo
 }
 
 /// What is written to groups' memory.reclaim: `at_ns` and `bytes` in each group's `memory_reclaim`.
-pub fn reclaims(config: &Bound<'_, PyDict>, run: &RunConfig) -> PyResult<Vec<ReclaimRequest>> {
+fn reclaims(config: &Bound<'_, PyDict>, run: &RunConfig) -> PyResult<Vec<ReclaimRequest>> {
     let mut requests = Vec::new();
     for group in get(config, "memcgs", Vec::<Bound<'_, PyDict>>::new())? {
         let name: String = get(&group, "name", String::new())?;

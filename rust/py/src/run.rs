@@ -42,7 +42,7 @@ impl Run {
     fn new(pages: PyBuffer<u8>, config: &Bound<'_, PyDict>, table: &Bound<'_, PyDict>) -> PyResult<Self> {
         let Made { system, live, contents, direct } = make(&pages, config, table)?;
         let page_size = system.config.page_size;
-        let (pages, notes) = (contents.len() / page_size, system.config.design.notes(system.config.store));
+        let (pages, notes) = (system.folios.len(), system.config.design.notes(system.config.store));
         let state = Mutex::new(State::Made(Box::new((system, live, contents))));
         Ok(Self { state, pages, page_size, notes, direct })
     }
@@ -196,7 +196,8 @@ pub struct Made {
     direct: Option<bool>,
 }
 
-/// Makes the system that `config` describes over a copy of `pages`.
+/// Makes the system that `config` describes over a copy of `pages`; with a memory budget they are what applications fill
+/// their pages with, over and over.
 pub fn make(pages: &PyBuffer<u8>, config: &Bound<'_, PyDict>, table: &Bound<'_, PyDict>) -> PyResult<Made> {
     let py = config.py();
     let contents = pages.to_vec(py)?;
@@ -209,7 +210,7 @@ pub fn make(pages: &PyBuffer<u8>, config: &Bound<'_, PyDict>, table: &Bound<'_, 
     let table = config::table(table)?;
     let (backing, direct) = backing(&run)?;
     let live = run.live.clone();
-    let system = py.detach(|| system(run, table, backing, &contents))?;
+    let (system, contents) = py.detach(|| system(run, table, backing, contents))?;
     let system = policy::scripted(system, config)?;
     Ok(Made { system, live, contents, direct })
 }
@@ -222,17 +223,21 @@ fn backing(run: &RunConfig) -> PyResult<(Backing, Option<bool>)> {
     Ok((backing, Some(direct)))
 }
 
+/// The system, and what its pages are to be compared with at the end: with a memory budget the frames know that themselves.
 fn system(
     run: RunConfig,
     table: kcompressd_core::lifecycle::Table,
     backing: Backing,
-    contents: &[u8],
-) -> PyResult<System> {
+    contents: Vec<u8>,
+) -> PyResult<(System, Vec<u8>)> {
     let page_size = run.system.page_size;
-    let frames = Frames::from_bytes(contents, page_size)?;
+    let (frames, contents) = match run.system.memory {
+        Some(memory) => (Frames::absent(contents, memory.pages as usize, page_size)?, Vec::new()),
+        None => (Frames::from_bytes(&contents, page_size)?, contents),
+    };
     let device = Device::new(backing, page_size, run.faults);
     let memcg_of = run.memcg_of;
     let memcg = |page: u32| memcg_of.get(page as usize).copied().unwrap_or(0);
     let built = System::new(run.system, table, run.memcgs, memcg, device, Contents::Frames(frames));
-    built.map_err(|error| PyValueError::new_err(error.to_string()))
+    Ok((built.map_err(|error| PyValueError::new_err(error.to_string()))?, contents))
 }

@@ -3,7 +3,6 @@
 use crate::config::{self, get};
 use crate::policy;
 use crate::report::to_dict;
-use crate::workload;
 use kcompressd_core::driver::profile::{KINDS, Profile};
 use kcompressd_core::driver::virtual_time::{Machine, Policy, Preempt, Progress, Sim, SimConfig};
 use kcompressd_core::lifecycle::actors_named;
@@ -106,8 +105,8 @@ fn make(
         seed: run.live.seed,
         app_threads: run.live.app_threads,
         trace,
-        programs: workload::programs(config, run.live.seed)?,
-        reclaims: config::reclaims(config, &run)?,
+        programs: run.live.programs,
+        reclaims: run.live.reclaims,
     };
     let notes = run.system.design.notes(run.system.store);
     let system = py.detach(|| {

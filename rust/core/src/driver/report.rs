@@ -2,6 +2,7 @@
 
 use crate::lifecycle::{Event, State, actor, actor_name};
 use crate::memcg::ROOT;
+use crate::reclaim::MemoryReclaim;
 use crate::stats::{PageNs, VmStat};
 use crate::system::{StepError, Store, System};
 use crate::trace::Record;
@@ -232,7 +233,29 @@ pub struct Reclaimed {
     pub reclaimed_bytes: u64,
 }
 
+impl Reclaimed {
+    /// What `reclaim` came to, ended at `end_ns`.
+    pub(super) fn of(sys: &System, reclaim: &MemoryReclaim, end_ns: Option<u64>) -> Self {
+        let page = sys.config.page_size as u64;
+        let request = reclaim.request();
+        let (bytes, reclaimed_bytes) = (u64::from(request.pages) * page, u64::from(reclaim.reclaimed()) * page);
+        Self { at_ns: request.at_ns, end_ns, bytes, reclaimed_bytes }
+    }
+}
+
 impl Group {
+    /// What became of the groups of `sys`, none where there is the root alone; `reclaims` with the group of each.
+    pub(super) fn all(sys: &System, reclaims: impl IntoIterator<Item = (u16, Reclaimed)>) -> Vec<Self> {
+        let ids = 0..sys.memcgs.iter().count() as u16;
+        let mut groups: Vec<Self> = ids.clone().filter(|_| ids.len() > 1).map(|id| Self::of(sys, id)).collect();
+        for (memcg, reclaimed) in reclaims {
+            if let Some(group) = groups.get_mut(usize::from(memcg)) {
+                group.reclaims.push(reclaimed);
+            }
+        }
+        groups
+    }
+
     /// What `sys` knows of group `id` now.
     pub fn of(sys: &System, id: u16) -> Self {
         let page = sys.config.page_size as u64;

@@ -7,6 +7,7 @@
 //! run) shuts the wait table down, so that no thread is left hanging, and keeps what was counted.
 
 mod clock;
+mod controller;
 mod meter;
 mod threads;
 
@@ -14,20 +15,16 @@ pub use super::phases::FaultOrder;
 pub use super::report::{Report, RunError, Sample, ThreadReport, Timing};
 pub use clock::{Gate, Turns, cpu, cpu_ns, pin};
 
-use super::Stops;
-use super::phases::apps;
-use crate::lifecycle::{State, actor, flag};
-use crate::reclaim::{Actor, App, Task};
+use crate::lifecycle::State;
+use crate::reclaim::ReclaimRequest;
 use crate::stats::Vm;
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, CachePadded, Mutex, Ordering, thread};
-use crate::system::{Contents, Ctx, System};
-use crate::trace::Record;
-use crate::wait::WaitKey;
+use crate::system::{Ctx, System};
 use crate::workload::Program;
+use controller::Controller;
 use meter::Gauges;
 use std::sync::Arc;
 use std::time::Instant;
-use threads::{Ended, Group, spawn};
 
 /// A planted failure, for tests of how a run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +68,8 @@ pub struct LiveConfig {
     pub plant: Option<Plant>,
     /// What applications do in a system with a memory budget: they run beside reclaim.
     pub programs: Vec<Program>,
+    /// What is written to groups' `memory.reclaim` meanwhile.
+    pub reclaims: Vec<ReclaimRequest>,
 }
 
 impl Default for LiveConfig {
@@ -87,6 +86,7 @@ impl Default for LiveConfig {
             turns: false,
             plant: None,
             programs: Vec::new(),
+            reclaims: Vec::new(),
         }
     }
 }
@@ -222,7 +222,7 @@ impl Live {
             gauges,
         });
         let run = shared.clone();
-        let control = move || Controller { shared: run, report: Report::default() }.run(&original);
+        let control = move || Controller::new(run).run(&original);
         let controller =
             thread::Builder::new().name("kcompressd-run".into()).spawn(control).map_err(RunError::thread)?;
         Ok(Self { shared, controller: Some(controller) })
@@ -283,181 +283,6 @@ impl Drop for Live {
         if let Some(controller) = self.controller.take() {
             self.cancel();
             let _ = controller.join();
-        }
-    }
-}
-
-/// The controlling thread: one phase after the other.
-struct Controller {
-    shared: Arc<Shared>,
-    report: Report,
-}
-
-impl Controller {
-    fn run(mut self, original: &[u8]) -> Report {
-        self.reclaim();
-        let budget = self.shared.sys.mm.is_some();
-        if budget {
-            self.verify_resident();
-        } else if !self.shared.is_cancelled() && self.shared.config.fault != FaultOrder::None {
-            self.enter(1);
-            self.report.timing.fault_ns = self.apps(Task::Touch);
-            self.report.census_fault = self.shared.sys.census();
-            self.note_pool();
-            self.verify(original);
-        }
-        if !self.shared.is_cancelled() {
-            self.enter(2);
-            self.apps(Task::Exit);
-            self.note_pool();
-        }
-        self.enter(3);
-        self.report.error = self.shared.error.lock().take();
-        self.report.pool_pages_at_exit = self.shared.sys.pool_pages();
-        self.report
-    }
-
-    fn enter(&self, phase: u32) {
-        // ORDERING: Relaxed: a progress figure.
-        self.shared.phase.store(phase, Ordering::Relaxed);
-    }
-
-    fn reclaim(&mut self) {
-        let sys = &self.shared.sys;
-        if self.shared.config.warm {
-            // A pool never exceeds its pages; what cannot be touched ahead is touched by the run.
-            let _ = sys.current_pool().prefault(sys.folios.len() * sys.config.page_size * 3 / 4);
-        }
-        let stops = Stops::default();
-        let mut actors = super::actors(sys, &stops);
-        actors.extend(self.applications());
-        let of_kind = |kind: u16| actors.iter().filter(move |(id, _)| actor::kind(*id) == kind).cloned();
-        let kinds = [actor::KSWAPD, actor::KCOMPRESSD, actor::DEVICE, actor::SHRINK, actor::APP];
-        let gate = Arc::new(Gate::new());
-        let turns = self.shared.config.turns.then(|| Arc::new(Turns::new(actors.iter().map(|(id, _)| *id))));
-        let groups = kinds.map(|kind| spawn(&self.shared, of_kind(kind).collect(), &gate, turns.as_ref()));
-        let start = gate.open(groups.iter().map(Vec::len).sum());
-        let [kswapd, kcompressd, device, shrink, apps] = groups;
-        self.join_applications(apps, &stops, start);
-        self.join(kswapd);
-        self.report.timing.reclaim_ns = start.elapsed().as_nanos() as u64;
-        self.end_workers(&stops, kcompressd, shrink, device);
-        self.report.note_stores(&self.shared.sys);
-        self.report.census_reclaim = self.shared.sys.census();
-        self.note_pool();
-    }
-
-    /// The actors of the programs.
-    fn applications(&self) -> Vec<(u16, Actor)> {
-        let programs = (actor::APP..).zip(&self.shared.config.programs);
-        programs.map(|(id, program)| (id, Actor::App(App::running(program.clone())))).collect()
-    }
-
-    /// Waits for the end of the applications; then nobody needs kswapd any more.
-    fn join_applications(&mut self, apps: Group, stops: &Stops, start: Instant) {
-        let shared = self.shared.clone();
-        let Some(gauges) = &shared.gauges else { return };
-        let start_ns = (start - shared.started).as_nanos() as u64;
-        gauges.begin(start_ns);
-        self.join(apps);
-        self.report.applications.resize_with(shared.config.programs.len(), Default::default);
-        for application in &mut self.report.applications {
-            application.end_ns = application.end_ns.map(|end_ns| end_ns.saturating_sub(start_ns));
-        }
-        self.report.measures.add(&gauges.finish(shared.now_ns()));
-        super::stop(&shared.sys, &stops.kswapd, WaitKey::Kswapd);
-    }
-
-    /// Between two phases nobody is in the middle of a step: what the store holds, for the judge.
-    fn note_pool(&mut self) {
-        if self.shared.config.trace && !self.shared.is_cancelled() {
-            let (t_ns, aux) = (self.shared.now_ns(), self.shared.sys.pool_bytes());
-            let (folio, event) = (crate::trace::SYSTEM, crate::trace::system::POOL);
-            self.report.notes.push(Record { t_ns, aux, folio, event, actor: actor::SCRIPT, ..Record::default() });
-        }
-    }
-
-    /// Close and drain; what was written last is still reclaimed, with the device at work: a page whose write failed goes
-    /// out once more, and kswapd waits for it.
-    fn end_workers(&mut self, stops: &Stops, kcompressd: Group, shrink: Group, device: Group) {
-        let shared = self.shared.clone();
-        for (number, queue) in shared.sys.queues.iter().enumerate() {
-            queue.close();
-            shared.sys.wait.wake_all(WaitKey::Queue(number as u16));
-        }
-        self.join(kcompressd);
-        // ORDERING: Release pairs with the Acquire in the worker: what was stored precedes.
-        stops.shrink.set(true);
-        shared.sys.wait.wake_all(WaitKey::Shrink);
-        self.join(shrink);
-        // Until all writes have ended; a cancelled run shuts the cell down.
-        let landed = shared.sys.wait.cell(WaitKey::Memory).wait_for(|| (shared.sys.in_flight() == 0).then_some(()));
-        let pageout = shared.sys.mm.is_none();
-        if pageout && landed.is_some() && shared.sys.census()[State::WrittenBack as usize] > 0 && !shared.is_cancelled()
-        {
-            let kswapds = super::kswapds(&shared.sys, &Stops::default()).collect();
-            let gate = Arc::new(Gate::new());
-            let group = spawn(&shared, kswapds, &gate, None);
-            gate.open(group.len());
-            self.join(group);
-        }
-        stops.device.set(true);
-        shared.sys.wait.wake_all(WaitKey::Device);
-        self.join(device);
-    }
-
-    fn join(&mut self, group: Group) {
-        let exit = self.shared.phase() == 2;
-        for (id, handle) in group {
-            match handle.join() {
-                Ok(ended) if exit => self.report.add_exit(ended.report),
-                Ok(ended) => self.note(ended),
-                Err(panic) => self.shared.fail(RunError::panic(&crate::lifecycle::actor_name(id), panic.as_ref())),
-            }
-        }
-    }
-
-    /// Takes over what a thread of the reclaim or fault phase has come to.
-    fn note(&mut self, ended: Ended) {
-        self.report.mismatched.extend(ended.mismatched);
-        self.report.measures.add(&ended.measures);
-        self.report.applications.extend(ended.application);
-        self.report.add(ended.report);
-    }
-
-    /// Application threads, each with a share of the pages; returns the nanoseconds they took.
-    fn apps(&mut self, task: Task) -> u64 {
-        let sys = &self.shared.sys;
-        let config = &self.shared.config;
-        let actors = apps(task, sys.folios.len() as u32, config.fault, config.seed, config.app_threads);
-        let gate = Arc::new(Gate::new());
-        let group = spawn(&self.shared, actors, &gate, None);
-        let start = gate.open(group.len());
-        self.join(group);
-        start.elapsed().as_nanos() as u64
-    }
-
-    /// What is resident when the applications have ended was never seen to come back.
-    fn verify_resident(&mut self) {
-        let sys = &self.shared.sys;
-        let resident = (0..sys.folios.len() as u32).filter(|&page| sys.folio(page).word.load().has(flag::FRAME));
-        // SAFETY: every actor has been joined: nobody writes frames.
-        let changed = resident.filter(|&page| !unsafe { sys.contents.is_intact(page) });
-        self.report.mismatched.extend(changed);
-    }
-
-    fn verify(&mut self, original: &[u8]) {
-        let sys = &self.shared.sys;
-        let Contents::Frames(frames) = &sys.contents else { return };
-        if !self.shared.config.verify || self.shared.is_cancelled() {
-            return;
-        }
-        for (page, want) in original.chunks_exact(sys.config.page_size).enumerate() {
-            // SAFETY: every actor has been joined: nobody writes frames.
-            let got = unsafe { frames.page(page as u32) };
-            if got != want {
-                self.report.mismatched.push(page as u32);
-            }
         }
     }
 }

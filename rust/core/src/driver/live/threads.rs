@@ -3,7 +3,7 @@
 use super::clock::{Gate, Turns, cpu, cpu_ns, pin};
 use super::meter::Meter;
 use super::{Plant, Shared};
-use crate::driver::report::{Application, Measures, RunError, ThreadReport};
+use crate::driver::report::{Application, Measures, Reclaimed, RunError, ThreadReport};
 use crate::lifecycle::{actor, actor_name};
 use crate::reclaim::Actor;
 use crate::sync::spin_loop;
@@ -31,6 +31,8 @@ pub(super) struct Ended {
     pub mismatched: Vec<u32>,
     /// Of an application in a run with a memory budget; its end counts from the making of the run.
     pub application: Option<Application>,
+    /// Of a write to `memory.reclaim`, with its group; likewise.
+    pub reclaimed: Option<(u16, Reclaimed)>,
 }
 
 /// Starts a thread for each actor; they wait at `gate`.
@@ -93,6 +95,7 @@ impl Thread {
         self.read_clock();
         let ended = catch_unwind(AssertUnwindSafe(|| self.steps(&mut actor)));
         let name = actor_name(self.ctx.actor);
+        let whole = matches!(ended, Ok(Ok(()))) && !self.shared.is_cancelled();
         match ended {
             Ok(Ok(())) => {}
             Ok(Err(error)) => self.shared.fail(error),
@@ -102,18 +105,31 @@ impl Thread {
             turns.pass(*me, true);
         }
         self.report.cpu_ns = cpu_ns() - cpu;
-        self.report.pages_done = self.ctx.pages_done;
+        self.end(&actor, whole)
+    }
+
+    /// What the thread came to; `whole`: its actor is done.
+    fn end(mut self, actor: &Actor, whole: bool) -> Ended {
         let mut meter = self.meter.take();
         if let (Some(meter), Some(gauges)) = (&mut meter, &self.shared.gauges) {
             meter.end(gauges, self.read_ns);
         }
-        let application = meter.as_ref().and_then(|meter| self.application(&actor, meter));
-        self.report.vmstat = self.ctx.stat;
-        self.report.by_event = self.ctx.by_event;
-        self.report.errors = self.ctx.errors.iter().map(ToString::to_string).collect();
-        self.report.records = self.ctx.log.take();
+        let application = meter.as_ref().and_then(|meter| self.application(actor, meter));
+        let reclaimed = match actor {
+            Actor::Reclaim(reclaim) => {
+                let reclaimed = Reclaimed::of(&self.shared.sys, reclaim, whole.then_some(self.read_ns));
+                Some((reclaim.request().memcg, reclaimed))
+            }
+            _ => None,
+        };
+        let mut report = self.report;
+        report.pages_done = self.ctx.pages_done;
+        report.vmstat = self.ctx.stat;
+        report.by_event = self.ctx.by_event;
+        report.errors = self.ctx.errors.iter().map(ToString::to_string).collect();
+        report.records = self.ctx.log.take();
         let measures = meter.map_or_else(Measures::default, |meter| meter.found);
-        Ended { report: self.report, measures, mismatched: self.ctx.mismatched, application }
+        Ended { report, measures, mismatched: self.ctx.mismatched, application, reclaimed }
     }
 
     /// What an application came to; one whose program is not at its end did not end.

@@ -141,25 +141,14 @@ fn applications(crew: &Crew, run: &Run) -> Vec<Application> {
     crew.seats.iter().zip(measured).filter_map(application).collect()
 }
 
-/// What became of the groups of `crew`'s run, and of what was written to their memory.reclaim.
+/// The groups of `crew`'s run, and of what was written to their memory.reclaim.
 fn memcgs(sys: &System, crew: &Crew, run: &Run) -> Vec<Group> {
-    let page = sys.config.page_size as u64;
-    let ids = 0..sys.memcgs.iter().count() as u16;
-    let mut groups: Vec<Group> = ids.clone().filter(|_| ids.len() > 1).map(|id| Group::of(sys, id)).collect();
-    for (seat, &done_ns) in crew.seats.iter().zip(&run.done_ns) {
-        let Actor::Reclaim(reclaim) = &seat.actor else { continue };
-        let request = reclaim.request();
-        let reclaimed = Reclaimed {
-            at_ns: request.at_ns,
-            end_ns: (seat.status == Status::Done).then_some(done_ns),
-            bytes: u64::from(request.pages) * page,
-            reclaimed_bytes: u64::from(reclaim.reclaimed()) * page,
-        };
-        if let Some(group) = groups.get_mut(usize::from(request.memcg)) {
-            group.reclaims.push(reclaimed);
-        }
-    }
-    groups
+    let reclaimed = |(seat, &done_ns): (&Seat, &u64)| {
+        let Actor::Reclaim(reclaim) = &seat.actor else { return None };
+        let end_ns = (seat.status == Status::Done).then_some(done_ns);
+        Some((reclaim.request().memcg, Reclaimed::of(sys, reclaim, end_ns)))
+    };
+    Group::all(sys, crew.seats.iter().zip(&run.done_ns).filter_map(reclaimed))
 }
 
 fn said(error: VirtualError) -> RunError {
