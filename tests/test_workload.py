@@ -246,11 +246,6 @@ def test_what_no_workload_is_is_refused_by_key(text: str, said: str, tmp_path: P
     assert said in str(error.value)
 
 
-def test_real_threads_refuse_applications_by_name() -> None:
-    with pytest.raises(JobError, match="eater with a memory budget needs virtual time"):
-        job(EATER).run()
-
-
 def test_the_multi_gen_lru_looks_less() -> None:
     """Ages come from walks of the page tables, so that hardly a page isolated turns out to be referenced."""
     given = {"kind": "zipf", "pages": 3600, "touches": 8000, "working_set": 100, "exponent": 0.0}

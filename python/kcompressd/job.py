@@ -259,13 +259,14 @@ class Job:
         )
         return sim.run(self.calibration if calibration is None else calibration, trace=trace, progress=progress)
 
-    def run(self, *, trace: bool = False, progress: Progress | bool = False) -> Result:
-        """Run on real threads of this machine; as `Lab.run`. Machine and costs are this machine's own.
-
-        Raises `JobError` for applications and a memory budget: this machine's memory is not the job's to share out.
-        """
-        if not self._is_pageout or self.node is not None:
-            kinds = ", ".join(str(table.get("kind", "pageout")) for table in self._tables)
-            reason = f"{kinds} with a memory budget needs virtual time: real threads know pageout only"
-            raise JobError(self.origin, f"workload.kind: {reason}", "kcompressd sim, or compare")
-        return dataclasses.replace(self.lab, trace=trace).run(self.pages, progress=progress)
+    def run(
+        self,
+        *,
+        trace: bool = False,
+        progress: Progress | bool = False,
+        watch: Callable[[Mapping[str, Any]], object] | None = None,
+    ) -> Result:
+        """Run on real threads of this machine; as `Lab.run`. Machine and costs are this machine's own."""
+        lab = dataclasses.replace(self.lab, trace=trace)
+        node, workload = self.node, self.workload
+        return self._part(lambda: lab.run(self.pages, progress=progress, watch=watch, node=node, workload=workload))

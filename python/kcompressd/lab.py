@@ -33,8 +33,11 @@ from kcompressd.result import Result
 from kcompressd.sizes import parse_limit
 
 if TYPE_CHECKING:
+    from kcompressd.budget import Budget
+    from kcompressd.node import Node
     from kcompressd.step import Stepper
     from kcompressd.trace import Trace
+    from kcompressd.workload import Workload
 
 Fault: TypeAlias = Literal["in-order", "shuffled", "none"]
 Progress: TypeAlias = Callable[[str, int, int], object]
@@ -173,10 +176,15 @@ class Lab:
         pages: Pages | npt.NDArray[np.uint8],
         progress: Progress | bool = False,
         watch: Callable[[Mapping[str, Any]], object] | None = None,
+        *,
+        node: Node | None = None,
+        workload: Workload | Sequence[Workload] | None = None,
     ) -> Result:
         """Send `pages` (a `Pages`, or uint8 of shape (n, page_size)) through the design and back.
 
-        `progress` is a callback, or True for a bar on standard error; `watch` (`kcompressd.watch.Watch`) is called as
+        With a `node` there is a memory budget, and `workload` is what the application does in it, or several of them do,
+        beside reclaim: `pages`, over and over, are what they fill their own with, and what is compared whenever one comes
+        back. It is counted and not taken from the host: every page has its own frame there. `progress` is a callback, or True for a bar on standard error; `watch` (`kcompressd.watch.Watch`) is called as
         often, with all that is known at the moment. Returns the result, partial when
         something ended the run early; raises `RunInterrupted` on Ctrl-C. Raises `DesignError`, `CodecError`,
         `LabError`, and `DeviceError` for a swap file that cannot be made or has no room.
@@ -184,12 +192,16 @@ class Lab:
         if isinstance(self.design, Policy):
             fix = "use Lab.step, or the virtual clock"
             raise LabError(self.design.name, "is a policy: real threads would wait for Python at every page", fix)
-        given = self._given(pages)
-        with self._swap(len(given)) as swap_file, reporter(progress, len(given)) as report:
-            config = self.config(len(given), given.page_size, swap_file)
+        from kcompressd.budget import Budget
+
+        given, budget = self._given(pages), Budget.of(node, workload)
+        count = len(given) if budget is None else budget.pages
+        with self._swap(count) as swap_file, reporter(progress, count) as report:
+            config = self.config(count, given.page_size, swap_file)
+            config |= {} if budget is None else budget.for_core(self, len(os.sched_getaffinity(0)))
             run = _core.Run(given.array, config, table().as_dict())
-            interrupted = _follow(run, report, len(given), watch or (lambda now: None))
-            result = self._result(run, config, given)
+            interrupted = _follow(run, report, count, watch or (lambda now: None))
+            result = self._result(run, config, count, budget)
         if interrupted:
             raise RunInterrupted(result)
         return result
@@ -244,18 +256,26 @@ class Lab:
             "plant": None if self.plant is None else self.plant.to_dict(),
         }
 
-    def _result(self, run: _core.Run, config: dict[str, Any], pages: Pages) -> Result:
+    def _result(self, run: _core.Run, config: dict[str, Any], pages: int, budget: Budget | None) -> Result:
         found = run.result()
-        said = self.said(config, len(pages))
+        said = self.said(config, pages)
+        if budget is not None:
+            said["node"] = budget.node.to_dict()
+            found["applications"] = budget.outcomes(found["applications"])
         stored = {key: value for key, value in found.items() if key not in ("pages", "page_size")}
         stored |= {"version": 1, "kind": "live", "config": said, "environment": environment.gather()}
-        stored["notes"] = [*self.notes(), *(note for note in found["notes"] if note not in self.notes())]
+        notes = self.notes()
+        if budget is not None and any(app.nice is not None for app in budget.applications):
+            notes.append("threads have the nice level of this process: workload.nice not used")
+        stored["notes"] = [*notes, *(note for note in found["notes"] if note not in notes)]
         result = Result.from_dict(stored, origin="run")
         return result.with_trace(_trace(run, result, config)) if self.trace else result
 
     def said(self, config: dict[str, Any], pages: int) -> dict[str, Any]:
         """Return what a result says of the request: no path, and of groups only their numbers of pages."""
-        said = {key: value for key, value in config.items() if key not in ("swap_file", "memcg_of", "policy")}
+        said = {
+            key: value for key, value in config.items() if key not in ("swap_file", "memcg_of", "policy", "programs")
+        }
         match self.design:
             case str() as name:
                 preset: str | None = name

@@ -12,18 +12,17 @@ from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import Any
 
-import numpy as np
-
 from kcompressd import _core, environment
+from kcompressd.budget import Budget
 from kcompressd.calibration import Calibration
 from kcompressd.errors import LabError, RunInterrupted
-from kcompressd.lab import Lab, Memcg, Progress, reporter, sidecar_of
+from kcompressd.lab import Lab, Progress, reporter, sidecar_of
 from kcompressd.lifecycle import table
 from kcompressd.machine import Costs, Machine
 from kcompressd.node import Node
 from kcompressd.result import Result
 from kcompressd.trace_writer import TraceWriter
-from kcompressd.workload import Workload, named
+from kcompressd.workload import Workload
 
 __all__ = ["Sim"]
 
@@ -44,10 +43,8 @@ class Sim:
 
     def __post_init__(self) -> None:
         """Refuse a memory budget without a workload, and the other way round; raises `LabError`."""
-        given = (self.workload,) if isinstance(self.workload, Workload) else self.workload
-        object.__setattr__(self, "workload", None if given is None else named(given))
-        if (self.node is None) != (self.workload is None):
-            raise LabError("node", "and workload belong together", "give both, or neither for a pageout run")
+        if self.budget is not None:
+            object.__setattr__(self, "workload", self.budget.applications)
 
     def run(
         self,
@@ -85,33 +82,17 @@ class Sim:
     def _config(self, calibration: Calibration) -> dict[str, Any]:
         config = self.lab.config(self._pages(calibration), calibration.page_size)
         config |= {"machine": self._machine().for_core(), "costs": self.costs.to_dict()}
-        if self.node is None or self.workload is None:
-            return config
-        node = self.node.for_core(self._pages(calibration), self.machine.cpus)
-        firsts = np.cumsum([0, *(app.pages for app in self.applications)]).tolist()
-        programs = [app.phases(first) for app, first in zip(self.applications, firsts, strict=False)]
-        config |= {"node": node, "programs": programs, "fault": "none", "memcg_of": self._groups()}
-        return {**config, "workload": [app.to_dict() for app in self.applications]}
+        return config if self.budget is None else config | self.budget.for_core(self.lab, self.machine.cpus)
+
+    @property
+    def budget(self) -> Budget | None:
+        """The memory budget and its applications; None: pageout."""
+        return Budget.of(self.node, self.workload)
 
     @property
     def applications(self) -> Sequence[Workload]:
-        """The applications of a run with a memory budget, each with a name of its own; their threads are app0, app1, ..."""
-        return () if self.workload is None or isinstance(self.workload, Workload) else self.workload
-
-    def _groups(self) -> list[int] | None:
-        """The group of each page: its application's; raises `LabError` for a group that there is not."""
-        if all(app.memcg == "/" for app in self.applications):
-            return None
-        numbers = {"/": 0} | {group.name: number for number, group in enumerate(self._named(), 1)}
-        for app in self.applications:
-            if app.memcg not in numbers:
-                raise LabError(
-                    "workload.memcg", f"{app.memcg!r} is none of {', '.join(numbers)}", "name it in [[memcg]]"
-                )
-        return [numbers[app.memcg] for app in self.applications for _ in range(app.pages)]
-
-    def _named(self) -> list[Memcg]:
-        return [group for group in self.lab.memcgs if group.name != "/"]
+        """The applications of a run with a memory budget."""
+        return () if self.budget is None else self.budget.applications
 
     def _machine(self) -> Machine:
         """The machine with the applications' nice levels."""
@@ -119,8 +100,7 @@ class Sim:
         return replace(self.machine, nice={**self.machine.nice, **nice})
 
     def _pages(self, calibration: Calibration) -> int:
-        """How many pages the applications have: more than the calibrated ones are those again, from the first on."""
-        return sum(app.pages for app in self.applications) or len(calibration)
+        return len(calibration) if self.budget is None else self.budget.pages
 
     def _said(self, config: dict[str, Any], calibration: Calibration) -> dict[str, Any]:
         said = self.lab.said(config, self._pages(calibration))
@@ -136,8 +116,8 @@ class Sim:
     def _result(self, found: dict[str, Any], said: dict[str, Any]) -> Result:
         stored = {key: value for key, value in found.items() if key not in ("pages", "page_size")}
         stored |= {"version": 1, "kind": "virtual", "config": said, "environment": environment.gather()}
-        outcomes = zip(self.applications, found["applications"], strict=True)
-        stored["applications"] = [app.outcome(of_it) for app, of_it in outcomes]
+        if self.budget is not None:
+            stored["applications"] = self.budget.outcomes(found["applications"])
         stored["device"] = {"kind": "modelled", "direct": False}
         notes = self.lab.notes()
         stored["notes"] = [*notes, *(note for note in found["notes"] if note not in notes)]

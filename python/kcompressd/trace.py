@@ -202,7 +202,7 @@ def seal(records: Records, meta: Mapping[str, Any]) -> dict[str, Any]:
         "records": len(records),
         "sha256": digest.hexdigest(),
         "locator": [f"{number:016x}" for number in locator.sums()],
-        "final_states": encode_states(_last_states(records, pages)),
+        "final_states": encode_states(_last_states(records, pages, absent="node" in (meta.get("config") or {}))),
     }
     return sealed | dict(meta)
 
@@ -222,8 +222,8 @@ def first_states(pages: int, *, absent: bool) -> npt.NDArray[np.uint8]:
     return np.full(pages, lifecycle_enums.State.FREED if absent else lifecycle_enums.State.RESIDENT, np.uint8)
 
 
-def _last_states(records: Records, pages: int) -> npt.NDArray[np.uint8]:
-    states = first_states(pages, absent=False)
+def _last_states(records: Records, pages: int, *, absent: bool) -> npt.NDArray[np.uint8]:
+    states = first_states(pages, absent=absent)
     inside = records["folio"] < pages
     states[records["folio"][inside]] = records["to"][inside]  # the last assignment to a page stays
     return states

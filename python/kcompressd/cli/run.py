@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -29,7 +28,7 @@ def add(verbs: common.Verbs) -> None:
         "run",
         help="send pages through one design and back",
         description="Reclaims every page as fast as possible, faults all back in, compares the contents. FILE may be a"
-        " JOB.toml: then it says everything but --trace, --json and --set.",
+        " JOB.toml: then it says everything but --trace, --json and --set, and may have a memory budget and applications.",
     )
     common.add_input(parser)
     parser.add_argument("--design", choices=DESIGNS, default="split", help="published design (default split)")
@@ -52,11 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
     common.refuse_output(arguments.html)
     if arguments.watch and not sys.stderr.isatty():
         raise OutputError("--watch", "draws in a terminal, and standard error is none", "leave it out")
-    lab, pages = _asked(arguments)
     try:
-        with _watched(arguments, lab, pages) as watch:
-            result = lab.run(pages, progress=watch is None and sys.stderr.isatty(), watch=watch)
-        return _show(result, arguments)
+        return _show(_run(arguments), arguments)
     except RunInterrupted as interrupted:
         if isinstance(interrupted.result, Result):
             _show(interrupted.result, arguments)
@@ -64,18 +60,20 @@ def run(arguments: argparse.Namespace) -> int:
         return INTERRUPTED
 
 
-def _asked(arguments: argparse.Namespace) -> tuple[Lab, Pages]:
-    """What is run, and on which pages: the arguments', or a job file's."""
+def _run(arguments: argparse.Namespace) -> Result:
+    """Run what the arguments say, or a job file."""
     from kcompressd.job import Job
     from kcompressd.lab import Lab
 
     if arguments.file is not None and arguments.file.endswith(".toml"):
         job = Job.load(arguments.file, arguments.set)
-        lab, pages = job.lab, job.pages
-    else:
-        pages = common.pages(arguments)
-        lab = Lab(design=arguments.design, **common.lab(arguments))
-    return dataclasses.replace(lab, trace=_traces(arguments, len(pages))), pages
+        trace = _traces(arguments, len(job.pages))
+        with _watched(arguments, job.lab, job.pages) as watch:
+            return job.run(trace=trace, progress=watch is None and sys.stderr.isatty(), watch=watch)
+    pages = common.pages(arguments)
+    lab = Lab(design=arguments.design, trace=_traces(arguments, len(pages)), **common.lab(arguments))
+    with _watched(arguments, lab, pages) as watch:
+        return lab.run(pages, progress=watch is None and sys.stderr.isatty(), watch=watch)
 
 
 @contextlib.contextmanager

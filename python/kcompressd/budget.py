@@ -1,0 +1,68 @@
+"""`Budget`: a memory budget and the applications in it, as both clocks take them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kcompressd.errors import LabError
+from kcompressd.lab import Lab
+from kcompressd.node import Node
+from kcompressd.workload import Workload, named
+
+__all__ = ["Budget"]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A `node`, and what the `applications` do in it beside reclaim, each with pages of its own and a name of its own; their
+    threads are app0, app1, ...
+    """
+
+    node: Node
+    applications: tuple[Workload, ...]
+
+    @classmethod
+    def of(cls, node: Node | None, workload: Workload | Sequence[Workload] | None) -> Budget | None:
+        """Return the budget; None without both. Raises `LabError` for one without the other."""
+        if (node is None) != (workload is None):
+            raise LabError("node", "and workload belong together", "give both, or neither for a pageout run")
+        if node is None or workload is None:
+            return None
+        return cls(node, named((workload,) if isinstance(workload, Workload) else workload))
+
+    @property
+    def pages(self) -> int:
+        """How many pages the applications have: more than the input has are those again, from the first on."""
+        return sum(app.pages for app in self.applications)
+
+    def for_core(self, lab: Lab, cpus: int) -> dict[str, Any]:
+        """Return what the core takes beside the lab's own; raises `LabError` for a group that there is not."""
+        firsts = np.cumsum([0, *(app.pages for app in self.applications)]).tolist()
+        return {
+            "node": self.node.for_core(self.pages, cpus),
+            "programs": [app.phases(first) for app, first in zip(self.applications, firsts, strict=False)],
+            "fault": "none",
+            "memcg_of": self._groups(lab),
+            "workload": [app.to_dict() for app in self.applications],
+        }
+
+    def _groups(self, lab: Lab) -> list[int] | None:
+        """The group of each page: its application's."""
+        if all(app.memcg == "/" for app in self.applications):
+            return None
+        groups = (group.name for group in lab.memcgs if group.name != "/")
+        numbers = {"/": 0} | {name: number for number, name in enumerate(groups, 1)}
+        for app in self.applications:
+            if app.memcg not in numbers:
+                raise LabError(
+                    "workload.memcg", f"{app.memcg!r} is none of {', '.join(numbers)}", "name it in [[memcg]]"
+                )
+        return [numbers[app.memcg] for app in self.applications for _ in range(app.pages)]
+
+    def outcomes(self, found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Return what a Result says of the applications, from what the core found."""
+        return [app.outcome(of_it) for app, of_it in zip(self.applications, found, strict=True)]
