@@ -16,6 +16,7 @@ mod graph;
 mod packed;
 pub mod scenario;
 mod search;
+mod seen;
 mod states;
 mod stepper;
 

@@ -1,62 +1,59 @@
-//! States that wait to be expanded, packed: of each word how many of its low bytes are in use, then those bytes.
-
-const WORD: usize = size_of::<u64>();
+//! States that wait to be expanded, packed: of each state the words by which it differs from the one added before it.
+//!
+//! Neighbours in the order of a search are successors of one state, or of states that are such themselves: most of their
+//! words are the same. Layout of a state: its length, of every 64 words a mask of those that differ, then those words.
 
 /// A queue of states of any lengths.
 #[derive(Debug, Default)]
 pub struct Frontier {
-    bytes: Vec<u8>,
+    packed: Vec<u64>,
     /// Where the first state begins; what is before it goes when it is more than half.
     first: usize,
+    /// The state added last, and the one taken last.
+    added: Vec<u64>,
+    taken: Vec<u64>,
 }
 
 impl Frontier {
     /// Bytes that it takes.
     pub fn memory(&self) -> usize {
-        self.bytes.capacity()
+        self.packed.capacity() * size_of::<u64>()
     }
 
-    /// Adds a state. A whole word is written at its place, and the next one over what it does not use.
+    /// Adds a state.
     pub fn push(&mut self, words: &[u64]) {
-        self.bytes.extend((words.len() as u32).to_le_bytes());
-        let mut at = self.bytes.len();
-        self.bytes.resize(at + words.len() * (1 + WORD), 0);
-        for &word in words {
-            let used = (u64::BITS - word.leading_zeros()).div_ceil(8) as usize;
-            self.bytes[at] = used as u8;
-            self.bytes[at + 1..][..WORD].copy_from_slice(&word.to_le_bytes());
-            at += 1 + used;
+        self.packed.push(words.len() as u64);
+        self.added.resize(words.len(), 0);
+        let masks = self.packed.len();
+        self.packed.resize(masks + words.len().div_ceil(64), 0);
+        for (i, (&word, before)) in words.iter().zip(&mut self.added).enumerate() {
+            if word != *before {
+                self.packed[masks + i / 64] |= 1 << (i % 64);
+                self.packed.push(word);
+                *before = word;
+            }
         }
-        self.bytes.truncate(at);
     }
 
-    /// Takes the first state into `words`; false when there is none.
-    pub fn pop(&mut self, words: &mut Vec<u64>) -> bool {
-        let Some((head, mut rest)) = self.bytes[self.first..].split_first_chunk() else { return false };
-        words.clear();
-        for _ in 0..u32::from_le_bytes(*head) {
-            let (&used, bytes) = rest.split_first().expect("what was pushed");
-            words.push(first_bytes(bytes, usize::from(used)));
-            rest = &bytes[usize::from(used)..];
+    /// Takes the first state, which is there until the next is taken.
+    pub fn pop(&mut self) -> Option<&[u64]> {
+        let (&len, rest) = self.packed[self.first..].split_first()?;
+        self.taken.resize(len as usize, 0);
+        let (masks, mut changed) = rest.split_at(len.div_ceil(64) as usize);
+        for (&mask, words) in masks.iter().zip(self.taken.chunks_mut(64)) {
+            let mut mask = mask;
+            while mask != 0 {
+                let (&word, others) = changed.split_first().expect("what was pushed");
+                words[mask.trailing_zeros() as usize] = word;
+                (mask, changed) = (mask & (mask - 1), others);
+            }
         }
-        self.first = self.bytes.len() - rest.len();
-        if self.first > self.bytes.len() / 2 {
-            self.bytes.drain(..self.first);
+        self.first = self.packed.len() - changed.len();
+        if self.first > self.packed.len() / 2 {
+            self.packed.drain(..self.first);
             self.first = 0;
         }
-        true
-    }
-}
-
-/// The word of the first `used` bytes; whole words are read but at the very end.
-#[inline]
-fn first_bytes(bytes: &[u8], used: usize) -> u64 {
-    if used == 0 {
-        return 0;
-    }
-    match bytes.first_chunk() {
-        Some(word) => u64::from_le_bytes(*word) << (8 * (WORD - used)) >> (8 * (WORD - used)),
-        None => (0..used).rev().fold(0, |word, i| word << 8 | u64::from(bytes[i])),
+        Some(&self.taken)
     }
 }
 
@@ -68,17 +65,20 @@ mod tests {
     proptest! {
         #[test]
         fn states_come_back_in_order(
-            states in prop::collection::vec(prop::collection::vec(any::<u64>(), 0..9), 0..9),
-            shift in 0u32..64,
+            states in prop::collection::vec(prop::collection::vec(0u64..3, 0..150), 0..9),
+            taken_early in 0usize..9,
         ) {
-            let states: Vec<Vec<u64>> = states.iter().map(|s| s.iter().map(|w| w >> shift).collect()).collect();
-            let (mut frontier, mut words) = (Frontier::default(), Vec::new());
-            states.iter().for_each(|state| frontier.push(state));
-            for state in &states {
-                prop_assert!(frontier.pop(&mut words));
-                prop_assert_eq!(&words, state);
+            let mut frontier = Frontier::default();
+            for (i, state) in states.iter().enumerate() {
+                frontier.push(state);
+                if i < taken_early {
+                    prop_assert_eq!(frontier.pop(), Some(&state[..]));
+                }
             }
-            prop_assert!(!frontier.pop(&mut words));
+            for state in states.iter().skip(taken_early) {
+                prop_assert_eq!(frontier.pop(), Some(&state[..]));
+            }
+            prop_assert!(frontier.pop().is_none());
         }
     }
 }

@@ -3,13 +3,11 @@
 use super::choice::{choices, take};
 use super::graph::{Graph, START};
 use super::packed::Frontier;
+use super::seen::Seen;
 use super::states::States;
 use super::{Choice, Failure, Met, Properties, Report, Wrong, caught, nothing_lost};
 use crate::driver::{Crew, Status};
 use crate::system::System;
-use rustc_hash::FxBuildHasher;
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use xxhash_rust::xxh3::xxh3_128;
 
 /// The 128-bit name of a state.
@@ -23,8 +21,7 @@ pub(super) struct Search<'a, 'p> {
     crew: &'a mut Crew,
     properties: &'a Properties<'p>,
     states: States,
-    /// The states by the halves of their fingerprints: an entry is 24 bytes so, with a `u128` it would be 32.
-    seen: HashMap<(u64, u64), u32, FxBuildHasher>,
+    seen: Seen,
     graph: Graph,
     frontier: Frontier,
     /// The state being expanded, its depth, and where the next depth begins.
@@ -39,7 +36,7 @@ impl<'a, 'p> Search<'a, 'p> {
         let sometimes = properties.sometimes.iter().map(|(name, _)| Met { name, times: 0, way: Vec::new() }).collect();
         Self {
             states: States::new(sys, crew, properties.symmetry),
-            seen: HashMap::default(),
+            seen: Seen::default(),
             graph: Graph::new(properties.eventually),
             frontier: Frontier::default(),
             at: START,
@@ -80,7 +77,9 @@ impl<'a, 'p> Search<'a, 'p> {
     fn search(&mut self) -> Result<(), (Vec<Choice>, Wrong)> {
         self.arrive(None)?;
         let (mut words, mut todo) = (Vec::new(), Vec::new());
-        while self.frontier.pop(&mut words) {
+        while let Some(state) = self.frontier.pop() {
+            words.clear();
+            words.extend_from_slice(state);
             if self.at == self.next_depth {
                 (self.depth, self.next_depth) = (self.depth + 1, self.report.states as u32);
             }
@@ -117,9 +116,7 @@ impl<'a, 'p> Search<'a, 'p> {
     }
 
     fn memory(&self) -> usize {
-        // A table's entry, its control byte, and the load factor 7/8.
-        let seen = self.seen.capacity() * (size_of::<((u64, u64), u32)>() + 1) * 8 / 7;
-        seen + self.graph.memory() + self.frontier.memory()
+        self.seen.memory() + self.graph.memory() + self.frontier.memory()
     }
 
     fn take(&mut self, choice: Choice) -> Result<(), (Vec<Choice>, Wrong)> {
@@ -151,22 +148,18 @@ impl<'a, 'p> Search<'a, 'p> {
     fn arrive(&mut self, by: Option<Choice>) -> Result<(), (Vec<Choice>, Wrong)> {
         let words = self.states.save(self.sys, self.crew);
         let new = self.report.states as u32;
-        let name = fingerprint(words);
-        let state = match self.seen.entry((name as u64, (name >> 64) as u64)) {
-            Entry::Occupied(old) => {
-                self.graph.leads_to(*old.get());
-                return Ok(());
-            }
-            Entry::Vacant(place) => *place.insert(new),
-        };
+        if let Some(old) = self.seen.meet(fingerprint(words), new) {
+            self.graph.leads_to(old);
+            return Ok(());
+        }
         self.frontier.push(words);
         self.report.states += 1;
         if let Some(choice) = by {
             self.graph.met(self.at, choice);
-            self.graph.leads_to(state);
+            self.graph.leads_to(new);
             self.report.deepest = self.depth + 1;
         }
-        self.check(state, by).map_err(|wrong| (self.graph.way_to(state), wrong))
+        self.check(new, by).map_err(|wrong| (self.graph.way_to(new), wrong))
     }
 
     fn check(&mut self, state: u32, by: Option<Choice>) -> Result<(), Wrong> {
