@@ -13,7 +13,7 @@
 use crate::lifecycle::generated::INITIAL;
 use crate::lifecycle::{State, StateWord};
 use crate::list::Links;
-use crate::snapshot::{Reader, Saved, Snapshot};
+use crate::snapshot::{Reader, Saved, Snapshot, narrow, widen};
 use crate::sync::{AtomicU32, Ordering};
 use crate::units::NIL;
 
@@ -136,19 +136,20 @@ impl Links for Folio {
 
 impl Snapshot for Folio {
     fn save(&self, out: &mut Saved) {
-        out.state.push(u64::from(self.word.parts()) << 32 | u64::from(self.extra_refs()));
-        out.state.push(out.slot(self.slot()) << 32 | u64::from(self.pool()));
+        let slot = narrow(out.names.slots.name(self.slot()), 16);
+        let (pool, extra_refs) = (narrow(self.pool(), 8), narrow(self.extra_refs(), 8));
+        out.state.push(u64::from(self.word.parts()) << 32 | slot << 16 | pool << 8 | extra_refs);
     }
 
     fn restore(&self, from: &mut Reader<'_>) {
-        let (word, copy) = (from.state(), from.state());
+        let word = from.state();
         self.word.set_parts((word >> 32) as u32);
         // The links of a listed folio are its list's to restore.
         self.set_prev(NIL);
         self.set_next(NIL);
-        self.set_slot((copy >> 32) as u32);
-        self.set_pool(copy as u32);
+        self.set_slot(widen(word >> 16, 16));
+        self.set_pool(widen(word >> 8, 8));
         // ORDERING: Relaxed: a restoring driver is alone.
-        self.extra_refs.store(word as u32, Ordering::Relaxed);
+        self.extra_refs.store(widen(word, 8), Ordering::Relaxed);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The list itself is plain data under its owner's lock; an element's links belong to that lock.
 
-use crate::snapshot::{Names, Order, Reader, Saved};
+use crate::snapshot::{Names, Order, Reader, Saved, push_indices};
 use crate::units::NIL;
 
 /// An element that can be on one [`List`] at a time.
@@ -115,19 +115,14 @@ impl List {
 
     /// Appends the elements, from the tail on, to a snapshot, under the names that `order` chooses.
     pub fn save<L: Links>(&self, elements: &[L], out: &mut Saved, order: impl Fn(&Names) -> &Order) {
-        out.state.push(u64::from(self.len));
-        for index in self.from_tail(elements) {
-            let name = order(&out.names).name(index);
-            out.state.push(u64::from(name));
-        }
+        let order = order(&out.names);
+        push_indices(&mut out.state, self.len, self.from_tail(elements).map(|index| order.name(index)));
     }
 
     /// Takes the elements back. What was on the list before loses its links only if it is on a list again.
     pub fn restore<L: Links>(&mut self, elements: &[L], from: &mut Reader<'_>) {
         *self = Self::default();
-        for _ in 0..from.state() {
-            self.add_head(elements, from.state() as u32);
-        }
+        from.indices().for_each(|index| self.add_head(elements, index));
     }
 }
 

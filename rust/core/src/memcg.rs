@@ -270,20 +270,20 @@ impl Memcgs {
 impl Snapshot for Memcgs {
     fn save(&self, out: &mut Saved) {
         for group in &self.groups {
-            out.state.extend([group.zswap_max(), u64::from(group.writeback()) << 1 | u64::from(group.is_online())]);
-            out.state.extend([group.zswap_current_bytes(), group.zswapped()]);
+            let knobs = u64::from(group.writeback()) << 1 | u64::from(group.is_online());
+            out.state.extend([group.zswap_max(), group.zswap_current_bytes(), group.zswapped() << 2 | knobs]);
         }
     }
 
     fn restore(&self, from: &mut Reader<'_>) {
         for group in &self.groups {
             group.set_zswap_max(from.state());
-            let knobs = from.state();
-            group.set_writeback(knobs >> 1 != 0);
             // ORDERING: Relaxed (all three): a restoring driver is alone.
-            group.online.store(knobs & 1 != 0, Ordering::Relaxed);
-            group.zswap_current_bytes.store(from.state(), Ordering::Relaxed); // ORDERING: as above.
-            group.zswapped.store(from.state(), Ordering::Relaxed); // ORDERING: as above.
+            group.zswap_current_bytes.store(from.state(), Ordering::Relaxed);
+            let rest = from.state();
+            group.set_writeback(rest & 2 != 0);
+            group.online.store(rest & 1 != 0, Ordering::Relaxed); // ORDERING: as above.
+            group.zswapped.store(rest >> 2, Ordering::Relaxed); // ORDERING: as above.
         }
     }
 }

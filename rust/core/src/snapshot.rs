@@ -20,6 +20,9 @@ pub struct Order {
     next: Vec<u32>,
     new_of: Vec<u32>,
     old_of: Vec<u32>,
+    /// How many have a name, and whether one of them is not its old one.
+    given: u32,
+    moved: bool,
 }
 
 impl Order {
@@ -32,13 +35,15 @@ impl Order {
             .map(|class| by_class.partition_point(|&index| class_of[index as usize] < class) as u32)
             .collect();
         let blank = vec![NIL; class_of.len()];
-        Self { next: begins.clone(), begins, by_class, new_of: blank.clone(), old_of: blank, class_of }
+        let (next, new_of) = (begins.clone(), blank.clone());
+        Self { class_of, by_class, begins, next, new_of, old_of: blank, given: 0, moved: false }
     }
 
     /// Forgets the names, to give new ones.
     pub fn begin(&mut self) {
         self.next.copy_from_slice(&self.begins);
         self.new_of.fill(NIL);
+        (self.given, self.moved) = (0, false);
     }
 
     /// Gives `old` the next name of its class, unless it has one.
@@ -50,7 +55,20 @@ impl Order {
             *name = self.by_class[*next as usize];
             *next += 1;
             self.old_of[*name as usize] = old;
+            self.given += 1;
+            self.moved |= *name != old;
         }
+    }
+
+    /// Whether every index has a name.
+    #[inline]
+    pub fn is_complete(&self) -> bool {
+        self.given as usize == self.new_of.len()
+    }
+
+    /// How many of `total` indices have something to say: those with a name, which come first.
+    pub fn named(&self, total: u32) -> u32 {
+        if self.renames() { self.given } else { total }
     }
 
     /// Whether `old` has been given a name.
@@ -81,8 +99,9 @@ impl Order {
     }
 
     /// Whether whoever has a name keeps the old one.
+    #[inline]
     pub fn changes_nothing(&self) -> bool {
-        (0..).zip(&self.new_of).all(|(old, &new)| new == old || new == NIL)
+        !self.moved
     }
 }
 
@@ -158,6 +177,46 @@ impl Saved {
     }
 }
 
+/// Appends small numbers to `state`, four a word, the first one lowest; how many there are is for one of them to say.
+#[inline]
+pub fn push_quarters(state: &mut Vec<u64>, numbers: impl IntoIterator<Item = u16>) {
+    let (mut word, mut used) = (0, 0);
+    for number in numbers {
+        if used == u64::BITS {
+            state.push(word);
+            (word, used) = (0, 0);
+        }
+        word |= u64::from(number) << used;
+        used += u16::BITS;
+    }
+    state.push(word);
+}
+
+/// Appends a list of indices: how many, then they themselves, four a word.
+#[inline]
+pub fn push_indices(state: &mut Vec<u64>, len: u32, indices: impl Iterator<Item = u32>) {
+    push_quarters(state, std::iter::once(len).chain(indices).map(|number| narrow(number, u16::BITS) as u16));
+}
+
+/// `value` in so many bits, of which all are set for [`NIL`].
+///
+/// # Panics
+/// If it does not fit: explored systems are small.
+#[inline]
+pub fn narrow(value: u32, bits: u32) -> u64 {
+    let nil = (1 << bits) - 1;
+    assert!(value < nil || value == NIL, "{value} in a saved state has more than {bits} bits");
+    u64::from(value.min(nil))
+}
+
+/// What [`narrow`] made of the lowest `bits` of `word`.
+#[inline]
+pub fn widen(word: u64, bits: u32) -> u32 {
+    let nil = (1 << bits) - 1;
+    let value = word as u32 & nil;
+    if value == nil { NIL } else { value }
+}
+
 /// Reads a [`Saved`] back in the order it was written.
 #[derive(Debug)]
 pub struct Reader<'a>(&'a [u64]);
@@ -177,6 +236,28 @@ impl<'a> Reader<'a> {
         let (first, rest) = self.0.split_first().expect("snapshot written by the same type");
         self.0 = rest;
         *first
+    }
+
+    /// Reads what [`push_quarters`] wrote, one number after the other.
+    #[inline]
+    pub fn quarters(&mut self) -> impl FnMut() -> u16 {
+        let (mut word, mut left) = (self.state(), u64::BITS);
+        move || {
+            if left == 0 {
+                (word, left) = (self.state(), u64::BITS);
+            }
+            let number = word as u16;
+            left -= u16::BITS;
+            word >>= u16::BITS;
+            number
+        }
+    }
+
+    /// Reads what [`push_indices`] wrote.
+    #[inline]
+    pub fn indices(&mut self) -> impl Iterator<Item = u32> {
+        let mut next = self.quarters();
+        (0..next()).map(move |_| next().into())
     }
 
     /// Whether every word has been read.

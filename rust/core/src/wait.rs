@@ -28,7 +28,6 @@ pub use table::{WaitKey, WaitTable};
 
 use std::time::Duration;
 
-use crate::snapshot::{Reader, Saved, Snapshot};
 use crate::sync::{AtomicU64, Condvar, Deadline, Mutex, Ordering, fence, spin_loop, thread};
 
 const ENROLLED_SHIFT: u32 = 32;
@@ -241,7 +240,8 @@ impl WaitCell {
     }
 
     /// Makes the line so long, for a restore.
-    fn set_waiting(&self, waiting: u32) {
+    #[inline]
+    pub fn set_waiting(&self, waiting: u32) {
         let woken = self.line().woken();
         // ORDERING: Relaxed: nobody else uses the cell while it is restored.
         self.line.store(Line::new(woken.wrapping_add(waiting), woken).0, Ordering::Relaxed);
@@ -371,15 +371,5 @@ impl WaitCell {
         // ORDERING: Relaxed: what the waker did is seen through the condition and the lock, not through the line.
         let swapped = self.line.compare_exchange_weak(from.0, to.0, Ordering::Relaxed, Ordering::Relaxed);
         swapped.map(|_| ()).map_err(Line)
-    }
-}
-
-impl Snapshot for WaitCell {
-    fn save(&self, out: &mut Saved) {
-        out.state.push(u64::from(self.waiting()));
-    }
-
-    fn restore(&self, from: &mut Reader<'_>) {
-        self.set_waiting(from.state() as u32);
     }
 }

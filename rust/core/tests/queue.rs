@@ -21,11 +21,11 @@ fn tag(folios: &[Folio], i: usize) -> TaggedFolio {
 }
 
 /// A folio as a state word: its index and its tag.
-fn encode(folios: &[Folio], folio: TaggedFolio) -> u64 {
-    folio.index_in(folios).expect("one of ours") as u64 * 2 + u64::from(folio.is_zswap())
+fn encode(folios: &[Folio], folio: TaggedFolio) -> u16 {
+    folio.index_in(folios).expect("one of ours") as u16 * 2 + u16::from(folio.is_zswap())
 }
 
-fn decode(folios: &[Folio], code: u64) -> TaggedFolio {
+fn decode(folios: &[Folio], code: u16) -> TaggedFolio {
     let origin = if code & 1 == 1 { Origin::Zswap } else { Origin::Zram };
     TaggedFolio::new(&folios[code as usize / 2], origin)
 }

@@ -2,15 +2,15 @@
 //!
 //! Everything here assumes that no other thread uses the queue, no reservation is open and the token is free.
 
-use crate::snapshot::{Names, Reader, Saved};
+use crate::snapshot::{Names, Reader, Saved, push_quarters};
 use crate::sync::Ordering;
 use crate::tagged::{Slot, TaggedFolio};
 
 use super::FolioQueue;
 use super::tail::{Tail, after, distance};
 
-/// The state word of a tombstone; no folio is encoded like this.
-const TOMBSTONE_CODE: u64 = u64::MAX;
+/// The code of a tombstone; no folio is encoded like this.
+const TOMBSTONE_CODE: u16 = u16::MAX;
 
 impl FolioQueue {
     /// The queued folios with their positions, the head first; tombstones and busy slots are left out.
@@ -22,39 +22,41 @@ impl FolioQueue {
     }
 
     /// Appends the queue's words: depth and closed, then the entries from the head on as `encode` gives them
-    /// (an index and a tag, never an address, and never `u64::MAX`). Positions only record the past: two queues that
+    /// (an index and a tag, never an address, and never `u16::MAX`). Positions only record the past: two queues that
     /// hold the same folios have the same state wherever their heads are, and a restore leaves the head where it is.
     ///
     /// # Panics
     /// If a reservation is open.
-    pub fn save(&self, out: &mut Saved, encode: impl Fn(&Names, TaggedFolio) -> u64) {
-        let tail = self.tail();
-        out.state.push(Tail::new(self.len() as u64, tail.depth(), tail.is_closed()).0);
-        for (_, slot) in self.taken() {
-            let word = match slot {
+    pub fn save(&self, out: &mut Saved, encode: impl Fn(&Names, TaggedFolio) -> u16) {
+        let (tail, len) = (self.tail(), self.len());
+        out.state.push(Tail::new(len as u64, tail.depth(), tail.is_closed()).0);
+        if len > 0 {
+            let code = |(_, slot)| match slot {
                 Slot::Folio(folio) => encode(&out.names, folio),
                 Slot::Tombstone => TOMBSTONE_CODE,
                 Slot::Vacant => panic!("a reservation is open while the queue is saved"),
             };
-            out.state.push(word);
+            push_quarters(&mut out.state, self.taken().map(code));
         }
     }
 
     /// Takes back what [`FolioQueue::save`] wrote; `decode` inverts its `encode`.
-    pub fn restore(&self, from: &mut Reader<'_>, mut decode: impl FnMut(u64) -> TaggedFolio) {
+    pub fn restore(&self, from: &mut Reader<'_>, mut decode: impl FnMut(u16) -> TaggedFolio) {
         let tail = Tail(from.state());
         let (head, len, taken) = (self.head(), tail.position() as usize, self.len());
-        for i in 0..len.max(taken) {
-            let word = match i < len {
-                false => Slot::VACANT,
-                true => match from.state() {
+        // ORDERING: Relaxed here and below: nobody else uses the queue while it is restored.
+        let set = |i, word| self.slot(after(head, i)).store(word, Ordering::Relaxed);
+        if len > 0 {
+            let mut next = from.quarters();
+            for i in 0..len {
+                let word = match next() {
                     TOMBSTONE_CODE => Slot::TOMBSTONE,
                     code => decode(code).into_word(),
-                },
-            };
-            // ORDERING: Relaxed here and below: nobody else uses the queue while it is restored.
-            self.slot(after(head, i)).store(word, Ordering::Relaxed);
+                };
+                set(i, word);
+            }
         }
+        (len..taken).for_each(|i| set(i, Slot::VACANT));
         // ORDERING: Relaxed, as above.
         self.producers.seen_head.store(head, Ordering::Relaxed);
         let tail = Tail::new(after(head, len), tail.depth(), tail.is_closed());

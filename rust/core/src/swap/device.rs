@@ -4,7 +4,7 @@
 //! Writes are asynchronous: [`Device::submit`] queues a folio, the device actor writes it and fires `end_writeback` or,
 //! on failure, `redirty`. Reads are done by the actor that faults.
 
-use crate::snapshot::{Reader, Saved, Snapshot};
+use crate::snapshot::{Reader, Saved, Snapshot, push_indices};
 use crate::sync::{AtomicU64, Mutex, Ordering};
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
@@ -237,10 +237,8 @@ fn next_number(count: &AtomicU64) -> u64 {
 impl Snapshot for Device {
     fn save(&self, out: &mut Saved) {
         let pending = self.pending.lock();
-        out.state.push(pending.len() as u64);
-        for &folio in pending.iter() {
-            out.state.push(out.page(folio));
-        }
+        let folios = pending.iter().map(|&folio| out.names.pages.name(folio));
+        push_indices(&mut out.state, pending.len() as u32, folios);
         // Without faults to come, the numbers decide nothing.
         if self.faults != IoFaults::default() {
             // ORDERING: Relaxed: a saving driver is alone.
@@ -250,9 +248,8 @@ impl Snapshot for Device {
 
     fn restore(&self, from: &mut Reader<'_>) {
         let mut pending = self.pending.lock();
-        let len = from.state();
         pending.clear();
-        pending.extend((0..len).map(|_| from.state() as u32));
+        pending.extend(from.indices());
         if self.faults != IoFaults::default() {
             for count in [&self.writes, &self.reads] {
                 // ORDERING: Relaxed: a restoring driver is alone.

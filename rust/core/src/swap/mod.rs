@@ -132,17 +132,24 @@ impl Slots {
 
 impl Snapshot for Slots {
     /// Slots under new names have those in use first: which free slot comes next then decides nothing.
+    ///
+    /// # Panics
+    /// If names were given to others than those in use.
     fn save(&self, out: &mut Saved) {
         let free = self.free.lock();
         match out.names.slots.renames() {
-            true => out.state.push(u64::from(free.used()) << 32),
+            true => {
+                assert_eq!(free.used(), out.names.slots.named(self.total), "a slot in use is some folio's");
+                out.state.push(u64::from(free.used()) << 32);
+            }
             false => {
                 out.state.push(u64::from(free.next) << 32 | free.freed.len() as u64);
                 out.state.extend(free.freed.iter().map(|&s| u64::from(s)));
             }
         }
+        let named = out.names.slots.named(self.total);
         for first in (0..self.total).step_by(64) {
-            let zeros = (first..self.total.min(first + 64)).rev();
+            let zeros = (first..named.min(first + 64)).rev();
             let word = zeros.fold(0, |word, new| word << 1 | u64::from(self.is_zero(out.names.slots.at(new))));
             out.state.push(word);
         }

@@ -5,19 +5,21 @@ use crate::snapshot::{Names, Reader, Saved, Snapshot};
 use crate::sync::Ordering;
 use crate::tagged::{Origin, TaggedFolio};
 
-/// Parts of a saved system: groups and store, device and slots, queues, waiters, folios with their lists.
-pub const PARTS: usize = 5;
+/// Parts of a saved system: groups and store, device and slots, queues, folios with their lists. Those who wait are in line
+/// at [`System::wait`]: whoever saves the actors saves their places.
+pub const PARTS: usize = 4;
 
 impl System {
-    /// Appends the system's words and returns where in them each part ends.
+    /// Appends the system's words and returns how many each part has.
     ///
     /// # Panics
     /// If the system has a memory budget: such systems are run, not explored.
     pub fn save(&self, out: &mut Saved) -> [usize; PARTS] {
         assert!(self.mm.is_none(), "a system with a memory budget is not explored");
         std::array::from_fn(|part| {
+            let begin = out.state.len();
             self.save_part(part, out);
-            out.state.len()
+            out.state.len() - begin
         })
     }
 
@@ -35,7 +37,6 @@ impl System {
                 self.slots.save(out);
             }
             2 => self.save_queues(out),
-            3 => self.wait.save(out),
             _ => {
                 for new in 0..self.folios.len() as u32 {
                     self.folio(out.names.pages.at(new)).save(out);
@@ -45,12 +46,8 @@ impl System {
         }
     }
 
-    /// Takes back the parts from number `first` on; the memory has the words of those before it.
-    pub fn restore(&self, first: usize, from: &mut Reader<'_>) {
-        (first..PARTS).for_each(|part| self.restore_part(part, from));
-    }
-
-    fn restore_part(&self, part: usize, from: &mut Reader<'_>) {
+    /// Takes back one part.
+    pub fn restore(&self, part: usize, from: &mut Reader<'_>) {
         match part {
             0 => {
                 self.memcgs.restore(from);
@@ -64,7 +61,6 @@ impl System {
                 self.slots.restore(from);
             }
             2 => self.restore_queues(from),
-            3 => self.wait.restore(from),
             _ => {
                 self.folios.iter().for_each(|f| f.restore(from));
                 self.nodes.iter().for_each(|n| n.restore(&self.folios, from));
@@ -74,7 +70,7 @@ impl System {
 
     fn save_queues(&self, out: &mut Saved) {
         let entry =
-            |names: &Names, entry| u64::from(names.pages.name(self.page_of(entry))) << 1 | u64::from(entry.is_zswap());
+            |names: &Names, entry| (names.pages.name(self.page_of(entry)) as u16) << 1 | u16::from(entry.is_zswap());
         self.queues.iter().for_each(|q| q.save(out, entry));
         // ORDERING: Relaxed: a saving driver is alone.
         let stopped = u64::from(self.stopped_kthread.load(Ordering::Relaxed));
@@ -84,8 +80,8 @@ impl System {
     }
 
     fn restore_queues(&self, from: &mut Reader<'_>) {
-        let origin = |word| if word & 1 == 1 { Origin::Zswap } else { Origin::Zram };
-        let entry = |word: u64| TaggedFolio::new(self.folio((word >> 1) as u32), origin(word));
+        let origin = |code| if code & 1 == 1 { Origin::Zswap } else { Origin::Zram };
+        let entry = |code: u16| TaggedFolio::new(self.folio(u32::from(code >> 1)), origin(code));
         self.queues.iter().for_each(|q| q.restore(from, entry));
         let counts = from.state();
         // ORDERING: Relaxed (all three): a restoring driver is alone.

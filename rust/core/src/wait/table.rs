@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::snapshot::{Reader, Saved, Snapshot};
 use crate::sync::{AtomicU32, Ordering};
 
 use super::{Ticket, WaitCell, Woken};
@@ -161,48 +160,12 @@ impl WaitTable {
         self.cells().for_each(WaitCell::shutdown);
     }
 
+    /// Nobody is in line any more: for a driver that is alone and then lets those who wait take their places again.
+    pub fn clear(&self) {
+        self.cells().for_each(|cell| cell.set_waiting(0));
+    }
+
     fn cells(&self) -> impl Iterator<Item = &WaitCell> {
         self.folios.iter().chain(&self.writebacks).chain(&self.others)
     }
 }
-
-/// How many wait, by cell; of the cells that are no folio's four a word.
-///
-/// # Panics
-/// If 65536 or more wait on one cell: an explored system has no such crew.
-impl Snapshot for WaitTable {
-    fn save(&self, out: &mut Saved) {
-        let mut most = 0;
-        for cells in self.others.chunks(PER_WORD) {
-            let word = cells.iter().rev().fold(0, |word, cell| {
-                let waiting = cell.waiting();
-                most |= waiting;
-                word << 16 | u64::from(waiting)
-            });
-            out.state.push(word);
-        }
-        assert!(most <= u32::from(u16::MAX), "fewer than 65536 waiters");
-        for i in 0..self.folios.len() as u32 {
-            let folio = out.names.pages.at(i) as usize;
-            let (folio, writeback) = (self.folios[folio].waiting(), self.writebacks[folio].waiting());
-            out.state.push(u64::from(folio) << 32 | u64::from(writeback));
-        }
-    }
-
-    fn restore(&self, from: &mut Reader<'_>) {
-        for cells in self.others.chunks(PER_WORD) {
-            let mut word = from.state();
-            for cell in cells {
-                cell.set_waiting(u32::from(word as u16));
-                word >>= 16;
-            }
-        }
-        for (folio, writeback) in self.folios.iter().zip(&self.writebacks) {
-            let waiting = from.state();
-            folio.set_waiting((waiting >> 32) as u32);
-            writeback.set_waiting(waiting as u32);
-        }
-    }
-}
-
-const PER_WORD: usize = 4;

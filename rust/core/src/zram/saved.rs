@@ -8,7 +8,7 @@ use crate::zsmalloc::Handle;
 impl Zram {
     /// Gives the handles of the slots names, in the order that the slots' names have.
     pub fn name_handles(&self, names: &mut Names) {
-        for new in 0..self.entries.len() as u32 {
+        for new in 0..names.slots.named(self.entries.len() as u32) {
             if let Place::Pool(object) = self.entries[names.slots.at(new) as usize].lock().place {
                 names.give_handle(0, object.handle.to_raw());
             }
@@ -26,7 +26,9 @@ impl Snapshot for Zram {
         self.pool.save(out);
         out.state.push(self.limit_pages.get());
         out.state.extend(self.stats.gauges().map(Counter::get));
-        for new in 0..self.entries.len() as u32 {
+        let named = out.names.slots.named(self.entries.len() as u32);
+        out.state.push(named.into());
+        for new in 0..named {
             match self.entries[out.names.slots.at(new) as usize].lock().place {
                 Place::Empty => out.state.push(0),
                 Place::Same(word) => out.state.extend([1, word]),
@@ -43,8 +45,9 @@ impl Snapshot for Zram {
         self.pool.restore(from);
         self.limit_pages.set(from.state());
         self.stats.gauges().iter().for_each(|gauge| gauge.set(from.state()));
-        for entry in &self.entries {
-            let tag = from.state();
+        let named = from.state() as usize;
+        for (i, entry) in self.entries.iter().enumerate() {
+            let tag = if i < named { from.state() } else { 0 };
             let place = match tag & 3 {
                 0 => Place::Empty,
                 1 => Place::Same(from.state()),

@@ -76,9 +76,12 @@ impl Entry {
         Meta::unpack(self.meta.load(OWNED))
     }
 
+    /// Puts contents in, which are nobody's until [`Entry::belong`].
     pub fn fill(&self, handle: Handle, meta: Meta) {
         self.meta.store(meta.pack(), OWNED);
         self.handle.store(handle.to_raw(), OWNED);
+        self.belong(NIL, 0, 0);
+        self.referenced.store(false, OWNED);
     }
 
     /// Takes the contents out.
@@ -104,24 +107,28 @@ impl Entry {
         self.place.store(u32::from(memcg) << 8 | u32::from(node), OWNED);
     }
 
-    pub fn save(&self, out: &mut Saved) {
-        let expected = u64::from(self.expected.load(OWNED)) << 63;
-        let Some(handle) = self.handle() else { return out.state.push(expected) };
-        out.state.push(expected | out.names.handle(self.meta().pool, handle.to_raw()));
+    /// Appends what it has, if anything; returns two bits: whether it has, and whether it is expected.
+    pub fn save(&self, out: &mut Saved) -> u64 {
+        let expected = u64::from(self.expected.load(OWNED)) << 1;
+        let Some(handle) = self.handle() else { return expected };
+        out.state.push(out.names.handle(self.meta().pool, handle.to_raw()));
         out.state.push(u64::from(self.meta.load(OWNED)) << 32 | out.page(self.folio()));
         out.state.push(u64::from(self.place.load(OWNED)) << 1 | u64::from(self.referenced.load(OWNED)));
+        expected | 1
     }
 
-    pub fn restore(&self, from: &mut Reader<'_>) {
-        let head = from.state();
-        self.handle.store(head & !(1 << 63), OWNED);
-        self.expected.store(head >> 63 != 0, OWNED);
+    /// Takes back what [`Entry::save`] appended, and the bits that it returned.
+    pub fn restore(&self, bits: u64, from: &mut Reader<'_>) {
+        self.expected.store(bits & 2 != 0, OWNED);
+        if bits & 1 == 0 {
+            // What an entry was before it was empty decides nothing.
+            return self.handle.store(0, OWNED);
+        }
+        self.handle.store(from.state(), OWNED);
         // The links of a listed entry are its list's to restore.
         self.set_prev(NIL);
         self.set_next(NIL);
-        // What an entry was before it was empty decides nothing, so it is always the same.
-        let held = self.handle().is_some();
-        let (meta, place) = if held { (from.state(), from.state()) } else { (u64::from(NIL), 0) };
+        let (meta, place) = (from.state(), from.state());
         self.meta.store((meta >> 32) as u32, OWNED);
         self.folio.store(meta as u32, OWNED);
         self.place.store((place >> 1) as u32, OWNED);

@@ -53,21 +53,21 @@ impl Params {
         }
     }
 
-    /// The words of a snapshot.
-    pub(super) fn words(&self) -> [u64; 4] {
+    /// The word of a snapshot.
+    pub(super) fn word(&self) -> u64 {
         // ORDERING: Relaxed: knobs; no other data hangs on them.
         let percents = [&self.max_pool_percent, &self.accept_threshold_percent].map(|p| p.load(Ordering::Relaxed));
         // ORDERING: as above.
         let flags = [&self.enabled, &self.shrinker_enabled].map(|flag| u64::from(flag.load(Ordering::Relaxed)));
-        [percents[0], percents[1], flags[0], flags[1]]
+        percents[0] << 32 | percents[1] << 2 | flags[0] << 1 | flags[1]
     }
 
-    pub(super) fn set_words(&self, words: [u64; 4]) {
+    pub(super) fn set_word(&self, word: u64) {
         // ORDERING: Relaxed (all four): knobs; no other data hangs on them.
-        self.max_pool_percent.store(words[0], Ordering::Relaxed);
-        self.accept_threshold_percent.store(words[1], Ordering::Relaxed); // ORDERING: as above.
-        self.enabled.store(words[2] != 0, Ordering::Relaxed); // ORDERING: as above.
-        self.shrinker_enabled.store(words[3] != 0, Ordering::Relaxed); // ORDERING: as above.
+        self.max_pool_percent.store(word >> 32, Ordering::Relaxed);
+        self.accept_threshold_percent.store(u64::from(word as u32 >> 2), Ordering::Relaxed); // ORDERING: as above.
+        self.enabled.store(word & 2 != 0, Ordering::Relaxed); // ORDERING: as above.
+        self.shrinker_enabled.store(word & 1 != 0, Ordering::Relaxed); // ORDERING: as above.
     }
 }
 

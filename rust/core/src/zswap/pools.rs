@@ -6,7 +6,7 @@
 //! Source: Documentation/admin-guide/mm/zswap.rst ("Changing … at runtime"), pool references as observed in mm/zswap.c 6.12.
 
 use crate::codec::CodecSpec;
-use crate::snapshot::{Reader, Saved, Snapshot};
+use crate::snapshot::{Reader, Saved, Snapshot, narrow};
 use crate::sync::{AtomicU32, AtomicU64, CachePadded, Mutex, OnceLock, Ordering};
 use crate::zsmalloc::{ConfigError, Pool, PoolConfig};
 
@@ -167,13 +167,16 @@ impl Pools {
     }
 }
 
+/// Bits of a codec's word: its level, and its number among the names.
+const CODEC_BITS: u32 = 40;
+
 impl Snapshot for Pools {
     fn save(&self, out: &mut Saved) {
         let head = out.state.len();
         out.state.push(u64::from(self.current()) << 32);
         for (number, codec, refs) in self.alive() {
             out.state[head] |= 1 << number;
-            out.state.extend([refs, codec.to_word()]);
+            out.state.push(narrow(refs as u32, 24) << CODEC_BITS | codec.to_word());
             self.zs(number).save_as(number, out);
         }
     }
@@ -183,9 +186,10 @@ impl Snapshot for Pools {
         // ORDERING: Relaxed (all of it): a restoring driver is alone.
         self.current.store((head >> 32) as u32, Ordering::Relaxed);
         for (number, slot) in self.slots.iter().enumerate() {
-            let refs = if head >> number & 1 == 1 { from.state() } else { 0 };
+            let word = if head >> number & 1 == 1 { from.state() } else { 0 };
+            let refs = word >> CODEC_BITS;
             if refs > 0 {
-                self.set_up(number, CodecSpec::from_word(from.state()));
+                self.set_up(number, CodecSpec::from_word(word & ((1 << CODEC_BITS) - 1)));
                 self.zs(number as u32).restore(from);
             } else if let Some(zs) = slot.zs.get().filter(|zs| zs.total_pages() > 0) {
                 zs.reset();

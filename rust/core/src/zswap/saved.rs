@@ -8,7 +8,7 @@ use crate::units::NIL;
 impl Zswap {
     /// Gives the handles of the entries names, in the order that the slots' names have.
     pub fn name_handles(&self, names: &mut Names) {
-        for new in 0..self.entries.len() as u32 {
+        for new in 0..names.slots.named(self.entries.len() as u32) {
             let entry = &self.entries[names.slots.at(new) as usize];
             if let Some(handle) = entry.handle() {
                 names.give_handle(entry.meta().pool, handle.to_raw());
@@ -22,29 +22,52 @@ impl Zswap {
     }
 }
 
+/// Entries whose bits share a word.
+const ENTRIES_PER_WORD: usize = 32;
+
+impl Zswap {
+    /// Appends the entries of the slots in use; those of the others have nothing.
+    fn save_entries(&self, out: &mut Saved) {
+        let (total, named) = (self.entries.len() as u32, out.names.slots.named(self.entries.len() as u32));
+        for first in (0..total).step_by(ENTRIES_PER_WORD) {
+            let bits_at = out.state.len();
+            out.state.push(0);
+            for new in first..named.min(first + ENTRIES_PER_WORD as u32) {
+                let bits = self.entries[out.names.slots.at(new) as usize].save(out);
+                out.state[bits_at] |= bits << (2 * (new - first));
+            }
+        }
+    }
+}
+
 impl Snapshot for Zswap {
     fn save(&self, out: &mut Saved) {
-        out.state.extend(self.params.words());
+        out.state.push(self.params.word());
         self.pools.save(out);
-        for new in 0..self.entries.len() as u32 {
-            self.entries[out.names.slots.at(new) as usize].save(out);
-        }
+        self.save_entries(out);
         self.lrus.save(&self.entries, out);
         let flags = u64::from(self.is_full()) << 1 | u64::from(self.shrink_is_queued());
         out.state.push(u64::from(self.next_shrink().map_or(NIL, u32::from)) << 32 | flags);
-        out.state.extend(self.counters.gauges().map(|gauge| gauge.load(OWNED)));
+        let [stored, incompressible] = self.counters.gauges().map(|gauge| gauge.load(OWNED));
+        out.state.push(stored << 32 | incompressible);
     }
 
     fn restore(&self, from: &mut Reader<'_>) {
-        self.params.set_words(std::array::from_fn(|_| from.state()));
+        self.params.set_word(from.state());
         self.pools.restore(from);
-        self.entries.iter().for_each(|entry| entry.restore(from));
+        for entries in self.entries.chunks(ENTRIES_PER_WORD) {
+            let bits = from.state();
+            (0..).zip(entries).for_each(|(i, entry)| entry.restore(bits >> (2 * i), from));
+        }
         self.lrus.restore(&self.entries, from);
         let flags = from.state();
         // ORDERING: Relaxed (all of it): a restoring driver is alone.
         self.next_shrink.store((flags >> 32) as u32, Ordering::Relaxed);
         self.full.store(flags >> 1 & 1 != 0, Ordering::Relaxed); // ORDERING: as above.
         self.shrink_queued.store(flags & 1 != 0, Ordering::Relaxed); // ORDERING: as above.
-        self.counters.gauges().iter().for_each(|gauge| gauge.store(from.state(), OWNED));
+        let [stored, incompressible] = self.counters.gauges();
+        let gauges = from.state();
+        stored.store(gauges >> 32, OWNED);
+        incompressible.store(u64::from(gauges as u32), OWNED);
     }
 }

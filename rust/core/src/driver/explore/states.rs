@@ -10,128 +10,34 @@
 //! actors, queues and lists. Where that walk meets a folio not at all, states that are twins may be told apart: that costs
 //! states, never a wrong answer.
 
-use crate::driver::{Crew, Seat, Status};
+mod actors;
+mod standing;
+
+use crate::driver::{Crew, Seat};
 use crate::node::Node;
 use crate::reclaim::Actor;
 use crate::snapshot::{Order, Reader, Saved};
-use crate::system::{PARTS, Store, System, Waiting};
+use crate::system::{PARTS, Store, System};
 use crate::units::NIL;
-use crate::wait::WaitKey;
-use rustc_hash::FxHashMap;
+use actors::Actors;
+use standing::{Standing, Standings};
 use std::collections::BTreeMap;
-use std::num::NonZeroU32;
 
 /// The most folios of an explored system: a permutation of them is a word.
 pub const MAX_FOLIOS: usize = 16;
 
-/// Whether an actor can run, without its ticket: tickets count what has been.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Standing {
-    Ready,
-    /// For what, at which place in line, and whether its time may be out.
-    Waits(WaitKey, u32, Option<NonZeroU32>),
-    Done,
-}
+/// Bits of the first word: what the driver stops, steps that may fail, then of each part how many words it has.
+const STOP_BITS: u32 = 2;
+const FAULT_BITS: u32 = 8;
+const LEN_BITS: u32 = (u64::BITS - STOP_BITS - FAULT_BITS) / PARTS as u32;
 
-impl Standing {
-    fn of(seat: &Seat, sys: &System) -> Self {
-        match seat.status {
-            Status::Ready => Self::Ready,
-            Status::Done => Self::Done,
-            Status::Waiting(Waiting { key, ticket, timeout_ns }) => match sys.wait.cell(key).place(ticket) {
-                0 => Self::Ready, // woken is as good as ready
-                place => Self::Waits(key, place, timeout_ns),
-            },
-        }
-    }
-
-    fn status(self, sys: &System) -> Status {
-        match self {
-            Self::Ready => Status::Ready,
-            Self::Done => Status::Done,
-            Self::Waits(key, place, timeout_ns) => {
-                Status::Waiting(Waiting { key, ticket: sys.wait.cell(key).ticket_at(place), timeout_ns })
-            }
-        }
-    }
-
-    fn page(&mut self) -> Option<&mut u32> {
-        match self {
-            Self::Waits(WaitKey::Folio(page) | WaitKey::Writeback(page), ..) => Some(page),
-            Self::Waits(..) | Self::Ready | Self::Done => None,
-        }
-    }
-}
-
-/// Every standing met, by number.
+/// What is known of a seat.
 #[derive(Debug)]
-struct Standings {
-    met: Vec<Standing>,
-    numbers: FxHashMap<Standing, u32>,
-}
-
-impl Default for Standings {
-    fn default() -> Self {
-        Self { met: vec![Standing::Ready, Standing::Done], numbers: FxHashMap::default() }
-    }
-}
-
-impl Standings {
-    #[inline]
-    fn number(&mut self, standing: Standing) -> u32 {
-        match standing {
-            Standing::Ready => 0,
-            Standing::Done => 1,
-            Standing::Waits(..) => *self.numbers.entry(standing).or_insert_with(|| {
-                self.met.push(standing);
-                self.met.len() as u32 - 1
-            }),
-        }
-    }
-}
-
-/// An actor that has been met, with its pages in the order of [`Actor::each_page`].
-#[derive(Debug)]
-struct Met {
-    actor: Actor,
-    pages: Box<[u32]>,
-}
-
-/// Every actor met, by number.
-#[derive(Debug, Default)]
-struct Actors {
-    met: Vec<Met>,
-    numbers: FxHashMap<Actor, u32>,
-    /// The number of an actor under other page names, by its own number and the names.
-    renamed: FxHashMap<(u32, u64), u32>,
-}
-
-impl Actors {
-    fn number(&mut self, actor: &Actor) -> u32 {
-        if let Some(&number) = self.numbers.get(actor) {
-            return number;
-        }
-        let (mut actor, mut pages) = (actor.clone(), Vec::new());
-        actor.each_page(&mut |page| pages.push(*page));
-        let number = self.met.len() as u32;
-        self.numbers.insert(actor.clone(), number);
-        self.met.push(Met { actor, pages: pages.into() });
-        number
-    }
-
-    fn renamed(&mut self, number: u32, names: &Order, permutation: u64) -> u32 {
-        if self.met[number as usize].pages.is_empty() {
-            return number;
-        }
-        if let Some(&other) = self.renamed.get(&(number, permutation)) {
-            return other;
-        }
-        let mut actor = self.met[number as usize].actor.clone();
-        actor.each_page(&mut |page| *page = names.name(*page));
-        let other = self.number(&actor);
-        self.renamed.insert((number, permutation), other);
-        other
-    }
+struct Seated {
+    /// The number of its actor; [`NIL`]: it may be another by now, and `before` was it.
+    number: u32,
+    before: u32,
+    standing: Standing,
 }
 
 /// Saves and restores a system with its crew; knows every actor that it has met.
@@ -139,11 +45,10 @@ impl Actors {
 pub struct States {
     actors: Actors,
     standings: Standings,
-    /// The number of the actor that each seat has; [`NIL`]: it may be another by now.
-    seated: Vec<u32>,
+    seated: Vec<Seated>,
     saved: Saved,
-    /// Where the parts of `saved` end, if the system's memory is what they say.
-    in_memory: Option<[usize; PARTS]>,
+    /// Whether the system's memory is what `saved` says.
+    in_memory: bool,
     symmetry: bool,
 }
 
@@ -159,80 +64,83 @@ impl States {
             saved.names.pages = Order::of_classes(classes(sys));
             saved.names.slots = Order::of_classes(vec![0; sys.slots.total() as usize]);
         }
+        let unknown = |_: &Seat| Seated { number: NIL, before: NIL, standing: Standing::Ready };
         Self {
             actors: Actors::default(),
             standings: Standings::default(),
-            seated: vec![NIL; crew.seats.len()],
+            seated: crew.seats.iter().map(unknown).collect(),
             saved,
-            in_memory: None,
+            in_memory: false,
             symmetry,
         }
     }
 
     /// Notes that seat `seat` steps: after each step this must be known before the next call of the two below.
     pub fn steps(&mut self, seat: usize) {
-        self.seated[seat] = NIL;
-        self.in_memory = None;
+        let seated = &mut self.seated[seat];
+        if seated.number != NIL {
+            (seated.before, seated.number) = (seated.number, NIL);
+        }
+        self.in_memory = false;
     }
 
     /// The words of the state that `sys` and `crew` are in.
     pub fn save(&mut self, sys: &System, crew: &mut Crew) -> &[u64] {
-        self.see_actors(sys, crew);
+        self.see_seats(sys, crew);
         if self.symmetry {
-            self.give_names(sys, crew);
+            self.give_names(sys);
         }
         self.saved.clear();
+        self.saved.state.push(0);
+        self.save_seats();
         let stops = crew.stops.shrink.is_set() as u64 | (crew.stops.device.is_set() as u64) << 1;
-        self.saved.state.push(stops | u64::from(crew.faults_left) << 8);
-        let names = &self.saved.names.pages;
-        let permutation = names.names().iter().fold(0, |word, &name| word << 4 | u64::from(name));
-        for (seat, &number) in crew.seats.iter().zip(&self.seated) {
-            let mut standing = Standing::of(seat, sys);
-            standing.page().into_iter().for_each(|page| *page = names.name(*page));
-            let standing = self.standings.number(standing);
-            let number = if self.symmetry { self.actors.renamed(number, names, permutation) } else { number };
-            self.saved.state.push(u64::from(number) << 32 | u64::from(standing));
-        }
-        let ends = sys.save(&mut self.saved);
-        self.in_memory = (!self.symmetry || self.saved.names.change_nothing()).then_some(ends);
+        let head = stops | u64::from(crew.faults_left) << STOP_BITS;
+        let lens = sys.save(&mut self.saved).into_iter().rev().fold(0, |lens, len| {
+            assert!(len < 1 << LEN_BITS, "a part of a saved state has {len} words");
+            lens << LEN_BITS | len as u64
+        });
+        self.saved.state[0] = head | lens << (STOP_BITS + FAULT_BITS);
+        self.in_memory = !self.symmetry || self.saved.names.change_nothing();
         &self.saved.state
     }
 
-    /// Gives numbers to the actors that may have changed.
-    fn see_actors(&mut self, sys: &System, crew: &mut Crew) {
+    /// Gives numbers to the actors that may have changed, and looks where all stand.
+    fn see_seats(&mut self, sys: &System, crew: &mut Crew) {
         // What a kswapd knows of its node's progress changes with the progress, which begins at 0 after a restore.
         let progress = sys.nodes.iter().any(|node| node.progress() != 0);
         for (seat, seated) in crew.seats.iter_mut().zip(&mut self.seated) {
-            if *seated == NIL || progress && matches!(seat.actor, Actor::Kswapd(_)) {
+            if seated.number == NIL || progress && matches!(seat.actor, Actor::Kswapd(_)) {
                 seat.actor.normalise(sys);
-                *seated = self.actors.number(&seat.actor);
+                seated.number = self.actors.number(&seat.actor, seated.before);
             }
+            seated.standing = Standing::of(seat, sys);
         }
         sys.nodes.iter().for_each(Node::forget_progress);
     }
 
+    fn save_seats(&mut self) {
+        let names = &self.saved.names.pages;
+        let permutation = match names.changes_nothing() {
+            true => 0,
+            false => names.names().iter().fold(0, |word, &name| word << 4 | u64::from(name)),
+        };
+        for &Seated { number, mut standing, .. } in &self.seated {
+            standing.page().into_iter().for_each(|page| *page = names.name(*page));
+            let standing = self.standings.number(standing);
+            let number = self.actors.renamed(number, names, permutation);
+            self.saved.state.push(u64::from(number) << 32 | u64::from(standing));
+        }
+    }
+
     /// Names in the order of a walk: actors, queues, lists, device, zswap's lists; then by what the folio is.
-    fn give_names(&mut self, sys: &System, crew: &Crew) {
+    fn give_names(&mut self, sys: &System) {
         let names = &mut self.saved.names;
         names.pages.begin();
-        for (seat, &number) in crew.seats.iter().zip(&self.seated) {
-            self.actors.met[number as usize].pages.iter().for_each(|&page| names.pages.give(page));
-            Standing::of(seat, sys).page().into_iter().for_each(|page| names.pages.give(*page));
+        for seated in &mut self.seated {
+            self.actors.pages(seated.number).iter().for_each(|&page| names.pages.give(page));
+            seated.standing.page().into_iter().for_each(|page| names.pages.give(*page));
         }
-        for queue in &sys.queues {
-            queue.queued().for_each(|(_, entry)| names.pages.give(sys.page_of(entry)));
-        }
-        for node in &sys.nodes {
-            for lruvec in node.lru().lruvecs() {
-                lruvec.inactive.from_tail(&sys.folios).for_each(|page| names.pages.give(page));
-                lruvec.active.from_tail(&sys.folios).for_each(|page| names.pages.give(page));
-            }
-        }
-        sys.device.each_pending(|page| names.pages.give(page));
-        if let Store::Zswap(zswap) = &sys.store {
-            zswap.each_listed(|page| names.pages.give(page));
-        }
-        give_the_rest(sys, &mut names.pages);
+        walk(sys, &mut names.pages);
         names.slots.begin();
         for new in 0..sys.folios.len() as u32 {
             let slot = sys.folio(names.pages.at(new)).slot();
@@ -240,10 +148,9 @@ impl States {
                 names.slots.give(slot);
             }
         }
-        (0..sys.slots.total()).for_each(|slot| names.slots.give(slot));
         names.begin_handles();
         // An object that is nobody's yet would take part in the numbers: then all keep theirs.
-        if !crew.seats.iter().any(|seat| seat.actor.holds_object()) {
+        if !self.seated.iter().any(|seated| self.actors.at(seated.number).holds_object()) {
             match &sys.store {
                 Store::Zswap(zswap) => zswap.name_handles(names),
                 Store::Zram(zram) => zram.name_handles(names),
@@ -253,38 +160,74 @@ impl States {
 
     /// Goes to the state of these words, which an earlier [`States::save`] gave.
     pub fn restore(&mut self, sys: &System, crew: &mut Crew, words: &[u64]) {
-        let mut reader = Reader::new(words);
-        let head = reader.state();
-        crew.stops.shrink.set(head & 1 != 0);
-        crew.stops.device.set(head & 2 != 0);
-        crew.faults_left = (head >> 8) as u8;
-        let seats = &words[1..=crew.seats.len()];
-        let (parts, at) = self.take_in_memory(words, 1 + seats.len());
-        sys.restore(parts, &mut Reader::new(&words[at..]));
-        for ((seat, seated), &word) in crew.seats.iter_mut().zip(&mut self.seated).zip(seats) {
+        let stops_and_faults = words[0];
+        crew.stops.shrink.set(stops_and_faults & 1 != 0);
+        crew.stops.device.set(stops_and_faults & 2 != 0);
+        crew.faults_left = (stops_and_faults >> STOP_BITS) as u8;
+        self.restore_parts(sys, words);
+        sys.wait.clear();
+        for ((seat, seated), &word) in crew.seats.iter_mut().zip(&mut self.seated).zip(&words[1..]) {
             let number = (word >> 32) as u32;
-            if *seated != number {
-                seat.actor.clone_from(&self.actors.met[number as usize].actor);
-                *seated = number;
+            if seated.number != number {
+                seat.actor.clone_from(self.actors.at(number));
+                seated.number = number;
             }
-            seat.status = self.standings.met[word as u32 as usize].status(sys);
+            seat.status = self.standings.at(word as u32).take(sys);
             seat.ctx.errors.clear();
         }
     }
 
-    /// How many parts the memory already has as `words` (the system's from `begin` on) want them, and where the next begins.
-    /// A part says itself how long it is, so parts within a common beginning are equal.
-    fn take_in_memory(&mut self, words: &[u64], begin: usize) -> (usize, usize) {
-        let Some(ends) = self.in_memory.take() else { return (0, begin) };
-        let equal = words[begin..].iter().zip(&self.saved.state[begin..]).take_while(|(want, is)| want == is).count();
-        let parts = ends.iter().take_while(|&&end| end <= begin + equal).count();
-        (parts, parts.checked_sub(1).map_or(begin, |last| ends[last]))
+    /// Restores the parts of the system that are not in its memory as these words want them.
+    fn restore_parts(&mut self, sys: &System, words: &[u64]) {
+        let seats = self.seated.len();
+        let mut old = parts(&self.saved.state, seats);
+        for (number, part) in parts(words, seats).enumerate() {
+            if !(self.in_memory && old.next() == Some(part)) {
+                sys.restore(number, &mut Reader::new(part));
+            }
+        }
+        self.in_memory = false;
     }
 
     /// Different actors met.
     pub fn actors(&self) -> usize {
-        self.actors.met.len()
+        self.actors.len()
     }
+}
+
+/// The words of each part of the system, of a state with so many seats.
+fn parts(words: &[u64], seats: usize) -> impl Iterator<Item = &[u64]> {
+    let mut lens = words.first().copied().unwrap_or(0) >> (STOP_BITS + FAULT_BITS);
+    let mut rest = words.get(1 + seats..).unwrap_or(&[]);
+    (0..PARTS).map(move |_| {
+        let (part, others) = rest.split_at((lens & ((1 << LEN_BITS) - 1)) as usize);
+        (rest, lens) = (others, lens >> LEN_BITS);
+        part
+    })
+}
+
+/// Names for those who are in no actor's hands. No further than to the last page: who is left has nothing to look at.
+fn walk(sys: &System, pages: &mut Order) {
+    for queue in &sys.queues {
+        queue.queued().for_each(|(_, entry)| pages.give(sys.page_of(entry)));
+    }
+    if pages.is_complete() {
+        return;
+    }
+    for node in &sys.nodes {
+        for lruvec in node.lru().lruvecs() {
+            lruvec.inactive.from_tail(&sys.folios).for_each(|page| pages.give(page));
+            lruvec.active.from_tail(&sys.folios).for_each(|page| pages.give(page));
+        }
+    }
+    sys.device.each_pending(|page| pages.give(page));
+    if pages.is_complete() {
+        return;
+    }
+    if let Store::Zswap(zswap) = &sys.store {
+        zswap.each_listed(|page| pages.give(page));
+    }
+    give_the_rest(sys, pages);
 }
 
 /// Folios on no list and in nobody's hands, by what they are; twins by index.
