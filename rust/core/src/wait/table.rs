@@ -160,7 +160,7 @@ impl WaitTable {
         self.cells().for_each(WaitCell::shutdown);
     }
 
-    /// Nobody is in line any more: for a driver that is alone and then lets those who wait take their places again.
+    /// Nobody is in line any more, for a driver that is alone.
     pub fn clear(&self) {
         self.cells().for_each(|cell| cell.set_waiting(0));
     }

@@ -1,7 +1,7 @@
 //! Saving and restoring the store.
 
 use super::{OWNED, Zswap};
-use crate::snapshot::{Names, Reader, Saved, Snapshot};
+use crate::snapshot::{Names, Reader, Saved, Snapshot, narrow, widen};
 use crate::sync::Ordering;
 use crate::units::NIL;
 
@@ -46,10 +46,10 @@ impl Snapshot for Zswap {
         self.pools.save(out);
         self.save_entries(out);
         self.lrus.save(&self.entries, out);
+        let [stored, incompressible] = self.counters.gauges().map(|gauge| narrow(gauge.load(OWNED) as u32, 20));
         let flags = u64::from(self.is_full()) << 1 | u64::from(self.shrink_is_queued());
-        out.state.push(u64::from(self.next_shrink().map_or(NIL, u32::from)) << 32 | flags);
-        let [stored, incompressible] = self.counters.gauges().map(|gauge| gauge.load(OWNED));
-        out.state.push(stored << 32 | incompressible);
+        let next = narrow(self.next_shrink().map_or(NIL, u32::from), 16);
+        out.state.push(next << 48 | stored << 28 | incompressible << 8 | flags);
     }
 
     fn restore(&self, from: &mut Reader<'_>) {
@@ -60,14 +60,13 @@ impl Snapshot for Zswap {
             (0..).zip(entries).for_each(|(i, entry)| entry.restore(bits >> (2 * i), from));
         }
         self.lrus.restore(&self.entries, from);
-        let flags = from.state();
+        let word = from.state();
         // ORDERING: Relaxed (all of it): a restoring driver is alone.
-        self.next_shrink.store((flags >> 32) as u32, Ordering::Relaxed);
-        self.full.store(flags >> 1 & 1 != 0, Ordering::Relaxed); // ORDERING: as above.
-        self.shrink_queued.store(flags & 1 != 0, Ordering::Relaxed); // ORDERING: as above.
+        self.next_shrink.store(widen(word >> 48, 16), Ordering::Relaxed);
+        self.full.store(word >> 1 & 1 != 0, Ordering::Relaxed); // ORDERING: as above.
+        self.shrink_queued.store(word & 1 != 0, Ordering::Relaxed); // ORDERING: as above.
         let [stored, incompressible] = self.counters.gauges();
-        let gauges = from.state();
-        stored.store(gauges >> 32, OWNED);
-        incompressible.store(u64::from(gauges as u32), OWNED);
+        stored.store(widen(word >> 28, 20).into(), OWNED);
+        incompressible.store(widen(word >> 8, 20).into(), OWNED);
     }
 }

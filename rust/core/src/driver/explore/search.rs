@@ -65,6 +65,7 @@ impl<'a, 'p> Search<'a, 'p> {
     /// A way with the private steps that were taken on it.
     fn spelt_out(&mut self, start: &[u64], way: &[Choice]) -> Vec<Choice> {
         (0..self.crew.seats.len()).for_each(|seat| self.states.steps(seat));
+        self.sys.wait.clear(); // a step that failed may have left somebody in line
         self.states.restore(self.sys, self.crew, start);
         let mut all = Vec::new();
         for &choice in way {

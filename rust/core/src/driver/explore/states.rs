@@ -165,7 +165,9 @@ impl States {
         crew.stops.device.set(stops_and_faults & 2 != 0);
         crew.faults_left = (stops_and_faults >> STOP_BITS) as u8;
         self.restore_parts(sys, words);
-        sys.wait.clear();
+        for seat in &crew.seats {
+            Standing::leave(seat, sys);
+        }
         for ((seat, seated), &word) in crew.seats.iter_mut().zip(&mut self.seated).zip(&words[1..]) {
             let number = (word >> 32) as u32;
             if seated.number != number {
@@ -173,7 +175,9 @@ impl States {
                 seated.number = number;
             }
             seat.status = self.standings.at(word as u32).take(sys);
-            seat.ctx.errors.clear();
+            if !seat.ctx.errors.is_empty() {
+                seat.ctx.errors.clear();
+            }
         }
     }
 

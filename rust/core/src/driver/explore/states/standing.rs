@@ -28,8 +28,14 @@ impl Standing {
         }
     }
 
-    /// Puts a seat there: who waits has its place in line again. Nobody is in line but seats, so that this restores the
-    /// wait table too, once it was cleared.
+    /// Empties the line that a seat stands in. Nobody is in line but seats: once all have left, all lines are empty.
+    pub fn leave(seat: &Seat, sys: &System) {
+        if let Status::Waiting(wait) = seat.status {
+            sys.wait.cell(wait.key).set_waiting(0);
+        }
+    }
+
+    /// Puts a seat there: who waits has its place in line again.
     pub fn take(self, sys: &System) -> Status {
         match self {
             Self::Ready => Status::Ready,
