@@ -48,9 +48,8 @@ class Mutant:
         return [*cargo, *words], env
 
 
-def tree() -> Path:
+def tree(copy: Path = TREE / "tree") -> Path:
     """Return a fresh copy of the sources; unchanged files keep their times, so that little is built again."""
-    copy = TREE / "tree"
     listed = [
         "git",
         "ls-files",

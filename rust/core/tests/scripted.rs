@@ -3,7 +3,7 @@
 mod clocks;
 
 use clocks::{INCOMPRESSIBLE, Plan, store_counters};
-use kcompressd_core::design::{Ask, Design, EnqueueAt, OnComplete, Preset, Scripted, StoreKind};
+use kcompressd_core::design::{Ask, Design, EnqueueAt, OnComplete, Policy, Preset, Scripted, StoreKind, View};
 use kcompressd_core::driver::Crew;
 use kcompressd_core::driver::explore::{Properties, explore, in_turn};
 use kcompressd_core::stats::{Vm, VmStat};
@@ -120,4 +120,37 @@ fn bad_answers_end_the_run_by_name() {
         let error = ran(plan, Some(policy)).unwrap_err();
         assert!(error.starts_with("policy: ") && error.contains(said), "{error}");
     }
+}
+
+#[test]
+fn an_error_names_the_decision_as_the_script_s_method_is_called() {
+    let plan = Plan::new(Preset::April, StoreKind::Zswap, &[1000]);
+    let view = View {
+        store: StoreKind::Zswap,
+        is_kswapd: true,
+        anon: true,
+        writeback_enabled: true,
+        sync_device: false,
+        node: 0,
+        order: 0,
+        fill: 8,
+        watermark: 3,
+    };
+    let named = |ask| {
+        let policy = says(plan.design, ask, "perhaps");
+        let error = match ask {
+            Ask::Admit(point) => policy.admit(point, view).unwrap_err(),
+            Ask::Placement => policy.placement(view).unwrap_err(),
+            Ask::Full => policy.full(view).unwrap_err(),
+            Ask::Refused(queued) => policy.refused(queued, view).unwrap_err(),
+            Ask::Complete => policy.complete(view).unwrap_err(),
+        };
+        assert!(error.reason.starts_with("\"perhaps\" is no answer; known: "), "{error}");
+        error.ask
+    };
+    assert_eq!(named(Ask::Admit(plan.design.enqueue_at)), "admit");
+    assert_eq!(named(Ask::Placement), "placement");
+    assert_eq!(named(Ask::Full), "full");
+    assert_eq!([named(Ask::Refused(false)), named(Ask::Refused(true))], ["refused"; 2]);
+    assert_eq!(named(Ask::Complete), "complete");
 }

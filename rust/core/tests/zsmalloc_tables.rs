@@ -172,6 +172,19 @@ fn mem_used_total_is_the_kernels() {
     assert_eq!(sizes.len(), CASES.len() * 8192);
 }
 
+/// 512 handles to a slab's page and 73 descriptors to another; every object of a whole page has a zspage of its own.
+#[test]
+fn metadata_fills_whole_pages_of_its_slabs() {
+    let pool = Pool::new(PoolConfig { bytes: false, ..PoolConfig::default() }).unwrap();
+    let mut pages = vec![0];
+    for _ in 0..600 {
+        pool.malloc(4096, &Unlimited).unwrap();
+        pages.push(pool.stats().metadata_pages());
+    }
+    let expected: Vec<_> = (0..=600usize).map(|objects| objects.div_ceil(512) + objects.div_ceil(73)).collect();
+    assert_eq!(pages, expected);
+}
+
 /// Handles that are taken and given back, counted.
 #[derive(Default)]
 struct Handles(Cell<i32>);

@@ -363,6 +363,17 @@ mod tests {
     }
 
     #[test]
+    fn a_bit_is_tested_and_cleared_once_and_alone() {
+        let word = StateWord::new(State::Resident, RESIDENT | flag::REFERENCED);
+        assert!(!word.test_and_clear(flag::YOUNG), "not set");
+        assert_eq!(word.load().flags(), RESIDENT | flag::REFERENCED);
+        assert!(word.touch() && word.test_and_clear(flag::YOUNG) && !word.test_and_clear(flag::YOUNG));
+        assert_eq!(word.load().flags(), RESIDENT | flag::REFERENCED);
+        assert!(word.test_and_clear(flag::YOUNG | flag::REFERENCED), "either of two");
+        assert_eq!((word.load().flags(), word.load().seq()), (RESIDENT, 0));
+    }
+
+    #[test]
     fn a_saved_word_comes_back_and_the_sequence_goes_on() {
         let word = StateWord::new(State::Resident, RESIDENT);
         let (before, parts) = (word.load(), word.parts());

@@ -251,13 +251,18 @@ impl Pair {
             model.zspages.iter().for_each(|zspage| groups[zspage.group()] += 1);
             assert_eq!(ours.zspages, groups, "class {}", model.shape.size_bytes);
             assert_eq!(ours.objects_used, model.zspages.iter().map(Zspage::used).sum::<usize>());
+            assert_eq!(ours.objects_allocated, model.zspages.iter().map(|zspage| zspage.cells.len()).sum::<usize>());
+            assert_eq!(ours.pages(), model.zspages.len() * model.shape.pages as usize);
         }
+        let freeable = stats.classes.iter().map(|class| class.freeable_pages).sum::<usize>();
+        assert_eq!(freeable, self.pool.compactable_pages());
         // ORDERING: one thread.
         assert_eq!(self.budget.0.load(Ordering::Relaxed), self.pages_left);
         assert_eq!(stats.total_pages, self.pool.total_pages());
         assert_eq!((stats.objects, stats.pages_compacted), (self.living.len(), self.compacted));
         assert_eq!(stats.used_bytes, self.living.values().map(|(_, contents)| contents.len()).sum::<usize>());
         assert_eq!(stats.handle_bytes, 8 * self.living.len());
+        assert_eq!(stats.descriptor_bytes, 56 * self.classes.iter().map(|class| class.zspages.len()).sum::<usize>());
         self.contents();
     }
 

@@ -1,0 +1,258 @@
+"""Mutants of the core, each tried against the tests that concern it: `make mutants`.
+
+cargo-mutants lists the mutants (.cargo/mutants.toml: of which files). Of these a sample is drawn: the COUNT whose names, hashed
+with the seed, come first, so that a change elsewhere does not draw another. Each is put into a copy of the sources and the tests
+are built and run in the order of NEAR, the likeliest first, until one fails; only one that all of them pass is missed.
+
+What became of a mutant is kept (target/cargo-mutants/results.jsonl) under the text of its change and what surrounds it: a second
+call goes on where the first was stopped, `--again` tries anew what was missed. A test that spins is ended by a limit of CPU time,
+which a busy machine does not move; one that sleeps for ever by a limit of wall time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+import time
+import tomllib
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+
+import core_mutants  # noqa: E402
+
+PACKAGE = ["-p", "kcompressd-core"]
+SURVIVORS = ROOT / "tests" / "mutants" / "survivors.toml"
+HOME = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "cargo-mutants"
+RESULTS = HOME / "results.jsonl"
+NEAR = {
+    "queue": ("queue", "lib", "queue_threads explore"),
+    "tagged": ("tagged", "lib", "queue judge"),
+    "lifecycle": ("lib", "stepper judge steps"),
+    "zsmalloc": ("zsmalloc_model zsmalloc_tables", "lib", "zsmalloc_threads zram steps"),
+    "zswap": ("zswap_model", "lib", "product steps stepper"),
+    "zram": ("zram", "lib", "product steps explore"),
+    "design": ("lib", "scripted explore"),
+}
+"""Words of tests that are built together, by directory of the mutated file; the rest of REST follows."""
+REST = (
+    "lib queue queue_threads tagged wait judge zsmalloc_model zsmalloc_tables zsmalloc_threads zswap_model zram product "
+    "steps scripted stepper explore virtual_time three_clocks memory groups live"
+)
+CPU_SECONDS, WALL_SECONDS = 60, 300
+ADDRESS_SPACE = 12 << 30
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Mutant:
+    """A change of one place: the file, what is done (as cargo-mutants names it) and the change as a diff of one hunk."""
+
+    file: str
+    name: str
+    diff: str
+
+    @property
+    def key(self) -> str:
+        """The change and its surroundings, wherever in the file they are."""
+        body = re.sub(r"^@@.*?@@$", "", self.diff, flags=re.MULTILINE)
+        return hashlib.sha256(f"{self.file}\n{body}".encode()).hexdigest()[:20]
+
+    @property
+    def area(self) -> str:
+        """The directory (or module) of the core that it is in."""
+        return self.file.removeprefix("rust/core/src/").split("/")[0].removesuffix(".rs")
+
+    def put_in(self, tree: Path) -> str:
+        """Change the file in `tree`; return its text from before. Raises :class:`ValueError` if the file is another."""
+        path = tree / self.file
+        before = path.read_text()
+        head, *hunk = self.diff.split("\n")[2:]
+        first = int(re.match(r"@@ -(\d+)", head)[1]) - 1  # type: ignore[index]
+        old = [line[1:] for line in hunk if line[:1] in (" ", "-")]
+        new = [line[1:] for line in hunk if line[:1] in (" ", "+")]
+        lines = before.split("\n")
+        if lines[first : first + len(old)] != old:
+            raise ValueError(f"{self.name}: not the text that cargo-mutants saw")
+        path.write_text("\n".join(lines[:first] + new + lines[first + len(old) :]))
+        return before
+
+
+def mutants() -> list[Mutant]:
+    """All that cargo-mutants makes of this tree, in its order; equal ones are told apart by how often they came."""
+    listed = subprocess.run(
+        ["cargo", "mutants", "--list", "--json", "--diff", *PACKAGE],
+        cwd=ROOT, check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    seen: Counter[str] = Counter()
+    found = []
+    for entry in json.loads(listed.stdout):
+        name = re.sub(r":\d+:\d+: ", ": ", entry["name"])
+        seen[name] += 1
+        found.append(Mutant(entry["file"], name + f" #{seen[name]}" * (seen[name] > 1), entry["diff"]))
+    return found
+
+
+def sample(seed: int, count: int) -> list[Mutant]:
+    """The `count` mutants whose hash comes first, by file."""
+    drawn = sorted(mutants(), key=lambda mutant: hashlib.sha256(f"{seed} {mutant.name}".encode()).digest())[:count]
+    return sorted(drawn, key=lambda mutant: (mutant.file, mutant.name))
+
+
+def stages(area: str) -> list[list[str]]:
+    """The tests that are built together, in order."""
+    near = [stage.split() for stage in NEAR[area]]
+    done = {test for stage in near for test in stage}
+    return [*near, [test for test in REST.split() if test not in done]]
+
+
+def build(tree: Path, tests: list[str]) -> dict[str, str] | None:
+    """Build these tests; return where each is, or None if they do not compile."""
+    flags = [flag for test in tests for flag in (["--lib"] if test == "lib" else ["--test", test])]
+    small = {"CARGO_PROFILE_TEST_DEBUG": "0", "CARGO_PROFILE_TEST_OPT_LEVEL": "1", "CARGO_INCREMENTAL": "1"}
+    done = subprocess.run(
+        ["cargo", "test", "--quiet", "--no-run", "--message-format=json", *PACKAGE, *flags],
+        cwd=tree, capture_output=True, text=True,
+        env={**os.environ, **small, "CARGO_TARGET_DIR": str(HOME / "target"), "RUSTFLAGS": "--cap-lints=allow"},
+    )  # fmt: skip
+    if done.returncode:
+        return None
+    built: dict[str, str] = {}
+    for line in done.stdout.splitlines():
+        message = json.loads(line)
+        if message.get("executable") and message["profile"]["test"]:
+            lib = "lib" in message["target"]["kind"]
+            built["lib" if lib else message["target"]["name"]] = message["executable"]
+    return built
+
+
+def limit() -> None:
+    """Bound a test's CPU time and memory."""
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+    resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def fails(tree: Path, program: str) -> str:
+    """Run a test; return how it fails, or nothing."""
+    quiet = {"PROPTEST_MAX_SHRINK_ITERS": "0", "PROPTEST_DISABLE_FAILURE_PERSISTENCE": "1", "RUST_BACKTRACE": "0"}
+    try:
+        done = subprocess.run(
+            [program, "--quiet"], cwd=tree / "rust/core", env={**os.environ, **quiet}, capture_output=True, text=True,
+            errors="replace", timeout=WALL_SECONDS, preexec_fn=limit,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return f"sleeps for {WALL_SECONDS} s"
+    if done.returncode == 0:
+        return ""
+    if done.returncode in (-9, -24):
+        return f"spins for {CPU_SECONDS} s"
+    failed = re.search(r"^---- (\S+)", done.stdout, flags=re.MULTILINE)
+    return failed[1] if failed else f"ends with {done.returncode}"
+
+
+def tried(tree: Path, area: str) -> dict[str, str]:
+    """Run the tests of `area` over `tree` until one fails."""
+    for tests in stages(area):
+        built = build(tree, tests)
+        if built is None:
+            return {"outcome": "unviable"}
+        for test in tests:
+            if how := fails(tree, built[test]):
+                return {"outcome": "caught", "by": test, "how": how}
+    return {"outcome": "missed"}
+
+
+def kept() -> dict[str, dict[str, Any]]:
+    """What became of the mutants tried so far, the last word on each."""
+    lines = RESULTS.read_text().splitlines() if RESULTS.exists() else []
+    return {entry["key"]: entry for entry in map(json.loads, lines)}
+
+
+def baseline(tree: Path) -> None:
+    """Raise :class:`SystemExit` unless every test passes without a mutant, within the limits; once for each text."""
+    sources = sorted(path for path in tree.rglob("*") if path.is_file())
+    text = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+    passed = HOME / "baseline"
+    if passed.exists() and passed.read_text() == text:
+        return
+    built = build(tree, REST.split()) or {}
+    failed = {test: how for test in REST.split() if (how := fails(tree, built[test]) if built else "does not compile")}
+    if failed:
+        raise SystemExit(f"without any mutant: {failed}")
+    passed.write_text(text)
+
+
+def attempt(tree: Path, mutant: Mutant) -> dict[str, Any]:
+    """Try one and put the sources back; a file's time moves on, so that cargo builds it again."""
+    began = time.monotonic()
+    before = mutant.put_in(tree)
+    try:
+        found = tried(tree, mutant.area)
+    finally:
+        (tree / mutant.file).write_text(before)
+    return {"key": mutant.key, "name": mutant.name, **found, "seconds": round(time.monotonic() - began, 1)}
+
+
+def run(drawn: list[Mutant], *, again: bool, seconds: float) -> None:
+    """Try those that were not tried, for `seconds` at most."""
+    done = kept()
+    left = [m for m in drawn if m.key not in done or (again and done[m.key]["outcome"] == "missed")]
+    if not left:
+        return
+    tree = core_mutants.tree(HOME / "tree")
+    baseline(tree)
+    began = time.monotonic()
+    for number, mutant in enumerate(left, 1):
+        if time.monotonic() - began > seconds:
+            print(f"{len(left) - number + 1} are left for another call")
+            return
+        entry = attempt(tree, mutant)
+        with RESULTS.open("a") as out:
+            out.write(json.dumps(entry) + "\n")
+        by = f" by {entry['by']}: {entry['how']}" if "by" in entry else ""
+        print(f"{number}/{len(left)} {entry['seconds']} s {entry['outcome']}{by}: {mutant.name}", flush=True)
+
+
+def report(drawn: list[Mutant]) -> int:
+    """Print the figures and what was missed; return 1 when too many were, or one for which no reason is listed."""
+    done = kept()
+    reasons = {(entry["name"]): entry["why"] for entry in tomllib.loads(SURVIVORS.read_text())["survivor"]}
+    outcomes = {mutant.name: done[mutant.key]["outcome"] for mutant in drawn if mutant.key in done}
+    count = Counter(outcomes.values())
+    viable = count["caught"] + count["missed"]
+    for name in (name for name, outcome in outcomes.items() if outcome == "missed"):
+        print(f"missed: {name}: {reasons.get(name, 'NO REASON LISTED')}")
+    percent = 100 * count["caught"] / max(viable, 1)
+    print(f"{len(outcomes)} of {len(drawn)} tried: {count['unviable']} do not compile, {viable} do: {count['caught']} caught "
+          f"({percent:.1f} %), {count['missed']} missed")  # fmt: skip
+    unlisted = [name for name, outcome in outcomes.items() if outcome == "missed" and name not in reasons]
+    return int(len(outcomes) < len(drawn) or percent < 95 or bool(unlisted))
+
+
+def main() -> int:
+    """Draw, try and report."""
+    words = argparse.ArgumentParser(description=__doc__.split("\n")[0])  # type: ignore[union-attr]
+    words.add_argument("--seed", type=int, default=1)
+    words.add_argument("--count", type=int, default=320)
+    words.add_argument("--seconds", type=float, default=float("inf"), help="stop after these; the next call goes on")
+    words.add_argument("--again", action="store_true", help="try anew what was missed")
+    words.add_argument("--only", default="", metavar="REGEX", help="of the sample, those whose name it finds")
+    args = words.parse_args()
+    HOME.mkdir(parents=True, exist_ok=True)
+    drawn = [mutant for mutant in sample(args.seed, args.count) if re.search(args.only, mutant.name)]
+    run(drawn, again=args.again, seconds=args.seconds)
+    return report(drawn)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
