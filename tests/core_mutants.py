@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 ROOT = Path(__file__).parent.parent
 PATCHES = sorted((Path(__file__).parent / "mutants").glob("core-*.patch"))
@@ -48,25 +49,21 @@ class Mutant:
         return [*cargo, *words], env
 
 
-def tree(copy: Path = TREE / "tree") -> Path:
-    """Return a fresh copy of the sources; unchanged files keep their times, so that little is built again."""
-    listed = [
-        "git",
-        "ls-files",
-        "--cached",
-        "--others",
-        "--exclude-standard",
-        "Cargo.toml",
-        "Cargo.lock",
-        "rust",
-        "benches",
-    ]
+def tree(copy: Path = TREE / "tree", instead: Mapping[str, str] = MappingProxyType({})) -> Path:
+    """Return a fresh copy of the sources, some with another text `instead`; files that are right already keep their times, so
+    that little is built again.
+    """
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    listed += ["Cargo.toml", "Cargo.lock", "rust", "benches"]
     names = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\n")
     for name in filter(None, names):
         here, there = ROOT / name, copy / name
-        if here.is_file() and not (there.is_file() and there.read_bytes() == here.read_bytes()):
+        if not here.is_file():
+            continue
+        wanted = instead[name].encode() if name in instead else here.read_bytes()
+        if not (there.is_file() and there.read_bytes() == wanted):
             there.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(here, there)
+            there.write_bytes(wanted)
     return copy
 
 

@@ -1,8 +1,9 @@
 """Mutants of the core, each tried against the tests that concern it: `make mutants`.
 
 cargo-mutants lists the mutants (.cargo/mutants.toml: of which files). Of these a sample is drawn: the COUNT whose names, hashed
-with the seed, come first, so that a change elsewhere does not draw another. Each is put into a copy of the sources and the tests
-are built and run in the order of NEAR, the likeliest first, until one fails; only one that all of them pass is missed.
+with the seed, come first, so that a change elsewhere does not draw another. Most of the sample goes into one build (`woven`),
+the rest is built alone. Each is tried by the tests of NEAR, the likeliest first, then by those of REST, until one fails; only
+one that all of them pass is missed.
 
 What became of a mutant is kept (target/cargo-mutants/results.jsonl) under the text of its change and what surrounds it: a second
 call goes on where the first was stopped, `--again` tries anew what was missed. A test that spins is ended by a limit of CPU time,
@@ -30,6 +31,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 import core_mutants  # noqa: E402
+from woven import Change, Woven, can_be_woven  # noqa: E402
 
 PACKAGE = ["-p", "kcompressd-core"]
 SURVIVORS = ROOT / "tests" / "mutants" / "survivors.toml"
@@ -60,6 +62,7 @@ class Mutant:
     file: str
     name: str
     diff: str
+    function: tuple[tuple[int, int], tuple[int, int]] | None
 
     @property
     def key(self) -> str:
@@ -72,10 +75,8 @@ class Mutant:
         """The directory (or module) of the core that it is in."""
         return self.file.removeprefix("rust/core/src/").split("/")[0].removesuffix(".rs")
 
-    def put_in(self, tree: Path) -> str:
-        """Change the file in `tree`; return its text from before. Raises :class:`ValueError` if the file is another."""
-        path = tree / self.file
-        before = path.read_text()
+    def changed(self, before: str) -> str:
+        """The text of its file with the change. Raises :class:`ValueError` if `before` is not what cargo-mutants saw."""
         head, *hunk = self.diff.split("\n")[2:]
         first = int(re.match(r"@@ -(\d+)", head)[1]) - 1  # type: ignore[index]
         old = [line[1:] for line in hunk if line[:1] in (" ", "-")]
@@ -83,8 +84,12 @@ class Mutant:
         lines = before.split("\n")
         if lines[first : first + len(old)] != old:
             raise ValueError(f"{self.name}: not the text that cargo-mutants saw")
-        path.write_text("\n".join(lines[:first] + new + lines[first + len(old) :]))
-        return before
+        return "\n".join(lines[:first] + new + lines[first + len(old) :])
+
+    def change(self, number: int) -> Change:
+        """Its part of a woven tree."""
+        start, end = self.function or (None, None)
+        return Change(number, self.file, self.changed((ROOT / self.file).read_text()), start, end)
 
 
 def mutants() -> list[Mutant]:
@@ -98,7 +103,9 @@ def mutants() -> list[Mutant]:
     for entry in json.loads(listed.stdout):
         name = re.sub(r":\d+:\d+: ", ": ", entry["name"])
         seen[name] += 1
-        found.append(Mutant(entry["file"], name + f" #{seen[name]}" * (seen[name] > 1), entry["diff"]))
+        span = entry["function"] and entry["function"]["span"]
+        function = span and tuple((span[end]["line"], span[end]["column"]) for end in ("start", "end"))
+        found.append(Mutant(entry["file"], name + f" #{seen[name]}" * (seen[name] > 1), entry["diff"], function))
     return found
 
 
@@ -115,8 +122,17 @@ def stages(area: str) -> list[list[str]]:
     return [*near, [test for test in REST.split() if test not in done]]
 
 
-def build(tree: Path, tests: list[str]) -> dict[str, str] | None:
-    """Build these tests; return where each is, or None if they do not compile."""
+@dataclasses.dataclass(slots=True)
+class Built:
+    """What a build left: the tests' programs, or where it does not compile (file and line, from 1)."""
+
+    programs: dict[str, str] = dataclasses.field(default_factory=dict)
+    errors: list[tuple[str, int]] = dataclasses.field(default_factory=list)
+    passed: bool = False
+
+
+def build(tree: Path, tests: list[str]) -> Built:
+    """Build these tests."""
     flags = [flag for test in tests for flag in (["--lib"] if test == "lib" else ["--test", test])]
     small = {"CARGO_PROFILE_TEST_DEBUG": "0", "CARGO_PROFILE_TEST_OPT_LEVEL": "1", "CARGO_INCREMENTAL": "1"}
     done = subprocess.run(
@@ -124,14 +140,14 @@ def build(tree: Path, tests: list[str]) -> dict[str, str] | None:
         cwd=tree, capture_output=True, text=True,
         env={**os.environ, **small, "CARGO_TARGET_DIR": str(HOME / "target"), "RUSTFLAGS": "--cap-lints=allow"},
     )  # fmt: skip
-    if done.returncode:
-        return None
-    built: dict[str, str] = {}
-    for line in done.stdout.splitlines():
-        message = json.loads(line)
+    built = Built(passed=done.returncode == 0)
+    for message in map(json.loads, done.stdout.splitlines()):
         if message.get("executable") and message["profile"]["test"]:
             lib = "lib" in message["target"]["kind"]
-            built["lib" if lib else message["target"]["name"]] = message["executable"]
+            built.programs["lib" if lib else message["target"]["name"]] = message["executable"]
+        if message["reason"] == "compiler-message" and message["message"]["level"] == "error":
+            spans = (span for span in message["message"]["spans"] if span["is_primary"])
+            built.errors += [(span["file_name"], span["line_start"]) for span in spans]
     return built
 
 
@@ -142,12 +158,13 @@ def limit() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def fails(tree: Path, program: str) -> str:
-    """Run a test; return how it fails, or nothing."""
+def fails(tree: Path, program: str, number: int = 0) -> str:
+    """Run a test with the woven mutant of this number (0: none); return how it fails, or nothing."""
+    chosen = {"MUTANT": str(number)} if number else {}
     quiet = {"PROPTEST_MAX_SHRINK_ITERS": "0", "PROPTEST_DISABLE_FAILURE_PERSISTENCE": "1", "RUST_BACKTRACE": "0"}
     try:
         done = subprocess.run(
-            [program, "--quiet"], cwd=tree / "rust/core", env={**os.environ, **quiet}, capture_output=True, text=True,
+            [program, "--quiet"], cwd=tree / "rust/core", env={**os.environ, **quiet, **chosen}, capture_output=True, text=True,
             errors="replace", timeout=WALL_SECONDS, preexec_fn=limit,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
@@ -160,16 +177,52 @@ def fails(tree: Path, program: str) -> str:
     return failed[1] if failed else f"ends with {done.returncode}"
 
 
-def tried(tree: Path, area: str) -> dict[str, str]:
-    """Run the tests of `area` over `tree` until one fails."""
-    for tests in stages(area):
-        built = build(tree, tests)
-        if built is None:
-            return {"outcome": "unviable"}
-        for test in tests:
-            if how := fails(tree, built[test]):
-                return {"outcome": "caught", "by": test, "how": how}
+def alone(tree: Path, mutant: Mutant) -> dict[str, str]:
+    """Try a mutant with builds of its own; the sources are put back (with a new time, so that cargo builds them again)."""
+    path = tree / mutant.file
+    before = path.read_text()
+    path.write_text(mutant.changed(before))
+    try:
+        for tests in stages(mutant.area):
+            built = build(tree, tests)
+            if not built.passed:
+                return {"outcome": "unviable"}
+            for test in tests:
+                if how := fails(tree, built.programs[test]):
+                    return {"outcome": "caught", "by": test, "how": how}
+    finally:
+        path.write_text(before)
     return {"outcome": "missed"}
+
+
+def together(tree: Path, programs: dict[str, str], mutant: Mutant, number: int) -> dict[str, str]:
+    """Try a mutant of a woven build."""
+    for test in (test for tests in stages(mutant.area) for test in tests):
+        if how := fails(tree, programs[test], number):
+            return {"outcome": "caught", "by": test, "how": how}
+    return {"outcome": "missed"}
+
+
+def woven(tree: Path, drawn: list[Mutant]) -> tuple[dict[str, str], set[int]]:
+    """Build those of `drawn` that can be woven; return the programs and their numbers, from 1."""
+    numbers = {
+        number for number, m in enumerate(drawn, 1) if can_be_woven(m.change(number), (ROOT / m.file).read_text())
+    }
+    lonely = HOME / "alone"
+    known = set(lonely.read_text().split()) if lonely.exists() else set()
+    while True:
+        numbers = {number for number in numbers if drawn[number - 1].key not in known}
+        sources = Woven(ROOT)
+        sources.weave([drawn[number - 1].change(number) for number in sorted(numbers)])
+        core_mutants.tree(tree, sources.texts)
+        built = build(tree, REST.split())
+        if built.passed:
+            return built.programs, numbers
+        out = {sources.at(file, line) for file, line in built.errors} - {None}
+        if not out:
+            raise SystemExit(f"the woven tree does not compile: {built.errors}")
+        known |= {drawn[number - 1].key for number in out if number}
+        lonely.write_text("\n".join(sorted(known)))
 
 
 def kept() -> dict[str, dict[str, Any]]:
@@ -178,49 +231,43 @@ def kept() -> dict[str, dict[str, Any]]:
     return {entry["key"]: entry for entry in map(json.loads, lines)}
 
 
-def baseline(tree: Path) -> None:
+def baseline(tree: Path, programs: dict[str, str]) -> None:
     """Raise :class:`SystemExit` unless every test passes without a mutant, within the limits; once for each text."""
     sources = sorted(path for path in tree.rglob("*") if path.is_file())
     text = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
     passed = HOME / "baseline"
     if passed.exists() and passed.read_text() == text:
         return
-    built = build(tree, REST.split()) or {}
-    failed = {test: how for test in REST.split() if (how := fails(tree, built[test]) if built else "does not compile")}
+    failed = {test: how for test in REST.split() if (how := fails(tree, programs[test]))}
     if failed:
         raise SystemExit(f"without any mutant: {failed}")
     passed.write_text(text)
 
 
-def attempt(tree: Path, mutant: Mutant) -> dict[str, Any]:
-    """Try one and put the sources back; a file's time moves on, so that cargo builds it again."""
-    began = time.monotonic()
-    before = mutant.put_in(tree)
-    try:
-        found = tried(tree, mutant.area)
-    finally:
-        (tree / mutant.file).write_text(before)
-    return {"key": mutant.key, "name": mutant.name, **found, "seconds": round(time.monotonic() - began, 1)}
-
-
 def run(drawn: list[Mutant], *, again: bool, seconds: float) -> None:
-    """Try those that were not tried, for `seconds` at most."""
+    """Try those that were not tried, for `seconds` at most: the woven ones, then those that are built alone."""
     done = kept()
-    left = [m for m in drawn if m.key not in done or (again and done[m.key]["outcome"] == "missed")]
+    left = {n: m for n, m in enumerate(drawn, 1) if m.key not in done or (again and done[m.key]["outcome"] == "missed")}
     if not left:
         return
-    tree = core_mutants.tree(HOME / "tree")
-    baseline(tree)
+    tree = HOME / "woven"
+    programs, numbers = woven(tree, drawn)
+    baseline(tree, programs)
+    bare = HOME / "tree"
+    core_mutants.tree(bare)
     began = time.monotonic()
-    for number, mutant in enumerate(left, 1):
+    order = sorted(left, key=lambda number: (number not in numbers, number))
+    for count, number in enumerate(order, 1):
         if time.monotonic() - began > seconds:
-            print(f"{len(left) - number + 1} are left for another call")
+            print(f"{len(order) - count + 1} are left for another call")
             return
-        entry = attempt(tree, mutant)
+        mutant, before = left[number], time.monotonic()
+        found = together(tree, programs, mutant, number) if number in numbers else alone(bare, mutant)
+        entry = {"key": mutant.key, "name": mutant.name, **found, "seconds": round(time.monotonic() - before, 1)}
         with RESULTS.open("a") as out:
             out.write(json.dumps(entry) + "\n")
         by = f" by {entry['by']}: {entry['how']}" if "by" in entry else ""
-        print(f"{number}/{len(left)} {entry['seconds']} s {entry['outcome']}{by}: {mutant.name}", flush=True)
+        print(f"{count}/{len(order)} {entry['seconds']} s {entry['outcome']}{by}: {mutant.name}", flush=True)
 
 
 def report(drawn: list[Mutant]) -> int:

@@ -345,6 +345,31 @@ fn the_budget_of_writeback_is_kept() {
     assert_eq!(zram.writeback(HUGE, &mut streams, &Unlimited).unwrap(), 4);
 }
 
+/// Four to a page of 16 KiB: what is held, what was read and what was written.
+#[test]
+fn bd_stat_counts_units_of_4_kib() {
+    const LARGE: usize = 4 * PAGE;
+    let path = std::env::temp_dir().join(format!("kcompressd-zram-{}-large", std::process::id()));
+    let device = Device::new(Backing::create(&path, 8, LARGE).unwrap(), LARGE, IoFaults::default());
+    std::fs::remove_file(path).unwrap();
+    let pool = Pool::new(PoolConfig { page_size: LARGE, ..PoolConfig::default() }).unwrap();
+    let zram = Zram::new(pool, SLOTS, 0).with_backing(device, 8);
+    let mut streams = Streams::open(&algorithms(&[CodecName::Lz4]), LARGE);
+    let contents: Vec<Vec<u8>> =
+        (0..3).map(|slot| (0..4).flat_map(|part| page(4, slot * 4 + part)).collect()).collect();
+    for (slot, contents) in (0..).zip(&contents) {
+        zram.store(slot, contents, &mut streams, &Unlimited).unwrap();
+    }
+    assert_eq!(zram.writeback(HUGE, &mut streams, &Unlimited).unwrap(), 3);
+    let mut read = vec![0; LARGE];
+    for slot in [0, 2] {
+        zram.load(slot, &mut streams, &mut read).unwrap();
+        assert!(read == contents[slot as usize], "slot {slot}");
+    }
+    zram.free(1, &Unlimited);
+    assert_eq!(zram.bd_stat(), [("bd_count", 8), ("bd_reads", 8), ("bd_writes", 12)]);
+}
+
 /// Only a page that repeats one word to its end is kept as the word.
 #[test]
 fn a_page_is_same_filled_to_its_end_or_not_at_all() {
