@@ -138,7 +138,7 @@ def build(tree: Path, tests: list[str]) -> Built:
     done = subprocess.run(
         ["cargo", "test", "--quiet", "--no-run", "--message-format=json", *PACKAGE, *flags],
         cwd=tree, capture_output=True, text=True,
-        env={**os.environ, **small, "CARGO_TARGET_DIR": str(HOME / "target"), "RUSTFLAGS": "--cap-lints=allow"},
+        env={**os.environ, **small, "CARGO_TARGET_DIR": f"{tree}.target", "RUSTFLAGS": "--cap-lints=allow"},
     )  # fmt: skip
     built = Built(passed=done.returncode == 0)
     for message in map(json.loads, done.stdout.splitlines()):
