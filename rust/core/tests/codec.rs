@@ -1,5 +1,7 @@
 //! Every codec on pages of all kinds: round trips, other libraries' decoders, and bytes that are no block at all.
 
+mod cases;
+
 use kcompressd_core::codec::lz4::{Lz4, bound_bytes};
 use kcompressd_core::codec::{CodecName, CodecSpec, Compressor, DecodeError, is_zero, same_filled};
 use proptest::prelude::*;
@@ -92,7 +94,7 @@ fn liblz4_encode(page: &[u8]) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(cases::cases(96))]
 
     #[test]
     fn every_codec_gives_the_page_back(pages in prop::collection::vec(any_page(), 1..4)) {

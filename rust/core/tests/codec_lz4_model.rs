@@ -4,6 +4,8 @@
 //! give. It is checked against liblz4, from which it may differ only by one rule: where a search near the page's end
 //! gives up.
 
+mod cases;
+
 use kcompressd_core::codec::Compressor;
 use kcompressd_core::codec::lz4::{Lz4, bound_bytes};
 use proptest::prelude::*;
@@ -143,7 +145,7 @@ fn pages() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(cases::cases(200))]
 
     #[test]
     fn the_encoder_writes_what_the_model_writes(

@@ -1,6 +1,7 @@
 //! Several memory cgroups in one memory: lists, scans and counters by group.
 
 mod budget;
+mod cases;
 
 use budget::{PAGES, Plan, play};
 use kcompressd_core::design::{Preset, StoreKind};
@@ -237,7 +238,7 @@ fn memcgs_like(given: &Memcgs) -> Memcgs {
 }
 
 proptest::proptest! {
-    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(12))]
+    #![proptest_config(cases::cases(12))]
 
     #[test]
     fn random_programs_and_limits_add_up(

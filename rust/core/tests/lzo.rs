@@ -1,5 +1,7 @@
 //! LZO: what the format's description says each instruction does, round trips, and safety on any bytes.
 
+mod cases;
+
 use kcompressd_core::codec::{Compressor, DecodeError, lzo::Lzo};
 use proptest::{collection::vec, prelude::*, sample::Index};
 
@@ -227,7 +229,7 @@ fn liblzo2() -> Option<Decompress> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(cases::cases(400))]
 
     /// liblzo2 reads what `lzo` writes; it knows no zero runs, so `lzo-rle` has no second reader.
     #[test]
@@ -248,7 +250,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(cases::cases(400))]
 
     #[test]
     fn round_trip(page in pages(), rle: bool) {

@@ -1,5 +1,7 @@
 //! 842: what the format's description says each template does, round trips, and safety on any bytes.
 
+mod cases;
+
 use kcompressd_core::codec::{Compressor, DecodeError, p842::P842};
 use proptest::{collection::vec, prelude::*, sample::Index};
 
@@ -150,7 +152,7 @@ fn pages() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(cases::cases(300))]
 
     #[test]
     fn round_trip(page in pages()) {

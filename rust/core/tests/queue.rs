@@ -1,6 +1,8 @@
 //! The queue against `VecDeque` (every call, result and handed-back value), and its edges one by one.
 #![cfg(not(any(kcompressd_loom, kcompressd_shuttle)))]
 
+mod cases;
+
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -205,7 +207,7 @@ fn check(queue: &FolioQueue, model: &Model) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
+    #![proptest_config(cases::cases(500))]
     #[test]
     fn behaves_like_vec_deque(log2 in 0..5u32, depth in 0..=16usize, ops in prop::collection::vec(op(), 1..200)) {
         let (folios, capacity) = (folios(), 1 << log2);

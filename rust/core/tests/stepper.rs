@@ -2,6 +2,7 @@
 
 #![cfg(not(any(kcompressd_loom, kcompressd_shuttle)))]
 
+mod cases;
 mod clocks;
 
 use clocks::{Plan, STORES};
@@ -442,7 +443,7 @@ fn settle(stepper: &mut Stepper) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(48) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..cases::cases(48) })]
 
     #[test]
     fn any_script_is_lawful_and_loses_nothing(

@@ -1,6 +1,7 @@
 //! What every driver relies on: a snapshot comes back word for word, equal states are recognised as equal, and no step
 //! passes more than one boundary. On random walks of every preset over both stores.
 
+mod cases;
 mod clocks;
 
 use clocks::{INCOMPRESSIBLE, Plan, STORES};
@@ -75,7 +76,7 @@ fn walk(sys: &System, crew: &mut Crew, choice: u8) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(24) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..cases::cases(24) })]
 
     #[test]
     fn a_mark_comes_back_and_the_same_choices_lead_to_the_same_words(

@@ -1,6 +1,7 @@
 //! zswap against a naive model: random sequences of everything that can be asked of it, results, counters, lists and charges
 //! compared after each.
 
+mod cases;
 mod zswap;
 
 use kcompressd_core::codec::{CodecName, CodecSpec};
@@ -207,7 +208,7 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..cases::cases(200) })]
 
     #[test]
     fn it_does_what_the_model_does(

@@ -1,5 +1,7 @@
 //! The pool against a model that does the same the slow way.
 
+#[path = "../cases/mod.rs"]
+mod cases;
 mod pair;
 
 use kcompressd_core::zsmalloc::{Pool, PoolConfig, Unlimited};
@@ -27,7 +29,7 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..Default::default() })]
+    #![proptest_config(cases::cases(96))]
 
     /// Accounting and contents follow the model step by step, refusals and compaction included.
     #[test]
