@@ -34,6 +34,8 @@ _OF: Final = {
     "pageout": "pageout",
     "workload": "with a memory budget",
     "unlimited": "with a memory budget, without memory.max, memory.high and memory.reclaim",
+    "lists": "with a memory budget, active and inactive lists",
+    "generations": "with a memory budget, the multi-gen LRU",
 }
 
 
@@ -49,18 +51,15 @@ class Equation:
     """Holds at any moment, and so for a partial result too."""
     fault: bool = False
     """Speaks of the fault phase, which a run may do without."""
-    of: Literal["all", "pageout", "workload", "unlimited"] = "all"
+    of: Literal["all", "pageout", "workload", "unlimited", "lists", "generations"] = "all"
     """Only of runs where everything goes out and then comes back; where an application runs beside reclaim; or of the
-    latter without memory.max, memory.high and memory.reclaim, whose reclaim the kernel does not count by who did it."""
+    latter without memory.max, memory.high and memory.reclaim, whose reclaim the kernel does not count by who did it; or only on one kind of lists."""
 
     def applies(self, result: Result) -> bool:
         """Tell whether the equation says anything about `result`; a kernel's own counters prove no lifecycle."""
         in_store = self.store is None or result.config.store == self.store
         has_phase = not self.fault or result.config.fault != "none"
-        workload = "pageout" if result.config.get("workload") is None else "workload"
-        of_it = self.of in ("all", workload) or (
-            self.of == "unlimited" and workload == "workload" and not _limited(result)
-        )
+        of_it = self.of in kinds(result.config)
         return result.kind != "observed" and in_store and has_phase and of_it and (self.partial or result.complete)
 
     def sides(self, result: Result) -> tuple[int, int]:
@@ -90,8 +89,16 @@ class Equation:
         return ", ".join(filter(None, words)) or "at the end"
 
 
-def _limited(result: Result) -> bool:
-    groups = result.config.get("memcgs") or ()
+def kinds(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return which of the kinds of runs that equations speak of a result's `config` asks for."""
+    if config.get("workload") is None:
+        return "all", "pageout"
+    lists = "generations" if (config.get("node") or {}).get("lru_gen") else "lists"
+    return "all", "workload", lists, *(() if _limited(config) else ("unlimited",))
+
+
+def _limited(config: Mapping[str, Any]) -> bool:
+    groups = config.get("memcgs") or ()
     limited = any(group.get(key) is not None for group in groups for key in ("memory_max", "memory_high"))
     return limited or any(group.get("memory_reclaim") for group in groups)
 
@@ -151,7 +158,14 @@ EQUATIONS: Final[tuple[Equation, ...]] = (
         "vmstat.pgsteal_anon + vmstat.exit_queued + vmstat.exit_locked + vmstat.exit_writeback + vmstat.exit_referenced"
         " + vmstat.exit_referenced_activated + vmstat.exit_add_to_swap + vmstat.exit_dirty + vmstat.exit_refs"
         " + vmstat.exit_kept = vmstat.pgscan_anon",
-        of="workload",
+        of="lists",
+    ),
+    Equation(
+        "every look has an end, and who became clean meanwhile two",
+        "vmstat.pgscan_anon ≤ vmstat.pgsteal_anon + vmstat.exit_queued + vmstat.exit_locked + vmstat.exit_writeback"
+        " + vmstat.exit_referenced + vmstat.exit_referenced_activated + vmstat.exit_add_to_swap + vmstat.exit_dirty"
+        " + vmstat.exit_refs + vmstat.exit_kept",
+        of="generations",
     ),
     Equation(
         "what is written was paged out",

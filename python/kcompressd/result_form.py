@@ -167,13 +167,12 @@ def _spread(path: str, spread: Mapping[str, Any]) -> Iterator[str]:
 
 def _named(data: Mapping[str, Any]) -> Iterator[str]:
     """What an equation will ask for, and is not there or no number."""
-    from kcompressd.accounting import EQUATIONS
+    from kcompressd.accounting import EQUATIONS, kinds
 
     if data["kind"] == "observed":
         return
     store = data["config"]["store"]
-    of = ("all", "pageout" if data["config"].get("workload") is None else "workload")
-    asking = (e for e in EQUATIONS if e.store in (None, store) and e.of in of)
+    asking = (e for e in EQUATIONS if e.store in (None, store) and e.of in kinds(data["config"]))
     for path in sorted({path for e in asking for path in e.paths()}):
         found = _at(data, path)
         counts = found if path in _LISTS and isinstance(found, list | tuple) else [found]

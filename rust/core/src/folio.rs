@@ -31,6 +31,7 @@ pub struct Folio {
     shadow: AtomicU32,
     evictor: AtomicU32,
     pfn: AtomicU32,
+    /// The generation it belongs to and, from bit 8, the list that it is on.
     lru_gen: AtomicU32,
     /// Index of the memory cgroup it is charged to.
     pub memcg: u16,
@@ -91,8 +92,22 @@ impl Folio {
     field!(shadow, set_shadow, "the age of its evictor when it was evicted.");
     field!(evictor, set_evictor, "the memory cgroup from which reclaim began that evicted it.");
     field!(pfn, set_pfn, "the number of its frame in a zone, or [`NIL`] without a memory budget.");
-    field!(lru_gen, set_lru_gen, "the list of its generation, with the multi-gen LRU.");
     field!(pool, set_pool, "the zswap pool that a queued folio holds a reference to, or [`NIL`].");
+
+    /// With the multi-gen LRU, the generation that it belongs to and the one whose list it is on, both modulo four.
+    #[inline]
+    pub fn lru_gen(&self) -> (u8, u8) {
+        // ORDERING: Relaxed: the LRU lock orders it.
+        let both = self.lru_gen.load(Ordering::Relaxed);
+        (both as u8, (both >> 8) as u8)
+    }
+
+    /// Sets both.
+    #[inline]
+    pub fn set_lru_gen(&self, of: u8, list: u8) {
+        // ORDERING: Relaxed: the LRU lock orders it.
+        self.lru_gen.store(u32::from(list) << 8 | u32::from(of), Ordering::Relaxed);
+    }
 
     /// Takes an extra reference (`folio_get`).
     #[inline]

@@ -9,7 +9,7 @@
 
 mod lru_gen;
 
-pub use lru_gen::{Generations, MAX_NR_GENS, MIN_NR_GENS};
+pub use lru_gen::{Generations, MAX_NR_GENS, MIN_NR_GENS, PTRS_PER_PTE, suitable_to_scan};
 
 use crate::folio::Folio;
 use crate::list::List;
@@ -62,14 +62,6 @@ impl Lruvec {
 
     fn list(&mut self, active: bool) -> &mut List {
         if active { &mut self.active } else { &mut self.inactive }
-    }
-
-    /// Where reclaim looks next.
-    pub fn tail(&mut self) -> Option<u32> {
-        match &mut self.generations {
-            Some(generations) => generations.oldest(),
-            None => self.inactive.tail(),
-        }
     }
 
     /// Adds a folio that is on no list (`lruvec_add_folio`).

@@ -45,7 +45,7 @@ counters! {
     OomKill "oom_kill" "Applications that were ended because no page could be reclaimed.",
     Pgactivate "pgactivate" "Pages sent to the active list.",
     Pgdeactivate "pgdeactivate" "Pages sent from the active to the inactive list.",
-    Pgrefill "pgrefill" "Pages scanned on the active list.",
+    Pgrefill "pgrefill" "Pages scanned on the active list, or with the multi-gen LRU sorted away from the oldest generation.",
     Pgrotated "pgrotated" "Pages rotated to the inactive tail when their write ended.",
     Pageoutrun "pageoutrun" "Passes of kswapd (balance_pgdat calls).",
     NrVmscanWrite "nr_vmscan_write" "pageout() calls that got as far as swap_writeout(), whatever became of them.",

@@ -58,11 +58,14 @@ fn the_counters_of_the_groups_add_up_to_the_nodes() {
 
 #[test]
 fn equal_groups_are_scanned_alike() {
-    let sys = system(Preset::Sync, 4);
-    play(&sys, programs(4));
-    let steals = of_groups(&sys, Memcg::pgsteal)[1..].to_vec();
-    let (least, most) = (steals.iter().min().unwrap(), steals.iter().max().unwrap());
-    assert!(*least > 0 && most * 2 <= least * 3, "{steals:?}");
+    // An application a CPU: were there more, who runs first would have its pages in memory before any is reclaimed.
+    for preset in [Preset::Sync, Preset::April, Preset::Unofficial] {
+        let sys = system(preset, 2);
+        play(&sys, programs(2));
+        let steals = of_groups(&sys, Memcg::pgsteal)[1..].to_vec();
+        let (least, most) = (steals.iter().min().unwrap(), steals.iter().max().unwrap());
+        assert!(*least > 0 && most * 10 <= least * 11, "{} {steals:?}", preset.name());
+    }
 }
 
 /// Not alike: the page cache is the root's, and passes that end with the first group differ while there is any.

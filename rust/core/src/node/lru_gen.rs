@@ -1,7 +1,9 @@
 //! The generations of a group's anonymous pages (multi-gen LRU): up to four lists, numbered by when their pages were last seen in use.
 //!
-//! A page on generation `seq` is on list `seq % 4`, which the folio knows. Aging opens a new youngest generation; eviction takes from the
-//! oldest, as long as there are more than two. Source: Documentation/mm/multigen_lru.rst, admin-guide/mm/multigen_lru.rst; reclaim.md section 12.
+//! A page belongs to a generation and is on a list, and the folio knows both. Aging opens a new youngest generation. A page that is seen in
+//! use belongs to the youngest at once, but stays on its list until eviction comes to it there and sorts it away. Eviction takes from the
+//! oldest, as long as there are more than two. Source: Documentation/mm/multigen_lru.rst, admin-guide/mm/multigen_lru.rst; reclaim.md
+//! section 12 (observed, 6.12).
 
 use super::{Place, Sizes};
 use crate::folio::Folio;
@@ -12,18 +14,59 @@ pub const MIN_NR_GENS: u32 = 2;
 /// Generations there can be.
 pub const MAX_NR_GENS: u32 = 4;
 
+/// Pages that one page table maps.
+pub const PTRS_PER_PTE: u32 = 512;
+
+/// The page tables that a walk looks into: those where the walk before or eviction since found enough pages young. Exact, where
+/// the kernel has a Bloom filter of 32768 bits.
+#[derive(Clone, Debug, Default)]
+struct Filter(Option<Vec<u64>>);
+
+impl Filter {
+    /// Whether `table` is in it; a filter that no walk has emptied yet lets all pass.
+    fn has(&self, table: u32) -> bool {
+        let Some(words) = &self.0 else { return true };
+        words.get(table as usize / 64).is_some_and(|word| word >> (table % 64) & 1 != 0)
+    }
+
+    fn add(&mut self, table: u32) {
+        let Some(words) = &mut self.0 else { return };
+        let word = table as usize / 64;
+        if words.len() <= word {
+            words.resize(word + 1, 0);
+        }
+        words[word] |= 1 << (table % 64);
+    }
+}
+
 /// The generations of one group: `min_seq <= seq <= max_seq`.
 #[derive(Clone, Debug)]
 pub struct Generations {
     lists: [List; MAX_NR_GENS as usize],
+    /// Pages that belong to each.
+    nr_pages: [u32; MAX_NR_GENS as usize],
     min_seq: u32,
     max_seq: u32,
+    /// By the parity of the walk's `seq`.
+    filters: [Filter; 2],
+    /// The `seq` of the last walk that began.
+    walked: Option<u32>,
 }
 
 impl Default for Generations {
     fn default() -> Self {
-        Self { lists: Default::default(), min_seq: 0, max_seq: MIN_NR_GENS + 1 }
+        let (lists, nr_pages) = ([List::default(); MAX_NR_GENS as usize], [0; MAX_NR_GENS as usize]);
+        Self { lists, nr_pages, min_seq: 0, max_seq: MIN_NR_GENS + 1, filters: Default::default(), walked: None }
     }
+}
+
+/// Whether enough of `looked_at` page table entries were young for their neighbourhood to be worth a walk: one in each cache line.
+pub fn suitable_to_scan(looked_at: u32, young: u32) -> bool {
+    young * 8 >= looked_at
+}
+
+const fn gen_of(seq: u32) -> usize {
+    (seq % MAX_NR_GENS) as usize
 }
 
 impl Generations {
@@ -37,24 +80,24 @@ impl Generations {
         self.max_seq
     }
 
-    fn nr_gens(&self) -> u32 {
+    /// How many there are.
+    pub fn nr_gens(&self) -> u32 {
         self.max_seq - self.min_seq + 1
     }
 
-    fn list(&mut self, seq: u32) -> &mut List {
-        &mut self.lists[(seq % MAX_NR_GENS) as usize]
-    }
-
-    /// Pages of generation `seq`.
+    /// Pages that belong to generation `seq`.
     pub fn len(&self, seq: u32) -> u32 {
-        self.lists[(seq % MAX_NR_GENS) as usize].len()
+        self.nr_pages[gen_of(seq)]
     }
 
     /// As the kernel counts them: the two youngest generations are active.
     pub(super) fn sizes(&self) -> Sizes {
         let active = self.len(self.max_seq) + self.len(self.max_seq - 1);
-        let all: u32 = self.lists.iter().map(List::len).sum();
-        Sizes { inactive: all - active, active, inactive_file: 0 }
+        Sizes { inactive: self.total() - active, active, inactive_file: 0 }
+    }
+
+    fn total(&self) -> u32 {
+        self.nr_pages.iter().sum()
     }
 
     /// Adds a page that is on no list: to the youngest, to the one before it, or at the oldest one's tail.
@@ -64,33 +107,69 @@ impl Generations {
             Place::Inactive => self.max_seq - 1,
             Place::Tail => self.min_seq,
         };
-        folios[page as usize].set_lru_gen(seq % MAX_NR_GENS);
-        match place {
-            Place::Tail => self.list(seq).add_tail(folios, page),
-            _ => self.list(seq).add_head(folios, page),
+        self.put(folios, page, seq, place == Place::Tail);
+    }
+
+    fn put(&mut self, folios: &[Folio], page: u32, seq: u32, at_tail: bool) {
+        let of = gen_of(seq);
+        folios[page as usize].set_lru_gen(of as u8, of as u8);
+        self.nr_pages[of] += 1;
+        match at_tail {
+            true => self.lists[of].add_tail(folios, page),
+            false => self.lists[of].add_head(folios, page),
         }
     }
 
-    /// Takes a page off its generation.
-    pub(super) fn del(&mut self, folios: &[Folio], page: u32) {
-        self.list(folios[page as usize].lru_gen()).del(folios, page);
+    /// Takes a page off its list.
+    pub fn del(&mut self, folios: &[Folio], page: u32) {
+        let (of, list) = folios[page as usize].lru_gen();
+        self.nr_pages[usize::from(of)] -= 1;
+        self.lists[usize::from(list)].del(folios, page);
     }
 
-    /// The page that eviction takes next: at the tail of the oldest generation that has any, unless only two are left.
-    pub fn oldest(&mut self) -> Option<u32> {
-        while self.nr_gens() > MIN_NR_GENS && self.len(self.min_seq) == 0 {
-            self.min_seq += 1; // `try_to_inc_min_seq`
+    /// `folio_update_gen`: a listed page was seen in use, and belongs to the youngest generation.
+    pub fn update_gen(&mut self, folios: &[Folio], page: u32) {
+        let (of, list) = folios[page as usize].lru_gen();
+        let youngest = gen_of(self.max_seq);
+        self.nr_pages[usize::from(of)] -= 1;
+        self.nr_pages[youngest] += 1;
+        folios[page as usize].set_lru_gen(youngest as u8, list);
+    }
+
+    /// The page that eviction comes to next: at the tail of the oldest generation's list, unless only two are left.
+    pub fn oldest(&self) -> Option<u32> {
+        if self.nr_gens() > MIN_NR_GENS { self.lists[gen_of(self.min_seq)].tail() } else { None }
+    }
+
+    /// Whether a page on the oldest list belongs to a younger generation.
+    pub fn is_promoted(&self, folios: &[Folio], page: u32) -> bool {
+        usize::from(folios[page as usize].lru_gen().0) != gen_of(self.min_seq)
+    }
+
+    /// `sort_folio`: a page on the oldest list goes to the head of its generation's, or if it is not promoted of the next one's.
+    pub fn sort(&mut self, folios: &[Folio], page: u32) {
+        let of = usize::from(folios[page as usize].lru_gen().0);
+        let steps = (of as u32 + MAX_NR_GENS - self.min_seq % MAX_NR_GENS) % MAX_NR_GENS;
+        self.del(folios, page);
+        self.put(folios, page, self.min_seq + steps.max(1), false);
+    }
+
+    /// `try_to_inc_min_seq`: passes over empty generations, down to two; whether there were any.
+    pub fn try_to_inc_min_seq(&mut self) -> bool {
+        let before = self.min_seq;
+        while self.nr_gens() > MIN_NR_GENS && self.lists[gen_of(self.min_seq)].is_empty() {
+            self.min_seq += 1;
         }
-        if self.nr_gens() > MIN_NR_GENS { self.list(self.min_seq).tail() } else { None }
+        self.min_seq != before
     }
 
-    /// Whether it is time to age (`should_run_aging`): with two generations; with three, when too much is young or too little old.
-    pub fn should_run_aging(&mut self) -> bool {
-        let _ = self.oldest();
-        let all = self.lists.iter().map(List::len).sum::<u32>();
+    /// Whether it is time to age, beside `file` pages of the page cache (`should_run_aging`): with two generations, or with three, when
+    /// too much is young or too little old.
+    pub fn should_run_aging(&self, file: u32) -> bool {
+        let all = self.total() + file;
         match self.nr_gens() {
             ..=MIN_NR_GENS => true,
-            3 => self.len(self.max_seq) * 2 > all || self.len(self.min_seq) * 4 < all,
+            3 => self.len(self.max_seq) * 2 > all || (self.len(self.min_seq) + file) * 4 < all,
             _ => false,
         }
     }
@@ -98,15 +177,42 @@ impl Generations {
     /// `inc_max_seq`: a new youngest generation; where there are four, the oldest joins the next.
     pub fn inc_max_seq(&mut self, folios: &[Folio]) {
         if self.nr_gens() == MAX_NR_GENS {
-            let (from, to) = (self.min_seq, self.min_seq + 1);
-            while let Some(page) = self.lists[(from % MAX_NR_GENS) as usize].head() {
-                self.list(from).del(folios, page);
-                self.list(to).add_tail(folios, page);
-                folios[page as usize].set_lru_gen(to % MAX_NR_GENS);
+            let (from, to) = (gen_of(self.min_seq), gen_of(self.min_seq + 1));
+            while let Some(page) = self.lists[from].head() {
+                let (of, _) = folios[page as usize].lru_gen();
+                let of = if usize::from(of) == from { to } else { usize::from(of) };
+                self.del(folios, page);
+                self.nr_pages[of] += 1;
+                self.lists[of].add_tail(folios, page);
+                folios[page as usize].set_lru_gen(of as u8, of as u8);
             }
-            self.min_seq = to;
+            self.min_seq += 1;
         }
         self.max_seq += 1;
+    }
+
+    /// Begins the walk of the youngest generation, and returns its number; `None`: it has begun, and there is no other process to walk.
+    pub fn begin_walk(&mut self) -> Option<u32> {
+        if self.walked.replace(self.max_seq) == Some(self.max_seq) {
+            return None;
+        }
+        self.filters[(self.max_seq + 1) as usize % 2] = Filter(Some(Vec::new()));
+        Some(self.max_seq)
+    }
+
+    /// Whether the walk under way looks into `table`.
+    pub fn is_walked(&self, table: u32) -> bool {
+        self.filters[self.max_seq as usize % 2].has(table)
+    }
+
+    /// Has the next walk look into `table` again: this one found enough young.
+    pub fn walk_again(&mut self, table: u32) {
+        self.filters[(self.max_seq + 1) as usize % 2].add(table);
+    }
+
+    /// Has the walk that comes look into `table`: eviction found enough young.
+    pub fn walk_soon(&mut self, table: u32) {
+        self.filters[self.max_seq as usize % 2].add(table);
     }
 }
 
@@ -118,25 +224,38 @@ mod tests {
         (0..n).map(|_| Folio::absent(0, 0)).collect()
     }
 
+    fn next(gens: &mut Generations) -> Option<u32> {
+        gens.try_to_inc_min_seq();
+        gens.oldest()
+    }
+
     #[test]
     fn pages_grow_old_and_are_evicted_oldest_first() {
         let (folios, mut gens) = (folios(6), Generations::default());
-        assert_eq!(gens.oldest(), None, "nothing there: down to two generations");
+        assert_eq!(next(&mut gens), None, "nothing there: down to two generations");
         assert_eq!(gens.nr_gens(), 2);
         (0..2).for_each(|page| gens.add(&folios, page, Place::Active));
-        assert_eq!((gens.oldest(), gens.should_run_aging()), (None, true), "the two youngest are not evicted");
+        assert_eq!((next(&mut gens), gens.should_run_aging(0)), (None, true), "the two youngest are not evicted");
         gens.inc_max_seq(&folios);
         gens.add(&folios, 2, Place::Active);
         gens.inc_max_seq(&folios);
-        assert_eq!(gens.oldest(), Some(0));
-        gens.del(&folios, 1);
-        gens.add(&folios, 1, Place::Active);
+        assert_eq!(next(&mut gens), Some(0));
         gens.del(&folios, 0);
-        assert_eq!(gens.oldest(), None, "seen again, page 1 is young, and page 2 one of the two youngest");
+        gens.update_gen(&folios, 1);
+        assert_eq!(next(&mut gens), Some(1), "it is still on its list");
+        assert!(gens.is_promoted(&folios, 1));
+        gens.sort(&folios, 1);
+        assert_eq!(next(&mut gens), None, "page 1 is young, and page 2 one of the two youngest");
         gens.inc_max_seq(&folios);
-        assert_eq!(gens.oldest(), Some(2));
+        assert_eq!(next(&mut gens), Some(2));
         gens.add(&folios, 3, Place::Tail);
-        assert_eq!((gens.oldest(), gens.sizes().active), (Some(3), 1));
+        assert_eq!((next(&mut gens), gens.sizes().active), (Some(3), 1));
+        gens.sort(&folios, 3);
+        assert_eq!(
+            (next(&mut gens), gens.sizes().active),
+            (Some(2), 2),
+            "waiting for writeback: one generation younger"
+        );
     }
 
     #[test]
@@ -146,7 +265,32 @@ mod tests {
             gens.add(&folios, page, Place::Tail);
             gens.inc_max_seq(&folios);
         }
-        let order: Vec<u32> = std::iter::from_fn(|| gens.oldest().inspect(|&page| gens.del(&folios, page))).collect();
+        let order: Vec<u32> = std::iter::from_fn(|| next(&mut gens).inspect(|&page| gens.del(&folios, page))).collect();
         assert_eq!((order.len(), gens.nr_gens()), (4, 2));
+    }
+
+    #[test]
+    fn a_promoted_page_does_not_join_the_next_generation_with_its_list() {
+        let (folios, mut gens) = (folios(2), Generations::default());
+        (0..2).for_each(|page| gens.add(&folios, page, Place::Tail));
+        gens.update_gen(&folios, 0);
+        gens.inc_max_seq(&folios);
+        assert_eq!((gens.min_seq(), gens.len(1), gens.len(3)), (1, 1, 1));
+        assert_eq!((next(&mut gens), folios[0].lru_gen()), (Some(1), (3, 3)));
+    }
+
+    #[test]
+    fn a_walk_looks_where_the_last_one_or_eviction_found_pages_young() {
+        let mut gens = Generations::default();
+        assert_eq!((gens.begin_walk(), gens.begin_walk()), (Some(3), None), "one at a time");
+        assert!(gens.is_walked(0) && gens.is_walked(900), "the first walk looks everywhere");
+        gens.walk_again(70);
+        gens.inc_max_seq(&[]);
+        gens.walk_soon(3);
+        assert_eq!([3, 70, 71].map(|table| gens.is_walked(table)), [true, true, false]);
+        assert_eq!(gens.begin_walk(), Some(4));
+        gens.inc_max_seq(&[]);
+        assert!(![3, 70].iter().any(|&table| gens.is_walked(table)));
+        assert!(suitable_to_scan(512, 64) && !suitable_to_scan(512, 63) && suitable_to_scan(3, 1));
     }
 }

@@ -1,22 +1,24 @@
 //! Eviction and aging under the multi-gen LRU: `try_to_shrink_lruvec`, `get_nr_to_scan`, `try_to_inc_max_seq`, `evict_folios` (mm/vmscan.c).
 //!
-//! Aging walks the group's page tables, moves pages found young to the youngest generation, and opens a new one. Eviction takes the oldest;
-//! a page that is found young after all takes the young ones of its 64 neighbours with it (`lru_gen_look_around`).
-//! Source: Documentation/mm/multigen_lru.rst; reclaim.md section 12. Differences: every page table is walked (no Bloom filters), at the cost
-//! of a look; pages move at once, so none is sorted away later (`pgrefill`); no tiers, as anonymous pages of the first tier need none; 32
-//! pages are isolated at a time, not 64; page-cache pages, which nobody touches again, go first.
+//! Aging walks the group's page tables, those where the last walk or eviction found pages young; what is young belongs to the youngest
+//! generation from then on, and a new one is opened. Eviction takes from the oldest, up to 64 pages at once; a page that it finds young after
+//! all takes the young ones of the 64 around it with it (`lru_gen_look_around`), and has the next walk look there. So pages in tables that
+//! are new since the last walk are met young, once, as on the classic lists.
+//! Source: Documentation/mm/multigen_lru.rst; reclaim.md section 12. Differences: the accessed bits of page directories are not
+//! modelled; page-cache pages, which nobody touches again, go first; a folio that waits for its write goes to the next generation
+//! without PG_reclaim. Tiers are left out because they never protect an anonymous page: isolation clears what would put it into one.
 
 use super::list::ShrinkList;
 use super::scan::{DEF_PRIORITY, ScanControl};
 use crate::lifecycle::flag;
-use crate::node::{Lru, Node, Place, Sizes};
+use crate::node::{Generations, Lru, MIN_NR_GENS, Node, PTRS_PER_PTE, Place, Sizes, suitable_to_scan};
 use crate::system::{Ctx, Outcome, StepError, System, Work, mark};
-use crate::units::SWAP_CLUSTER_MAX;
+use std::ops::Range;
 
-/// MIN_LRU_BATCH.
+/// MIN_LRU_BATCH: isolated at once.
 pub(super) const MIN_LRU_BATCH: u32 = 64;
-/// Pages that one page table maps.
-const PTRS_PER_PTE: u32 = 512;
+/// MAX_LRU_BATCH: examined for that.
+pub(super) const MAX_LRU_BATCH: u32 = 64 * MIN_LRU_BATCH;
 
 const RAN: Outcome = Outcome::Ran(Work::Commit);
 const SCANNED: Outcome = Outcome::Ran(Work::Scan);
@@ -26,6 +28,7 @@ enum Pc {
     #[default]
     Decide,
     Walk {
+        seq: u32,
         at: u32,
     },
     Evict,
@@ -47,11 +50,23 @@ pub(super) enum Evicted {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct EvictFolios {
     pc: Pc,
+    /// Examined so far, and how many there are to be: decided again before each batch.
     scanned: u32,
+    nr_to_scan: u32,
+    /// Freed in this turn, and by this reclaim before.
     pub reclaimed: u32,
+    before: u32,
 }
 
+/// The last step of a turn.
+const DONE: (Outcome, Evicted) = (RAN, Evicted::Done);
+
 impl EvictFolios {
+    /// A turn in a reclaim that has freed `before` pages.
+    pub fn new(before: u32) -> Self {
+        Self { before, ..Self::default() }
+    }
+
     /// One step of the turn of `batch`'s group.
     ///
     /// # Errors
@@ -66,105 +81,157 @@ impl EvictFolios {
         let node = &sys.nodes[0];
         match self.pc {
             Pc::Decide => Ok(self.decide(sys, ctx, node, sc, batch.memcg)),
-            Pc::Walk { at } => Ok(self.walk(sys, ctx, node, batch.memcg, at)),
+            Pc::Walk { seq, at } => Ok(self.walk(sys, ctx, node, batch.memcg, (seq, at))),
             Pc::Evict => {
-                let outcome = batch.step(sys, ctx, SWAP_CLUSTER_MAX as u32, None, sc.scope)?;
+                let outcome = batch.step(sys, ctx, MIN_LRU_BATCH, None, sc.scope)?;
                 if outcome != Outcome::Done {
                     return Ok((outcome, Evicted::GoesOn));
                 }
                 let tally = batch.take_tally();
-                (self.scanned, self.reclaimed) = (self.scanned + tally.taken, self.reclaimed + tally.freed);
+                self.reclaimed += tally.freed;
                 sc.nr_scanned += tally.scanned;
                 ctx.marks |= mark::COND_RESCHED;
                 self.pc = Pc::Decide;
-                Ok((SCANNED, if tally.taken == 0 { Evicted::Done } else { Evicted::GoesOn }))
+                let ended = self.has_ended(sys, ctx, sc, tally.examined);
+                Ok((SCANNED, if ended { Evicted::Done } else { Evicted::GoesOn }))
             }
         }
     }
 
-    /// What comes next: page cache, aging, a batch, or the end of the turn.
+    /// What comes next: page cache, aging, a batch, or the end of the turn (`get_nr_to_scan`).
     fn decide(&mut self, sys: &System, ctx: &Ctx, node: &Node, sc: &ScanControl, memcg: u16) -> (Outcome, Evicted) {
-        if self.scanned > 0 && self.may_abort(sys, ctx, sc) {
-            return (RAN, Evicted::Done);
-        }
         let mut lru = node.lru();
         let lruvec = lru.of(memcg);
-        let total = lruvec.sizes().total();
-        let left = ((total + self.scanned) >> sc.priority).saturating_sub(self.scanned);
-        if left == 0 {
-            return (RAN, Evicted::Done);
-        }
-        if lruvec.inactive_file > 0 {
-            let pages = lruvec.inactive_file.min(left).min(SWAP_CLUSTER_MAX as u32);
-            lruvec.inactive_file -= pages;
-            (self.scanned, self.reclaimed) = (self.scanned + pages, self.reclaimed + pages);
-            return (SCANNED, Evicted::File(pages));
-        }
         let anon = sc.can_reclaim_anon_pages(sys);
-        let Some(gens) = lruvec.generations.as_mut().filter(|_| anon) else { return (RAN, Evicted::Done) };
-        self.pc = if sc.priority < DEF_PRIORITY && gens.should_run_aging() { Pc::Walk { at: 0 } } else { Pc::Evict };
-        (RAN, Evicted::GoesOn)
+        let (total, file) = (lruvec.sizes().total(), lruvec.inactive_file);
+        let Some(generations) = lruvec.generations.as_mut() else { return DONE };
+        let ages = anon && generations.should_run_aging(file);
+        if ages && sc.priority < DEF_PRIORITY {
+            let Some(seq) = generations.begin_walk() else {
+                generations.inc_max_seq(&sys.folios);
+                return DONE;
+            };
+            self.pc = Pc::Walk { seq, at: 0 };
+            return (RAN, Evicted::GoesOn);
+        }
+        let all = match anon {
+            true if generations.nr_gens() <= MIN_NR_GENS && file == 0 => 0,
+            true => total,
+            false => file,
+        };
+        self.nr_to_scan = all >> sc.priority;
+        if self.nr_to_scan == 0 {
+            return DONE;
+        }
+        if file == 0 {
+            self.pc = Pc::Evict;
+            return (RAN, Evicted::GoesOn);
+        }
+        let pages = file.min(MIN_LRU_BATCH);
+        lruvec.inactive_file -= pages;
+        drop(lru);
+        self.reclaimed += pages;
+        let _ = self.has_ended(sys, ctx, sc, pages);
+        (SCANNED, Evicted::File(pages))
     }
 
-    /// `should_abort_scan`: the node's own reclaim has enough; a group's goes on, for fairness.
-    fn may_abort(&self, sys: &System, ctx: &Ctx, sc: &ScanControl) -> bool {
+    /// Whether that was enough, a batch of `examined` pages later: nothing was found, or all that was to be, or what reclaim wants is there
+    /// (`should_abort_scan`; a group's own goes on, for fairness).
+    fn has_ended(&mut self, sys: &System, ctx: &Ctx, sc: &ScanControl, examined: u32) -> bool {
+        self.scanned += examined;
         let balanced = || sys.mm.as_ref().is_some_and(|mm| mm.zone.free_pages() > mm.zone.wmark(2) + MIN_LRU_BATCH);
-        let kswapd = ctx.current_is_kswapd();
-        sc.scope.target.is_none() && (sc.nr_reclaimed + self.reclaimed >= sc.nr_to_reclaim || kswapd && balanced())
+        let enough = || self.before + self.reclaimed >= sc.nr_to_reclaim || ctx.current_is_kswapd() && balanced();
+        examined == 0 || self.scanned >= self.nr_to_scan || sc.scope.target.is_none() && enough()
     }
 
     /// `try_to_inc_max_seq`: one page table a step; after the last a new generation, and the turn has ended.
-    fn walk(&mut self, sys: &System, ctx: &mut Ctx, node: &Node, memcg: u16, at: u32) -> (Outcome, Evicted) {
-        let end = (at + PTRS_PER_PTE).min(sys.folios.len() as u32);
+    fn walk(
+        &mut self,
+        sys: &System,
+        ctx: &mut Ctx,
+        node: &Node,
+        memcg: u16,
+        (seq, at): (u32, u32),
+    ) -> (Outcome, Evicted) {
         let mut lru = node.lru();
-        make_young(sys, &mut lru, memcg, at..end);
+        let Some(generations) = &mut lru.of(memcg).generations else { return DONE };
+        if generations.max_seq() != seq {
+            return DONE; // Another walker has opened it.
+        }
         ctx.marks |= mark::COND_RESCHED;
-        self.pc = Pc::Walk { at: end };
-        if end < sys.folios.len() as u32 {
+        let tables = (sys.folios.len() as u32).div_ceil(PTRS_PER_PTE);
+        if let Some(table) = (at..tables).find(|&table| generations.is_walked(table)) {
+            if suitable_to_scan(PTRS_PER_PTE, make_young(sys, generations, memcg, entries_of(sys, table))) {
+                generations.walk_again(table);
+            }
+            self.pc = Pc::Walk { seq, at: table + 1 };
             return (SCANNED, Evicted::GoesOn);
         }
-        self.pc = Pc::Decide;
-        if let Some(gens) = &mut lru.of(memcg).generations {
-            gens.inc_max_seq(&sys.folios);
-            node.set_age(memcg, gens.min_seq());
-        }
+        generations.inc_max_seq(&sys.folios);
+        node.set_age(memcg, generations.min_seq());
         (SCANNED, Evicted::Done)
     }
 }
 
-/// Clears the accessed bits of `memcg`'s pages in `pages`, and moves the listed ones that had it set to the youngest generation.
-pub(super) fn make_young(sys: &System, lru: &mut Lru, memcg: u16, pages: std::ops::Range<u32>) {
+/// The pages of a page table.
+fn entries_of(sys: &System, table: u32) -> Range<u32> {
+    let first = table * PTRS_PER_PTE;
+    first..(first + PTRS_PER_PTE).min(sys.folios.len() as u32)
+}
+
+/// Clears the accessed bits of `memcg`'s pages in `pages`: those that had it set belong to the youngest generation, or if they are on no
+/// list have PG_referenced. How many there were.
+fn make_young(sys: &System, generations: &mut Generations, memcg: u16, pages: Range<u32>) -> u32 {
+    let mut young = 0;
     for page in pages {
         let folio = sys.folio(page);
         let word = folio.word.load();
-        if folio.memcg == memcg
-            && word.has(flag::LRU)
-            && word.has(flag::YOUNG)
-            && folio.word.test_and_clear(flag::YOUNG)
-        {
-            let lruvec = lru.of(memcg);
-            lruvec.del(&sys.folios, page, false);
-            lruvec.add(&sys.folios, page, Place::Active);
+        if folio.memcg != memcg || !word.has(flag::MAPPED) || !word.has(flag::YOUNG) {
+            continue;
         }
+        young += 1;
+        if word.has(flag::LRU) {
+            folio.word.test_and_clear(flag::YOUNG);
+            generations.update_gen(&sys.folios, page);
+        } else {
+            folio.word.check_references();
+        }
+    }
+    young
+}
+
+/// `lru_gen_look_around`: the 64 pages around `page` in its page table. What is young among them is in use as it is itself.
+pub(super) fn look_around(sys: &System, lru: &mut Lru, page: u32) {
+    const HALF: u32 = MIN_LRU_BATCH / 2;
+    let memcg = sys.folio(page).memcg;
+    let table = page / PTRS_PER_PTE;
+    let all = entries_of(sys, table);
+    let start = page.saturating_sub(HALF).max(all.start);
+    let end = (start + MIN_LRU_BATCH).min(all.end);
+    let window = end.saturating_sub(MIN_LRU_BATCH).max(all.start)..end;
+    let looked_at = window.len() as u32;
+    let Some(generations) = &mut lru.of(memcg).generations else { return };
+    // The page itself was young as well.
+    if suitable_to_scan(looked_at, 1 + make_young(sys, generations, memcg, window)) {
+        generations.walk_soon(table);
     }
 }
 
-/// Where a page that eviction kept goes: what is in use to the youngest generation, what is on its way out to the one before, what is
-/// ready to go to the oldest one's tail.
-pub(super) fn place_of(flags: u16) -> Place {
+/// Where a page that eviction kept goes: what is in use, or was kept `again`, to the youngest generation, what is on its way out to the
+/// one before; what became clean meanwhile has no place: it is looked at once more.
+pub(super) fn place_of(flags: u16, again: bool) -> Option<Place> {
     let on_its_way = flags & flag::RECLAIM != 0 && flags & (flag::DIRTY | flag::WRITEBACK) != 0;
     let in_use = flag::ACTIVE | flag::REFERENCED | flag::MAPPED | flag::LOCKED | flag::DIRTY | flag::WRITEBACK;
-    match (on_its_way, flags & in_use != 0) {
-        (true, _) => Place::Inactive,
-        (false, true) => Place::Active,
-        (false, false) => Place::Tail,
+    match on_its_way {
+        true => Some(Place::Inactive),
+        false => (again || flags & in_use != 0).then_some(Place::Active),
     }
 }
 
 /// `set_initial_priority`: a large reclaim begins where a pass takes about what is wanted.
 pub(super) fn initial_priority(sizes: Sizes, nr_to_reclaim: u32) -> u8 {
-    let log2 = |n: u32| n.max(1).ilog2();
-    log2(sizes.inactive + sizes.inactive_file)
-        .saturating_sub(log2(nr_to_reclaim))
-        .clamp(DEF_PRIORITY as u32 / 2, DEF_PRIORITY.into()) as u8
+    // Rounded down and up.
+    let reclaimable = (sizes.inactive + sizes.inactive_file).max(1).ilog2();
+    let wanted = nr_to_reclaim.next_power_of_two().ilog2();
+    reclaimable.saturating_sub(wanted).clamp(DEF_PRIORITY as u32 / 2, DEF_PRIORITY.into()) as u8
 }

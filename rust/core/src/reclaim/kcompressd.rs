@@ -183,7 +183,7 @@ impl Kcompressd {
             let folio = sys.folio(**page);
             folio.node == node && folio.word.load().has(flag::RECLAIM)
         };
-        let mut pages = Cluster::default();
+        let mut pages = <Cluster>::default();
         self.finished.as_slice().iter().filter(marked).for_each(|&page| pages.push(page));
         if !pages.is_empty() {
             sys.rotate(ctx, node, pages.as_slice())?;

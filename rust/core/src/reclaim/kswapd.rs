@@ -103,7 +103,7 @@ impl Kswapd {
     /// `shrink_active_list`, when the inactive list is empty: folios that were activated under writeback and have finished.
     /// Those in state `activated` could not go and are left where they are.
     fn age(&mut self, sys: &System, ctx: &mut Ctx, node: &Node) -> Result<Outcome, Box<StepError>> {
-        let (mut lru, mut list) = (node.lru(), Cluster::default());
+        let (mut lru, mut list) = (node.lru(), <Cluster>::default());
         for page in lru.of(ROOT).active.from_tail(&sys.folios).take(SWAP_CLUSTER_MAX * SWAP_CLUSTER_MAX) {
             let word = sys.folio(page).word.load();
             let busy = word.has(flag::LOCKED) || word.has(flag::WRITEBACK);

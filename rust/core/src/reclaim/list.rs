@@ -1,11 +1,12 @@
-//! One batch of `shrink_inactive_list`: up to 32 folios isolated from the inactive tail, looked at, freed and put back.
+//! One batch of `shrink_inactive_list`: up to 32 folios isolated from the inactive tail, looked at, freed and put back; or of
+//! `evict_folios`, of which there are up to 64.
 
 use super::Cluster;
-use super::evict::place_of;
+use super::evict::{self, MIN_LRU_BATCH, place_of};
 use super::look::{Exit, Glance, Look};
 use crate::lifecycle::{Change, Event, flag};
 use crate::memcg::{MemcgStat, ROOT};
-use crate::node::Place;
+use crate::node::{Lru, Place};
 use crate::stats::Vm;
 use crate::swapout::Swapout;
 use crate::system::{Ctx, Outcome, PAGEVEC_SIZE, StepError, System, Work, mark};
@@ -16,6 +17,8 @@ use crate::units::{NIL, SWAP_CLUSTER_MAX};
 pub(super) struct Tally {
     /// Isolated.
     pub taken: u32,
+    /// What eviction from generations came by: isolated or sorted away; and a generation that it emptied counts one.
+    pub examined: u32,
     /// Looked at: isolated and not locked by another.
     pub scanned: u32,
     /// Freed.
@@ -45,13 +48,18 @@ pub(super) struct ShrinkList {
     /// Whose lists; without lists by group, the root's.
     pub memcg: u16,
     pc: Pc,
-    list: Cluster,
-    kept: Cluster,
+    list: Batch,
+    kept: Batch,
     look: Option<Look>,
     /// Frames of freed folios that have not gone back yet: they leave in batches of 31.
     unfreed: Cluster,
     tally: Tally,
+    /// The looks are second ones, at what became clean in this call (multi-gen LRU).
+    again: bool,
 }
+
+/// What is isolated at once.
+type Batch = Cluster<{ MIN_LRU_BATCH as usize }>;
 
 /// What holds for a whole reclaim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -98,11 +106,12 @@ impl ShrinkList {
             node,
             memcg: ROOT,
             pc: Pc::Isolate,
-            list: Cluster::default(),
-            kept: Cluster::default(),
+            list: Batch::default(),
+            kept: Batch::default(),
             look: None,
             unfreed: Cluster::default(),
             tally: Tally::default(),
+            again: false,
         }
     }
 
@@ -139,18 +148,15 @@ impl ShrinkList {
         self.list.clear();
         self.kept.clear();
         self.tally = Tally::default();
-        while self.list.len() < SWAP_CLUSTER_MAX.min(nr as usize) {
-            let Some(page) = only.or_else(|| lru.of(self.memcg).tail()) else { break };
-            if sys.lru_gen() {
-                self.grow_old(sys, ctx, page)?;
-            }
+        if sys.lru_gen() {
+            self.scan_folios(sys, ctx, &mut lru, scope)?;
+        }
+        while !sys.lru_gen() && self.list.len() < SWAP_CLUSTER_MAX.min(nr as usize) {
+            let Some(page) = only.or_else(|| lru.of(self.memcg).inactive.tail()) else { break };
             let word = sys.folio(page).word.load();
             sys.must(ctx, page, Event::Isolate, 0, Change::flags(0, flag::LRU).only(flag::LRU), 0)?;
             lru.of(self.memcg).del(&sys.folios, page, word.has(flag::ACTIVE));
             self.list.push(page);
-        }
-        if let Some(generations) = &lru.of(self.memcg).generations {
-            sys.nodes[usize::from(self.node)].set_age(self.memcg, generations.min_seq());
         }
         self.tally.taken = self.list.len() as u32;
         if sys.mm.is_some() {
@@ -162,14 +168,31 @@ impl ShrinkList {
         Ok(if self.list.is_empty() { Outcome::Done } else { Outcome::Ran(Work::Scan) })
     }
 
-    /// What a page loses on its way to the oldest generation: PG_active, and that it was seen in use.
-    fn grow_old(&self, sys: &System, ctx: &mut Ctx, page: u32) -> Result<(), Box<StepError>> {
-        let word = &sys.folio(page).word;
-        word.test_and_clear(flag::REFERENCED);
-        match word.load().has(flag::ACTIVE) {
-            true => sys.must(ctx, page, Event::Deactivate, 0, Change::flags(0, flag::ACTIVE), 0),
-            false => Ok(()),
+    /// The oldest generation's turn: what is in use or waits for a write is sorted away, the rest isolated.
+    fn scan_folios(&mut self, sys: &System, ctx: &mut Ctx, lru: &mut Lru, scope: Scope) -> Result<(), Box<StepError>> {
+        let mut sorted = 0;
+        let Some(generations) = &mut lru.of(self.memcg).generations else { return Ok(()) };
+        while self.list.len() < MIN_LRU_BATCH as usize && self.tally.examined < evict::MAX_LRU_BATCH {
+            let Some(page) = generations.oldest() else { break };
+            self.tally.examined += 1;
+            let word = sys.folio(page).word.load();
+            if generations.is_promoted(&sys.folios, page) || word.has(flag::LOCKED) || word.has(flag::WRITEBACK) {
+                generations.sort(&sys.folios, page);
+                sorted += 1;
+                continue;
+            }
+            if word.has(flag::ACTIVE) {
+                sys.must(ctx, page, Event::Deactivate, 0, Change::flags(0, flag::ACTIVE), 0)?;
+            }
+            sys.must(ctx, page, Event::Isolate, 0, Change::flags(0, flag::LRU).only(flag::LRU), 0)?;
+            generations.del(&sys.folios, page);
+            self.list.push(page);
         }
+        self.tally.examined += u32::from(generations.try_to_inc_min_seq());
+        sys.nodes[usize::from(self.node)].set_age(self.memcg, generations.min_seq());
+        ctx.stat[Vm::Pgrefill] += if scope.target.is_none() { sorted } else { 0 };
+        sys.memcgs.count(self.memcg, MemcgStat::Pgrefill, sorted);
+        Ok(())
     }
 
     /// One step of the look at folio `at`; `cond_resched` stands before each.
@@ -234,29 +257,48 @@ impl ShrinkList {
         let node = &sys.nodes[usize::from(self.node)];
         if !self.kept.is_empty() || sys.mm.is_some() {
             let mut lru = node.lru();
+            if sys.lru_gen() && self.sort_kept(sys, ctx, &mut lru)? {
+                self.pc = Pc::Look { at: 0 };
+                return Ok(Outcome::Ran(Work::Scan));
+            }
             let mut active = 0;
             for &page in self.kept.as_slice() {
                 sys.must(ctx, page, Event::Putback, 0, Change::flags(flag::LRU, 0), 0)?;
-                let word = sys.folio(page).word.load();
-                let is_active = word.has(flag::ACTIVE);
-                let place = if sys.lru_gen() { place_of(word.flags()) } else { Place::of(is_active) };
-                lru.of(self.memcg).add(&sys.folios, page, place);
+                let is_active = sys.folio(page).word.load().has(flag::ACTIVE);
+                lru.of(self.memcg).add(&sys.folios, page, Place::of(is_active));
                 active += u32::from(is_active);
             }
             if sys.mm.is_some() {
                 lru.isolated -= self.tally.taken;
                 let in_vain = u64::from(self.tally.scanned - self.tally.freed);
                 lru.note_cost(self.memcg, false, self.tally.pageouts.into(), in_vain);
-                if !sys.lru_gen() {
-                    node.grow_older(self.memcg, active);
-                }
+                node.grow_older(self.memcg, active);
             }
         }
         sys.ring();
         self.list.clear();
         self.kept.clear();
-        self.pc = Pc::Isolate;
+        (self.pc, self.again) = (Pc::Isolate, false);
         Ok(Outcome::Done)
+    }
+
+    /// The kept ones of `evict_folios` go to their generations; those that became clean meanwhile, and so missed their rotation, are looked
+    /// at once more. Whether there are any.
+    fn sort_kept(&mut self, sys: &System, ctx: &mut Ctx, lru: &mut Lru) -> Result<bool, Box<StepError>> {
+        self.list.clear();
+        for &page in self.kept.as_slice() {
+            let word = &sys.folio(page).word;
+            let Some(place) = place_of(word.load().flags(), self.again) else {
+                self.list.push(page);
+                continue;
+            };
+            sys.must(ctx, page, Event::Putback, 0, Change::flags(flag::LRU, 0), 0)?;
+            word.test_and_clear(flag::REFERENCED);
+            lru.of(self.memcg).add(&sys.folios, page, place);
+        }
+        self.kept.clear();
+        self.again = true;
+        Ok(!self.list.is_empty())
     }
 
     /// What became of the batch that has ended.

@@ -1,6 +1,6 @@
 //! One look at one isolated folio: the body of `shrink_folio_list`, exits by name.
 
-use super::evict::make_young;
+use super::evict;
 use super::list::{Scope, note_steal};
 use crate::lifecycle::{Change, Event, Fire, State, Word, flag, guard};
 use crate::memcg::{MemcgStat, ROOT};
@@ -119,6 +119,11 @@ impl Look {
         if word.has(flag::WRITEBACK) {
             return self.under_writeback(sys, ctx, word);
         }
+        if sys.lru_gen() && word.has(flag::MAPPED) && word.has(flag::REFERENCED) {
+            // Its neighbour's look found it young already.
+            ctx.stat[Vm::ExitReferenced] += 1;
+            return Ok(Glance::Ends(Work::Scan, Exit::Kept));
+        }
         if sys.mm.is_some() && word.has(flag::MAPPED) && word.has(flag::YOUNG) {
             return Ok(self.referenced(sys, ctx));
         }
@@ -173,12 +178,8 @@ impl Look {
         Glance::Ends(Work::Scan, Exit::Kept)
     }
 
-    /// `lru_gen_look_around`: the young ones of its neighbours in the page table go to the youngest generation, as it will.
     fn look_around(&self, sys: &System, ctx: &mut Ctx) -> Glance {
-        const NEIGHBOURS: u32 = 64;
-        let first = self.page / NEIGHBOURS * NEIGHBOURS;
-        let pages = first..(first + NEIGHBOURS).min(sys.folios.len() as u32);
-        make_young(sys, &mut sys.node(self.page).lru(), sys.folio(self.page).memcg, pages);
+        evict::look_around(sys, &mut sys.node(self.page).lru(), self.page);
         ctx.stat[Vm::ExitReferenced] += 1;
         Glance::Ends(Work::Scan, Exit::Kept)
     }

@@ -38,15 +38,21 @@ use crate::system::{Ctx, Fault, Outcome, StepError, System, Waiting};
 use crate::units::SWAP_CLUSTER_MAX;
 use crate::wait::{Ticket, WaitKey};
 
-/// Up to 32 folios in an actor's hands.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Cluster {
-    pages: [u32; SWAP_CLUSTER_MAX],
+/// Up to `N` folios in an actor's hands.
+#[derive(Clone, Copy, Debug)]
+pub struct Cluster<const N: usize = SWAP_CLUSTER_MAX> {
+    pages: [u32; N],
     len: u8,
 }
 
-impl Cluster {
-    /// Adds a folio; at most [`SWAP_CLUSTER_MAX`].
+impl<const N: usize> Default for Cluster<N> {
+    fn default() -> Self {
+        Self { pages: [0; N], len: 0 }
+    }
+}
+
+impl<const N: usize> Cluster<N> {
+    /// Adds a folio; at most `N`.
     pub fn push(&mut self, page: u32) {
         self.pages[usize::from(self.len)] = page;
         self.len += 1;
@@ -77,15 +83,15 @@ impl Cluster {
     }
 }
 
-impl PartialEq for Cluster {
+impl<const N: usize> PartialEq for Cluster<N> {
     fn eq(&self, other: &Self) -> bool {
         self.as_slice() == other.as_slice()
     }
 }
 
-impl Eq for Cluster {}
+impl<const N: usize> Eq for Cluster<N> {}
 
-impl std::hash::Hash for Cluster {
+impl<const N: usize> std::hash::Hash for Cluster<N> {
     fn hash<H: std::hash::Hasher>(&self, hasher: &mut H) {
         self.as_slice().hash(hasher);
     }

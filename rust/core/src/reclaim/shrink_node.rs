@@ -59,8 +59,12 @@ enum Pc {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Then {
+    /// The multi-gen LRU drains once, before a pass.
+    Count,
     Inactive,
-    Active { then: After },
+    Active {
+        then: After,
+    },
 }
 
 /// What follows on a group's active list.
@@ -140,6 +144,7 @@ impl ShrinkNode {
             Pc::Drain { then } => {
                 sys.lru_add_drain(ctx)?;
                 self.pc = match then {
+                    Then::Count => Pc::Count,
                     Then::Inactive => Pc::Inactive,
                     Then::Active { then } => Pc::Active { then },
                 };
@@ -179,7 +184,11 @@ impl ShrinkNode {
         let classic = node.lru().of(ROOT).generations.is_none();
         let ages = classic && ctx.current_is_kswapd() && node.lru().sizes(ROOT).inactive_is_low();
         self.batch.memcg = group;
-        self.pc = if ages { Pc::Drain { then: Then::Active { then: After::Age } } } else { Pc::Count };
+        self.pc = match (classic, ages) {
+            (false, _) => Pc::Drain { then: Then::Count },
+            (true, true) => Pc::Drain { then: Then::Active { then: After::Age } },
+            (true, false) => Pc::Count,
+        };
         RAN
     }
 
@@ -283,7 +292,7 @@ impl ShrinkNode {
     /// `shrink_active_list`: 32 from the active tail to the inactive head, whether touched or not.
     fn shrink_active_list(&self, sys: &System, ctx: &mut Ctx, node: &Node) -> Result<(), Box<StepError>> {
         let mut lru = node.lru();
-        let mut aged = Cluster::default();
+        let mut aged = <Cluster>::default();
         let lruvec = lru.of(self.batch.memcg);
         lruvec.active.from_tail(&sys.folios).take(SWAP_CLUSTER_MAX).for_each(|page| aged.push(page));
         for &page in aged.as_slice() {

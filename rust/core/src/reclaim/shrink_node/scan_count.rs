@@ -58,7 +58,12 @@ impl ShrinkNode {
         let own = lru.of(memcg).sizes();
         drop(lru);
         self.batch.memcg = memcg;
-        (self.adjusted, self.reclaimed, self.evict) = (false, 0, EvictFolios::default());
+        let before = if ctx.current_is_kswapd() { self.reclaimed_before } else { sc.nr_reclaimed };
+        (self.adjusted, self.reclaimed, self.evict) = (false, 0, EvictFolios::new(before));
+        if sys.lru_gen() && !sc.may_swap {
+            self.pc = Pc::End; // Without writing, for a boost's sake, it does not even begin.
+            return RAN;
+        }
         let Some(protection) = protection_of(sys, sc, memcg) else {
             self.pc = Pc::End; // The group's turn is over.
             return RAN;
