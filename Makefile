@@ -60,11 +60,6 @@ bench: setup
 	cargo bench -p kcompressd-benches --bench virtual_time
 	ci/callgrind.sh
 
-# The wheel and the source distribution, built, installed into empty environments and run (some minutes).
-.PHONY: package
-package: setup
-	PACKAGE=build ci/sdist.sh
-
 # The ground truth's machine and workload in virtual time beside a kernel's own counters.
 fidelity: setup
 	.venv/bin/python tools/fidelity.py
@@ -99,7 +94,7 @@ answers: setup
 proofs: setup
 	.venv/bin/python tools/make_proofs.py
 
-# The sdist and an abi3 wheel for manylinux in target/wheels (docs/howto.md).
+# The sdist and an abi3 wheel for manylinux in target/wheels, installed into empty environments and run (docs/howto.md; some minutes).
 .PHONY: wheels
 wheels: setup
 	ci/wheels.sh

@@ -59,7 +59,7 @@ def test_the_installed_script_runs_a_whole_session(tmp_path: Path) -> None:
     assert "kcompressd compare --sample" in kcompressd()
     process = [sys.executable, "-m", "kcompressd.demo_process", "--mib", "1", "--hold"]
     said = kcompressd("capture", "--limit", "200", "-o", "p.pages.zst", "--", *process)
-    assert "\np.pages.zst: 200 pages (0.8 MiB) of python" in said and "next: kcompressd compare" in said
+    assert "\np.pages.zst: 200 pages (0.8 MiB) of python" in said and "next: kcompressd estimate" in said
     assert "200 pages" in kcompressd("run", "p.pages.zst", "--trace", "t.npy", "--json", "r.json", "--threads", "2")
     assert kcompressd("validate", "t.npy").splitlines()[0].endswith("records: good")
     assert kcompressd("show", "t.npy", "--folio", "3").startswith("page 3: ")
@@ -352,9 +352,15 @@ def test_a_reader_that_leaves_early_is_no_error() -> None:
     assert (ended.returncode, ended.stderr) == (0, ""), ended
 
 
+def readme(*languages: str) -> list[str]:
+    """The README's blocks of these languages."""
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+    return [text for language, text in blocks if language in languages]
+
+
 def shell_commands() -> list[str]:
     """The `kcompressd` lines of the README's shell blocks."""
-    blocks = re.findall(r"^```(?:sh|console|bash)?\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+    blocks = readme("", "sh", "console", "bash")
     lines = [line.split("  #")[0].removeprefix("$ ").strip() for block in blocks for line in block.splitlines()]
     return [line for line in lines if line.startswith("kcompressd ")]
 
@@ -363,13 +369,16 @@ def shell_commands() -> list[str]:
 def test_the_readme_s_commands_run(somewhere: Path) -> None:
     """In one folder, in their order; FILE, --pid N and --folio N are filled in."""
     commands = shell_commands()
-    assert {c.split()[1] for c in commands} >= {"capture", "estimate", "run", "compare", "validate", "show"}
+    Path("job.toml").write_text("".join(readme("toml")))
+    assert {c.split()[1] for c in commands} >= {"capture", "estimate", "run", "compare", "advise", "sweep", "validate", "show"}
     shutil.copy(ROOT / "python/kcompressd/data/sample.pages.zst", "my.pages.zst")
     with subprocess.Popen([sys.executable, "-m", "kcompressd.demo_process", "--mib", "1", "--hold"]) as process:
         try:
             for command in commands:
                 filled = command.replace("--pid PID", f"--pid {process.pid}").replace("--folio N", "--folio 5")
                 argv = shlex.split(filled)[1:]
+                if argv[0] == "sweep":
+                    argv += ["--backend", "sequential"]
                 if argv[0] in ("run", "compare"):
                     argv += ["--limit", "60"]
                 assert main(argv) == 0, command

@@ -65,6 +65,7 @@ Try it on the pages that come with it:
 Then on a process of yours:
   kcompressd doctor                            what this machine can do
   kcompressd capture --pid PID -o my.pages.zst
+  kcompressd estimate my.pages.zst             what zram and zswap would make of it
   kcompressd advise my.pages.zst               one setting, and why
 
 kcompressd --help lists everything.

@@ -106,7 +106,6 @@ def _capture(arguments: argparse.Namespace) -> Pages:
 
 
 def _say(pages: Pages | PageStats, index: PageIndex, path: str) -> int:
-    from kcompressd.pages import Pages
     from kcompressd.sizes import mib
 
     kinds = ", ".join(f"{kind} {count}" for kind, count in index.kinds.items())
@@ -119,7 +118,7 @@ def _say(pages: Pages | PageStats, index: PageIndex, path: str) -> int:
     if not index.complete:
         print(f"kcompressd: partial: {index.reason}", file=sys.stderr)
         return PARTIAL
-    print(f"next: kcompressd {'compare' if isinstance(pages, Pages) else 'estimate'} {path}")
+    print(f"next: kcompressd estimate {path}")
     return 0
 
 
