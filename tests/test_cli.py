@@ -370,7 +370,16 @@ def test_the_readme_s_commands_run(somewhere: Path) -> None:
     """In one folder, in their order; FILE, --pid N and --folio N are filled in."""
     commands = shell_commands()
     Path("job.toml").write_text("".join(readme("toml")))
-    assert {c.split()[1] for c in commands} >= {"capture", "estimate", "run", "compare", "advise", "sweep", "validate", "show"}
+    assert {c.split()[1] for c in commands} >= {
+        "capture",
+        "estimate",
+        "run",
+        "compare",
+        "advise",
+        "sweep",
+        "validate",
+        "show",
+    }
     shutil.copy(ROOT / "python/kcompressd/data/sample.pages.zst", "my.pages.zst")
     with subprocess.Popen([sys.executable, "-m", "kcompressd.demo_process", "--mib", "1", "--hold"]) as process:
         try:

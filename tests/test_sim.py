@@ -16,6 +16,7 @@ from kcompressd import Calibration, Costs, Job, Lab, Machine, Pages, Result, Run
 from kcompressd._core import presets
 from kcompressd.errors import EstimateError, InputError, JobError, LabError, PageFileError
 from kcompressd.machine import MACHINES, SOURCES
+from kcompressd.sweep import sweep
 from kcompressd.trace import SYSTEM, Trace, TraceError
 
 ROOT = Path(__file__).parent.parent
@@ -296,3 +297,18 @@ def test_a_run_with_a_memory_budget_is_judged(tmp_path: Path, design: str, store
     assert validation.by_event["populate"] == 9000 and validation.by_event["pool"] > 0
     alone = Trace(Trace.load(file).records).validate()
     assert alone.ok, alone.explain()
+
+
+def test_a_job_s_pages_are_seen_as_of_another_size(tmp_path: Path) -> None:
+    tree: dict[str, Any] = {"pages": "sample", "limit": 60, "page_size": 16384, "store": "zram", "design": "split"}
+    result = Job.from_dict(tree).sim()
+    assert (result.config.page_size, result.pages, result.exit_code) == (16384, 60, 0)
+    assert result.zram.mm_stat.orig_data_size % 16384 == 0
+    swept = sweep(
+        Job.from_dict(tree | {"sweep": {"axis": [{"key": "depth", "values": [4, 8]}]}}),
+        tmp_path / "t.parquet",
+        backend="sequential",
+    )
+    assert (swept.ran, swept.refused) == (2, 0)
+    with pytest.raises(JobError, match="page_size = 5000 is none of 4096, 16384, 65536"):
+        _ = Job.from_dict(tree | {"page_size": 5000}).pages

@@ -83,15 +83,32 @@ def test_a_trace_is_replayed_from_either_form(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("t_ns,page,write\n0,3,w\n5,1,0\n9,3,r\n")
     np.save(tmp_path / "t.npy", np.array([(3, 1), (1, 0), (3, 0)], dtype=[("page", "u4"), ("write", "?")]))
     np.save(tmp_path / "reads.npy", np.array([4, 0]))
-    assert load(tmp_path / "t.csv").tolist() == load(tmp_path / "t.npy").tolist() == [3 | WRITE, 1, 3]
-    assert load(tmp_path / "reads.npy").tolist() == [4, 0]
+    (timed, gaps), untimed = load(tmp_path / "t.csv"), load(tmp_path / "t.npy")
+    assert timed.tolist() == untimed.trace.tolist() == [3 | WRITE, 1, 3]
+    assert gaps is not None and (gaps.tolist(), untimed.gaps_ns) == ([5, 4, 0], None)
+    assert load(tmp_path / "reads.npy").trace.tolist() == [4, 0]
     results = [ran({"kind": "replay", "trace": name}, folder=tmp_path) for name in ("t.csv", "t.npy")]
     assert [(r.config.pages, r.applications[0].touches, r.applications[0].pgfault) for r in results] == [(4, 3, 2)] * 2
+
+
+def test_a_replay_takes_the_times_of_its_trace(tmp_path: Path) -> None:
+    fields = [("page", "u4"), ("t_ns", "u8")]
+    np.save(tmp_path / "t.npy", np.array([(0, 1_000), (1, 51_000), (0, 3_051_000)], dtype=fields))
+    np.save(tmp_path / "at_once.npy", np.array([0, 1, 0]))
+    (timed,), (at_once,) = (
+        ran({"kind": "replay", "trace": name, "touches": 6}, folder=tmp_path).applications
+        for name in ("t.npy", "at_once.npy")
+    )
+    assert timed.end_ns - at_once.end_ns == 2 * 3_050_000  # twice round; the application is alone
+    assert timed.touch_ns.max == at_once.touch_ns.max  # what it computes is no part of a touch
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        ("page,t_ns\n1,x\n", "t.csv:2: t_ns = 'x' is no time in whole nanoseconds"),
+        ("page,t_ns\n1,5\n1,4\n", "t.csv:3: t_ns is before the last touch; sort by time"),
+        ("page,t_ns\n1,0\n1,5000000000\n", "t.csv:3: t_ns is 5000000000 ns after the last touch"),
         ("page\n1\ntwo\n", "t.csv:3: page = 'two' is no number of a page"),
         ("page,write\n1,x\n", "t.csv:2: write = 'x' is none of 0, 1, r, w"),
         ("a,b\n1,2\n", "t.csv:1: no column is headed page"),

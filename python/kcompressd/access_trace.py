@@ -1,16 +1,20 @@
-"""Access traces: which page an application touches next, and whether it writes; what `replay` runs.
+"""Access traces: which page an application touches next, whether it writes, and when; what `replay` runs.
 
-- CSV, in UTF-8: a line of headings with `page`, and if it likes `write`; then a line a touch: the page's number from 0, and 0 or
-  1 (or r, w). Further columns are ignored; touches happen in the order of the lines, whatever times they have.
-- NumPy (`.npy`): a structured array with the fields `page` and if it likes `write`, or a plain array of pages, all of them read.
+- CSV, in UTF-8: a line of headings with `page`, and if it likes `write` and `t_ns`; then a line a touch: the page's number from 0, 0
+  or 1 (or r, w), and the time in ns from any zero. Further columns are ignored.
+- NumPy (`.npy`): a structured array with these fields, or a plain array of pages, all of them read.
+
+The time between two touches is computed by the application after the first: one that stalls delays all later ones. Without times
+a touch follows the last at once.
 """
 
 from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,27 +24,41 @@ from kcompressd.workload import WRITE
 
 _WRITES: Final = {"0": 0, "1": WRITE, "r": 0, "w": WRITE, "": 0}
 _MOST: Final = WRITE - 1
+_LONGEST_NS: Final = 2**32 - 1
 
 
-def load(path: str | os.PathLike[str]) -> npt.NDArray[np.uint32]:
-    """Return a trace as `Workload.trace`: uint32 of shape (touches,); raises `JobError` naming the file, and the line or touch."""
+class AccessTrace(NamedTuple):
+    """A trace as `Workload` takes it: uint32 of shape (touches,) each; `gaps_ns` is None without times."""
+
+    trace: npt.NDArray[np.uint32]
+    gaps_ns: npt.NDArray[np.uint32] | None
+
+
+def load(path: str | os.PathLike[str]) -> AccessTrace:
+    """Read a trace; raises `JobError` naming the file, and the line or touch that is wrong."""
     where = Path(path)
     try:
         found = _numpy(where) if where.suffix == ".npy" else _csv(where)
     except OSError as error:
         raise JobError(where, f"cannot be read: {error.strerror}") from error
-    if not len(found):
+    if not len(found.trace):
         raise JobError(where, "holds no touch", "give at least one line after the headings")
     return found
 
 
-def _csv(path: Path) -> npt.NDArray[np.uint32]:
+def _csv(path: Path) -> AccessTrace:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = csv.DictReader(file, restkey="", skipinitialspace=True)
             if "page" not in (rows.fieldnames or ()):
                 raise JobError(f"{path}:1", "no column is headed page", "begin the file with a line: page,write")
-            return np.array([_entry(f"{path}:{rows.line_num}", row) for row in rows], dtype=np.uint32)
+            timed = "t_ns" in (rows.fieldnames or ())
+            touches, times = [], []
+            for row in rows:
+                touches.append(_entry(f"{path}:{rows.line_num}", row))
+                times.append(_time(f"{path}:{rows.line_num}", row) if timed else 0)
+            gaps = _gaps(np.array(times, dtype=np.uint64), lambda touch: f"{path}:{touch + 2}") if timed else None
+            return AccessTrace(np.array(touches, dtype=np.uint32), gaps)
     except (UnicodeDecodeError, csv.Error) as error:
         raise JobError(path, f"is no CSV: {error}") from error
 
@@ -54,7 +72,25 @@ def _entry(place: str, row: dict[str, Any]) -> int:
     return int(page) | _WRITES[write]
 
 
-def _numpy(path: Path) -> npt.NDArray[np.uint32]:
+def _time(place: str, row: dict[str, Any]) -> int:
+    text = (row["t_ns"] or "").strip()
+    if not text.isdecimal() or int(text) >= 2**63:
+        raise JobError(place, f"t_ns = {text!r} is no time in whole nanoseconds")
+    return int(text)
+
+
+def _gaps(times: npt.NDArray[np.uint64], place: Callable[[int], str]) -> npt.NDArray[np.uint32]:
+    """What passes after each touch; nothing after the last."""
+    gaps = np.append(np.diff(times.astype(np.int64)), 0)[: len(times)]
+    wrong = np.flatnonzero((gaps < 0) | (gaps > _LONGEST_NS))
+    if len(wrong):
+        gap = int(gaps[wrong[0]])
+        said = "before the last touch" if gap < 0 else f"{gap} ns after the last touch, the most is {_LONGEST_NS}"
+        raise JobError(place(int(wrong[0]) + 1), f"t_ns is {said}", "sort by time, or leave out the pause")
+    return gaps.astype(np.uint32)
+
+
+def _numpy(path: Path) -> AccessTrace:
     try:
         array: npt.NDArray[Any] = np.load(path, allow_pickle=False)
     except (ValueError, EOFError) as error:
@@ -71,4 +107,14 @@ def _numpy(path: Path) -> npt.NDArray[np.uint32]:
     if len(wrong):
         raise JobError(path, f"touch {wrong[0]}: page = {pages[wrong[0]]} is no number of a page from 0 on")
     writes = array["write"].astype(bool) if "write" in names else np.zeros(len(pages), dtype=bool)
-    return pages.astype(np.uint32) | np.where(writes, np.uint32(WRITE), np.uint32(0))
+    trace = pages.astype(np.uint32) | np.where(writes, np.uint32(WRITE), np.uint32(0))
+    return AccessTrace(
+        trace, _gaps(_times(path, array), lambda touch: f"{path}: touch {touch}") if "t_ns" in names else None
+    )
+
+
+def _times(path: Path, array: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
+    times = array["t_ns"]
+    if times.dtype.kind not in "ui" or (times < 0).any() or (times >= 2**63).any():
+        raise JobError(path, f"t_ns of {times.dtype} are no times in whole nanoseconds from 0 on")
+    return times.astype(np.uint64)

@@ -280,7 +280,9 @@ def zspage_bytes(page_size: int, chain_size: int, size: int) -> int:
 def _refuse_too_large(pages: Pages) -> None:
     page_size = os.sysconf("SC_PAGE_SIZE")
     if pages.page_size != page_size:
-        raise KernelError("pages", f"are of {pages.page_size} bytes, this kernel's of {page_size}")
+        raise KernelError(
+            "pages", f"are of {pages.page_size} bytes, this kernel's of {page_size}", f"add --page-size {page_size}"
+        )
     if pages.nbytes > available_bytes() // 2:
         fix = f"--limit {available_bytes() // 2 // page_size}"
         raise KernelError("pages", f"{pages.nbytes >> 20} MiB may need most of the memory that is available", fix)

@@ -24,6 +24,7 @@ from kcompressd.job_file import Tree, parse, parse_setting, refuse_strangers, se
 from kcompressd.lab import Lab, Memcg, MemoryReclaim, Progress
 from kcompressd.machine import Costs, Machine
 from kcompressd.node import Node
+from kcompressd.page_index import PAGE_SIZES
 from kcompressd.pages import Pages
 from kcompressd.policy import Policy
 from kcompressd.result import Result
@@ -99,9 +100,24 @@ class Job:
         name = self.tree.get("pages")
         if name is None:
             raise JobError(self.origin, "pages is missing", 'pages = "sample", or a file of pages')
-        found = Pages.sample() if name == SAMPLE else Pages.from_file(self.folder / name)
+        size = self.page_size
+        found = Pages.from_file(self.folder / name, page_size=size) if name != SAMPLE else Pages.sample()
+        found = found if size is None else found.resized(size)
         found = found[: self.limit] if self.limit else found
         return found if self.times == 1 else Pages.from_array(np.tile(found.array, (self.times, 1)), copy=False)
+
+    @property
+    def page_size(self) -> int | None:
+        """The size of a page, bytes, as which the file is seen; None: its own."""
+        size: int | None = self.tree.get("page_size")
+        if size is not None and size not in PAGE_SIZES:
+            raise JobError(self.origin, f"page_size = {size} is none of {', '.join(map(str, PAGE_SIZES))}")
+        return size
+
+    @property
+    def has_sample_times(self) -> bool:
+        """Whether the calibration that comes with the package is that of the pages."""
+        return self.tree.get("pages") == SAMPLE and self.page_size in (None, Pages.sample().page_size)
 
     @property
     def times(self) -> int:
@@ -122,8 +138,8 @@ class Job:
     @cached_property
     def calibration(self) -> Calibration:
         """The calibration: the file that the job names, the sample's own, or one made now (then two runs differ)."""
-        name, sample = self.tree.get("calibration"), self.tree.get("pages") == SAMPLE
-        if name is None and not sample:
+        name = self.tree.get("calibration")
+        if name is None and not self.has_sample_times:
             return calibrate(self.pages, self.lab.compressor)
         found = Calibration.sample() if name is None else Calibration.load(self.folder / name)
         found = found[: self.limit] if self.limit else found
@@ -230,7 +246,7 @@ class Job:
 
     def _application(self, table: Mapping[str, Any]) -> Workload:
         self._refuse_keys(table, table["kind"], tuple(field.name for field in dataclasses.fields(Workload)))
-        trace = {"trace": access_trace.load(self.folder / table["trace"])} if "trace" in table else {}
+        trace = access_trace.load(self.folder / table["trace"])._asdict() if "trace" in table else {}
         return self._part(lambda: Workload(**{**table, **trace}))
 
     def _refuse_keys(self, keys: Mapping[str, Any], kind: str, known: tuple[str, ...]) -> None:

@@ -25,6 +25,7 @@ KEYS: Final[Mapping[str, tuple[type, ...]]] = {
     "compressor": _TEXT,
     "kernel": _TEXT,
     "threads": _INT,
+    "page_size": _INT,
     "depth": _INT,
     "pool_limit": (int, str),
     "chain_size": _INT,

@@ -25,7 +25,7 @@ KINDS: Final[Mapping[str, tuple[str, ...]]] = {
     "eater": (),
     "usemem": ("touches",),
     "zipf": ("touches", "working_set", "exponent", "write_share"),
-    "replay": ("trace", "touches"),
+    "replay": ("trace", "gaps_ns", "touches"),
     "burst": ("deadline_ns",),
 }
 """Kinds of workloads, with the keys that only some of them have."""
@@ -43,7 +43,8 @@ class Workload:
       after each touch;
     - `touches` (default: twice the pages; of `replay` the whole trace once); `working_set`: the pages that `zipf` touches after the fill
       (default: all); `exponent` of the zipf law, 0 (uniform) to below 1; `write_share`, 0 to 1;
-    - `trace`: uint32 of shape (n,), pages from 0, those written with the bit `WRITE`; `deadline_ns` after `start_ns`.
+    - `trace`: uint32 of shape (n,), pages from 0, those written with the bit `WRITE`; `gaps_ns`, of the same shape: what is computed after
+      each, beside `think_ns`; `deadline_ns` after `start_ns`.
     """
 
     kind: str = "eater"
@@ -58,6 +59,7 @@ class Workload:
     exponent: float | None = None
     write_share: float | None = None
     trace: npt.NDArray[np.uint32] | None = None
+    gaps_ns: npt.NDArray[np.uint32] | None = None
     deadline_ns: int | None = None
 
     def __post_init__(self) -> None:
@@ -104,6 +106,8 @@ class Workload:
             raise LabError(
                 "workload.trace", "is missing or empty: replay needs an access trace", 'trace = "touches.csv"'
             )
+        if self.gaps_ns is not None and self.gaps_ns.shape != self.trace.shape:
+            raise LabError("workload.gaps_ns", f"has the shape {self.gaps_ns.shape}, trace {self.trace.shape}")
         needs = int((self.trace & np.uint32(WRITE - 1)).max()) + 1
         if self.pages and self.pages < needs:
             raise LabError("workload.pages", f"{self.pages} are too few: the trace touches page {needs - 1}")
@@ -112,7 +116,7 @@ class Workload:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the workload as plain data, as Results have it: what is set, and of a trace nothing but its touches."""
-        given = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "trace"}
+        given = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("trace", "gaps_ns")}
         return {key: value for key, value in given.items() if value is not None}
 
     def phases(self, first: int) -> list[dict[str, Any]]:
@@ -130,7 +134,8 @@ class Workload:
                 return [fill, {**common, **law, "write_permille": writes, "touches": self.touches}]
             case "replay":
                 trace = {"pattern": "trace", "trace": self.trace, "touches": self.touches}
-                return [{**common, **trace, "wait_ns": self.start_ns}]
+                gaps = {} if self.gaps_ns is None else {"gaps_ns": self.gaps_ns}
+                return [{**common, **trace, **gaps, "wait_ns": self.start_ns}]
         return [fill]
 
     def outcome(self, found: Mapping[str, Any]) -> dict[str, Any]:

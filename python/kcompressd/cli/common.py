@@ -191,6 +191,7 @@ def write_html(found: Reported, path: str | None) -> None:
     """Write the report of `found`, and say where it is; nothing where `path` is None."""
     if path is not None:
         write_text(found.to_html(), path)
+        sys.stdout.flush()  # the table comes first where both go to one file
         print(f"kcompressd: report: {path}", file=sys.stderr)
 
 

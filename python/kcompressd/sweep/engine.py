@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from kcompressd import _core
 from kcompressd.calibration import Calibration
 from kcompressd.errors import InputError, JobError, RunInterrupted
-from kcompressd.job import SAMPLE, Job
+from kcompressd.job import Job
 from kcompressd.sweep.plan import Plan, Point
 from kcompressd.sweep.table import ID, Row, Rows
 from kcompressd.sweep.work import SECONDS, Task, work
@@ -145,7 +145,7 @@ def _calibrated(job: Job, table: Path) -> tuple[Calibration, str]:
     named = job.tree.get("calibration")
     if named is not None:
         return job.calibration, os.fspath((job.folder / named).absolute())
-    if job.tree.get("pages") == SAMPLE:
+    if job.has_sample_times:
         return job.calibration, ""
     beside = table.with_name(f"{table.name}.calib.npz").absolute()
     if beside.is_file():

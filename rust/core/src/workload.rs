@@ -91,8 +91,17 @@ pub enum Pattern {
     Random,
     /// By a zipf law.
     Zipf(Zipf),
-    /// These, as offsets into the range, and round again: the highest bit says that the touch writes.
-    Trace(Arc<[u32]>),
+    /// As it was recorded, and round again.
+    Trace(Trace),
+}
+
+/// Recorded touches.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Trace {
+    /// Offsets into the phase's range; [`TRACE_WRITE`] says that the touch writes.
+    pub touches: Arc<[u32]>,
+    /// What the application computes after each, in nanoseconds; of one without times, empty.
+    pub gaps_ns: Arc<[u32]>,
 }
 
 /// The bit of a trace's entry that says "written".
@@ -217,7 +226,7 @@ impl Program {
     /// Nanoseconds to compute after the touch under way.
     #[inline]
     pub fn think_ns(&self) -> u32 {
-        self.phase_now().map_or(0, |phase| phase.think_ns)
+        self.phase_now().map_or(0, |phase| phase.think_ns.saturating_add(phase.gap_ns(self.done)))
     }
 
     /// The phase that it is in, from 0.
@@ -275,6 +284,16 @@ impl Program {
 }
 
 impl Phase {
+    /// What a trace says of the time after touch `done`.
+    fn gap_ns(&self, done: u64) -> u32 {
+        match &self.pattern {
+            Pattern::Trace(trace) if !trace.gaps_ns.is_empty() => {
+                trace.gaps_ns[(done % trace.gaps_ns.len() as u64) as usize]
+            }
+            _ => 0,
+        }
+    }
+
     #[inline]
     fn touch(&self, done: u64, random: &mut SplitMix) -> Touch {
         let pages = self.pages.end - self.pages.start;
@@ -282,8 +301,8 @@ impl Phase {
             Pattern::InOrder => ((done % u64::from(pages)) as u32, None),
             Pattern::Random => (random.below(pages), None),
             Pattern::Zipf(zipf) => (zipf.page(random) % pages, None),
-            Pattern::Trace(entries) => {
-                let entry = entries[(done % entries.len() as u64) as usize];
+            Pattern::Trace(trace) => {
+                let entry = trace.touches[(done % trace.touches.len() as u64) as usize];
                 ((entry & !TRACE_WRITE) % pages, Some(entry & TRACE_WRITE != 0))
             }
         };
@@ -347,9 +366,17 @@ mod tests {
 
     #[test]
     fn a_trace_is_replayed_and_empty_phases_are_passed_over() {
-        let trace = Pattern::Trace([2, TRACE_WRITE | 1].into());
-        let replay = Phase { pattern: trace, touches: 3, ..Phase::once(10..20, false) };
-        let touches = run(Program::phases([Phase::once(3..3, true), replay], 0));
+        let trace = Trace { touches: [2, TRACE_WRITE | 1].into(), gaps_ns: [7, 0].into() };
+        let replay = Phase { pattern: Pattern::Trace(trace), touches: 3, think_ns: 1, ..Phase::once(10..20, false) };
+        let mut program = Program::phases([Phase::once(3..3, true), replay], 0);
+        let touches = run(program.clone());
+        let gaps = std::iter::from_fn(|| {
+            program.current()?;
+            let gap = program.think_ns();
+            program.advance();
+            Some(gap)
+        });
+        assert_eq!(gaps.collect::<Vec<_>>(), [8, 1, 8]);
         assert_eq!(touches.iter().map(|touch| touch.page).collect::<Vec<_>>(), [12, 11, 12]);
         assert_eq!(touches[1].access, Access::Write);
     }

@@ -1,7 +1,7 @@
 //! What applications do, from dictionaries: `config["programs"]`, a list of phases for each.
 
 use crate::config::get;
-use kcompressd_core::workload::{Pattern, Phase, Program, Zipf};
+use kcompressd_core::workload::{Pattern, Phase, Program, Trace, Zipf};
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -32,6 +32,10 @@ fn phase(dict: &Bound<'_, PyDict>) -> PyResult<Phase> {
     })
 }
 
+fn numbers(dict: &Bound<'_, PyDict>, key: &str) -> PyResult<Option<Vec<u32>>> {
+    dict.get_item(key)?.map(|array| PyBuffer::<u32>::get(&array)?.to_vec(dict.py())).transpose()
+}
+
 fn pattern(dict: &Bound<'_, PyDict>, pages: u32) -> PyResult<Pattern> {
     match get(dict, "pattern", "in-order".to_owned())?.as_str() {
         "in-order" => Ok(Pattern::InOrder),
@@ -44,11 +48,11 @@ fn pattern(dict: &Bound<'_, PyDict>, pages: u32) -> PyResult<Pattern> {
             }
         }
         "trace" => {
-            let trace = dict.get_item("trace")?.ok_or_else(|| PyValueError::new_err("trace: missing"))?;
-            let entries = PyBuffer::<u32>::get(&trace)?.to_vec(dict.py())?;
-            match entries.is_empty() {
-                true => Err(PyValueError::new_err("trace: it is empty")),
-                false => Ok(Pattern::Trace(entries.into())),
+            let touches = numbers(dict, "trace")?.ok_or_else(|| PyValueError::new_err("trace: missing"))?;
+            let gaps_ns = numbers(dict, "gaps_ns")?.unwrap_or_default();
+            match touches.is_empty() || !(gaps_ns.is_empty() || gaps_ns.len() == touches.len()) {
+                true => Err(PyValueError::new_err("trace: it is empty, or gaps_ns has another length")),
+                false => Ok(Pattern::Trace(Trace { touches: touches.into(), gaps_ns: gaps_ns.into() })),
             }
         }
         other => Err(PyValueError::new_err(format!("pattern: {other:?} is none of in-order, random, zipf, trace"))),
