@@ -11,10 +11,13 @@ use kcompressd_core::frames::Frames;
 use kcompressd_core::judge::{Config as Judged, Judge};
 use kcompressd_core::lifecycle::{State, Table};
 use kcompressd_core::memcg::Memcgs;
+use kcompressd_core::stats::Vm;
 use kcompressd_core::swap::{Backing, Device, IoFaults};
 use kcompressd_core::sync::thread;
-use kcompressd_core::system::{Config, Contents, System};
+use kcompressd_core::system::{Config, Contents, Memory, System};
 use kcompressd_core::wait::WaitKey;
+use kcompressd_core::workload::Program;
+use kcompressd_core::zone::ZoneConfig;
 use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use shuttle::{FailurePersistence, MaxSteps, Runner};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -33,34 +36,75 @@ fn pages() -> Vec<u8> {
     (0..PAGES).flat_map(|page| (0..PAGE).map(move |i| byte(page, i))).collect()
 }
 
-fn swap_file() -> Backing {
+fn swap_file(slots: u32) -> Backing {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let path = std::env::temp_dir().join(format!("kcompressd-shuttle-{}-{number}", std::process::id()));
-    let backing = Backing::create(&path, 16, PAGE).unwrap();
+    let backing = Backing::create(&path, slots, PAGE).unwrap();
     std::fs::remove_file(path).unwrap();
     backing
 }
 
-fn system(design: Design, store: StoreKind, limit: Option<u64>, faults: IoFaults) -> System {
-    let config = Config {
+fn config(design: Design, store: StoreKind) -> Config {
+    Config {
         design,
         store,
         kernel: (6, 12),
         codec: "lz4".parse().unwrap(),
         page_size: PAGE,
         chain_size: 8,
-        pool_limit_pages: limit,
+        pool_limit_pages: None,
         accept_threshold_percent: 90,
         nodes: 1,
         slots: 16,
         memory: None,
-    };
+    }
+}
+
+fn system(design: Design, store: StoreKind, limit: Option<u64>, faults: IoFaults) -> System {
+    let config = Config { pool_limit_pages: limit, ..config(design, store) };
     let mut memcgs = Memcgs::new(PAGE);
     memcgs.add("group", 0).unwrap();
     let frames = Contents::Frames(Frames::from_bytes(&pages(), PAGE).unwrap());
-    let device = Device::new(swap_file(), PAGE, faults);
+    let device = Device::new(swap_file(16), PAGE, faults);
     System::new(config, Table::default(), memcgs, |page| (page % 2) as u16, device, frames).unwrap()
+}
+
+/// Pages of the applications in a machine of 36 pages of memory.
+const EATEN: u32 = 48;
+
+/// A machine with a memory budget in which two applications need more than there is.
+fn machine(design: Design, store: StoreKind) -> System {
+    let zone = ZoneConfig { free_pages: 36, watermarks: [4, 6, 8], boost_factor: 15_000, pcp_batch: 1, cpus: 2 };
+    let memory = Memory { pages: EATEN, zone, file_pages: 2, lru_gen: false, swappiness: 60 };
+    let config = Config { slots: 256, memory: Some(memory), ..config(design, store) };
+    let frames = Contents::Frames(Frames::absent(pages(), EATEN as usize, PAGE).unwrap());
+    let device = Device::new(swap_file(256), PAGE, IoFaults::default());
+    System::new(config, Table::default(), Memcgs::default(), |_| 0, device, frames).unwrap()
+}
+
+/// Runs them to the end, unless `cut` short.
+fn eat(sys: System, cut: bool) {
+    let programs = vec![Program::eater(0..30), Program::usemem(30..EATEN, 20, 1)];
+    let config = LiveConfig { trace: true, fault: FaultOrder::None, programs, ..LiveConfig::default() };
+    let live = Live::start(sys, config, Vec::new()).unwrap();
+    if cut {
+        thread::yield_now();
+        live.cancel();
+    }
+    let mut report = live.finish();
+    let ended = report.error.take();
+    assert!(ended.iter().all(|error| cut && error.kind == "cancelled"), "{ended:?}");
+    assert!(report.mismatched.is_empty(), "{:?}", report.mismatched);
+    let judged = Judged { complete: ended.is_none(), pool: true, absent: true, ..Judged::default() };
+    let mut judge = Judge::new(&Table::default(), Some(EATEN as usize), judged);
+    judge.feed(&report.take_trace(EATEN as usize)).unwrap();
+    assert_eq!(judge.finish().first, None);
+    if ended.is_none() {
+        assert!(judge.states().iter().all(|&state| state == State::Freed as u8));
+        assert!(report.applications.iter().all(|app| app.end_ns.is_some()));
+        assert!(report.vmstat[Vm::PgstealAnon] > 0, "it had to swap");
+    }
 }
 
 fn start(sys: System, plant: Option<Plant>) -> Live {
@@ -148,6 +192,14 @@ fn turn(sys: &System) {
         }
         sys.memcgs.get(1).unwrap().set_zswap_max([0, u64::MAX][round]);
         thread::yield_now();
+    }
+}
+
+#[test]
+fn a_machine_short_of_memory_brings_every_page_back() {
+    for (design, store) in designs() {
+        shuttle(move || eat(machine(design, store), false));
+        shuttle(move || eat(machine(design, store), true));
     }
 }
 

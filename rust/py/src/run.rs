@@ -191,7 +191,7 @@ impl Run {
 /// What a run and a stepper are made of.
 pub struct Made {
     pub system: System,
-    live: LiveConfig,
+    pub live: LiveConfig,
     contents: Vec<u8>,
     direct: Option<bool>,
 }

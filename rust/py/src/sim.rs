@@ -183,9 +183,10 @@ pub fn profile<'py>(
     table: &Bound<'py, PyDict>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let py = config.py();
-    let system = crate::run::make(&pages, config, table)?.system;
-    let measured =
-        py.detach(|| Profile::measure(&system)).map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
+    let crate::run::Made { system, live, .. } = crate::run::make(&pages, config, table)?;
+    let measured = py
+        .detach(|| Profile::measure(&system, &live.programs))
+        .map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
     let dict = PyDict::new(py);
     KINDS.iter().zip(measured.kinds).try_for_each(|(name, kind)| dict.set_item(name, kind))?;
     Ok(dict)

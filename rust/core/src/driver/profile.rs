@@ -6,6 +6,7 @@ use super::phases::{FaultOrder, apps};
 use super::{Crew, Status};
 use crate::reclaim::Task;
 use crate::system::{Outcome, StepError, System, Work};
+use crate::workload::Program;
 use std::time::Instant;
 
 /// Kinds of work, in the order of a profile.
@@ -48,16 +49,20 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// Swaps every page of `sys` out and reads it back, on this thread, and times each step.
+    /// Swaps every page of `sys` out and reads it back, on this thread, and times each step; with a memory budget it runs
+    /// `programs` instead, in turns with kswapd and the workers.
     ///
     /// # Errors
     /// [`StepError`].
-    pub fn measure(sys: &System) -> Result<Self, StepError> {
+    pub fn measure(sys: &System, programs: &[Program]) -> Result<Self, StepError> {
         let clock_ns = clock_ns();
         let mut profile = Self::default();
         // A pool never exceeds its pages; what cannot be touched ahead is touched by the steps.
         let _ = sys.current_pool().prefault(sys.folios.len() * sys.config.page_size * 3 / 4);
-        profile.run(sys, Crew::reclaim(sys, false), clock_ns)?;
+        profile.run(sys, Crew::machine(sys, programs.iter().cloned(), false), clock_ns)?;
+        if sys.mm.is_some() {
+            return Ok(profile);
+        }
         let readers = apps(Task::Touch, sys.folios.len() as u32, FaultOrder::InOrder, 0, 1);
         profile.run(sys, Crew::of(sys, readers, false), clock_ns)?;
         Ok(profile)
@@ -72,6 +77,9 @@ impl Profile {
                 let begin = Instant::now();
                 let outcome = crew.step(sys, seat)?;
                 let took_ns = (begin.elapsed().as_nanos() as u64).saturating_sub(clock_ns);
+                if let Outcome::Sleep(_) = outcome {
+                    break; // It waits for what another does.
+                }
                 if let Outcome::Ran(work) = outcome
                     && let Some(kind) = kind(work)
                 {
