@@ -1,7 +1,7 @@
 """Throughput of real threads against virtual time on this machine: `make live-virtual`.
 
 What steps cost in this program is measured here (`_core.profile`), what pages cost is calibrated here, and every preset runs
-on real threads and in virtual time, pageout and an eater of half as many pages again as there is memory: medians with spread. Counters are held together by tests/test_live_virtual.py. The
+on real threads and in virtual time, pageout and an eater of a third more pages than there is memory: medians with spread. Counters are held together by tests/test_live_virtual.py. The
 machine must be idle and have two CPUs.
 """
 
@@ -74,7 +74,7 @@ def main() -> int:
     """Compare both workloads on both stores; return 1 when one preset is more than a tenth away."""
     pages = Pages.from_file(sys.argv[1]) if len(sys.argv) > 1 else Pages.sample()
     calibration = calibrate(pages, "lz4")
-    eater = Budget.of(Node(managed=2 * len(pages)), Workload(kind="eater", pages=3 * len(pages)))
+    eater = Budget.of(Node(managed=3 * len(pages)), Workload(kind="eater", pages=4 * len(pages)))
     print(f"{len(pages)} pages, lz4, {CPUS} CPUs; MB/s: median of {RUNS} (least to most)")
     far = [compare(pages, calibration, store, budget) for budget in (None, eater) for store in ("zram", "zswap")]
     return int(any(far))

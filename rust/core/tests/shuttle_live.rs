@@ -70,12 +70,12 @@ fn system(design: Design, store: StoreKind, limit: Option<u64>, faults: IoFaults
     System::new(config, Table::default(), memcgs, |page| (page % 2) as u16, device, frames).unwrap()
 }
 
-/// Pages of the applications in a machine of 36 pages of memory.
-const EATEN: u32 = 48;
+/// Pages of the applications in a machine of 56 pages of memory.
+const EATEN: u32 = 60;
 
 /// A machine with a memory budget in which two applications need more than there is.
 fn machine(design: Design, store: StoreKind) -> System {
-    let zone = ZoneConfig { free_pages: 36, watermarks: [4, 6, 8], boost_factor: 15_000, pcp_batch: 1, cpus: 2 };
+    let zone = ZoneConfig { free_pages: 56, watermarks: [4, 6, 8], boost_factor: 15_000, pcp_batch: 1, cpus: 2 };
     let memory = Memory { pages: EATEN, zone, file_pages: 2, lru_gen: false, swappiness: 60 };
     let config = Config { slots: 256, memory: Some(memory), ..config(design, store) };
     let frames = Contents::Frames(Frames::absent(pages(), EATEN as usize, PAGE).unwrap());
@@ -85,7 +85,7 @@ fn machine(design: Design, store: StoreKind) -> System {
 
 /// Runs them to the end, unless `cut` short.
 fn eat(sys: System, cut: bool) {
-    let programs = vec![Program::eater(0..30), Program::usemem(30..EATEN, 20, 1)];
+    let programs = vec![Program::eater(0..40), Program::usemem(40..EATEN, 20, 1)];
     let config = LiveConfig { trace: true, fault: FaultOrder::None, programs, ..LiveConfig::default() };
     let live = Live::start(sys, config, Vec::new()).unwrap();
     if cut {
