@@ -246,7 +246,7 @@ def test_the_verb_counts_runs_resumes_and_prints(tmp_path: Path, capsys: pytest.
     assert main(["sweep", str(path), "--backend", "sequential"]) == 3
     refused = capsys.readouterr()
     assert "1 of 2 points refused, the first: " in refused.err and 'unknown design "none"' in refused.err
-    assert "2 of 2 points, 1 run now, and 1 rows of other points are kept" in refused.out
+    assert "2 of 2 points, 1 run now; rows of other points kept: 1" in refused.out
     assert "sync" not in refused.out  # another sweep's row
     assert main(["sweep", str(path), "--backend", "sequential"]) == 3  # still refused when it is not run again
     assert "0 run now" in capsys.readouterr().out

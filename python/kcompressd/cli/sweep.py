@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _so_far(found: Outcome) -> str:
     rows = 0 if found.table is None else len(found.table)
-    others = f", and {found.others} rows of other points are kept" if found.others else ""
+    others = f"; rows of other points kept: {found.others}" if found.others else ""
     return f"{rows} of {found.points} points, {found.ran} run now{others}"
 
 
