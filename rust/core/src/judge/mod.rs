@@ -29,6 +29,7 @@ mod locator;
 mod pages;
 pub mod queues;
 pub mod replay;
+mod source;
 
 use crate::lifecycle::{Event, State, Table, guard};
 use crate::trace::{Record, SYSTEM, aux, system};
@@ -37,6 +38,8 @@ use law::{FLAG_BITS, GUARD_BITS, Law, special};
 pub use locator::Locator;
 use pages::{Page, Pages, actor_of, owner};
 use queues::Queues;
+use source::Source;
+pub use source::decode;
 
 /// How the records of a trace are ordered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -113,45 +116,6 @@ pub struct Judge {
     by_event: [u64; 256],
     violations: u64,
     first: Option<Breach>,
-}
-
-/// A record in memory, or its 32 little-endian bytes in a file.
-trait Source {
-    fn record(&self) -> Record;
-}
-
-impl Source for Record {
-    #[inline(always)]
-    fn record(&self) -> Record {
-        *self
-    }
-}
-
-impl Source for [u8; 32] {
-    #[inline(always)]
-    fn record(&self) -> Record {
-        decode(self)
-    }
-}
-
-/// A record from its 32 bytes in a file (little-endian, docs/formats.md).
-#[inline]
-pub fn decode(bytes: &[u8; 32]) -> Record {
-    let u64_at = |i: usize| u64::from_le_bytes(std::array::from_fn(|k| bytes[i + k]));
-    let u32_at = |i: usize| u32::from_le_bytes(std::array::from_fn(|k| bytes[i + k]));
-    let u16_at = |i: usize| u16::from_le_bytes([bytes[i], bytes[i + 1]]);
-    Record {
-        t_ns: u64_at(0),
-        aux: u64_at(8),
-        folio: u32_at(16),
-        seq: u32_at(20),
-        actor: u16_at(24),
-        flags: u16_at(26),
-        event: bytes[28],
-        from: bytes[29],
-        to: bytes[30],
-        guards: bytes[31],
-    }
 }
 
 /// How many records ahead a page is fetched: more than a cache miss takes to judge.

@@ -5,11 +5,13 @@
 //! [`StateWord::fire`] changes all of it in one compare-and-swap, and nothing else changes it. A step reads the guards
 //! that lie outside the word once and passes them in; `mapped` is in the word and is read in the same swap.
 
+pub mod actor;
 pub mod effect;
 pub mod generated;
 pub mod table;
 
 use crate::sync::{AtomicU64, Ordering};
+pub use actor::{actor_name, actors_named};
 pub use effect::Effect;
 pub use generated::{Event, State, flag, guard};
 pub use table::{Row, Table, TableError};
@@ -153,59 +155,6 @@ impl std::fmt::Display for FlagSet {
         let held = flag::NAMES.iter().enumerate().filter(|(bit, _)| self.0 >> bit & 1 == 1).map(|(_, name)| *name);
         f.write_str(&held.collect::<Vec<_>>().join("|"))
     }
-}
-
-/// Actor ids: a kind in the high byte, a number in the low byte.
-pub mod actor {
-    /// kswapd of a node.
-    pub const KSWAPD: u16 = 0x0100;
-    /// A kcompressd thread.
-    pub const KCOMPRESSD: u16 = 0x0200;
-    /// An application thread.
-    pub const APP: u16 = 0x0300;
-    /// The swap device's completion side.
-    pub const DEVICE: u16 = 0x0400;
-    /// zswap's shrink worker.
-    pub const SHRINK: u16 = 0x0500;
-    /// A script that drives step by step.
-    pub const SCRIPT: u16 = 0x0600;
-    /// Somebody who turns a knob.
-    pub const ADMIN: u16 = 0x0700;
-
-    /// The bits of an id that are its kind.
-    pub const KIND: u16 = 0xff00;
-
-    /// Which of the kinds `id` is.
-    pub const fn kind(id: u16) -> u16 {
-        id & KIND
-    }
-}
-
-/// The name of an actor id as traces and messages show it.
-pub fn actor_name(id: u16) -> String {
-    let number = id & 0xff;
-    match actor::kind(id) {
-        actor::KSWAPD => format!("kswapd{number}"),
-        actor::KCOMPRESSD => format!("kcompressd{number}"),
-        actor::APP => format!("app{number}"),
-        actor::DEVICE => format!("swapdev{number}"),
-        actor::SHRINK => format!("shrink_worker{number}"),
-        actor::SCRIPT => "script".into(),
-        actor::ADMIN => format!("admin{number}"),
-        _ => format!("actor{id}"),
-    }
-}
-
-/// The id and mask of a thread's name (`kswapd0`) or of a kind of threads (`kswapd`); the mask is 0xff00 for a kind.
-pub fn actors_named(name: &str) -> Option<(u16, u16)> {
-    let kinds = [actor::KSWAPD, actor::KCOMPRESSD, actor::APP, actor::DEVICE, actor::SHRINK];
-    kinds.into_iter().find_map(|kind| {
-        let rest = name.strip_prefix(actor_name(kind).strip_suffix('0')?)?;
-        if rest.is_empty() {
-            return Some((kind, actor::KIND));
-        }
-        rest.parse::<u8>().ok().map(|number| (kind + u16::from(number), 0xffff))
-    })
 }
 
 /// The state word of one page.

@@ -6,7 +6,7 @@ use crate::lifecycle::{Change, Event, Fire, State, Word, flag, guard};
 use crate::memcg::{MemcgStat, ROOT};
 use crate::stats::Vm;
 use crate::swapout::{Progress, Swapout, Written};
-use crate::system::{Ctx, Outcome, StepError, Store, System, Work};
+use crate::system::{Ctx, Outcome, StepError, System, Work};
 use crate::trace::aux;
 use crate::units::NIL;
 
@@ -247,11 +247,7 @@ impl Look {
     /// A clean mapped page with a valid copy: nothing to write.
     fn unmap(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Glance, Box<StepError>> {
         let slot = sys.folio(self.page).slot();
-        let in_pool = match &sys.store {
-            Store::Zswap(zswap) => zswap.holds(slot),
-            Store::Zram(zram) => zram.holds(slot),
-        };
-        let (guards, state) = match (sys.slots.is_zero(slot), in_pool) {
+        let (guards, state) = match (sys.slots.is_zero(slot), sys.holds(slot)) {
             (true, _) => (guard::ZERO, State::ZeroFilled),
             (false, true) => (guard::IN_POOL, State::Compressed),
             (false, false) => (0, State::WrittenBack),

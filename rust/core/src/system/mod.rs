@@ -14,6 +14,7 @@ mod lru;
 mod memory;
 mod oom;
 mod saved;
+mod store;
 
 pub use config::{BuildError, Config, Memory};
 pub use contents::{Contents, Sizes};
@@ -21,6 +22,7 @@ pub use ctx::{Ctx, Fault, Outcome, StepError, Waiting, Work, mark};
 pub use lru::PAGEVEC_SIZE;
 pub use oom::OomKiller;
 pub use saved::PARTS;
+pub use store::Store;
 
 use crate::design::{Design, Policy, Scripted, StoreKind, View};
 use crate::folio::Folio;
@@ -33,19 +35,7 @@ use crate::swap::{Device, Slots};
 use crate::sync::{AtomicU32, CachePadded, Mutex, Ordering};
 use crate::tagged::{Origin, TaggedFolio};
 use crate::wait::{WaitKey, WaitTable};
-use crate::zram::Zram;
-use crate::zsmalloc::{Pool, PoolConfig};
-use crate::zswap::Zswap;
-
-/// What swaps pages out.
-#[derive(Debug)]
-#[allow(clippy::large_enum_variant, reason = "one a system, never moved")]
-pub enum Store {
-    /// zswap in front of a swap file.
-    Zswap(Zswap),
-    /// A zram device.
-    Zram(Zram),
-}
+use crate::zsmalloc::PoolConfig;
 
 /// Everything that actors share.
 #[derive(Debug)]
@@ -172,43 +162,6 @@ impl System {
     #[inline]
     pub fn lru_gen(&self) -> bool {
         self.config.memory.is_some_and(|memory| memory.lru_gen)
-    }
-
-    /// Whether the store is zswap.
-    #[inline]
-    pub fn zswap(&self) -> Option<&Zswap> {
-        match &self.store {
-            Store::Zswap(zswap) => Some(zswap),
-            Store::Zram(_) => None,
-        }
-    }
-
-    /// The pool that stores go to.
-    pub fn current_pool(&self) -> &Pool {
-        match &self.store {
-            Store::Zswap(zswap) => zswap.current_pool(),
-            Store::Zram(zram) => zram.pool(),
-        }
-    }
-
-    /// Pages of the store's pools.
-    pub fn pool_pages(&self) -> usize {
-        match &self.store {
-            Store::Zswap(zswap) => zswap.total_pages() as usize,
-            Store::Zram(zram) => zram.pool().total_pages(),
-        }
-    }
-
-    /// Bytes of the copies that pages have, as the store counts them: the lengths of zswap's entries; zram's
-    /// `compr_data_size` without the copies whose slots wait in a CPU's cache to be freed.
-    pub fn pool_bytes(&self) -> u64 {
-        match &self.store {
-            Store::Zswap(zswap) => zswap.stored_bytes(),
-            Store::Zram(zram) => {
-                let nobodys: u64 = self.slots.returned().into_iter().map(|slot| zram.len_bytes(slot)).sum();
-                zram.mm_stat().compr_data_size - nobodys
-            }
-        }
     }
 
     /// The folio with this index.

@@ -5,7 +5,7 @@ use super::{App, Copy, Pc, RAN, Then};
 use crate::lifecycle::{Change, Event, Fire, State, Word, flag};
 use crate::memcg::MemcgEvent;
 use crate::stats::Vm;
-use crate::system::{Ctx, Outcome, StepError, Store, System};
+use crate::system::{Ctx, Outcome, StepError, System};
 use crate::units::NIL;
 use crate::workload::{Access, Program, Touch};
 
@@ -78,11 +78,7 @@ impl App {
 
     /// Where the copy in `slot` is.
     fn copy_of(sys: &System, slot: u32) -> Copy {
-        let in_pool = match &sys.store {
-            Store::Zswap(zswap) => zswap.holds(slot),
-            Store::Zram(zram) => zram.holds(slot),
-        };
-        if in_pool { Copy::Pool } else { Copy::Device }
+        if sys.holds(slot) { Copy::Pool } else { Copy::Device }
     }
 
     /// `zap_pte_range` beside reclaim: the page is taken off its list and freed in one critical section, then its copy
