@@ -11,7 +11,9 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-from kcompressd import Job, ProtocolViolation, _core, lifecycle
+import numpy as np
+
+from kcompressd import CodecError, Job, Lab, Pages, ProtocolViolation, _core, lifecycle
 from kcompressd.check import INCOMPRESSIBLE, Scenario
 
 ROOT = Path(__file__).parent.parent
@@ -96,8 +98,22 @@ def without(row: int) -> dict[str, Any]:
     return {**table, "rows": [r for at, r in enumerate(table["rows"]) if at != row]}
 
 
-BUDGETS = (("sync", "zswap", "usemem"), ("async-store", "zram", "eater"), ("april", "zram", "eater"))
-"""Design, store and workload of runs with a memory budget: edges that only allocation and ageing take."""
+_ZIPF = ("workload.kind=zipf", "workload.pages=6500")
+_DENIED = "[[memcg]]\nname = 'app'\nwriteback = false\nzswap_max = 1638400\n"
+_DEVICE = "[[memcg]]\nname = 'app'\nzswap_max = 0\n"
+_APP = "workload.memcg=app"
+BUDGETS: dict[str, tuple[tuple[str, ...], str]] = {
+    "usemem on sync, zswap": (("design=sync", "store=zswap", "workload.kind=usemem"), ""),
+    "eater on async-store, zram": (("design=async-store", "store=zram", "workload.kind=eater"), ""),
+    "eater on april, zram": (("design=april", "store=zram", "workload.kind=eater"), ""),
+    "zipf on april, zram": (("design=april", "store=zram", *_ZIPF, "workload.touches=20000"), ""),
+    "zipf on split, denied": (("design=split", *_ZIPF, "workload.touches=1000", _APP), _DENIED),
+    "zipf on sync, a slow device": (
+        ("design=sync", *_ZIPF, "workload.touches=5000", "costs.device_write_ns=300000", _APP),
+        _DEVICE,
+    ),
+}
+"""Runs with a memory budget, as a job's keys and its groups: edges that only allocation, ageing and devices take."""
 _JOB = """\
 pages = "sample"
 [node]
@@ -110,35 +126,41 @@ pages = 9000
 """
 
 
+def budget_job(name: str, folder: Path) -> Job:
+    """Return the job of a run of `BUDGETS`, whose file is in `folder`."""
+    keys, groups = BUDGETS[name]
+    path = folder / "budget.toml"
+    path.write_text(_JOB + groups)
+    return Job.load(path, list(keys))
+
+
 def caught_by_a_run(table: dict[str, Any], folder: Path) -> tuple[str, str] | None:
     """Return the first run with a memory budget that the law `table` is broken in, and how."""
-    law = SimpleNamespace(as_dict=lambda: table)
-    path = folder / "budget.toml"
-    path.write_text(_JOB)
-    for design, store, kind in BUDGETS:
-        job = Job.load(path, [f"design={design}", f"store={store}", f"workload.kind={kind}"])
-        with mock.patch("kcompressd.sim.table", lambda: law):
+    with mock.patch("kcompressd.sim.table", lambda: SimpleNamespace(as_dict=lambda: table)):
+        for name in BUDGETS:
             try:
-                error = job.sim().error
+                error = budget_job(name, folder).sim().error
             except ProtocolViolation as violation:
-                return f"{kind} on {design}, {store}", str(violation)
-        if error is not None and error.kind == "violation":
-            return f"{kind} on {design}, {store}", error.message
+                return name, str(violation)
+            if error is not None and error.kind == "violation":
+                return name, error.message
     return None
 
 
-ZEROES = "the kswapd that finds a page of zeros frees its frame in the same pass, unless a fault is faster"
-_RARE = "needs a page that is young, active and on its way at once: no run here has met it"
-_SCRIPT = "a block that does not decompress: a script spoils one (test_stateful.py)"
-UNMET: dict[tuple[str, str, str], str] = {
-    ("isolate", "zero_filled", "zero_filled"): ZEROES,
-    ("putback", "zero_filled", "zero_filled"): ZEROES,
-    ("deactivate", "zero_filled", "zero_filled"): ZEROES,
-    ("free", "zero_filled", "freed"): ZEROES,
-    ("activate", "resident_swapcache", "resident_swapcache"): _RARE,
-    ("deactivate", "writing_back", "writing_back"): _RARE,
-    ("deactivate", "activated", "redirtied"): _RARE,
-    ("load_error", "unmapped", "compressed_freed"): _SCRIPT,
-    ("load_error", "faulting_in", "compressed_freed"): _SCRIPT,
-}
-"""Edges whose removal neither a scenario nor a run notices, and why."""
+def caught_by_a_script(table: dict[str, Any]) -> tuple[str, str] | None:
+    """Return what reads a block that does not decompress when the law `table` is broken by it, and how."""
+    with mock.patch("kcompressd.step.table", lambda: SimpleNamespace(as_dict=lambda: table)):
+        for reads in ("fault", "write_back"):
+            folio = Lab(design="sync", store="zswap").step(PAGE)[0]
+            try:
+                folio.queue()
+                folio.spoil()
+                getattr(folio, reads)()
+            except CodecError:
+                if folio.state != "compressed_freed":
+                    return f"{reads} of a spoilt block", f"page 0 is left {folio.state}"
+    return None
+
+
+PAGE = Pages.from_array((np.arange(4096) // 16 % 256).astype(np.uint8).reshape(1, 4096))
+"""One that compresses."""

@@ -139,9 +139,10 @@ STATES: tuple[StateDef, ...] = (
     StateDef(
         "zero_filled",
         "swap_zeromap_folio_set(): a bit of swap_info_struct.zeromap; PG_swapcache",
-        "a zeromap bit; its frame is still held",
-        ("frame swapcache !dirty !locked !writeback !mapped",),
+        "a zeromap bit; its frame is still held, by the scan that frees it next",
+        ("frame swapcache !lru !dirty !locked !writeback !mapped",),
         copy="zero",
+        rests=False,
     ),
     StateDef(
         "zero_filled_freed",
@@ -232,14 +233,13 @@ EFFECTS: dict[str, Effect] = {
 lead from one state to another alike, no change of flags satisfies both (a test of the core checks it), so that an altered
 event in a trace shows."""
 
-_ON_A_LIST = ("queued", "compressing", "compressed", "writing_back", "written_back", "zero_filled")
+_ON_A_LIST = ("queued", "compressing", "compressed", "writing_back", "written_back")
 _AT_REST = (
     "resident",
     "compressed",
     "compressed_freed",
     "written_back",
     "written_back_freed",
-    "zero_filled",
     "zero_filled_freed",
     "activated",
     "redirtied",

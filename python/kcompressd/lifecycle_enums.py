@@ -27,7 +27,7 @@ class State(IntEnum):
     WRITTEN_BACK_FREED = 9
     """On the device; its frame was reclaimed."""
     ZERO_FILLED = 10
-    """A zeromap bit; its frame is still held."""
+    """A zeromap bit; its frame is still held, by the scan that frees it next."""
     ZERO_FILLED_FREED = 11
     """A zeromap bit; its frame was reclaimed."""
     ACTIVATED = 12

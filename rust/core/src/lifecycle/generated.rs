@@ -27,7 +27,7 @@ pub enum State {
     WrittenBack = 8,
     /// On the device; its frame was reclaimed.
     WrittenBackFreed = 9,
-    /// A zeromap bit; its frame is still held.
+    /// A zeromap bit; its frame is still held, by the scan that frees it next.
     ZeroFilled = 10,
     /// A zeromap bit; its frame was reclaimed.
     ZeroFilledFreed = 11,
@@ -260,14 +260,13 @@ pub mod guard {
 }
 
 /// The rows of the default table.
-pub const ROWS: [Row; 94] = [
+pub const ROWS: [Row; 90] = [
     Row { event: 0, from: 0, require_mask: 0, require_value: 0, to: 1 },
     Row { event: 0, from: 3, require_mask: 0, require_value: 0, to: 3 },
     Row { event: 0, from: 4, require_mask: 0, require_value: 0, to: 4 },
     Row { event: 0, from: 5, require_mask: 0, require_value: 0, to: 5 },
     Row { event: 0, from: 7, require_mask: 0, require_value: 0, to: 7 },
     Row { event: 0, from: 8, require_mask: 0, require_value: 0, to: 8 },
-    Row { event: 0, from: 10, require_mask: 0, require_value: 0, to: 10 },
     Row { event: 0, from: 13, require_mask: 0, require_value: 0, to: 13 },
     Row { event: 0, from: 15, require_mask: 0, require_value: 0, to: 15 },
     Row { event: 1, from: 0, require_mask: 0, require_value: 0, to: 0 },
@@ -277,7 +276,6 @@ pub const ROWS: [Row; 94] = [
     Row { event: 1, from: 5, require_mask: 0, require_value: 0, to: 5 },
     Row { event: 1, from: 7, require_mask: 0, require_value: 0, to: 7 },
     Row { event: 1, from: 8, require_mask: 0, require_value: 0, to: 8 },
-    Row { event: 1, from: 10, require_mask: 0, require_value: 0, to: 10 },
     Row { event: 1, from: 12, require_mask: 0, require_value: 0, to: 12 },
     Row { event: 1, from: 13, require_mask: 0, require_value: 0, to: 13 },
     Row { event: 1, from: 15, require_mask: 0, require_value: 0, to: 15 },
@@ -318,7 +316,6 @@ pub const ROWS: [Row; 94] = [
     Row { event: 14, from: 5, require_mask: 0, require_value: 0, to: 5 },
     Row { event: 14, from: 7, require_mask: 0, require_value: 0, to: 7 },
     Row { event: 14, from: 8, require_mask: 0, require_value: 0, to: 8 },
-    Row { event: 14, from: 10, require_mask: 0, require_value: 0, to: 10 },
     Row { event: 14, from: 12, require_mask: 2, require_value: 0, to: 13 },
     Row { event: 14, from: 12, require_mask: 2, require_value: 2, to: 0 },
     Row { event: 14, from: 13, require_mask: 0, require_value: 0, to: 13 },
@@ -349,7 +346,6 @@ pub const ROWS: [Row; 94] = [
     Row { event: 22, from: 6, require_mask: 0, require_value: 0, to: 16 },
     Row { event: 22, from: 8, require_mask: 0, require_value: 0, to: 16 },
     Row { event: 22, from: 9, require_mask: 0, require_value: 0, to: 16 },
-    Row { event: 22, from: 10, require_mask: 0, require_value: 0, to: 16 },
     Row { event: 22, from: 11, require_mask: 0, require_value: 0, to: 16 },
     Row { event: 22, from: 12, require_mask: 0, require_value: 0, to: 16 },
     Row { event: 22, from: 13, require_mask: 0, require_value: 0, to: 16 },
@@ -369,7 +365,7 @@ pub const STATE_FLAGS: [&[(u16, u16)]; 17] = [
     &[(0x11b, 0x112)],
     &[(0x31b, 0x110)],
     &[(0x383, 0x0)],
-    &[(0x31b, 0x110)],
+    &[(0x39b, 0x110)],
     &[(0x383, 0x0)],
     &[(0x14b, 0x148)],
     &[(0x31b, 0x118)],
@@ -384,7 +380,7 @@ pub const STATE_COPIES: [u8; 17] =
 
 /// Whether a run that is over may leave a page in the state.
 pub const STATE_RESTS: [bool; 17] =
-    [true, false, false, false, false, true, true, false, true, true, true, true, true, true, false, true, true];
+    [true, false, false, false, false, true, true, false, true, true, false, true, true, true, false, true, true];
 
 /// Whether one actor has a page in the state: the one that brought it there.
 pub const STATE_HELD: [bool; 17] =

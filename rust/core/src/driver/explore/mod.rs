@@ -26,9 +26,11 @@ pub use states::{MAX_FOLIOS, States};
 pub use stepper::{Refused, Stepper};
 
 use super::{Crew, Status};
-use crate::lifecycle::State;
+use crate::lifecycle::generated::STATE_COPIES;
+use crate::lifecycle::{State, guard};
 use crate::system::{Outcome, StepError, System};
 use crate::trace::Record;
+use crate::units::NIL;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What must hold in every state; the error says what does not.
@@ -177,8 +179,8 @@ fn holds(properties: &[(&'static str, Always<'_>)], sys: &System, crew: &Crew) -
     Ok(())
 }
 
-/// Whether a system whose actors have all finished accounts for every page: in a state at rest, and by the equations of
-/// [`System::invariant`].
+/// Whether a system whose actors have all finished accounts for every page: in a state at rest, its copy where the state says,
+/// and by the equations of [`System::invariant`].
 ///
 /// # Errors
 /// What does not add up.
@@ -187,7 +189,23 @@ pub fn nothing_lost(sys: &System) -> Result<(), String> {
     if let Some(state) = State::ALL.into_iter().find(|&state| !state.rests() && census[state as usize] > 0) {
         return Err(format!("{} pages are {} with nobody to take them on", census[state as usize], state.name()));
     }
+    let mut states = (0..).zip(sys.folios.iter().map(|folio| folio.word.load().state()));
+    if let Some((page, state)) = states.find(|&(page, state)| is_lost(sys, page, state)) {
+        return Err(format!("page {page} is {}, but its copy is not there", state.name()));
+    }
     caught(|| sys.invariant())
+}
+
+/// Whether the copy of a page in this state is somewhere else, or nowhere.
+fn is_lost(sys: &System, page: u32, state: State) -> bool {
+    let slot = sys.folio(page).slot();
+    let on_device = slot != NIL && !sys.slots.is_zero(slot) && !sys.holds(slot);
+    match (state, STATE_COPIES[state as usize]) {
+        (State::WrittenBack | State::WrittenBackFreed, _) => !on_device,
+        (_, guard::IN_POOL) => slot == NIL || !sys.holds(slot),
+        (_, guard::ZERO) => slot == NIL || !sys.slots.is_zero(slot),
+        _ => false,
+    }
 }
 
 /// What `f` returns, or what it panicked with: an assertion that fails ends a search as any other failure, with the way there.
