@@ -76,6 +76,12 @@ states of the lifecycle met. A second test there restores each state over two di
 `split` with a refused page and writeback denied meets both orders: the worker activates a page that kswapd still holds isolated, and one
 that is back on the inactive list already. Ours sets PG_active in the state word and moves a listed folio under the LRU lock, so
 the lists stay right in both; a kernel's worker that only set PG_active would leave an active folio on the inactive list.
+
+## How fast
+
+`cargo run --release -p kcompressd-core --example explore_speed` (`split`, 3 folios, 2 kcompressd; going back, the step, canonical words,
+their hash, the look-up), first line, with both reductions, median of three on one core of a virtual machine (AMD EPYC): 1,280,077
+transitions/s, 333,696 new states/s, 67 MB of tables for 967,060 states. The build before, in turn with it: 988,789, 257,762, 122 MB.
 """
 NOT = """
 ## What was not explored
