@@ -31,12 +31,12 @@ use std::time::Duration;
 use crate::sync::{AtomicU64, Condvar, Deadline, Mutex, Ordering, fence, spin_loop, thread};
 
 const ENROLLED_SHIFT: u32 = 32;
-/// Rounds of spinning, 8 x 2^round spins each, before a waiter yields: long enough for entries to gather, so that a
-/// fast consumer does not fight its producers for one cache line an entry.
-const SPINS: u32 = 4;
-
-/// Rounds, spins included, before a waiter sleeps.
+/// Rounds before a waiter sleeps: spins and turns given away, alternately.
 const SNOOZES: u32 = 8;
+
+/// Spins of the first round, doubled in every second one: long enough for entries to gather, so that a fast consumer does
+/// not fight its producers for one cache line an entry; short, since the other side may be waiting for this very CPU.
+const SPINS: u32 = 6;
 
 const ONE_ENROLLED: u64 = 1 << ENROLLED_SHIFT;
 
@@ -98,7 +98,7 @@ impl Line {
     }
 }
 
-/// How long to stay awake before sleeping: a few spins, then a few turns given to other threads.
+/// How long to stay awake before sleeping: a few spins, a turn given to other threads, again a little longer.
 ///
 /// Going to sleep and being woken costs two system calls and a reschedule, many times a push; the other side is
 /// usually about to run. Under loom and shuttle nobody stays awake, which keeps models small.
@@ -120,9 +120,9 @@ impl Backoff {
         self.step += 1;
         match step {
             _ if cfg!(any(kcompressd_loom, kcompressd_shuttle)) => return false,
-            0..SPINS => (0..8 << step).for_each(|_| spin_loop()),
-            SPINS..SNOOZES => thread::yield_now(),
-            _ => return false,
+            SNOOZES.. => return false,
+            _ if step % 2 == 1 => thread::yield_now(),
+            _ => (0..SPINS << (step / 2)).for_each(|_| spin_loop()),
         }
         true
     }
