@@ -7,6 +7,7 @@
 //! Where pages are absent until an application touches them, the frames have an *image*: what applications fill them with,
 //! and what must be there whenever a page has come back.
 
+use crate::sync::prefetch;
 use std::io;
 use std::ptr::NonNull;
 
@@ -95,6 +96,12 @@ impl Frames {
     fn at(&self, page: u32) -> *mut u8 {
         assert!((page as usize) < self.pages, "frame {page} of {}", self.pages);
         self.base.as_ptr().wrapping_add(page as usize * self.page_size)
+    }
+
+    /// Asks the CPU for the last word of frame `page`.
+    #[inline]
+    pub fn prefetch_last(&self, page: u32) {
+        prefetch(self.at(page).wrapping_add(self.page_size - size_of::<u64>()));
     }
 
     /// The contents of frame `page`.

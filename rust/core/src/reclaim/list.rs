@@ -9,6 +9,7 @@ use crate::memcg::{MemcgStat, ROOT};
 use crate::node::{Lru, Place};
 use crate::stats::Vm;
 use crate::swapout::Swapout;
+use crate::sync::prefetch;
 use crate::system::{Ctx, Outcome, PAGEVEC_SIZE, StepError, System, Work, mark};
 use crate::units::{NIL, SWAP_CLUSTER_MAX};
 
@@ -199,6 +200,9 @@ impl ShrinkList {
     fn look(&mut self, sys: &System, ctx: &mut Ctx, at: u8, scope: Scope) -> Result<Outcome, Box<StepError>> {
         let page = self.list.as_slice()[usize::from(at)];
         let frame = sys.folio(page).pfn(); // Another's as soon as the page is freed.
+        if self.look.is_none() {
+            self.look_ahead(sys, at);
+        }
         let look = self.look.get_or_insert_with(|| Look::new(page, scope));
         let (work, exit) = match look.step(sys, ctx)? {
             Glance::Goes(outcome) => {
@@ -218,6 +222,14 @@ impl ShrinkList {
         }
         self.pc = self.after(at + 1);
         Ok(Outcome::Ran(work))
+    }
+
+    /// Asks the CPU for what the look after the one at `at` reads first: the folio, and its page's last word.
+    fn look_ahead(&self, sys: &System, at: u8) {
+        if let Some(&next) = self.list.as_slice().get(usize::from(at) + 1) {
+            prefetch(sys.folio(next));
+            sys.contents.prefetch_last(next);
+        }
     }
 
     fn note(&mut self, page: u32, exit: Exit) {

@@ -13,7 +13,6 @@ use crate::zswap::Zswap;
 impl Swapout {
     /// The copy is in the store: the folio is unlocked, its writeback ended.
     pub(super) fn store(&mut self, sys: &System, ctx: &mut Ctx, len: u32) -> Result<Progress, Box<StepError>> {
-        self.drop_pool_reference(sys);
         let clear = flag::LOCKED | flag::WRITEBACK | if self.queued { 0 } else { flag::RECLAIM };
         sys.must(ctx, self.folio, Event::Store, 0, Change::flags(0, clear), aux::stored(len, sys.config.store as u32))?;
         self.wake_holders(sys);

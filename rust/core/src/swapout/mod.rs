@@ -246,7 +246,11 @@ impl Swapout {
     fn compress(&mut self, sys: &System, ctx: &mut Ctx) -> Progress {
         let (zram, spec) = match &sys.store {
             Store::Zram(_) => (true, sys.config.codec),
-            Store::Zswap(zswap) => (false, zswap.codec(sys.folio(self.folio).pool())),
+            Store::Zswap(zswap) => {
+                let folio = sys.folio(self.folio);
+                zswap.prefetch(folio.slot());
+                (false, zswap.codec(folio.pool()))
+            }
         };
         let compressed = match ctx.fails() {
             true => Compressed::default(),
@@ -321,8 +325,9 @@ impl Swapout {
         let Store::Zswap(zswap) = &sys.store else { return None };
         let Some(block) = self.block(sys, ctx, zswap, compressed) else { return Some(Pc::Refused) };
         let folio = sys.folio(self.folio);
-        let stored = zswap.store_page(folio.slot(), folio.pool(), block, &sys.memcgs, frames);
-        stored.ok().map(|()| Pc::Publish { len: block.len as u32 })
+        zswap.store_page(folio.slot(), folio.pool(), block, &sys.memcgs, frames).ok()?;
+        folio.set_pool(NIL); // The reference is the entry's now.
+        Some(Pc::Publish { len: block.len as u32 })
     }
 
     /// What goes into zswap's pool.

@@ -129,6 +129,14 @@ impl Contents {
         }
     }
 
+    /// Asks the CPU for the last word of the page, which the test for zero reads first.
+    #[inline]
+    pub(crate) fn prefetch_last(&self, page: u32) {
+        if let Self::Frames(frames) = self {
+            frames.prefetch_last(page);
+        }
+    }
+
     /// Whether the page is all zero.
     ///
     /// # Safety

@@ -9,8 +9,10 @@ use crate::trace::Log;
 use crate::wait::{Ticket, WaitKey};
 use std::num::NonZeroU32;
 
-/// Work that takes time; what it costs is the driver's business.
+/// Work that takes time; what it costs is the driver's business. Its tag is as wide as what follows: an outcome is handed on
+/// several times a step, and a CPU stalls where it reads together what was written in smaller pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u32)]
 pub enum Work {
     /// Looking at one folio, or moving it between lists.
     Scan,
@@ -40,7 +42,7 @@ pub enum Work {
     Commit,
 }
 
-/// What an actor waits for, and how long at most: 16 bytes, as [`Outcome`], which every step hands back in registers.
+/// What an actor waits for, and how long at most: 16 bytes, as [`Outcome`], which every step hands on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Waiting {
     /// What it waits for.

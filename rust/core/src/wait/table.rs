@@ -6,8 +6,9 @@ use crate::sync::{AtomicU32, Ordering};
 
 use super::{Ticket, WaitCell, Woken};
 
-/// What an actor waits for.
+/// What an actor waits for. Its tag is 4 bytes, so that no outcome is put together of smaller pieces than it is read in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u32)]
 pub enum WaitKey {
     /// A folio in this queue (its kcompressd waits).
     Queue(u16),

@@ -1,7 +1,8 @@
 //! zswap: a compressed pool in front of the swap device, as the halves of `zswap_store`, which never enqueue.
 //!
-//! `store_begin` settles the limits and takes the pool reference, once a folio; for each of its pages `store_page` allocates
-//! and fills, `store_publish` charges the memcg and puts the entry on the LRU; `store_end` gives the reference back. A folio
+//! `store_begin` settles the limits and takes the pool reference, once a folio; for each of its pages `store_page` allocates,
+//! fills and leaves the reference to the entry (`hold` takes one for each further page), `store_publish` charges the memcg and
+//! puts the entry on the LRU; `store_end` gives back a reference that no entry got. A folio
 //! is stored as a whole or not at all: whoever fails in the middle calls `invalidate` for all of its slots.
 //! Any order of halves of different folios may interleave; the halves of one folio belong to the actor that holds it.
 //!
@@ -27,7 +28,7 @@ pub use pools::{POOLS, TooManyPools};
 
 use crate::codec::{CodecSpec, Codecs, DecodeError};
 use crate::memcg::Memcgs;
-use crate::sync::{AtomicBool, AtomicU32, CachePadded};
+use crate::sync::{AtomicBool, AtomicU32, CachePadded, prefetch};
 use crate::units::NIL;
 use crate::zsmalloc::{AllocError, ConfigError, Frames, Pool};
 use debugfs::uncount;
@@ -167,7 +168,12 @@ impl Zswap {
         Ok(self.pools.get_current())
     }
 
-    /// Gives the reference of [`Zswap::store_begin`] back.
+    /// Another reference, for a page that [`Zswap::store_page`] is to store besides the one of [`Zswap::store_begin`].
+    pub fn hold(&self, pool: u32) {
+        self.pools.get(pool);
+    }
+
+    /// Gives a reference back that no entry got.
     pub fn store_end(&self, pool: u32) {
         self.pools.put(pool);
     }
@@ -196,9 +202,10 @@ impl Zswap {
     }
 
     /// Second half, allocation: the block goes into the pool and the slot's entry points at it; what it pointed at is freed.
+    /// The caller's reference to the pool is the entry's from now on.
     ///
     /// # Errors
-    /// [`AllocError`], counted as `reject_alloc_fail`; nothing is stored.
+    /// [`AllocError`], counted as `reject_alloc_fail`; nothing is stored, and the caller keeps its reference.
     pub fn store_page(
         &self,
         slot: u32,
@@ -214,7 +221,6 @@ impl Zswap {
         }
         .inspect_err(|_| count(&self.counters.reject_alloc_fail))?;
         self.invalidate(slot, memcgs, frames);
-        self.pools.get(pool);
         self.entries[slot as usize].fill(handle, Meta { len: block.len as u32, pool, raw: block.raw });
         Ok(())
     }
@@ -239,6 +245,12 @@ impl Zswap {
     /// What [`Zswap::expect`] noted: the look-up that a bit-0 tag saves.
     pub fn is_expected(&self, slot: u32) -> bool {
         self.entries.get(slot as usize).is_some_and(|e| e.expected.load(OWNED))
+    }
+
+    /// Asks the CPU for the slot's entry, which a store is about to fill.
+    #[inline]
+    pub fn prefetch(&self, slot: u32) {
+        self.entries.get(slot as usize).into_iter().for_each(|entry| prefetch(entry));
     }
 
     /// Whether the slot's contents are in the pool.

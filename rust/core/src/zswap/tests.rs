@@ -32,7 +32,6 @@ fn store(zswap: &Zswap, memcgs: &Memcgs, slot: u32, len: usize, memcg: u16, node
     let pool = zswap.store_begin(memcgs, memcg).unwrap();
     zswap.store_page(slot, pool, Block { len, bytes: None, raw: false }, memcgs, &Unlimited).unwrap();
     zswap.store_publish(slot, slot + 100, memcgs, memcg, node);
-    zswap.store_end(pool);
 }
 
 fn shrink(zswap: &Zswap, memcgs: &Memcgs, memcg: u16) -> (Vec<u32>, Result<(), NotShrunk>) {

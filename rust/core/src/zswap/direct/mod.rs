@@ -196,11 +196,15 @@ impl Direct {
             Form::Raw => Block { len: self.page_size, bytes, raw: true },
             Form::Refused => return false,
         };
-        let stored = zswap.store_page(slot, pool, block, memcgs, &self.frames).is_ok();
-        if stored {
-            zswap.store_publish(slot, slot, memcgs, memcg, node);
+        zswap.hold(pool);
+        match zswap.store_page(slot, pool, block, memcgs, &self.frames) {
+            Ok(()) => zswap.store_publish(slot, slot, memcgs, memcg, node),
+            Err(_) => {
+                zswap.store_end(pool);
+                return false;
+            }
         }
-        stored
+        true
     }
 
     /// Reads a slot into `page` (a page; untouched without bytes), as a fault that does.
