@@ -12,14 +12,8 @@ from types import ModuleType
 
 import pytest
 
-NOT_YET = {
-    (0, "pgactivate"),
-    (0, "exit_referenced_activated"),
-    (24, "exit_referenced_activated"),
-    (256, "exit_referenced_activated"),
-    (256, "exit_dirty"),
-}
-"""Bounds of the issue that are not met, by depth and row."""
+NOT_YET = {(24, "exit_referenced_activated")}
+"""Bounds of the issue that are not met, by depth and row: there the kernel activates 13 to 19 of the eater's own 34 pages."""
 
 
 @cache
@@ -48,5 +42,5 @@ def test_a_row_of_another_design_is_predicted() -> None:
     tool = fidelity()
     if not tool.CORPUS.is_file():
         pytest.skip(f"needs {tool.CORPUS.name} (KCOMPRESSD_SHARED)")
-    said = tool.prediction(["--design", "split", "--depth", "24", "--set", "workload.pages=60000"])
+    said = tool.prediction(["--design", "split", "--depth", "24", "--set", "node.swappiness=100"])
     assert said.startswith("split, depth 24, lz4: virtual") and all(f"  {name} " in said for name in tool.KERNEL[0])

@@ -173,7 +173,11 @@ EQUATIONS: Final[tuple[Equation, ...]] = (
         store="zram",
         of="workload",
     ),
-    Equation("pages that are queued are kept", "vmstat.exit_queued = vmstat.kcompressd_queued"),
+    Equation("pages kept locked in a queue", "vmstat.exit_queued ≤ vmstat.kcompressd_queued"),
+    Equation(
+        "pages that are queued are kept, locked or under writeback",
+        "vmstat.kcompressd_queued ≤ vmstat.exit_queued + vmstat.exit_writeback",
+    ),
     Equation("pages from the active list", "vmstat.pgdeactivate = lifecycle.by_event.deactivate"),
     Equation("pages looked at on the active list", "vmstat.pgdeactivate ≤ vmstat.pgrefill"),
     Equation(

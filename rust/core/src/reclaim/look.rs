@@ -2,6 +2,7 @@
 
 use super::evict;
 use super::list::{Scope, note_steal};
+use crate::design::Hold;
 use crate::lifecycle::{Change, Event, Fire, State, Word, flag, guard};
 use crate::memcg::{MemcgStat, ROOT};
 use crate::stats::Vm;
@@ -126,6 +127,9 @@ impl Look {
         }
         if sys.mm.is_some() && word.has(flag::MAPPED) && word.has(flag::YOUNG) {
             return Ok(self.referenced(sys, ctx));
+        }
+        if sys.mm.is_some() {
+            sys.folio(self.page).word.test_and_clear(flag::REFERENCED); // Not touched since: whatever keeps it now.
         }
         match word.state() {
             State::Isolated | State::Redirtied if !self.scope.may_io => Ok(Glance::Ends(Work::Scan, self.kept(ctx))),
@@ -270,11 +274,11 @@ impl Look {
                 self.pc = Pc::Free(State::Compressed);
                 return RAN;
             }
-            Written::Queued => {
+            Written::Queued if sys.design().hold == Hold::Locked => {
                 ctx.stat[Vm::ExitQueued] += 1;
                 Exit::Sent
             }
-            Written::Submitted => {
+            Written::Queued | Written::Submitted => {
                 ctx.stat[Vm::ExitWriteback] += 1;
                 Exit::Sent
             }

@@ -140,7 +140,7 @@ impl ShrinkNode {
             Pc::Count => Ok((self.get_scan_count(sys, ctx, node, sc), GOES_ON)),
             Pc::Generations => self.generations(sys, ctx, sc),
             Pc::Round { list } => Ok((self.round(sys, ctx, sc, list), GOES_ON)),
-            Pc::Isolated { stalled } => Ok((self.too_many_isolated(ctx, node, stalled), GOES_ON)),
+            Pc::Isolated { stalled } => Ok((self.too_many_isolated(ctx, node, sc, stalled), GOES_ON)),
             Pc::Drain { then } => {
                 sys.lru_add_drain(ctx)?;
                 self.pc = match then {
@@ -261,10 +261,12 @@ impl ShrinkNode {
         self.adjusted = true;
     }
 
-    /// More than an eighth of the inactive pages in others' hands: a direct reclaimer waits once, then gives this round up.
-    fn too_many_isolated(&mut self, ctx: &Ctx, node: &Node, stalled: bool) -> Outcome {
+    /// More than an eighth of the inactive pages in others' hands (under GFP_NOIO: more than are left): a direct reclaimer waits once,
+    /// then gives this round up.
+    fn too_many_isolated(&mut self, ctx: &Ctx, node: &Node, sc: &ScanControl, stalled: bool) -> Outcome {
         let lru = node.lru();
-        let too_many = !ctx.current_is_kswapd() && lru.isolated > lru.sizes(ROOT).inactive / 8;
+        let part = if sc.scope.may_io { 8 } else { 1 };
+        let too_many = !ctx.current_is_kswapd() && lru.isolated > lru.sizes(ROOT).inactive / part;
         drop(lru);
         self.pc = match (too_many, stalled) {
             (true, false) => Pc::Isolated { stalled: true },
