@@ -21,6 +21,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+
 from kcompressd import Job, Result, calibrate
 from kcompressd.errors import InputError
 from kcompressd.job_file import parse_setting
