@@ -1,6 +1,6 @@
 """Throughput of real threads against virtual time on this machine: `make live-virtual`.
 
-What steps cost in this program is measured here (`_core.profile`), what pages cost is calibrated here, and every preset runs
+What steps and wake-ups cost in this program is measured here (`_core.profile`), what pages cost is calibrated here, and every preset runs
 on real threads and in virtual time, pageout and an eater of a third more pages than there is memory: medians with spread. Counters are held together by tests/test_live_virtual.py. The
 machine must be idle and have two CPUs.
 """
@@ -33,14 +33,15 @@ def config_here(lab: Lab, pages: Pages, budget: Budget | None, folder: str) -> d
     return config if budget is None else config | budget.for_core(lab, CPUS)
 
 
-def costs_here(pages: Pages, store: str, budget: Budget | None) -> Costs:
-    """What steps cost in this program, measured on one thread without a queue."""
+def measured_here(pages: Pages, store: str, budget: Budget | None) -> tuple[Costs, Machine]:
+    """What steps cost in this program, measured on one thread without a queue, and what wake-ups cost on two CPUs."""
     with tempfile.TemporaryDirectory() as folder:
         config = config_here(Lab(design="sync", store=store), pages, budget, folder)
         found = _core.profile(pages.array, config, table().as_dict())
     means = {kind: round(ns / steps) for kind, (steps, ns) in found.items() if steps}
     named = {f"{kind}_ns": means[kind] for kind in KINDS if kind in means}
-    return Costs(**named, zero_test_ps_per_byte=means["zero_test"] * 1000 // pages.page_size)
+    machine = Machine(speeds=(100,) * CPUS, wake_ns=means["wake"], idle_exit_ns=means["idle_exit"])
+    return Costs(**named, zero_test_ps_per_byte=means["zero_test"] * 1000 // pages.page_size), machine
 
 
 def speed(result: Result) -> float:
@@ -54,13 +55,14 @@ def speed(result: Result) -> float:
 def compare(pages: Pages, calibration: Calibration, store: str, budget: Budget | None) -> int:
     """Print a line a preset; return how many are more than a tenth away."""
     far = 0
-    costs = costs_here(pages, store, budget)
-    print(f"{'pageout' if budget is None else 'eater'} on {store}: {costs.to_dict()}")
+    costs, machine = measured_here(pages, store, budget)
+    waking = f"wake_ns {machine.wake_ns}, idle_exit_ns {machine.idle_exit_ns}"
+    print(f"{'pageout' if budget is None else 'eater'} on {store}: {costs.to_dict()}, {waking}")
     given = {} if budget is None else {"node": budget.node, "workload": budget.applications}
     for design in _core.presets():
         lab = Lab(design=design, store=store, warm=True)
         live = sorted(speed(lab.run(pages, **given)) for _ in range(RUNS))
-        sim = speed(Sim(lab=lab, machine=Machine(speeds=(100,) * CPUS), costs=costs, **given).run(calibration))
+        sim = speed(Sim(lab=lab, machine=machine, costs=costs, **given).run(calibration))
         median = statistics.median(live)
         far += abs(sim / median - 1) > 0.1
         print(

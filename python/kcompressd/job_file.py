@@ -62,6 +62,7 @@ KEYS: Final[Mapping[str, tuple[type, ...]]] = {
     "machine.affinity": (dict,),
     "costs": (dict,),
     "costs.scan_ns": _INT,
+    "costs.alloc_failed_ns": _INT,
     "costs.unmap_ns": _INT,
     "costs.fault_ns": _INT,
     "costs.zero_page_ns": _INT,

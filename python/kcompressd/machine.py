@@ -119,7 +119,7 @@ PREEMPT_NONE, HZ 250: a slice is a tick).
 @dataclass(frozen=True, kw_only=True)
 class Costs:
     """Nanoseconds of everything but compression and decompression, which the calibration has page by page; those two
-    may be set to one number for all pages.
+    may be set to one number for all pages. `alloc_failed_ns`, a request to the page allocator in vain: by default as long as a look.
 
     Device times are the device's, whatever the CPU. `SOURCES` says where each default comes from.
     """
@@ -133,6 +133,7 @@ class Costs:
     zero_test_ps_per_byte: int = 40
     device_write_ns: int = 20_000
     device_read_ns: int = 80_000
+    alloc_failed_ns: int | None = None
     compress_ns: int | None = None
     decompress_ns: int | None = None
 
@@ -156,6 +157,7 @@ SOURCES: Final[Mapping[str, str]] = {
     "commit_ns": "a lock and a few cache lines",
     "zero_test_ps_per_byte": "4 KiB read at about 25 GB/s",
     "device_write_ns": "NVMe, 4 KiB, order of magnitude",
+    "alloc_failed_ns": "a pass over one zone's empty lists, nowhere measured: taken to be scan_ns",
     "device_read_ns": "NVMe, 4 KiB random read at queue depth 1, order of magnitude",
 }
 """Where the default costs come from. All are round numbers to be overridden; only what a calibration measures is measured."""

@@ -3,7 +3,7 @@
 use crate::config::{self, get};
 use crate::policy;
 use crate::report::to_dict;
-use kcompressd_core::driver::profile::{KINDS, Profile};
+use kcompressd_core::driver::profile::{KINDS, Profile, wake_ns};
 use kcompressd_core::driver::virtual_time::{Machine, Policy, Preempt, Progress, Sim, SimConfig};
 use kcompressd_core::lifecycle::actors_named;
 use kcompressd_core::swap::{Backing, Device};
@@ -169,13 +169,15 @@ fn machine(dict: &Bound<'_, PyDict>, config: &Bound<'_, PyDict>) -> PyResult<Mac
         for (name, value) in machine.costs.named() {
             *value = get(costs, name, *value)?;
         }
+        machine.costs.alloc_failed_ns = get(costs, "alloc_failed_ns", None)?;
         machine.costs.compress_ns = get(costs, "compress_ns", None)?;
         machine.costs.decompress_ns = get(costs, "decompress_ns", None)?;
     }
     Ok(machine)
 }
 
-/// What each kind of step costs in this program on this host: name to (steps, nanoseconds in all).
+/// What each kind of step costs in this program on this host: name to (steps, nanoseconds in all); "wake" and "idle_exit", what a wake-up
+/// costs the waker, and how long the woken takes to run: of one.
 #[pyfunction]
 pub fn profile<'py>(
     pages: PyBuffer<u8>,
@@ -184,10 +186,11 @@ pub fn profile<'py>(
 ) -> PyResult<Bound<'py, PyDict>> {
     let py = config.py();
     let crate::run::Made { system, live, .. } = crate::run::make(&pages, config, table)?;
-    let measured = py
-        .detach(|| Profile::measure(&system, &live.programs))
-        .map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
+    let (measured, (wake_ns, idle_exit_ns)) = py.detach(|| (Profile::measure(&system, &live.programs), wake_ns()));
+    let measured = measured.map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
     let dict = PyDict::new(py);
     KINDS.iter().zip(measured.kinds).try_for_each(|(name, kind)| dict.set_item(name, kind))?;
+    dict.set_item("wake", (1, wake_ns))?;
+    dict.set_item("idle_exit", (1, idle_exit_ns))?;
     Ok(dict)
 }

@@ -5,8 +5,10 @@ use crate::system::{Contents, System, Work};
 /// Nanoseconds where nothing else is said, on a CPU of 100 % speed. Device times do not scale with the CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Costs {
-    /// Looking at a folio, or moving it; a request to the page allocator in vain takes as long.
+    /// Looking at a folio, or moving it.
     pub scan_ns: u64,
+    /// A request to the page allocator in vain; `None`: as long as a look.
+    pub alloc_failed_ns: Option<u64>,
     /// Taking a page out of its page tables.
     pub unmap_ns: u64,
     /// A page fault, without what it reads.
@@ -34,6 +36,7 @@ impl Default for Costs {
     fn default() -> Self {
         Self {
             scan_ns: 100,
+            alloc_failed_ns: None,
             unmap_ns: 400,
             fault_ns: 500,
             zero_page_ns: 300,
@@ -69,7 +72,7 @@ impl Costs {
     pub fn of(&self, sys: &System, work: Work) -> u64 {
         match work {
             Work::Scan => self.scan_ns,
-            Work::AllocFailed(requests) => self.scan_ns * u64::from(requests),
+            Work::AllocFailed(requests) => self.alloc_failed_ns.unwrap_or(self.scan_ns) * u64::from(requests),
             Work::Unmap => self.unmap_ns,
             Work::Fault => self.fault_ns,
             Work::ZeroPage => self.zero_page_ns,
