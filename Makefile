@@ -85,6 +85,12 @@ oracle-zswap: setup
 oracle-vm: setup
 	.venv/bin/python tools/kernel_vm.py $(DEB)
 
+# Another kernel's reclaim, in a virtual machine (some minutes): make oracle-eater DEB=linux-image-….deb FILE=py.pages.zst
+.PHONY: oracle-eater
+oracle-eater: setup
+	.venv/bin/python tools/kernel_eater.py $(DEB) $(FILE)
+	.venv/bin/python tools/kernel_eater.py $(DEB) $(FILE) --lru-gen
+
 # Asks every file of experiments/ in virtual time and writes docs/answers.md; a minute.
 .PHONY: answers
 answers: setup

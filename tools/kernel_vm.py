@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from kcompressd.fidelity import ALL, Fidelity, KernelFigures, against, chain_size_of, noise_pages
@@ -114,8 +114,8 @@ def contents(busybox: Path, modules: Path, pages: Pages) -> Mapping[str, bytes]:
     }
 
 
-def load_order(modules: Path) -> list[Path]:
-    """Return `MODULES` and what they depend on, each after its dependencies."""
+def load_order(modules: Path, wanted: Iterable[str] = MODULES) -> list[Path]:
+    """Return the `wanted` modules and what they depend on, each after its dependencies."""
     there = {path.stem.replace("-", "_"): path for path in modules.rglob("*.ko")}
     order: dict[str, Path] = {}
 
@@ -127,7 +127,7 @@ def load_order(modules: Path) -> list[Path]:
             need(other.replace("-", "_"))
         order[name] = there[name]
 
-    for name in MODULES:
+    for name in wanted:
         need(name)
     if "zram" not in order:
         raise SystemExit(f"{modules}: no uncompressed zram.ko in it")

@@ -90,7 +90,12 @@ def section(answer: Answer) -> Iterator[str]:
         yield "|".join(["", ":--", *["--:"] * len(asked.measures), ""])
         for entry in entries:
             cells = (compare_report.cell(entry, measure) for measure in asked.measures)
-            yield _pipes([entry.name, *(f"{value} {ratio}".rstrip() for value, ratio in cells)])
+            yield _pipes(
+                [
+                    entry.name,
+                    *(value if ratio == f"{value}x" else f"{value} {ratio}".rstrip() for value, ratio in cells),
+                ]
+            )
     yield from (f"\n![{name}]({picture_path(asked, name)})" for name in asked.pictures)
     yield from _kernel(answer)
     yield ""

@@ -1,0 +1,74 @@
+"""Ask another kernel's reclaim in a virtual machine: `python tools/kernel_eater.py KERNEL.deb FILE [--lru-gen] [--compressor C]`.
+
+Boots the kernel of a Debian package in an emulated machine of 2 CPUs and 256 MiB, and there runs the eater of the ground truth
+(`kernel_eater.c`, which is the only process) on a page file of 4096 pages, swapping to zram. Prints what /proc/vmstat counted; some
+minutes. Needs qemu-system-x86_64, dpkg-deb and a C compiler with a static libc.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
+import kernel_vm
+
+from kcompressd.pages import Pages
+
+MODULES = ("lz4", "lzo_rle", "zstd", "virtio_pci", "virtio_blk", "zram")
+SHOWN = re.compile(
+    r"pg(scan|steal|activate|refill|rotated)|allocstall|psw|workingset_(refault|activate)_anon|pageoutrun"
+)
+TIMEOUT_S = 1800
+
+
+def main() -> int:
+    """Boot, eat, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("deb", type=Path, metavar="KERNEL.deb", help="linux-image-… (apt-get download)")
+    parser.add_argument("file", type=Path, metavar="FILE", help="a page file of 4096 pages")
+    parser.add_argument("--lru-gen", action="store_true", help="the multi-gen LRU instead of active and inactive lists")
+    parser.add_argument("--compressor", default="lz4", metavar="C", help="zram's compressor")
+    wanted = parser.parse_args()
+    options = f"lru_gen={7 if wanted.lru_gen else 0} codec={wanted.compressor}"
+    with tempfile.TemporaryDirectory() as folder:
+        console = boot(wanted.deb, Pages.from_file(wanted.file), options, Path(folder))
+    counted = {name: int(value) for name, value in re.findall(r"kcompressd-vmstat (\w+) (-?\d+)", console)}
+    for failed in re.findall(r"kcompressd-failed (.*?)\r?$", console, re.MULTILINE):
+        print(f"failed: {failed}")
+    for name, value in counted.items():
+        if SHOWN.match(name) and value:
+            print(f"{name:28} {value:>8}")
+    print(f"{'pgscan_anon / pgsteal_anon':28} {counted['pgscan_anon'] / counted['pgsteal_anon']:>8.2f}")
+    return 0
+
+
+def boot(deb: Path, pages: Pages, options: str, folder: Path) -> str:
+    """Run the virtual machine until it powers itself off; return what it printed."""
+    kernel, modules = kernel_vm.unpack(deb, folder)
+    source = Path(__file__).with_suffix(".c")
+    subprocess.run(["cc", "-O2", "-static", "-o", folder / "init", source], check=True)
+    loaded = kernel_vm.load_order(modules, MODULES)
+    files = {
+        "init": (folder / "init").read_bytes(),
+        "modules": " ".join(path.name for path in loaded).encode(),
+        **{f"lib/{path.name}": path.read_bytes() for path in loaded},
+    }
+    (folder / "initramfs").write_bytes(b"".join(kernel_vm.archive(files)))
+    (folder / "disk").write_bytes(pages.array.tobytes())
+    machine = ["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "256M"]
+    disk = ["-drive", f"file={folder / 'disk'},if=virtio,format=raw,readonly=on", "-nographic", "-no-reboot"]
+    append = f"console=ttyS0 quiet panic=-1 transparent_hugepage=never preempt=none {options}"
+    linux = ["-kernel", kernel, "-initrd", folder / "initramfs", "-append", append]
+    command = ["qemu-system-x86_64", *machine, *disk, *linux]
+    ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S)
+    text = ended.stdout.decode(errors="replace")
+    if "kcompressd-end" not in text:
+        raise SystemExit(f"the kernel did not come to its end:\n{text[-2000:]}{ended.stderr.decode()[-1000:]}")
+    return text
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
