@@ -145,7 +145,7 @@ def document(answer: Answer) -> str:
 def test_a_section_has_question_table_finding_and_limits(asked: Experiment) -> None:
     lines = list(section(ask(asked, simulate)))
     assert lines[0] == "## Q1, O2: Does it scan more?" and "Somebody asked. (`experiments/scans.toml`)" in lines
-    assert "| april | 8 1.00x | 3.00 3.00x |" in lines and "8 CPUs:" in lines
+    assert "| april | 8 1.00x | 3.00 |" in lines and "8 CPUs:" in lines
     assert lines[-1] == "*Limits*: Only a test."
 
 

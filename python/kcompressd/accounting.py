@@ -47,6 +47,8 @@ class Equation:
     text: str
     store: str | None = None
     """Only with this store."""
+    hold: str | None = None
+    """Only with designs that hold a queued folio so (`Design.hold`)."""
     partial: bool = False
     """Holds at any moment, and so for a partial result too."""
     fault: bool = False
@@ -57,10 +59,13 @@ class Equation:
 
     def applies(self, result: Result) -> bool:
         """Tell whether the equation says anything about `result`; a kernel's own counters prove no lifecycle."""
+        if result.kind == "observed":
+            return False
         in_store = self.store is None or result.config.store == self.store
+        held_so = self.hold is None or result.config.design.get("hold") == self.hold
         has_phase = not self.fault or result.config.fault != "none"
         of_it = self.of in kinds(result.config)
-        return result.kind != "observed" and in_store and has_phase and of_it and (self.partial or result.complete)
+        return in_store and held_so and has_phase and of_it and (self.partial or result.complete)
 
     def sides(self, result: Result) -> tuple[int, int]:
         """Return the values of the left and the right side."""
@@ -82,6 +87,7 @@ class Equation:
         of = _OF[self.of]
         words = [
             self.store or "",
+            f"hold = {self.hold}" if self.hold else "",
             of,
             "with a fault phase" if self.fault else "",
             "at any moment" if self.partial else "",
@@ -173,10 +179,11 @@ EQUATIONS: Final[tuple[Equation, ...]] = (
         store="zram",
         of="workload",
     ),
-    Equation("pages kept locked in a queue", "vmstat.exit_queued ≤ vmstat.kcompressd_queued"),
+    Equation("pages that are queued are kept locked", "vmstat.exit_queued = vmstat.kcompressd_queued", hold="locked"),
     Equation(
-        "pages that are queued are kept, locked or under writeback",
-        "vmstat.kcompressd_queued ≤ vmstat.exit_queued + vmstat.exit_writeback",
+        "pages that are queued are kept under writeback",
+        "vmstat.kcompressd_queued ≤ vmstat.exit_writeback",
+        hold="writeback",
     ),
     Equation("pages from the active list", "vmstat.pgdeactivate = lifecycle.by_event.deactivate"),
     Equation("pages looked at on the active list", "vmstat.pgdeactivate ≤ vmstat.pgrefill"),
