@@ -140,8 +140,9 @@ impl Model {
         found.into_iter().map(|(_, slot)| slot).collect()
     }
 
-    fn recompress(&mut self, wanted: Wanted, threshold: usize, max_pages: usize) -> u64 {
-        let last = self.codecs.len();
+    /// With the algorithm `alone`, or with every one above a page's own.
+    fn recompress(&mut self, wanted: Wanted, threshold: usize, max_pages: usize, alone: Option<u8>) -> u64 {
+        let (first, last) = alone.map_or((1, self.codecs.len()), |one| (one.into(), usize::from(one) + 1));
         let chosen = self.choose(wanted, |held| !held.incompressible && held.priority + 1 < last);
         let (mut left, mut done) = (max_pages, 0);
         for slot in chosen {
@@ -153,7 +154,7 @@ impl Model {
             (held.idle, left) = (false, left - 1);
             let class = |model: &Self, len: usize| model.table.index_of(len).unwrap_or(usize::MAX);
             let mut hopeless = true;
-            for priority in held.priority + 1..last {
+            for priority in first.max(held.priority + 1)..last {
                 let len = self.len_with(priority, &held.page);
                 hopeless = class(self, len) >= class(self, old);
                 if !hopeless && (threshold == 0 || len < threshold) {
@@ -161,7 +162,7 @@ impl Model {
                     break;
                 }
             }
-            held.incompressible = hopeless;
+            held.incompressible = hopeless && last == self.codecs.len();
             self.slots[slot] = Some(held);
         }
         done
@@ -208,7 +209,7 @@ enum Op {
     Free(u32),
     Idle(Option<u32>),
     Tick(u32),
-    Recompress(Wanted, usize, usize),
+    Recompress(Wanted, usize, usize, Option<u8>),
     Writeback(Wanted),
     Compact,
 }
@@ -226,7 +227,8 @@ fn op() -> impl Strategy<Value = Op> {
         1 => slot.prop_map(Op::Free),
         1 => prop::option::of(0u32..20).prop_map(Op::Idle),
         1 => (0u32..10).prop_map(Op::Tick),
-        2 => (wanted(), threshold, 0usize..16).prop_map(|(wanted, threshold, max)| Op::Recompress(wanted, threshold, max)),
+        2 => (wanted(), threshold, 0usize..16, prop::option::of(1u8..4))
+            .prop_map(|(wanted, threshold, max, alone)| Op::Recompress(wanted, threshold, max, alone)),
         1 => wanted().prop_map(Op::Writeback),
         1 => Just(Op::Compact),
     ]
@@ -262,11 +264,11 @@ proptest! {
                     model.now += seconds;
                     zram.set_clock(model.now);
                 }
-                Op::Recompress(wanted, threshold, max) => {
+                Op::Recompress(wanted, threshold, max, alone) => {
                     let request =
-                        Recompress { wanted, threshold, max_pages: Some(max as u64), priority: None };
+                        Recompress { wanted, threshold, max_pages: Some(max as u64), priority: alone };
                     let done = zram.recompress(&request, &mut streams, &Unlimited).expect("three algorithms");
-                    prop_assert_eq!(done, model.recompress(wanted, threshold, max));
+                    prop_assert_eq!(done, model.recompress(wanted, threshold, max, alone));
                 }
                 Op::Writeback(wanted) => {
                     let want = model.writeback(wanted);
@@ -343,6 +345,16 @@ fn the_budget_of_writeback_is_kept() {
     assert_eq!(zram.writeback_limit(), Some(0));
     zram.set_writeback_limit(None);
     assert_eq!(zram.writeback(HUGE, &mut streams, &Unlimited).unwrap(), 4);
+}
+
+#[test]
+fn a_device_has_the_slots_it_was_made_with() {
+    let (zram, mut streams) = (device("slots", 1, IoFaults::default()), streams(&[CodecName::Lz4]));
+    assert_eq!(zram.slots(), SLOTS as usize);
+    zram.store(SLOTS - 1, &page(2, 1), &mut streams, &Unlimited).unwrap();
+    let held: Vec<_> = (0..SLOTS + 2).filter(|&slot| zram.holds(slot)).collect();
+    assert_eq!(held, [SLOTS - 1], "nothing beyond the last");
+    assert!(load(&zram, 0, &mut streams) == vec![0; PAGE]);
 }
 
 /// Four to a page of 16 KiB: what is held, what was read and what was written.
