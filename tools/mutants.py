@@ -19,8 +19,10 @@ import json
 import os
 import re
 import resource
+import signal
 import subprocess
 import sys
+import threading
 import time
 import tomllib
 from collections import Counter
@@ -51,7 +53,7 @@ REST = (
     "lib queue queue_threads tagged wait judge zsmalloc_model zsmalloc_tables zsmalloc_threads zswap_model zram product "
     "steps scripted stepper explore virtual_time three_clocks memory groups live"
 )
-CPU_SECONDS, WALL_SECONDS = 20, 300
+CPU_SECONDS, WALL_SECONDS = 15, 300
 ADDRESS_SPACE = 12 << 30
 
 
@@ -159,22 +161,29 @@ def limit() -> None:
 
 
 def fails(tree: Path, program: str, number: int = 0) -> str:
-    """Run a test with the woven mutant of this number (0: none); return how it fails, or nothing."""
+    """Run a test with the woven mutant of this number (0: none) until a first part of it fails; return how, or nothing."""
     chosen = {"MUTANT": str(number)} if number else {}
     quiet = {"PROPTEST_MAX_SHRINK_ITERS": "0", "PROPTEST_DISABLE_FAILURE_PERSISTENCE": "1", "RUST_BACKTRACE": "0"}
-    try:
-        done = subprocess.run(
-            [program, "--quiet"], cwd=tree / "rust/core", env={**os.environ, **quiet, **chosen}, capture_output=True, text=True,
-            errors="replace", timeout=WALL_SECONDS, preexec_fn=limit,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
+    late = threading.Event()
+    with subprocess.Popen(
+        [program], cwd=tree / "rust/core", env={**os.environ, **quiet, **chosen}, stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL, text=True, errors="replace", preexec_fn=limit,
+    ) as test:  # fmt: skip
+        clock = threading.Timer(WALL_SECONDS, lambda: (late.set(), test.kill()))
+        clock.start()
+        try:
+            assert test.stdout is not None
+            for line in test.stdout:
+                if failed := re.match(r"test (\S+) .*FAILED$", line):
+                    test.kill()
+                    return failed[1]
+            code = test.wait()
+        finally:
+            clock.cancel()
+    if late.is_set():
         return f"sleeps for {WALL_SECONDS} s"
-    if done.returncode == 0:
-        return ""
-    if done.returncode in (-9, -24):
-        return f"spins for {CPU_SECONDS} s"
-    failed = re.search(r"^---- (\S+)", done.stdout, flags=re.MULTILINE)
-    return failed[1] if failed else f"ends with {done.returncode}"
+    spun = code in (-signal.SIGKILL, -signal.SIGXCPU)
+    return f"spins for {CPU_SECONDS} s" if spun else f"ends with {code}" * (code != 0)
 
 
 def alone(tree: Path, mutant: Mutant) -> dict[str, str]:

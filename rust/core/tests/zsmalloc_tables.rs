@@ -185,31 +185,39 @@ fn metadata_fills_whole_pages_of_its_slabs() {
     assert_eq!(pages, expected);
 }
 
-/// Handles that are taken and given back, counted.
+/// Pages and handles that are taken and given back, counted.
 #[derive(Default)]
-struct Handles(Cell<i32>);
+struct Counted {
+    pages: Cell<usize>,
+    handles: Cell<usize>,
+}
 
-impl Frames for Handles {
-    fn take(&self, _pages: usize) -> Option<u32> {
+impl Frames for Counted {
+    fn take(&self, pages: usize) -> Option<u32> {
+        self.pages.update(|taken| taken + pages);
         Some(NIL)
     }
-    fn give(&self, _name: u32, _pages: usize) {}
+    fn give(&self, _name: u32, pages: usize) {
+        self.pages.update(|taken| taken - pages);
+    }
     fn take_handle(&self) -> bool {
-        self.0.set(self.0.get() + 1);
+        self.handles.update(|taken| taken + 1);
         true
     }
     fn give_handle(&self) {
-        self.0.set(self.0.get() - 1);
+        self.handles.update(|taken| taken - 1);
     }
 }
 
 #[test]
 fn who_has_nothing_to_give_still_takes_back() {
     let pool = Pool::new(PoolConfig { bytes: false, ..PoolConfig::default() }).unwrap();
-    let handles = Handles::default();
-    let handle = pool.malloc(100, &handles).unwrap();
-    assert!(pool.malloc(100, &Exhausted(&handles)).is_err() && pool.malloc(3000, &Exhausted(&handles)).is_err());
-    assert_eq!(handles.0.get(), 1);
-    pool.free(handle, &Exhausted(&handles));
-    assert_eq!((handles.0.get(), pool.total_pages()), (0, 0));
+    let counted = Counted::default();
+    let handle = pool.malloc(100, &counted).unwrap();
+    let exhausted = Exhausted(&counted);
+    assert_eq!((exhausted.take(1), exhausted.take_handle()), (None, false));
+    assert!(pool.malloc(100, &exhausted).is_err() && pool.malloc(3000, &exhausted).is_err());
+    assert_eq!((counted.handles.get(), counted.pages.get()), (1, pool.total_pages()));
+    pool.free(handle, &exhausted);
+    assert_eq!((counted.handles.get(), counted.pages.get(), pool.total_pages()), (0, 0, 0));
 }

@@ -134,3 +134,27 @@ impl Zram {
         self.stats.max_used_pages.set(self.pool.total_pages() as u64);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::MmStat;
+
+    /// The order of Documentation/admin-guide/blockdev/zram.rst, "mm_stat", and the kernel's names of what it adds.
+    #[test]
+    fn mm_stat_has_the_kernel_s_fields_in_its_order() {
+        let stat = MmStat {
+            orig_data_size: 1,
+            compr_data_size: 2,
+            mem_used_total: 3,
+            mem_limit: 4,
+            mem_used_max: 5,
+            same_pages: 6,
+            pages_compacted: 7,
+            huge_pages: 8,
+            huge_pages_since: 9,
+        };
+        let names = "orig_data_size compr_data_size mem_used_total mem_limit mem_used_max same_pages pages_compacted \
+                     huge_pages huge_pages_since";
+        assert!(stat.fields().into_iter().eq(names.split_whitespace().zip(1..)));
+    }
+}

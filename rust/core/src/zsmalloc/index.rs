@@ -134,6 +134,19 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
+    /// Each level that is full gets one above it, and what is given back is found again from there.
+    #[test]
+    fn three_levels_fill_and_give_back() {
+        let mut set = IndexSet::default();
+        let full = 64 * 64 * 64;
+        assert!((0..full + 65).all(|index| set.take() == index));
+        for index in [full + 64, 4096, 100_000, 63] {
+            set.remove(index);
+        }
+        let refilled = [set.take(), set.take(), set.take(), set.take(), set.take()];
+        assert_eq!(refilled, [63, 4096, 100_000, full + 64, full + 65]);
+    }
+
     proptest! {
         /// Against a sorted set, across the boundaries of two levels.
         #[test]

@@ -270,7 +270,7 @@ impl Pair {
         let mut page = vec![0; 65536];
         for (handle, contents) in self.living.values() {
             let len = self.pool.read(*handle, &mut page);
-            assert_eq!(len, contents.len());
+            assert_eq!((len, self.pool.len_bytes(*handle)), (contents.len(), contents.len()));
             assert!(!self.bytes || page[..len] == contents[..], "contents of {handle:?}");
         }
     }
