@@ -8,7 +8,7 @@ use kcompressd_core::codec::{CodecName, CodecSpec};
 use kcompressd_core::memcg::MAX;
 use kcompressd_core::zsmalloc::Pool;
 use kcompressd_core::zswap::ZswapConfig;
-use kcompressd_core::zswap::direct::{Direct, Loaded, Page, Stored};
+use kcompressd_core::zswap::direct::{Direct, DirectError, Loaded, Page, Stored};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use zswap::{Model, NODES, PARENTS, POOL, RAM_PAGES};
@@ -263,4 +263,21 @@ fn a_large_folio_is_unwound() {
     assert_eq!(direct.store(0, &pages(&lens[..3]), 1, 0).unwrap(), Stored::Pool);
     assert_eq!(direct.vmstat()[1], ("zswpout", 4));
     assert_eq!(direct.zswap.pools()[0].2, 4, "three entries and being current");
+}
+
+/// What there is not is refused by name and changes nothing.
+#[test]
+fn slots_groups_nodes_and_pages_that_cannot_be_are_refused() {
+    let mut direct = direct((6, 12));
+    let (page, groups) = ([Page::Len(Some(1000))], PARENTS.len() as u16);
+    let said = |result: Result<Stored, DirectError>| result.unwrap_err().to_string();
+    assert_eq!(said(direct.store(SLOTS, &page, 0, 0)), format!("slots {SLOTS} to {SLOTS}: there are {SLOTS}"));
+    assert_eq!(said(direct.store(0, &page, groups, 0)), format!("no memcg {groups}"));
+    assert_eq!(said(direct.store(0, &page, 0, NODES)), format!("node {NODES}: there are {NODES}"));
+    assert_eq!(said(direct.store(0, &[], 0, 0)), "0 bytes are no page of 4096");
+    assert_eq!(said(direct.store(0, &[Page::Bytes(&[7; 4095])], 0, 0)), "4095 bytes are no page of 4096");
+    assert!(matches!(direct.shrinker_scan(0, NODES, 1), Err(DirectError::NoNode(node, NODES)) if node == NODES));
+    assert!(direct.load(SLOTS, &mut []).is_err() && direct.invalidate(SLOTS - 1, 2).is_err());
+    assert_eq!((direct.zswap.stored_pages(), direct.on_device()), (0, vec![]));
+    assert_eq!(direct.store(SLOTS - 1, &page, groups - 1, NODES - 1).unwrap(), Stored::Pool, "the last of each");
 }

@@ -87,7 +87,7 @@ impl Pools {
         if self.codec(old) == codec {
             return Ok(old);
         }
-        let new = match self.slots.iter().position(|slot| slot.refs() > 0 && slot.codec() == codec && slot.try_get()) {
+        let new = match self.slots.iter().position(|slot| slot.codec() == codec && slot.try_get()) {
             Some(draining) => draining,
             None => {
                 let free = self.slots.iter().position(|slot| slot.refs() == 0).ok_or(TooManyPools)?;

@@ -157,8 +157,9 @@ fn a_changed_compressor_gets_a_pool_of_its_own_and_the_old_one_drains() {
     zswap.set_compressor(codec(CodecName::Zstd)).unwrap();
     store(&zswap, &memcgs, 1, 4000, 0, 0);
     assert_eq!(zswap.codec(queued), codec(CodecName::Lz4), "what is queued stays with its pool");
-    assert_eq!(zswap.total_pages(), 2, "the limit is about all pools");
+    assert_eq!((zswap.total_pages(), zswap.stored_bytes()), (2, 8000), "the limit is about all pools");
     zswap.invalidate(0, &memcgs, &Unlimited);
+    assert_eq!(zswap.stored_bytes(), 4000);
     assert_eq!(zswap.pools().len(), 2, "the queued store keeps it");
     zswap.store_end(queued);
     assert_eq!(zswap.pools(), [(codec(CodecName::Zstd), 1, 2, true)]);
@@ -175,15 +176,27 @@ fn incompressible_pages_are_kept_from_6_18_unless_they_could_never_leave() {
     assert_eq!([old.form(Some(4096), true), old.form(Some(4097), true)], [Form::Block(4096), Form::Refused]);
     let read = |zswap: &Zswap, name| zswap.debugfs().iter().find(|(n, _)| *n == name).map(|(_, value)| *value);
     assert_eq!((read(&zswap, "reject_compress_fail"), read(&old, "reject_compress_poor")), (Some(1), Some(1)));
+    assert_eq!([zswap.form(Some(0), true), old.form(Some(0), true)], [Form::Raw, Form::Refused], "no block is empty");
+}
+
+#[test]
+#[should_panic(expected = "references to pool 0")]
+fn the_invariant_sees_a_reference_that_nobody_gives_back() {
+    let (zswap, memcgs) = zswap(100, 1);
+    let _ = zswap.store_begin(&memcgs, 0).unwrap();
+    zswap.invariant();
 }
 
 #[test]
 fn a_saved_store_comes_back() {
     let (zswap, memcgs) = zswap(100, 2);
-    store(&zswap, &memcgs, 3, 1000, 2, 1);
+    // One of two objects of a class, and an empty slot, are expected by a worker.
+    (3..5).for_each(|slot| store(&zswap, &memcgs, slot, 1000, 2, 1));
+    [4, 7].into_iter().for_each(|slot| zswap.entries[slot].expected.store(true, entry::OWNED));
     let (mut before, mut after) = (Saved::default(), Saved::default());
     [&zswap as &dyn Snapshot, &memcgs].iter().for_each(|part| part.save(&mut before));
     store(&zswap, &memcgs, 1, 50, 1, 0);
+    [3, 4, 5, 7].into_iter().for_each(|slot| zswap.entries[slot].expected.store(slot == 5, entry::OWNED));
     zswap.set_compressor(codec(CodecName::Lzo)).unwrap();
     store(&zswap, &memcgs, 2, 60, 0, 0);
     zswap.note_disk_swapin(&memcgs, 1, 1);
