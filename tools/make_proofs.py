@@ -145,7 +145,7 @@ MUTANTS = """
 
 `make mutants` (tools/mutants.py; cargo-mutants lists the mutants) draws COUNT (320) of some 1,850 mutants of queue, tagged, lifecycle,
 zsmalloc, zswap, zram and design by SEED (1), puts what it can into one build and tries each against the core's own tests, the likeliest
-first. FIGURES
+first. Those that none of them notices:
 
 | missed | why |
 |---|---|

@@ -6,7 +6,8 @@ the rest is built alone. Each is tried by the tests of NEAR, the likeliest first
 one that all of them pass is missed.
 
 What became of a mutant is kept (target/cargo-mutants/results.jsonl) under the text of its change and what surrounds it: a second
-call goes on where the first was stopped, `--again` tries anew what was missed. A test that spins is ended by a limit of CPU time,
+call goes on where the first was stopped, `--again` tries anew what
+was missed for no listed reason. A test that spins is ended by a limit of CPU time,
 which a busy machine does not move; one that sleeps for ever by a limit of wall time.
 """
 
@@ -254,11 +255,22 @@ def baseline(tree: Path, programs: dict[str, str]) -> None:
     passed.write_text(text)
 
 
+def reasons() -> dict[str, str]:
+    """Why each listed survivor survives, by name."""
+    return {entry["name"]: entry["why"] for entry in tomllib.loads(SURVIVORS.read_text())["survivor"]}
+
+
 def run(drawn: list[Mutant], *, again: bool, near: bool, seconds: float) -> None:
     """Try those that were not tried, for `seconds` at most: the woven ones, then those that are built alone."""
-    open_still = {"missed": again, "suspect": again or not near}
     outcomes = {key: entry["outcome"] for key, entry in kept().items()}
-    left = {n: m for n, m in enumerate(drawn, 1) if m.key not in outcomes or open_still.get(outcomes[m.key], False)}
+    known = reasons()
+    open_still = {"missed": again, "suspect": again or not near}
+    left = {
+        number: mutant
+        for number, mutant in enumerate(drawn, 1)
+        if (outcome := outcomes.get(mutant.key)) is None
+        or (open_still.get(outcome, False) and mutant.name not in known)
+    }
     if not left:
         return
     tree = HOME / "woven"
@@ -284,16 +296,17 @@ def run(drawn: list[Mutant], *, again: bool, near: bool, seconds: float) -> None
 def report(drawn: list[Mutant]) -> int:
     """Print the figures and what was missed; return 1 when too many were, or one for which no reason is listed."""
     done = kept()
-    reasons = {(entry["name"]): entry["why"] for entry in tomllib.loads(SURVIVORS.read_text())["survivor"]}
+    known = reasons()
     outcomes = {mutant.name: done[mutant.key]["outcome"] for mutant in drawn if mutant.key in done}
+    outcomes = {name: "missed" if outcome == "suspect" else outcome for name, outcome in outcomes.items()}
     count = Counter(outcomes.values())
     viable = count["caught"] + count["missed"]
     for name in (name for name, outcome in outcomes.items() if outcome == "missed"):
-        print(f"missed: {name}: {reasons.get(name, 'NO REASON LISTED')}")
+        print(f"missed: {name}: {known.get(name, 'NO REASON LISTED')}")
     percent = 100 * count["caught"] / max(viable, 1)
     print(f"{len(outcomes)} of {len(drawn)} tried: {count['unviable']} do not compile, {viable} do: {count['caught']} caught "
           f"({percent:.1f} %), {count['missed']} missed")  # fmt: skip
-    unlisted = [name for name, outcome in outcomes.items() if outcome == "missed" and name not in reasons]
+    unlisted = [name for name, outcome in outcomes.items() if outcome == "missed" and name not in known]
     return int(len(outcomes) < len(drawn) or percent < 95 or bool(unlisted))
 
 
@@ -303,7 +316,7 @@ def main() -> int:
     words.add_argument("--seed", type=int, default=1)
     words.add_argument("--count", type=int, default=320)
     words.add_argument("--seconds", type=float, default=float("inf"), help="stop after these; the next call goes on")
-    words.add_argument("--again", action="store_true", help="try anew what was missed")
+    words.add_argument("--again", action="store_true", help="try anew what was missed for no listed reason")
     words.add_argument("--near", action="store_true", help="the tests of NEAR alone: what they miss is a suspect")
     words.add_argument("--only", default="", metavar="REGEX", help="of the sample, those whose name it finds")
     args = words.parse_args()
