@@ -194,6 +194,16 @@ def test_memory_reclaim_takes_what_is_asked_for_and_says_how_much() -> None:
     assert result.vmstat.pgscan_direct == 0, "/proc/vmstat counts the node's own reclaim"
 
 
+def test_zswap_s_shrinker_is_off_unless_asked_for() -> None:
+    apps = [{**EATER, "pages": 1800, "memcg": name} for name in ("a", "b")]
+    groups = [{"name": "a"}, {"name": "b"}]
+    off, on = (ran(*apps, store="zswap", memcg=groups, **keys) for keys in ({}, {"shrinker_enabled": True}))
+    assert on.vmstat.zswpwb > off.vmstat.zswpwb and on.config.shrinker_enabled is True
+    assert "shrinker_enabled" not in off.config
+    with pytest.raises(InputError, match="shrinker_enabled: is zswap's, and reclaim's of a memory budget"):
+        job(EATER, shrinker_enabled=True).sim()
+
+
 def test_a_write_that_cannot_be_is_refused() -> None:
     for wrong in ([{"at_ns": 1}], [{"at_ns": 1, "bytes": -1}], [7], 7):
         with pytest.raises(JobError, match=r"memcg.memory_reclaim: .* is no write of bytes at a time"):

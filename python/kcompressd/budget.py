@@ -34,6 +34,13 @@ class Budget:
             return None
         return cls(node, named((workload,) if isinstance(workload, Workload) else workload))
 
+    @staticmethod
+    def check(budget: Budget | None, lab: Lab) -> None:
+        """Raise `LabError` for zswap's shrinker where nothing would call it."""
+        if lab.shrinker_enabled and (budget is None or lab.store != "zswap"):
+            fix = "leave it out, or set store and [node]"
+            raise LabError("shrinker_enabled", "is zswap's, and reclaim's of a memory budget", fix)
+
     @property
     def pages(self) -> int:
         """How many pages the applications have: more than the input has are those again, from the first on."""

@@ -41,6 +41,7 @@ _LAB: Final = (
     "pool_limit",
     "chain_size",
     "accept_threshold_percent",
+    "shrinker_enabled",
     "seed",
 )
 _MEMCG: Final = {field.name for field in dataclasses.fields(Memcg)} | {"share"}

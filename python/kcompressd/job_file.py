@@ -30,6 +30,7 @@ KEYS: Final[Mapping[str, tuple[type, ...]]] = {
     "pool_limit": (int, str),
     "chain_size": _INT,
     "accept_threshold_percent": _INT,
+    "shrinker_enabled": (bool,),
     "seed": _INT,
     "memcg": (list,),
     "about": (dict,),

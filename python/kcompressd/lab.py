@@ -115,6 +115,7 @@ class Lab:
     - `swap_file`: what zswap writes to; None: a private temporary file. An existing file must be empty. It is
       gone after the run.
     - `fault`: the order in which pages are read back, shuffled by `seed`; `app_threads` read them.
+    - `shrinker_enabled`: zswap's dynamic shrinker, for runs with a memory budget and groups (the root has no charges it could go by).
     - `memcgs` and `memcg_of`: groups, and each page's group by position in `memcgs` plus one (0: the root).
     - `pin` threads to CPUs; `trace` every event; `verify` contents; `warm`: touch pool memory before the
       clock starts.
@@ -138,6 +139,7 @@ class Lab:
     warm: bool = False
     chain_size: int = 8
     accept_threshold_percent: int = 90
+    shrinker_enabled: bool = False
     memcgs: Sequence[Memcg] = ()
     memcg_of: Sequence[int] | npt.NDArray[np.integer[Any]] | None = None
     io_faults: IoFaults = field(default_factory=IoFaults)
@@ -195,6 +197,7 @@ class Lab:
         from kcompressd.budget import Budget
 
         given, budget = self._given(pages), Budget.of(node, workload)
+        Budget.check(budget, self)
         count = len(given) if budget is None else budget.pages
         with self._swap(count) as swap_file, reporter(progress, count) as report:
             config = self.config(count, given.page_size, swap_file)
@@ -254,6 +257,7 @@ class Lab:
             "memcg_of": None if self.memcg_of is None else [int(group) for group in self.memcg_of],
             "io_faults": {name: list(numbers) for name, numbers in asdict(self.io_faults).items()},
             "plant": None if self.plant is None else self.plant.to_dict(),
+            **({"shrinker_enabled": True} if self.shrinker_enabled else {}),
         }
 
     def _result(self, run: _core.Run, config: dict[str, Any], pages: int, budget: Budget | None) -> Result:

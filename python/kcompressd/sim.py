@@ -82,6 +82,7 @@ class Sim:
     def _config(self, calibration: Calibration) -> dict[str, Any]:
         config = self.lab.config(self._pages(calibration), calibration.page_size)
         config |= {"machine": self._machine().for_core(), "costs": self.costs.to_dict()}
+        Budget.check(self.budget, self.lab)
         return config if self.budget is None else config | self.budget.for_core(self.lab, self.machine.cpus)
 
     @property

@@ -230,6 +230,22 @@ fn memory_reclaim_takes_what_is_protected_from_others_and_not_from_a_child() {
     assert!(left(child) <= 500);
 }
 
+/// zswap's dynamic shrinker writes entries back before the pool is full: where it is on.
+#[test]
+fn the_dynamic_shrinker_writes_back_what_lies_in_the_pool() {
+    let written_back = |enabled| {
+        let sys = Plan::new(Preset::Sync, StoreKind::Zswap).in_groups(2);
+        sys.zswap().unwrap().set_shrinker_enabled(enabled);
+        let stat = play(&sys, programs(2));
+        let of_groups: u64 = of_groups(&sys, |group| group.stat(MemcgStat::Zswpwb)).iter().sum();
+        assert_eq!(of_groups, stat[Vm::Zswpwb]);
+        assert_eq!(stat[Vm::OomKill], 0);
+        stat[Vm::Zswpwb]
+    };
+    let (off, on) = (written_back(false), written_back(true));
+    assert!(on > off, "{off} {on}");
+}
+
 /// The same tree with the same protection, empty.
 fn memcgs_like(given: &Memcgs) -> Memcgs {
     let mut memcgs = Memcgs::default();

@@ -9,7 +9,7 @@ use kcompressd_core::lifecycle::{Row, Table, actor};
 use kcompressd_core::memcg::Memcgs;
 use kcompressd_core::reclaim::ReclaimRequest;
 use kcompressd_core::swap::IoFaults;
-use kcompressd_core::system::{Config, Memory};
+use kcompressd_core::system::{Config, Memory, System};
 use kcompressd_core::units::PAGE_SIZES;
 use kcompressd_core::zone::ZoneConfig;
 use pyo3::exceptions::PyValueError;
@@ -174,6 +174,14 @@ fn memcgs(config: &Bound<'_, PyDict>, pages: usize, page_size: usize, budget: bo
         return Err(PyValueError::new_err(format!("memcg_of: group {id} of {groups}")));
     }
     Ok((memcgs, memcg_of))
+}
+
+/// Switches zswap's shrinker on if `config["shrinker_enabled"]` says so.
+pub fn shrinker(system: &System, config: &Bound<'_, PyDict>) -> PyResult<()> {
+    if let Some(zswap) = system.zswap() {
+        zswap.set_shrinker_enabled(get(config, "shrinker_enabled", false)?);
+    }
+    Ok(())
 }
 
 /// What is written to groups' memory.reclaim: `at_ns` and `bytes` in each group's `memory_reclaim`.

@@ -211,6 +211,7 @@ pub fn make(pages: &PyBuffer<u8>, config: &Bound<'_, PyDict>, table: &Bound<'_, 
     let (backing, direct) = backing(&run)?;
     let live = run.live.clone();
     let (system, contents) = py.detach(|| system(run, table, backing, contents))?;
+    config::shrinker(&system, config)?;
     let system = policy::scripted(system, config)?;
     Ok(Made { system, live, contents, direct })
 }

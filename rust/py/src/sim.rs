@@ -115,6 +115,7 @@ fn make(
         System::new(run.system, table, run.memcgs, memcg, device, Contents::Sizes(sizes))
     });
     let system = system.map_err(|error| PyValueError::new_err(error.to_string()))?;
+    config::shrinker(&system, config)?;
     Ok((policy::scripted(system, config)?, sim, notes))
 }
 

@@ -6,7 +6,7 @@ use crate::swapout::writeback::{Shrinking, Writeback};
 use crate::system::{Ctx, Outcome, StepError, System, Work};
 use crate::wait::WaitKey;
 use crate::zswap::Zswap;
-use crate::zswap::shrink::Round;
+use crate::zswap::shrink::{Round, ShrinkMemcg};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Pc {
@@ -81,7 +81,7 @@ impl ShrinkWorker {
 
     fn next(&mut self, sys: &System, zswap: &Zswap) {
         match Round::next(zswap, &sys.memcgs) {
-            Some(memcg) => self.pc = Pc::Shrink(Shrinking::new(memcg)),
+            Some(memcg) => self.pc = Pc::Shrink(Shrinking::new(ShrinkMemcg::new(memcg))),
             None => {
                 let goes_on = self.round.wrapped(zswap);
                 self.turn(goes_on);

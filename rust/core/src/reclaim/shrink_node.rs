@@ -1,5 +1,5 @@
 //! One pass of reclaim over a node at one priority: `shrink_node`, `shrink_lruvec`, `shrink_active_list`,
-//! and the zsmalloc part of `shrink_slab` (mm/vmscan.c).
+//! and `shrink_slab` for zswap and zsmalloc (mm/vmscan.c).
 //!
 //! A pass takes a share of each list (its length >> priority) in rounds of 32, inactive lists first. The active list is
 //! touched only where there is too little inactive or refaulted pages were activated. Anonymous and page-cache pages share
@@ -7,6 +7,7 @@
 //! Source: reclaim.md sections 6, 7 and 9 (observed, 6.12); Documentation/admin-guide/sysctl/vm.rst (`swappiness`).
 
 mod scan_count;
+mod slab;
 
 use super::Cluster;
 use super::evict::{EvictFolios, Evicted};
@@ -17,8 +18,10 @@ use crate::lifecycle::{Change, Event, flag};
 use crate::memcg::{MemcgStat, ROOT};
 use crate::node::Node;
 use crate::stats::Vm;
+use crate::swapout::writeback::Shrinking;
 use crate::system::{Ctx, Outcome, StepError, System, Work, mark};
 use crate::units::SWAP_CLUSTER_MAX;
+use crate::zswap::shrink::ShrinkSlab;
 
 /// The lists in the order in which a round takes them.
 const INACTIVE_ANON: usize = 0;
@@ -51,6 +54,8 @@ enum Pc {
         pages: u32,
     },
     Slab,
+    Zswap,
+    Zsmalloc,
     Compact {
         class: u16,
     },
@@ -100,6 +105,8 @@ pub(super) struct ShrinkNode {
     reclaimed_before: u32,
     sums: Tally,
     evict: EvictFolios,
+    /// The turn of zswap's shrinker.
+    zswap: Option<Box<Shrinking<ShrinkSlab>>>,
     /// `nr_deferred` of zsmalloc's shrinker.
     deferred: u32,
 }
@@ -128,6 +135,7 @@ impl ShrinkNode {
             reclaimed_before: 0,
             sums: Tally::default(),
             evict: EvictFolios::default(),
+            zswap: None,
             deferred: 0,
         }
     }
@@ -174,6 +182,8 @@ impl ShrinkNode {
                 Ok((RAN, GOES_ON))
             }
             Pc::Slab => Ok((self.shrink_slab(sys, sc), GOES_ON)),
+            Pc::Zswap => self.zswap(sys, ctx),
+            Pc::Zsmalloc => Ok((self.zsmalloc(sys, sc), GOES_ON)),
             Pc::Compact { class } => Ok((self.compact(sys, ctx, class), GOES_ON)),
             Pc::End => Ok(self.end(sys, ctx, node, sc)),
         }
@@ -334,28 +344,6 @@ impl ShrinkNode {
         // Read without the lock, as the kernel does: a hint.
         let low = sys.nodes[0].lru().sizes(self.batch.memcg).inactive_is_low();
         self.pc = if low { Pc::Drain { then: Then::Active { then: After::Slab } } } else { Pc::Slab };
-    }
-
-    /// zsmalloc's shrinker: compaction, when what this and earlier passes ask for is a batch of 128 or all there is.
-    fn shrink_slab(&mut self, sys: &System, sc: &ScanControl) -> Outcome {
-        if self.batch.memcg != ROOT {
-            self.pc = Pc::End; // The shrinker knows no groups: the root's turn is its turn.
-            return RAN;
-        }
-        let freeable = sys.current_pool().compactable_pages() as u32;
-        let asked = self.deferred.saturating_add(2 * (freeable >> sc.priority)).min(2 * freeable);
-        let compacts = freeable > 0 && (asked >= 128 || asked >= freeable);
-        self.deferred = if compacts { 0 } else { asked };
-        self.pc = if compacts { Pc::Compact { class: 0 } } else { Pc::End };
-        RAN
-    }
-
-    fn compact(&mut self, sys: &System, ctx: &Ctx, class: u16) -> Outcome {
-        let pool = sys.current_pool();
-        pool.compact_one(usize::from(class), &sys.budget(ctx));
-        let next = class + 1;
-        self.pc = if usize::from(next) < pool.table().classes().len() { Pc::Compact { class: next } } else { Pc::End };
-        RAN
     }
 
     /// The group is done with: on to the next one (`mem_cgroup_iter`), or the pass has ended. Then kswapd notes that it met

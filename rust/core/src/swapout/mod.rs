@@ -20,7 +20,7 @@ use crate::units::NIL;
 use crate::wait::WaitKey;
 use crate::zram::{Data, NoMemory};
 use crate::zsmalloc::{Exhausted, Frames, Handle};
-use crate::zswap::shrink::NotShrunk;
+use crate::zswap::shrink::{NotShrunk, ShrinkMemcg};
 use crate::zswap::{Block, Form, Refusal, Zswap};
 use writeback::Shrinking;
 
@@ -178,7 +178,7 @@ impl Swapout {
         let memcg = sys.folio(self.folio).memcg;
         match zswap.store_begin(&sys.memcgs, memcg) {
             Err(Refusal::Memcg) => {
-                let shrinking = Shrinking::new(sys.memcgs.online(memcg));
+                let shrinking = Shrinking::new(ShrinkMemcg::new(sys.memcgs.online(memcg)));
                 self.pc = Pc::MakeRoom { shrinking, then_queue };
             }
             begun => self.begun(sys, ctx, begun, then_queue)?,

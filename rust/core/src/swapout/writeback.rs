@@ -1,16 +1,16 @@
-//! `zswap_writeback_entry` as steps, and around it `shrink_memcg`: what the shrink worker and a store over its memcg's
-//! limit do.
+//! `zswap_writeback_entry` as steps, and around it `shrink_memcg`, what the shrink worker and a store over its memcg's limit do, and the
+//! dynamic shrinker, which reclaim calls.
 //!
 //! Order (kernel): a frame, without reclaim for it → a locked folio in the swap cache → contents read back → off the LRU, entry freed → under writeback, on
 //! the page's LRU → submitted. A page whose folio is in the swap cache already is left alone.
 
 use crate::lifecycle::{Change, Event, Fire, State, flag, guard};
-use crate::memcg::MemcgStat;
+use crate::memcg::{MemcgStat, Memcgs};
 use crate::stats::Vm;
 use crate::system::{Ctx, StepError, System, Work};
 use crate::wait::WaitKey;
 use crate::zswap::Zswap;
-use crate::zswap::shrink::{Next, NotShrunk, Outcome, ShrinkMemcg};
+use crate::zswap::shrink::{Next, NotShrunk, Outcome, ShrinkMemcg, ShrinkSlab};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Pc {
@@ -140,17 +140,51 @@ impl Writeback {
     }
 }
 
-/// `shrink_memcg` as steps.
+/// Who names entries to write back, one after the other.
+pub trait Walk {
+    /// What it comes to.
+    type End;
+    /// The next entry.
+    fn next(&mut self, zswap: &Zswap, memcgs: &Memcgs) -> Next<Self::End>;
+    /// What became of it.
+    fn note(&mut self, zswap: &Zswap, outcome: Outcome);
+}
+
+impl Walk for ShrinkMemcg {
+    type End = Result<(), NotShrunk>;
+
+    fn next(&mut self, zswap: &Zswap, memcgs: &Memcgs) -> Next<Self::End> {
+        self.next(zswap, memcgs)
+    }
+
+    fn note(&mut self, zswap: &Zswap, outcome: Outcome) {
+        self.note(zswap, outcome);
+    }
+}
+
+impl Walk for ShrinkSlab {
+    type End = ();
+
+    fn next(&mut self, zswap: &Zswap, memcgs: &Memcgs) -> Next<()> {
+        self.next(zswap, memcgs)
+    }
+
+    fn note(&mut self, zswap: &Zswap, outcome: Outcome) {
+        self.note(zswap, outcome);
+    }
+}
+
+/// A walk with its writing, as steps: `shrink_memcg`, or the dynamic shrinker's turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Shrinking {
-    walk: ShrinkMemcg,
+pub struct Shrinking<W: Walk = ShrinkMemcg> {
+    walk: W,
     entry: Option<Writeback>,
 }
 
-impl Shrinking {
-    /// One entry of `memcg` on each node.
-    pub fn new(memcg: u16) -> Self {
-        Self { walk: ShrinkMemcg::new(memcg), entry: None }
+impl<W: Walk> Shrinking<W> {
+    /// What `walk` names.
+    pub fn new(walk: W) -> Self {
+        Self { walk, entry: None }
     }
 
     /// Calls `f` on every page index in it.
@@ -165,12 +199,7 @@ impl Shrinking {
     ///
     /// # Errors
     /// As [`Writeback::step`].
-    pub fn step(
-        &mut self,
-        sys: &System,
-        ctx: &mut Ctx,
-        zswap: &Zswap,
-    ) -> Result<Stepped<Result<(), NotShrunk>>, Box<StepError>> {
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx, zswap: &Zswap) -> Result<Stepped<W::End>, Box<StepError>> {
         let Some(entry) = &mut self.entry else {
             return Ok(match self.walk.next(zswap, &sys.memcgs) {
                 Next::Candidate { folio, .. } => {

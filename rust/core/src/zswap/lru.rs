@@ -24,6 +24,8 @@ struct Lruvec {
     lru: Mutex<Lru>,
     /// Pages read from the device since the shrinker last asked: as many entries are protected.
     nr_disk_swapins: AtomicU64,
+    /// What earlier calls of the shrinker were to look at and did not (`nr_deferred`).
+    nr_deferred: AtomicU64,
 }
 
 /// What a look at the oldest entry of a list came to.
@@ -84,6 +86,16 @@ impl Lrus {
             lru = self.lruvec(memcg, node).lru.lock_within();
         }
         lru
+    }
+
+    /// Takes what the shrinker has put off.
+    pub fn take_deferred(&self, memcg: u16, node: u8) -> u64 {
+        self.lruvec(memcg, node).nr_deferred.swap(0, OWNED)
+    }
+
+    /// Puts off looks at so many entries.
+    pub fn defer(&self, memcg: u16, node: u8, entries: u64) {
+        self.lruvec(memcg, node).nr_deferred.fetch_add(entries, OWNED);
     }
 
     /// Adds an entry, referenced, at the young end.

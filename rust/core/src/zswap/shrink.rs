@@ -168,6 +168,68 @@ impl Scan {
     }
 }
 
+/// `SHRINK_BATCH`: entries that the shrinker looks at in one call; fewer are put off, unless they are all there are.
+const SHRINK_BATCH: u64 = 128;
+
+/// The dynamic shrinker's turn in a pass of reclaim (`do_shrink_slab`, mm/shrinker.c).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ShrinkSlab {
+    memcg: u16,
+    node: u8,
+    freeable: u64,
+    /// Looks still to be taken, and all that are due, earlier passes' included.
+    total_scan: u64,
+    due: u64,
+    scanned: u64,
+    scan: Option<Scan>,
+}
+
+impl ShrinkSlab {
+    /// A turn at `priority` with the entries of `memcg` on `node`; `None`: nothing can be freed.
+    pub fn begin(zswap: &Zswap, memcgs: &Memcgs, memcg: u16, node: u8, priority: u8) -> Option<Self> {
+        let freeable = Some(zswap.shrinker_count(memcgs, memcg, node)).filter(|&freeable| freeable > 0)?;
+        let deferred = zswap.lrus.take_deferred(memcg, node);
+        let delta = 2 * (freeable >> priority); // 4 / DEFAULT_SEEKS
+        let total_scan = ((deferred >> priority) + delta).min(2 * freeable);
+        Some(Self { memcg, node, freeable, total_scan, due: deferred + delta, scanned: 0, scan: None })
+    }
+
+    fn batch(&self) -> u64 {
+        self.total_scan.min(SHRINK_BATCH)
+    }
+
+    /// Looks at the oldest entry, or ends a batch, or all of them: then what is left is put off.
+    pub fn next(&mut self, zswap: &Zswap, memcgs: &Memcgs) -> Next<()> {
+        let Some(scan) = &mut self.scan else {
+            if self.total_scan >= SHRINK_BATCH || self.total_scan >= self.freeable {
+                self.scan = Some(Scan::new(self.memcg, self.node, self.batch()));
+                return Next::Again;
+            }
+            let left = self.due.saturating_sub(self.scanned).min(2 * self.freeable);
+            zswap.lrus.defer(self.memcg, self.node, left);
+            return Next::End(());
+        };
+        match scan.next(zswap, memcgs) {
+            Next::Candidate { slot, folio } => return Next::Candidate { slot, folio },
+            Next::Again => {}
+            Next::End(written) => {
+                let batch = if written.is_some() { self.batch() } else { 0 };
+                self.scanned += batch;
+                self.total_scan = if written.is_some() { self.total_scan - batch } else { 0 };
+                self.scan = None;
+            }
+        }
+        Next::Again
+    }
+
+    /// What became of the candidate.
+    pub fn note(&mut self, zswap: &Zswap, outcome: Outcome) {
+        if let Some(scan) = &mut self.scan {
+            scan.note(zswap, outcome);
+        }
+    }
+}
+
 impl Zswap {
     /// Counts what became of a writeback; true when the entry was written.
     pub fn note_writeback(&self, outcome: Outcome) -> bool {
