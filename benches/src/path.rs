@@ -50,6 +50,7 @@ impl<'a> Path<'a> {
             accept_threshold_percent: 90,
             nodes: 1,
             memory: None,
+            large: Vec::new(),
             slots: 2 * self.corpus.len() as u32,
         };
         let frames =

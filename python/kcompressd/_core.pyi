@@ -158,6 +158,7 @@ class Judge:
         depths: Sequence[int] | None = None,
         in_hand: int = 0,
         absent: bool = False,
+        folio_order: int = 0,
         memcgs: tuple[Sequence[int], Sequence[bool], Sequence[int]] | None = None,
     ) -> Judge: ...
     def feed(self, records: bytes) -> tuple[int, int, str, str] | None: ...

@@ -26,7 +26,7 @@ PLACES: Final[dict[str, tuple[str, ...]]] = {
     "half_way": tuple(state.name for state in lifecycle.STATES if not state.rests),
 }
 """Words of the equations: where a page is at the end of the reclaim phase, each the sum of these states of
-`census.reclaim`. Every state is in exactly one.
+`census.reclaim`. Every state is in exactly one but `tail`, whose pages are counted where their folio's first page is.
 """
 
 _OF: Final = {
@@ -53,6 +53,8 @@ class Equation:
     """Holds at any moment, and so for a partial result too."""
     fault: bool = False
     """Speaks of the fault phase, which a run may do without."""
+    single: bool = False
+    """Holds events or looks against pages: not for large folios, of which one is for many pages."""
     of: Literal["all", "pageout", "workload", "unlimited", "lists", "generations"] = "all"
     """Only of runs where everything goes out and then comes back; where an application runs beside reclaim; or of the
     latter without memory.max, memory.high and memory.reclaim, whose reclaim the kernel does not count by who did it; or only on one kind of lists."""
@@ -64,7 +66,7 @@ class Equation:
         in_store = self.store is None or result.config.store == self.store
         held_so = self.hold is None or result.config.design.get("hold") == self.hold
         has_phase = not self.fault or result.config.fault != "none"
-        of_it = self.of in kinds(result.config)
+        of_it = self.of in kinds(result.config) and not (self.single and _large(result))
         return in_store and held_so and has_phase and of_it and (self.partial or result.complete)
 
     def sides(self, result: Result) -> tuple[int, int]:
@@ -90,6 +92,7 @@ class Equation:
             f"hold = {self.hold}" if self.hold else "",
             of,
             "with a fault phase" if self.fault else "",
+            "of single pages" if self.single else "",
             "at any moment" if self.partial else "",
         ]
         return ", ".join(filter(None, words)) or "at the end"
@@ -109,14 +112,20 @@ def _limited(config: Mapping[str, Any]) -> bool:
     return limited or any(group.get("memory_reclaim") for group in groups)
 
 
+def _large(result: Result) -> bool:
+    return bool(result.mthp) or bool(result.config.get("folio_order"))
+
+
 def failures(result: Result) -> list[str]:
     """Return a sentence for every equation that applies and does not hold."""
     found = (equation.failure(result) for equation in EQUATIONS if equation.applies(result))
     return [failure for failure in found if failure is not None]
 
 
-def _counts(counter: str, event: str, of: Literal["all", "pageout", "workload"] = "all") -> Equation:
-    return Equation(f"{counter} counts {event}", f"vmstat.{counter} = lifecycle.by_event.{event}", of=of)
+def _counts(
+    counter: str, event: str, of: Literal["all", "pageout", "workload"] = "all", *, single: bool = True
+) -> Equation:
+    return Equation(f"{counter} counts {event}", f"vmstat.{counter} = lifecycle.by_event.{event}", of=of, single=single)
 
 
 EQUATIONS: Final[tuple[Equation, ...]] = (
@@ -137,8 +146,8 @@ EQUATIONS: Final[tuple[Equation, ...]] = (
     _counts("nr_vmscan_write", "pageout"),
     _counts("pgrotated", "rotate"),
     _counts("swpout_zero", "zero"),
-    _counts("kcompressd_queued", "queue"),
-    _counts("pgmajfault", "fault"),
+    _counts("kcompressd_queued", "queue", single=False),
+    _counts("pgmajfault", "fault", single=False),
     Equation("only anonymous pages are scanned", "vmstat.pgscan_anon = vmstat.pgscan_kswapd", of="pageout"),
     Equation("only anonymous pages are freed", "vmstat.pgsteal_anon = vmstat.pgsteal_kswapd", of="pageout"),
     Equation(
@@ -165,6 +174,7 @@ EQUATIONS: Final[tuple[Equation, ...]] = (
         " + vmstat.exit_referenced_activated + vmstat.exit_add_to_swap + vmstat.exit_dirty + vmstat.exit_refs"
         " + vmstat.exit_kept = vmstat.pgscan_anon",
         of="lists",
+        single=True,
     ),
     Equation(
         "every look has an end, and who became clean meanwhile two",
@@ -185,7 +195,7 @@ EQUATIONS: Final[tuple[Equation, ...]] = (
         "vmstat.kcompressd_queued ≤ vmstat.exit_writeback",
         hold="writeback",
     ),
-    Equation("pages from the active list", "vmstat.pgdeactivate = lifecycle.by_event.deactivate"),
+    Equation("pages from the active list", "vmstat.pgdeactivate = lifecycle.by_event.deactivate", single=True),
     Equation("pages looked at on the active list", "vmstat.pgdeactivate ≤ vmstat.pgrefill"),
     Equation(
         "no queued page is forgotten",
@@ -204,22 +214,25 @@ EQUATIONS: Final[tuple[Equation, ...]] = (
         "faults end",
         "lifecycle.by_event.fault = lifecycle.by_event.load + lifecycle.by_event.load_error",
     ),
-    Equation("zswap stores", "vmstat.zswpout = lifecycle.by_event.store", store="zswap", of="pageout"),
+    Equation("zswap stores", "vmstat.zswpout = lifecycle.by_event.store", store="zswap", of="pageout", single=True),
     Equation("zswap pages, by census", "zswap.stored_pages = stored", store="zswap", of="pageout"),
     Equation(
         "zswap pages, by counters", "vmstat.zswpout - vmstat.zswpwb = zswap.stored_pages", store="zswap", of="pageout"
     ),
     Equation("zswap write-back", "zswap.written_back_pages = vmstat.zswpwb", store="zswap", of="pageout"),
     Equation("zswap pool is whole pages", "zswap.pool_total_size % config.page_size = 0", store="zswap", partial=True),
-    Equation("device writes arrive", "lifecycle.by_event.end_writeback = written", store="zswap", of="pageout"),
+    Equation(
+        "device writes arrive", "lifecycle.by_event.end_writeback = written", store="zswap", of="pageout", single=True
+    ),
     Equation(
         "device writes end",
         "vmstat.pswpout ≤ lifecycle.by_event.end_writeback + lifecycle.by_event.redirty",
         store="zswap",
         of="pageout",
+        single=True,
     ),
     Equation("device writes begin", "lifecycle.by_event.end_writeback ≤ vmstat.pswpout", store="zswap", of="pageout"),
-    Equation("zram writes", "vmstat.pswpout = lifecycle.by_event.compress", store="zram"),
+    Equation("zram writes", "vmstat.pswpout = lifecycle.by_event.compress", store="zram", single=True),
     Equation("zram pages", "zram.mm_stat.orig_data_size = config.page_size * stored", store="zram", of="pageout"),
     Equation("zram failed writes", "zram.io_stat.failed_writes = lifecycle.by_event.redirty", store="zram"),
     Equation(

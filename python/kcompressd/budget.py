@@ -48,8 +48,12 @@ class Budget:
 
     def for_core(self, lab: Lab, cpus: int) -> dict[str, Any]:
         """Return what the core takes beside the lab's own; raises `LabError` for a group that there is not."""
+        if lab.folio_order:
+            raise LabError("folio_order", "of a lab is for a pageout run", "give it to each workload")
         firsts = np.cumsum([0, *(app.pages for app in self.applications)]).tolist()
-        return {
+        given = zip(self.applications, firsts, strict=False)
+        large = [(first, app.pages, app.folio_order) for app, first in given if app.folio_order]
+        return ({"large": large} if large else {}) | {
             "node": self.node.for_core(self.pages, cpus),
             "programs": [app.phases(first) for app, first in zip(self.applications, firsts, strict=False)],
             "fault": "none",

@@ -176,7 +176,7 @@ class Job:
         workload: Mapping[str, Any] = {}
         if self._is_pageout:
             workload = {key: value for key, value in self._tables[0].items() if key != "kind"}
-            self._refuse_keys(workload, "pageout", ("fault", "app_threads"))
+            self._refuse_keys(workload, "pageout", ("fault", "app_threads", "folio_order"))
         if "kernel" in self.tree:
             keys["kernel"] = self._kernel(self.tree["kernel"])
         if "kswapd" in self.tree.get("node", {}):

@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,7 @@ from kcompressd.pages import Pages
 from kcompressd.policy import Policy
 from kcompressd.result import Result
 from kcompressd.sizes import parse_limit
+from kcompressd.workload import refuse_order
 
 if TYPE_CHECKING:
     from kcompressd.budget import Budget
@@ -43,6 +44,9 @@ Fault: TypeAlias = Literal["in-order", "shuffled", "none"]
 Progress: TypeAlias = Callable[[str, int, int], object]
 """Called about 20 times a second with the phase, the pages finished in it, and the pages in all."""
 
+LARGE_IN_ZSWAP: Final = (6, 13)
+"""The first kernel whose zswap takes large folios."""
+NO_LARGE_IN_ZSWAP: Final = "zswap takes no large folios before Linux 6.13: they go to the swap device"
 POLL_S = 0.05
 """How often a run is looked at, seconds: Ctrl-C is noticed within it."""
 
@@ -116,6 +120,7 @@ class Lab:
       gone after the run.
     - `fault`: the order in which pages are read back, shuffled by `seed`; `app_threads` read them.
     - `shrinker_enabled`: zswap's dynamic shrinker, for runs with a memory budget and groups (the root has no charges it could go by).
+    - `folio_order`: log2 of the pages of a folio, 0 (single pages) to 9; not for `step`.
     - `memcgs` and `memcg_of`: groups, and each page's group by position in `memcgs` plus one (0: the root).
     - `pin` threads to CPUs; `trace` every event; `verify` contents; `warm`: touch pool memory before the
       clock starts.
@@ -133,6 +138,7 @@ class Lab:
     fault: Fault = "in-order"
     seed: int = 0
     app_threads: int = 1
+    folio_order: int = 0
     pin: bool = False
     trace: bool = False
     verify: bool = True
@@ -162,8 +168,8 @@ class Lab:
         """Return the number of nodes, each with its kswapd."""
         return self.kswapd if self.kswapd is not None else self.resolved().nodes
 
-    def notes(self) -> list[str]:
-        """Return what of the request does not apply, as sentences; the core adds what the design needs."""
+    def notes(self, *, large: bool = False) -> list[str]:
+        """Return what does not apply, as sentences; the core adds what the design needs. `large`: applications have large folios."""
         notes = []
         if self.resolved().is_sync:
             asked = [name for name in ("threads", "depth") if getattr(self, name)]
@@ -171,6 +177,8 @@ class Lab:
                 notes.append(f"there is no queue and no kcompressd thread: {' and '.join(asked)} not used")
         if self.store == "zram" and self.swap_file is not None:
             notes.append("zram is the swap device: the swap file is not used")
+        if (large or self.folio_order) and self.store == "zswap" and self.kernel < LARGE_IN_ZSWAP:
+            notes.append(NO_LARGE_IN_ZSWAP)
         return notes
 
     def run(
@@ -199,6 +207,8 @@ class Lab:
         given, budget = self._given(pages), Budget.of(node, workload)
         Budget.check(budget, self)
         count = len(given) if budget is None else budget.pages
+        if budget is not None and any(app.folio_order for app in budget.applications):
+            raise LabError("workload.folio_order", "with a budget is for virtual time", "kcompressd sim, or Sim")
         with self._swap(count) as swap_file, reporter(progress, count) as report:
             config = self.config(count, given.page_size, swap_file)
             config |= {} if budget is None else budget.for_core(self, len(os.sched_getaffinity(0)))
@@ -217,6 +227,8 @@ class Lab:
         """
         from kcompressd.step import Stepper
 
+        if self.folio_order:
+            raise LabError("folio_order", "is not for step: a script drives single pages", "leave it out")
         given = self._given(pages)
         with self._swap(len(given)) as swap_file:
             config = self.config(len(given), given.page_size, swap_file)
@@ -234,7 +246,9 @@ class Lab:
     def config(self, pages: int, page_size: int, swap_file: Path | None = None) -> dict[str, Any]:
         """Return what the core takes for so many pages; raises as `run` does."""
         limit = None if self.pool_limit is None else parse_limit(self.pool_limit, pages * page_size)
-        return {
+        refuse_order(self.folio_order)
+        large = {"folio_order": self.folio_order, "large": [(0, pages, self.folio_order)]} if self.folio_order else {}
+        return large | {
             "design": self.resolved().to_dict(),
             "policy": self.design if isinstance(self.design, Policy) else None,
             "store": self.store,
@@ -277,9 +291,8 @@ class Lab:
 
     def said(self, config: dict[str, Any], pages: int) -> dict[str, Any]:
         """Return what a result says of the request: no path, and of groups only their numbers of pages."""
-        said = {
-            key: value for key, value in config.items() if key not in ("swap_file", "memcg_of", "policy", "programs")
-        }
+        left_out = ("swap_file", "memcg_of", "policy", "programs", "large")
+        said = {key: value for key, value in config.items() if key not in left_out}
         match self.design:
             case str() as name:
                 preset: str | None = name

@@ -52,6 +52,7 @@ FLAGS: dict[str, str] = {
     "frame": "the page frame is allocated",
     "mapped": "a PTE maps the frame",
     "young": "the PTE's accessed bit",
+    "head": "PG_head: the first page of a large folio, for which it stands",
 }
 """Flags of the state word, in bit order, with what they are in the kernel."""
 
@@ -114,7 +115,7 @@ STATES: tuple[StateDef, ...] = (
         "compressed_freed",
         "the same after __remove_mapping()",
         "in the pool; its frame was reclaimed",
-        ("!frame !lru !locked !writeback !mapped",),
+        ("!frame !lru !locked !writeback !mapped !head",),
         copy="in_pool",
     ),
     StateDef(
@@ -134,7 +135,7 @@ STATES: tuple[StateDef, ...] = (
         "written_back_freed",
         "the same after __remove_mapping()",
         "on the device; its frame was reclaimed",
-        ("!frame !lru !locked !writeback !mapped",),
+        ("!frame !lru !locked !writeback !mapped !head",),
     ),
     StateDef(
         "zero_filled",
@@ -148,7 +149,7 @@ STATES: tuple[StateDef, ...] = (
         "zero_filled_freed",
         "the same after __remove_mapping()",
         "a zeromap bit; its frame was reclaimed",
-        ("!frame !lru !locked !writeback !mapped",),
+        ("!frame !lru !locked !writeback !mapped !head",),
         copy="zero",
     ),
     StateDef(
@@ -183,7 +184,13 @@ STATES: tuple[StateDef, ...] = (
         "freed",
         "pte_none(): no PTE and no slot, as before do_anonymous_page() and after zap_pte_range()",
         "not there: never touched yet, or its owner is gone",
-        ("!frame !lru !locked !writeback !mapped",),
+        ("!frame !lru !locked !writeback !mapped !head",),
+    ),
+    StateDef(
+        "tail",
+        "PageTail(): a page of a large folio that is not its first",
+        "wherever its folio's first page is, with a copy of its own",
+        ("!frame !lru !locked !writeback !mapped !head",),
     ),
 )
 """Every place where the contents of a page can be, in id order."""
@@ -216,6 +223,8 @@ EVENTS: dict[str, str] = {
     "shrink": "zswap_writeback_entry(): a locked swap-cache folio is allocated for the entry",
     "free": "the owner exits or unmaps: zap_pte_range(), free_swap_and_cache()",
     "populate": "do_anonymous_page(): the first touch",
+    "join": "prep_compound_page(): it becomes a later page of a large folio",
+    "split": "split_folio_to_list(): each page of a large folio is one of its own",
 }
 """Events in id order, each with the kernel function it stands for."""
 
@@ -228,6 +237,7 @@ EFFECTS: dict[str, Effect] = {
     "deactivate": Effect("active", "!active", "mapped reclaim"),
     "swapcache_hit": Effect("!mapped", "mapped", "lru active"),
     "shrink": Effect(copy="kept"),
+    "split": Effect("", "!head", ""),
 }
 """What an event does beyond its edges. The flags tell apart events that leave the contents where they are: of any two that
 lead from one state to another alike, no change of flags satisfies both (a test of the core checks it), so that an altered
@@ -310,8 +320,16 @@ EDGES: tuple[Edge, ...] = (
     Edge("free_swap", "resident_swapcache", "resident", "", "written to, or swap is half full"),
     Edge("shrink", "compressed_freed", "unmapped", "", "the pool is over its limit: back to a frame, then written"),
     Edge("load_error", "unmapped", "compressed_freed", "in_pool", "its block does not decompress"),
-    *(Edge("free", state, "freed", "", "process exit") for state in _AT_REST),
+    *(Edge("free", state, "freed", "", "process exit") for state in (*_AT_REST, "tail")),
     Edge("populate", "freed", "resident", "", "an anonymous page is made at its first touch"),
+    Edge("join", "freed", "tail", "", "the first touch of any page makes the whole of its large folio"),
+    Edge("split", "isolated", "isolated", "", "no run of slots for a large folio: its pages go one by one"),
+    Edge("split", "tail", "isolated", "", "the same, of a later page"),
+    *_same("store", ("tail",), "this page of the folio is in the pool; the folio is when all are"),
+    Edge("free_swap", "tail", "tail", "in_pool", "another page of the folio failed, or the folio's copy is dropped"),
+    Edge("reclaim", "tail", "compressed_freed", "in_pool", "its folio's frame is free; it is a page of its own"),
+    Edge("reclaim", "tail", "written_back_freed", "!in_pool", "its folio's frame is free; it is a page of its own"),
+    Edge("zero", "tail", "zero_filled_freed", "", "its folio, all zero, is gone; it is a page of its own"),
 )
 """Every transition that any design or store may take."""
 

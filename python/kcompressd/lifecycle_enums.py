@@ -40,6 +40,8 @@ class State(IntEnum):
     """Mapped again; a valid copy is still in swap."""
     FREED = 16
     """Not there: never touched yet, or its owner is gone."""
+    TAIL = 17
+    """Wherever its folio's first page is, with a copy of its own."""
 
 
 class Event(IntEnum):
@@ -93,6 +95,10 @@ class Event(IntEnum):
     """The owner exits or unmaps: zap_pte_range(), free_swap_and_cache()."""
     POPULATE = 23
     """Do_anonymous_page(): the first touch."""
+    JOIN = 24
+    """Prep_compound_page(): it becomes a later page of a large folio."""
+    SPLIT = 25
+    """Split_folio_to_list(): each page of a large folio is one of its own."""
 
 
 class Guard(IntFlag):
@@ -135,3 +141,5 @@ class Flag(IntFlag):
     """A PTE maps the frame."""
     YOUNG = 1 << 10
     """The PTE's accessed bit."""
+    HEAD = 1 << 11
+    """PG_head: the first page of a large folio, for which it stands."""

@@ -37,6 +37,7 @@ class Result:
     - `config`: everything that the run was asked for, `pages` and `page_size` among it;
     - `vmstat`: counters of the whole run by their /proc/vmstat names; `zswap` (debugfs names) and `zram`
       (`mm_stat`, `io_stat`): the store at the end of the reclaim phase, None for the store that was not used;
+    - `mthp`: of a run with large folios, their counters by size (`hugepages-64kB`) and the kernel's names;
     - `census`: pages by lifecycle state at the end of each phase;
     - `lifecycle`: `events`, `violations`, and counts `by_event`; `mismatched`: pages whose contents did not
       come back;
@@ -48,6 +49,7 @@ class Result:
     config: Names[Any]
     environment: Names[Any]
     vmstat: Names[int]
+    mthp: Names[Names[int]]
     zswap: Names[int] | None
     zram: Names[Names[int]] | None
     kcompressd: Names[Any]
@@ -73,11 +75,14 @@ class Result:
         wrong type.
         """
         refuse_malformed(data, origin)
-        return cls(**{name: freeze(data.get(name, []) if name in OPTIONAL else data[name]) for name in KEYS})
+        return cls(
+            **{name: freeze(data.get(name, OPTIONAL[name]) if name in OPTIONAL else data[name]) for name in KEYS}
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the stored form as plain data, keys in the order of docs/formats.md."""
-        return {"version": VERSION, **{name: thaw(getattr(self, name)) for name in KEYS}}
+        told = [name for name in KEYS if name != "mthp" or self.mthp]
+        return {"version": VERSION, **{name: thaw(getattr(self, name)) for name in told}}
 
     def to_json(self) -> str:
         """Return the stored form as text; equal results of one environment give equal texts."""

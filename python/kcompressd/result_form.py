@@ -21,6 +21,7 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
     "config": (Mapping,),
     "environment": (Mapping,),
     "vmstat": (Mapping,),
+    "mthp": (Mapping,),
     "zswap": (Mapping, type(None)),
     "zram": (Mapping, type(None)),
     "kcompressd": (Mapping,),
@@ -42,8 +43,8 @@ _TYPES: Final[dict[str, tuple[type, ...]]] = {
 KEYS: Final = tuple(_TYPES)
 """The keys of a Result but `version`, in the order of docs/formats.md."""
 
-OPTIONAL: Final = ("applications", "memcgs")
-"""Lists that files written by earlier builds lack: there were none."""
+OPTIONAL: Final[Mapping[str, Any]] = {"applications": [], "memcgs": [], "mthp": {}}
+"""What files written by earlier builds lack, and what it was: nothing."""
 
 _INNER: Final[dict[str, tuple[str, ...]]] = {
     "config": ("design", "store", "compressor", "pages", "page_size", "fault"),

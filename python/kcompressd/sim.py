@@ -65,7 +65,7 @@ class Sim:
         said = self._said(config, calibration)
         sizes = calibration.sizes(self.lab.compressor)
         pages = self._pages(calibration)
-        with reporter(progress, pages) as report, _writer(trace, pages, self.node) as writer:
+        with reporter(progress, pages) as report, _writer(trace, pages, self.node, self.lab.folio_order) as writer:
 
             def watch(phase: str, done: int, now_ns: int) -> None:
                 report(phase, done, pages)
@@ -120,15 +120,17 @@ class Sim:
         if self.budget is not None:
             stored["applications"] = self.budget.outcomes(found["applications"])
         stored["device"] = {"kind": "modelled", "direct": False}
-        notes = self.lab.notes()
+        notes = self.lab.notes(large=any(app.folio_order for app in self.applications))
         stored["notes"] = [*notes, *(note for note in found["notes"] if note not in notes)]
         return Result.from_dict(stored, origin="simulation")
 
 
 @contextmanager
-def _writer(path: str | PathLike[str] | None, pages: int, node: Node | None) -> Iterator[TraceWriter | None]:
+def _writer(
+    path: str | PathLike[str] | None, pages: int, node: Node | None, folio_order: int
+) -> Iterator[TraceWriter | None]:
     if path is None:
         yield None
     else:
-        with TraceWriter(path, pages, absent=node is not None) as writer:
+        with TraceWriter(path, pages, absent=node is not None, folio_order=folio_order) as writer:
             yield writer

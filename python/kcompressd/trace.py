@@ -202,7 +202,7 @@ def seal(records: Records, meta: Mapping[str, Any]) -> dict[str, Any]:
         "records": len(records),
         "sha256": digest.hexdigest(),
         "locator": [f"{number:016x}" for number in locator.sums()],
-        "final_states": encode_states(_last_states(records, pages, absent="node" in (meta.get("config") or {}))),
+        "final_states": encode_states(_last_states(records, pages, meta.get("config") or {})),
     }
     return sealed | dict(meta)
 
@@ -217,13 +217,19 @@ def decode_states(text: str) -> npt.NDArray[np.uint8]:
     return np.frombuffer(base64.b64decode(text, validate=True), np.uint8)
 
 
-def first_states(pages: int, *, absent: bool) -> npt.NDArray[np.uint8]:
-    """State ids before a run: in one with a memory budget (`absent`) no page is there before its first touch."""
-    return np.full(pages, lifecycle_enums.State.FREED if absent else lifecycle_enums.State.RESIDENT, np.uint8)
+def first_states(pages: int, *, absent: bool, folio_order: int = 0) -> npt.NDArray[np.uint8]:
+    """State ids before a run: in one with a memory budget (`absent`) no page is there before its first touch; else all are, in
+    folios of ``2**folio_order`` pages as far as they go.
+    """
+    states = np.full(pages, lifecycle_enums.State.FREED if absent else lifecycle_enums.State.RESIDENT, np.uint8)
+    if folio_order and not absent:
+        whole = pages >> folio_order << folio_order
+        states[:whole].reshape(-1, 1 << folio_order)[:, 1:] = lifecycle_enums.State.TAIL
+    return states
 
 
-def _last_states(records: Records, pages: int, *, absent: bool) -> npt.NDArray[np.uint8]:
-    states = first_states(pages, absent=absent)
+def _last_states(records: Records, pages: int, config: Mapping[str, Any]) -> npt.NDArray[np.uint8]:
+    states = first_states(pages, absent="node" in config, folio_order=int(config.get("folio_order", 0)))
     inside = records["folio"] < pages
     states[records["folio"][inside]] = records["to"][inside]  # the last assignment to a page stays
     return states
@@ -287,6 +293,7 @@ def judged(meta: Mapping[str, Any]) -> dict[str, Any]:
         "total": meta.get("ordering") == "total",
         "complete": bool(meta.get("complete")),
         "absent": "node" in (meta.get("config") or {}),
+        "folio_order": int((meta.get("config") or {}).get("folio_order", 0)),
     }
     if queues := meta.get("queues"):
         arguments["depths"] = [int(d) for d in queues["depths"]]

@@ -22,16 +22,16 @@ from kcompressd.trace_words import names
 
 
 class TraceWriter:
-    """Writes a trace of `pages` pages (`absent` as for `first_states`) under a temporary name; `finish` gives it its own and writes the sidecar.
+    """Writes a trace of `pages` pages (`absent` and `folio_order` as for `first_states`) under a temporary name; `finish` gives it its own and writes the sidecar.
 
     A context manager: what was not finished is removed. Raises `TraceError`, naming the path, when it cannot be written.
     """
 
-    def __init__(self, path: str | os.PathLike[str], pages: int, *, absent: bool = False) -> None:
+    def __init__(self, path: str | os.PathLike[str], pages: int, *, absent: bool = False, folio_order: int = 0) -> None:
         """Make the temporary file beside `path`."""
         self.path = Path(path)
         self.records = 0
-        self._states = first_states(pages, absent=absent)
+        self._states = first_states(pages, absent=absent, folio_order=folio_order)
         self._actors: set[int] = set()
         self._digest, self._locator = hashlib.sha256(), Locator()
         if not is_replaceable(self.path) or self.path.is_dir():

@@ -33,6 +33,8 @@ WRITE: Final = 1 << 31
 """The bit of an entry of `Workload.trace` that says "written"; the others are the page."""
 _OWN: Final = {key for keys in KINDS.values() for key in keys}
 _NICE: Final = range(-20, 20)
+MAX_FOLIO_ORDER: Final = 9
+"""log2 of the pages of the largest folio: a page table's."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,6 +43,7 @@ class Workload:
 
     - `name` in Results; `memcg` its group by name; `nice` its thread's; `start_ns` when it begins; `think_ns` what it computes
       after each touch;
+    - `folio_order`: log2 of the pages of a folio (hugepages-<size>kB/enabled), 1 to 9; None or 0: single pages;
     - `touches` (default: twice the pages; of `replay` the whole trace once); `working_set`: the pages that `zipf` touches after the fill
       (default: all); `exponent` of the zipf law, 0 (uniform) to below 1; `write_share`, 0 to 1;
     - `trace`: uint32 of shape (n,), pages from 0, those written with the bit `WRITE`; `gaps_ns`, of the same shape: what is computed after
@@ -54,6 +57,7 @@ class Workload:
     nice: int | None = None
     start_ns: int = 0
     think_ns: int = 0
+    folio_order: int | None = None
     touches: int | None = None
     working_set: int | None = None
     exponent: float | None = None
@@ -74,6 +78,7 @@ class Workload:
             value = getattr(self, key)
             if value is not None and value < least:
                 raise LabError(f"workload.{key}", f"{value} is less than {least}")
+        refuse_order(self.folio_order or 0)
         if self.nice is not None and self.nice not in _NICE:
             raise LabError("workload.nice", f"{self.nice} is not between -20 and 19")
         if self.working_set is not None and not 1 <= self.working_set <= self.pages:
@@ -148,6 +153,12 @@ class Workload:
             late_ns = None if end_ns is None else end_ns - self.start_ns - self.deadline_ns
             said |= {"deadline_ns": self.deadline_ns, "late_ns": late_ns}
         return said
+
+
+def refuse_order(order: int) -> None:
+    """Raise `LabError` for what is no order of a folio."""
+    if not 0 <= order <= MAX_FOLIO_ORDER:
+        raise LabError("workload.folio_order", f"{order} is not between 0 and {MAX_FOLIO_ORDER}")
 
 
 def named(workloads: Sequence[Workload]) -> tuple[Workload, ...]:

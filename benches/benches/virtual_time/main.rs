@@ -47,6 +47,7 @@ fn system(preset: Preset, store: StoreKind, pages: usize, eater: bool) -> System
         nodes: 1,
         slots: 2 * pages as u32,
         memory: eater.then(|| node(pages)),
+        large: Vec::new(),
     };
     let mut sizes = Sizes::uniform(pages, 0);
     // Sizes as of real pages: spread over the classes, some zero, some that no compressor makes smaller.

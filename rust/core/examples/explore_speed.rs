@@ -26,6 +26,7 @@ fn system(folios: usize, threads: u16) -> System {
         nodes: 1,
         slots: 2 * folios as u32,
         memory: None,
+        large: Vec::new(),
     };
     let device = Device::new(Backing::Modelled, 4096, IoFaults::default());
     let contents = Contents::Sizes(Sizes::uniform(folios, 1000));

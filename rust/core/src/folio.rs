@@ -8,14 +8,20 @@
 //! - `shadow` and `evictor` are written by the reclaimer that evicts it and read by the fault that brings it back;
 //! - `pfn` is written by the fault that gives the page its frame and read by whoever takes the frame away;
 //! - `extra_refs` counts references beyond the isolator's and the swap cache's;
-//! - `memcg`, `node` and `order` never change.
+//! - `memcg`, `node` and `order` never change; whether the page is the first of a large folio now is PG_head in the word.
+//!
+//! A large folio is its first page: that page's word, links and reference counts are the folio's. Its later pages are in state
+//! `tail`, on no list; of their fields only `slot` is in use, each its own, by whoever has the folio.
 
 use crate::lifecycle::generated::INITIAL;
-use crate::lifecycle::{State, StateWord};
+use crate::lifecycle::{State, StateWord, Word, flag};
 use crate::list::Links;
 use crate::snapshot::{Reader, Saved, Snapshot, narrow, widen};
 use crate::sync::{AtomicU32, Ordering};
 use crate::units::NIL;
+
+/// The largest order of a folio: a page table's pages (HPAGE_PMD_ORDER).
+pub const MAX_FOLIO_ORDER: u8 = 9;
 
 /// One folio. Aligned to a cache line: bit 0 of its address is free for the queue's tag.
 #[repr(C, align(64))]
@@ -37,7 +43,7 @@ pub struct Folio {
     pub memcg: u16,
     /// The node its frame belongs to.
     pub node: u8,
-    /// log2 of its size in base pages.
+    /// log2 of the pages that a folio has which is made for it, where there is memory for one in a row.
     pub order: u8,
 }
 
@@ -86,6 +92,18 @@ impl Folio {
         }
     }
 
+    /// The same page, number `page` of all, where folios are of `2^order` pages: one that is there is the first of such a folio, or
+    /// a later one.
+    #[must_use]
+    pub fn of_order(self, order: u8, page: u32) -> Self {
+        let word = match (order, self.word.load().state(), page.is_multiple_of(1 << order)) {
+            (0, ..) | (_, State::Freed, _) => self.word,
+            (_, _, true) => StateWord::new(INITIAL.0, INITIAL.1 | flag::HEAD),
+            (_, _, false) => StateWord::new(State::Tail, 0),
+        };
+        Self { word, order, ..self }
+    }
+
     field!(prev, set_prev, "the neighbour towards the list's head, or [`NIL`].");
     field!(next, set_next, "the neighbour towards the list's tail, or [`NIL`].");
     field!(slot, set_slot, "the swap slot, or [`NIL`].");
@@ -107,6 +125,18 @@ impl Folio {
     pub fn set_lru_gen(&self, of: u8, list: u8) {
         // ORDERING: Relaxed: the LRU lock orders it.
         self.lru_gen.store(u32::from(list) << 8 | u32::from(of), Ordering::Relaxed);
+    }
+
+    /// `folio_nr_pages` of the folio whose first page this is.
+    #[inline]
+    pub fn nr_pages(&self) -> u32 {
+        if self.order == 0 { 1 } else { self.nr_pages_of(self.word.load()) }
+    }
+
+    /// The same as its word was.
+    #[inline]
+    pub fn nr_pages_of(&self, word: Word) -> u32 {
+        if word.has(flag::HEAD) { 1 << self.order } else { 1 }
     }
 
     /// Takes an extra reference (`folio_get`).

@@ -127,6 +127,21 @@ impl Mm {
         frame
     }
 
+    /// The frames of a large folio, in a row (`vma_alloc_folio` under GFP_TRANSHUGE_LIGHT).
+    pub fn take_folio(&self, cpu: u16, mark: Mark, order: u8) -> Option<u32> {
+        let first = self.zone.take_order(cpu, Migrate::Movable, mark, order);
+        // ORDERING: Relaxed: as above.
+        self.frames.fetch_add(u32::from(first.is_some()) << order, Ordering::Relaxed);
+        first
+    }
+
+    /// They come back.
+    pub fn give_folio(&self, cpu: u16, first: u32, order: u8) {
+        // ORDERING: Relaxed: as above.
+        self.frames.fetch_sub(1 << order, Ordering::Relaxed);
+        self.zone.give_order(cpu, Migrate::Movable, first, order);
+    }
+
     /// Frames come back.
     pub fn give_frames(&self, cpu: u16, frames: &[u32]) {
         // ORDERING: Relaxed: as above.

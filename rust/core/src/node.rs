@@ -42,6 +42,8 @@ pub struct Lruvec {
     pub inactive: List,
     /// `active_anon`.
     pub active: List,
+    /// Pages of large folios on the two lists beyond the first of each.
+    tails: [u32; 2],
     /// The multi-gen LRU's lists in the place of the two (`lru_gen`).
     pub generations: Option<Box<Generations>>,
     /// `inactive_file`, in pages.
@@ -55,7 +57,9 @@ pub struct Lruvec {
 impl Lruvec {
     /// Pages on its own lists.
     pub fn sizes(&self) -> Sizes {
-        let lists = Sizes { inactive: self.inactive.len(), active: self.active.len(), inactive_file: 0 };
+        let [inactive, active] = self.tails;
+        let lists =
+            Sizes { inactive: self.inactive.len() + inactive, active: self.active.len() + active, inactive_file: 0 };
         let anon = self.generations.as_ref().map_or(lists, |generations| generations.sizes());
         Sizes { inactive_file: self.inactive_file, ..anon }
     }
@@ -66,6 +70,7 @@ impl Lruvec {
 
     /// Adds a folio that is on no list (`lruvec_add_folio`).
     pub fn add(&mut self, folios: &[Folio], index: u32, place: Place) {
+        self.tails[usize::from(place == Place::Active)] += folios[index as usize].nr_pages() - 1;
         match (&mut self.generations, place) {
             (Some(generations), _) => generations.add(folios, index, place),
             (None, Place::Active) => self.active.add_head(folios, index),
@@ -76,6 +81,12 @@ impl Lruvec {
 
     /// Takes a listed folio, with or without PG_active, off its list (`lruvec_del_folio`).
     pub fn del(&mut self, folios: &[Folio], index: u32, active: bool) {
+        self.del_pages(folios, index, active, folios[index as usize].nr_pages());
+    }
+
+    /// The same of a folio that had `nr_pages` pages when it was added.
+    pub fn del_pages(&mut self, folios: &[Folio], index: u32, active: bool, nr_pages: u32) {
+        self.tails[usize::from(active)] -= nr_pages - 1;
         match &mut self.generations {
             Some(generations) => generations.del(folios, index),
             None => self.list(active).del(folios, index),
@@ -369,6 +380,10 @@ impl Node {
         for lruvec in &mut lru.lruvecs {
             lruvec.inactive.restore(folios, from);
             lruvec.active.restore(folios, from);
+            if folios.first().is_some_and(|folio| folio.order > 0) {
+                let tails = |list: &List| list.from_tail(folios).map(|page| folios[page as usize].nr_pages() - 1).sum();
+                lruvec.tails = [tails(&lruvec.inactive), tails(&lruvec.active)];
+            }
         }
         drop(lru);
         self.forget_progress();

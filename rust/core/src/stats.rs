@@ -1,5 +1,6 @@
 //! Counters with the kernel's names, kept per actor and added up by the driver: no counter is shared on a hot path.
 
+use crate::folio::MAX_FOLIO_ORDER;
 use hdrhistogram::Histogram;
 use std::ops::{Index, IndexMut};
 
@@ -76,13 +77,51 @@ counters! {
     ExitKept "exit_kept" "Looks that kept the page for another reason (dirty again, mapped again, referenced elsewhere).",
 }
 
+/// A counter of large folios of one order: /sys/kernel/mm/transparent_hugepage/hugepages-<size>kB/stats. Of the order of a page
+/// table's pages `Swpout` and `SwpoutFallback` are /proc/vmstat's `thp_swpout` and `thp_swpout_fallback`.
+/// Source: Documentation/admin-guide/mm/transhuge.rst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Mthp {
+    /// Large folios made at a first touch.
+    AnonFaultAlloc,
+    /// First touches that found no memory in a row.
+    AnonFaultFallback,
+    /// Of those, the ones whose group had no room for all its pages.
+    AnonFaultFallbackCharge,
+    /// Stored in zswap as a whole.
+    Zswpout,
+    /// Sent to a swap device as a whole, zram included.
+    Swpout,
+    /// Not sent as a whole: there was no run of slots.
+    SwpoutFallback,
+    /// Split into its pages.
+    Split,
+}
+
+impl Mthp {
+    /// All of them, in order, with the kernel's names.
+    pub const ALL: [(Self, &'static str); 7] = [
+        (Self::AnonFaultAlloc, "anon_fault_alloc"),
+        (Self::AnonFaultFallback, "anon_fault_fallback"),
+        (Self::AnonFaultFallbackCharge, "anon_fault_fallback_charge"),
+        (Self::Zswpout, "zswpout"),
+        (Self::Swpout, "swpout"),
+        (Self::SwpoutFallback, "swpout_fallback"),
+        (Self::Split, "split"),
+    ];
+}
+
 /// One actor's counters.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VmStat([u64; Vm::ALL.len()]);
+pub struct VmStat {
+    vm: [u64; Vm::ALL.len()],
+    mthp: [[u64; Mthp::ALL.len()]; MAX_FOLIO_ORDER as usize],
+}
 
 impl Default for VmStat {
     fn default() -> Self {
-        Self([0; Vm::ALL.len()])
+        Self { vm: [0; Vm::ALL.len()], mthp: Default::default() }
     }
 }
 
@@ -90,22 +129,36 @@ impl Index<Vm> for VmStat {
     type Output = u64;
 
     fn index(&self, counter: Vm) -> &u64 {
-        &self.0[counter as usize]
+        &self.vm[counter as usize]
     }
 }
 
 impl IndexMut<Vm> for VmStat {
     fn index_mut(&mut self, counter: Vm) -> &mut u64 {
-        &mut self.0[counter as usize]
+        &mut self.vm[counter as usize]
     }
 }
 
 impl VmStat {
     /// Adds another actor's counters.
     pub fn add(&mut self, other: &Self) {
-        for (mine, theirs) in self.0.iter_mut().zip(other.0) {
+        let mine = self.vm.iter_mut().chain(self.mthp.as_flattened_mut());
+        for (mine, theirs) in mine.zip(other.vm.iter().chain(other.mthp.as_flattened())) {
             *mine += theirs;
         }
+    }
+
+    /// Counts one large folio of `order`.
+    #[inline]
+    pub fn count_mthp(&mut self, order: u8, counter: Mthp) {
+        if let Some(of_order) = self.mthp.get_mut(usize::from(order).wrapping_sub(1)) {
+            of_order[counter as usize] += 1;
+        }
+    }
+
+    /// The counters of large folios of `order`, 1 to [`MAX_FOLIO_ORDER`].
+    pub fn mthp(&self, order: u8) -> [(&'static str, u64); Mthp::ALL.len()] {
+        Mthp::ALL.map(|(counter, name)| (name, self.mthp[usize::from(order) - 1][counter as usize]))
     }
 
     /// Names and values in order.

@@ -12,7 +12,9 @@ const PAGES: usize = 4;
 /// Where a page's copy is after an event, as guard bits: written down a second time, by hand.
 fn copy(event: Event, to: State, before: u8) -> u8 {
     match (event, to) {
-        (_, State::Compressed | State::CompressedFreed) | (Event::Store, State::ResidentSwapcache) => guard::IN_POOL,
+        (_, State::Compressed | State::CompressedFreed) | (Event::Store, State::ResidentSwapcache | State::Tail) => {
+            guard::IN_POOL
+        }
         (_, State::ZeroFilled | State::ZeroFilledFreed) => guard::ZERO,
         (_, State::ResidentSwapcache | State::FaultingIn) | (Event::Shrink, State::Unmapped) => before,
         _ => 0,

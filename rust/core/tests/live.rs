@@ -46,6 +46,7 @@ fn config(design: Design, store: StoreKind) -> Config {
         nodes: 1,
         slots: 1024,
         memory: None,
+        large: Vec::new(),
     }
 }
 

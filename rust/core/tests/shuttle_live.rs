@@ -58,6 +58,7 @@ fn config(design: Design, store: StoreKind) -> Config {
         nodes: 1,
         slots: 16,
         memory: None,
+        large: Vec::new(),
     }
 }
 

@@ -64,6 +64,7 @@ fn verdict(stepper: &Stepper, plan: &Plan, complete: bool) -> Verdict {
         in_hand: u32::from(plan.design.batch),
         pool: true,
         absent: false,
+        folio_order: 0,
         memcgs: Some(Memcgs { parents: vec![0], writeback: vec![plan.writeback], of_page: vec![0; pages] }),
     };
     let mut judge = Judge::new(&sys.table, Some(pages), config);

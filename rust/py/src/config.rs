@@ -9,7 +9,7 @@ use kcompressd_core::lifecycle::{Row, Table, actor};
 use kcompressd_core::memcg::Memcgs;
 use kcompressd_core::reclaim::ReclaimRequest;
 use kcompressd_core::swap::IoFaults;
-use kcompressd_core::system::{Config, Memory, System};
+use kcompressd_core::system::{Config, Large, Memory, System};
 use kcompressd_core::units::PAGE_SIZES;
 use kcompressd_core::zone::ZoneConfig;
 use pyo3::exceptions::PyValueError;
@@ -63,6 +63,7 @@ pub fn run_config(config: &Bound<'_, PyDict>, pages: usize) -> PyResult<RunConfi
         nodes: get(config, "kswapd", 1)?,
         slots,
         memory: memory(config)?,
+        large: large(config)?,
     };
     if system.accept_threshold_percent > 100 {
         let percent = system.accept_threshold_percent;
@@ -76,6 +77,15 @@ pub fn run_config(config: &Bound<'_, PyDict>, pages: usize) -> PyResult<RunConfi
     let mut run = RunConfig { system, live, memcgs, memcg_of, swap_file, faults };
     run.live.reclaims = reclaims(config, &run)?;
     Ok(run)
+}
+
+/// Where folios are large: `config["large"]`, a list of (first page, pages, order).
+fn large(config: &Bound<'_, PyDict>) -> PyResult<Vec<Large>> {
+    let given = get::<Vec<(u32, u32, u8)>>(config, "large", Vec::new())?;
+    Ok(given
+        .into_iter()
+        .map(|(first, pages, order)| Large { pages: first..first.saturating_add(pages), order })
+        .collect())
 }
 
 /// The memory budget of `config["node"]`, if there is one.

@@ -19,7 +19,7 @@ pub struct Judge(core::Judge);
 #[pymethods]
 impl Judge {
     #[new]
-    #[pyo3(signature = (rows, flags, pages=None, *, total=false, complete=false, depths=None, in_hand=0, absent=false, memcgs=None))]
+    #[pyo3(signature = (rows, flags, pages=None, *, total=false, complete=false, depths=None, in_hand=0, absent=false, folio_order=0, memcgs=None))]
     #[allow(clippy::too_many_arguments)] // they are the Python signature
     fn new(
         rows: Vec<(u8, u8, u8, u8, u8)>,
@@ -30,6 +30,7 @@ impl Judge {
         depths: Option<Vec<u32>>,
         in_hand: u32,
         absent: bool,
+        folio_order: u8,
         memcgs: Option<(Vec<u16>, Vec<bool>, Vec<u16>)>,
     ) -> PyResult<Self> {
         let row = |(event, from, require_mask, require_value, to)| Row { event, from, require_mask, require_value, to };
@@ -37,7 +38,7 @@ impl Judge {
         let table = table.map_err(|e| PyValueError::new_err(e.to_string()))?;
         let ordering = if total { Ordering::Total } else { Ordering::PerFolio };
         let memcgs = memcgs.map(|(parents, writeback, of_page)| Memcgs { parents, writeback, of_page });
-        let config = Config { ordering, complete, depths, in_hand, pool: true, absent, memcgs };
+        let config = Config { ordering, complete, depths, in_hand, pool: true, absent, folio_order, memcgs };
         Ok(Self(core::Judge::new(&table, pages, config)))
     }
 

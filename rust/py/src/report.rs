@@ -2,6 +2,7 @@
 
 use kcompressd_core::driver::explore::Stepper;
 use kcompressd_core::driver::{Application, Group, Reclaimed, Report, Sample, ThreadReport};
+use kcompressd_core::folio::MAX_FOLIO_ORDER;
 use kcompressd_core::lifecycle::{Event, State, actor};
 use kcompressd_core::stats::Vm;
 use pyo3::prelude::*;
@@ -23,6 +24,7 @@ pub fn to_dict<'py>(
     dict.set_item("page_size", page_size)?;
     dict.set_item("census", census(py, report)?)?;
     dict.set_item("vmstat", map(py, report.vmstat.iter())?)?;
+    dict.set_item("mthp", mthp(py, report, page_size)?)?;
     dict.set_item("zswap", optional(py, &report.zswap)?)?;
     dict.set_item("zram", zram(py, report)?)?;
     dict.set_item("threads", threads(py, report)?)?;
@@ -53,7 +55,7 @@ pub fn counters<'py>(py: Python<'py>, stepper: &Stepper) -> PyResult<Bound<'py, 
     let law = PyDict::new(py);
     law.set_item("events", by_event.iter().sum::<u64>())?;
     law.set_item("violations", stepper.violations())?;
-    law.set_item("by_event", map(py, Event::ALL.iter().map(|event| event.name()).zip(by_event))?)?;
+    law.set_item("by_event", map(py, Event::ALL.iter().map(|event| event.name()).zip(by_event).filter(told))?)?;
     let dict = PyDict::new(py);
     dict.set_item("vmstat", map(py, stepper.stat().iter())?)?;
     dict.set_item("zswap", optional(py, &stores.zswap)?)?;
@@ -61,6 +63,23 @@ pub fn counters<'py>(py: Python<'py>, stepper: &Stepper) -> PyResult<Bound<'py, 
     dict.set_item("lifecycle", law)?;
     dict.set_item("census", phase(py, &sys.census())?)?;
     Ok(dict)
+}
+
+/// /sys/kernel/mm/transparent_hugepage: what was counted of large folios, by their size.
+fn mthp<'py>(py: Python<'py>, report: &Report, page_size: usize) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    for order in 1..=MAX_FOLIO_ORDER {
+        let stats = report.vmstat.mthp(order);
+        if stats.iter().any(|(_, counted)| *counted > 0) {
+            dict.set_item(format!("hugepages-{}kB", (page_size << order) / 1024), map(py, stats)?)?;
+        }
+    }
+    Ok(dict)
+}
+
+/// What only large folios fire stands in a Result where there were some.
+fn told((name, counted): &(&'static str, u64)) -> bool {
+    *counted > 0 || ![Event::Join.name(), Event::Split.name()].contains(name)
 }
 
 /// Names with numbers.
@@ -94,7 +113,9 @@ fn census<'py>(py: Python<'py>, report: &Report) -> PyResult<Bound<'py, PyDict>>
 }
 
 fn phase<'py>(py: Python<'py>, census: &[u32]) -> PyResult<Bound<'py, PyDict>> {
-    map(py, State::ALL.iter().zip(census).map(|(state, &n)| (state.name(), u64::from(n))))
+    // Pages of a large folio are counted where its first is: none is in `tail`.
+    let states = State::ALL.iter().zip(census).filter(|(state, _)| **state != State::Tail);
+    map(py, states.map(|(state, &n)| (state.name(), u64::from(n))))
 }
 
 fn zram<'py>(py: Python<'py>, report: &Report) -> PyResult<Option<Bound<'py, PyDict>>> {
@@ -209,7 +230,7 @@ fn lifecycle<'py>(py: Python<'py>, report: &Report) -> PyResult<Bound<'py, PyDic
     let dict = PyDict::new(py);
     dict.set_item("events", report.by_event.iter().sum::<u64>())?;
     dict.set_item("violations", u64::from(violations))?;
-    dict.set_item("by_event", map(py, Event::ALL.iter().map(|event| event.name()).zip(report.by_event))?)?;
+    dict.set_item("by_event", map(py, Event::ALL.iter().map(|event| event.name()).zip(report.by_event).filter(told))?)?;
     Ok(dict)
 }
 

@@ -77,6 +77,8 @@ pub struct Config {
     pub pool: bool,
     /// Whether no page is there before its first touch, as in a run with a memory budget; else all are resident.
     pub absent: bool,
+    /// log2 of the pages of each folio at the start, where all are resident: what is left at the end are single pages.
+    pub folio_order: u8,
     /// Memcgs; `None`: unknown, and `writeback_enabled` is believed.
     pub memcgs: Option<Memcgs>,
 }
@@ -127,7 +129,7 @@ impl Judge {
         let actors = if config.ordering == Ordering::Total { 1 } else { 1 << 16 };
         Self {
             law: Law::new(table),
-            pages: Pages::new(pages, config.absent),
+            pages: Pages::new(pages, config.absent, config.folio_order),
             queues: Queues::new(&config),
             clock: vec![0; actors].into_boxed_slice(),
             bytes: Vec::new(),

@@ -28,6 +28,8 @@ const _: () = assert!(COPY == 0x18 && State::ALL.len() <= 32, "`Page::place` hol
 
 /// Every page's beginning.
 const RESIDENT: Page = Page { seq: 0, flags: INITIAL.1, place: INITIAL.0 as u8, owner: 0 };
+const HEAD: Page = Page { flags: INITIAL.1 | flag::HEAD, ..RESIDENT };
+const TAIL: Page = Page { seq: 0, flags: 0, place: State::Tail as u8, owner: 0 };
 const ABSENT: Page = Page { seq: 0, flags: 0, place: State::Freed as u8, owner: 0 };
 
 /// An actor in 8 bits: its kind, and its number modulo 32.
@@ -83,12 +85,14 @@ pub(super) struct Pages {
     known: Option<usize>,
     named: usize,
     start: Page,
+    /// log2 of the pages of a folio at the start.
+    order: u8,
 }
 
 impl Pages {
-    pub(super) fn new(known: Option<usize>, absent: bool) -> Self {
-        let start = if absent { ABSENT } else { RESIDENT };
-        Self { chunks: Vec::new(), made: 0, known, named: 0, start }
+    pub(super) fn new(known: Option<usize>, absent: bool, order: u8) -> Self {
+        let (start, order) = if absent { (ABSENT, 0) } else { (RESIDENT, order.min(CHUNK_BITS as u8)) };
+        Self { chunks: Vec::new(), made: 0, known, named: 0, start, order }
     }
 
     /// The page, if its chunk exists.
@@ -122,7 +126,7 @@ impl Pages {
         if self.chunks.len() <= chunk {
             self.chunks.resize_with(chunk + 1, || None);
         }
-        self.chunks[chunk].get_or_insert_with(|| new_chunk(self.start));
+        self.chunks[chunk].get_or_insert_with(|| new_chunk(self.start, self.order, self.known, chunk));
         self.made += usize::from(absent);
         // Once the size is known, every page of a chunk that exists is: the next one takes the fast way.
         self.named = self.named.max(self.known.unwrap_or(folio as usize + 1));
@@ -141,6 +145,14 @@ impl Pages {
     }
 }
 
-fn new_chunk(start: Page) -> Chunk {
-    vec![start; CHUNK].try_into().expect("made with this length")
+fn new_chunk(start: Page, order: u8, known: Option<usize>, number: usize) -> Chunk {
+    let mut chunk: Chunk = vec![start; CHUNK].try_into().expect("made with this length");
+    if order > 0 {
+        let pages = known.map_or(CHUNK, |known| known - (number << CHUNK_BITS).min(known)).min(CHUNK);
+        for folio in chunk[..pages].chunks_exact_mut(1 << order) {
+            folio.fill(TAIL);
+            folio[0] = HEAD;
+        }
+    }
+    chunk
 }

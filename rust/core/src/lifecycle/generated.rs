@@ -41,11 +41,13 @@ pub enum State {
     ResidentSwapcache = 15,
     /// Not there: never touched yet, or its owner is gone.
     Freed = 16,
+    /// Wherever its folio's first page is, with a copy of its own.
+    Tail = 17,
 }
 
 impl State {
     /// All of them, in id order.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Resident,
         Self::Isolated,
         Self::Unmapped,
@@ -63,6 +65,7 @@ impl State {
         Self::FaultingIn,
         Self::ResidentSwapcache,
         Self::Freed,
+        Self::Tail,
     ];
 
     /// Its name in the definition, in traces and in messages.
@@ -85,6 +88,7 @@ impl State {
             Self::FaultingIn => "faulting_in",
             Self::ResidentSwapcache => "resident_swapcache",
             Self::Freed => "freed",
+            Self::Tail => "tail",
         }
     }
 }
@@ -141,11 +145,15 @@ pub enum Event {
     Free = 22,
     /// Do_anonymous_page(): the first touch.
     Populate = 23,
+    /// Prep_compound_page(): it becomes a later page of a large folio.
+    Join = 24,
+    /// Split_folio_to_list(): each page of a large folio is one of its own.
+    Split = 25,
 }
 
 impl Event {
     /// All of them, in id order.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::Isolate,
         Self::Putback,
         Self::Pageout,
@@ -170,6 +178,8 @@ impl Event {
         Self::Shrink,
         Self::Free,
         Self::Populate,
+        Self::Join,
+        Self::Split,
     ];
 
     /// Its name in the definition, in traces and in messages.
@@ -199,6 +209,8 @@ impl Event {
             Self::Shrink => "shrink",
             Self::Free => "free",
             Self::Populate => "populate",
+            Self::Join => "join",
+            Self::Split => "split",
         }
     }
 }
@@ -227,8 +239,10 @@ pub mod flag {
     pub const MAPPED: u16 = 1 << 9;
     /// The PTE's accessed bit.
     pub const YOUNG: u16 = 1 << 10;
+    /// PG_head: the first page of a large folio, for which it stands.
+    pub const HEAD: u16 = 1 << 11;
     /// Names in bit order.
-    pub const NAMES: [&str; 11] = [
+    pub const NAMES: [&str; 12] = [
         "locked",
         "writeback",
         "reclaim",
@@ -240,6 +254,7 @@ pub mod flag {
         "frame",
         "mapped",
         "young",
+        "head",
     ];
 }
 
@@ -260,7 +275,7 @@ pub mod guard {
 }
 
 /// The rows of the default table.
-pub const ROWS: [Row; 90] = [
+pub const ROWS: [Row; 99] = [
     Row { event: 0, from: 0, require_mask: 0, require_value: 0, to: 1 },
     Row { event: 0, from: 3, require_mask: 0, require_value: 0, to: 3 },
     Row { event: 0, from: 4, require_mask: 0, require_value: 0, to: 4 },
@@ -285,11 +300,13 @@ pub const ROWS: [Row; 90] = [
     Row { event: 3, from: 15, require_mask: 24, require_value: 8, to: 5 },
     Row { event: 3, from: 15, require_mask: 24, require_value: 16, to: 10 },
     Row { event: 4, from: 2, require_mask: 0, require_value: 0, to: 10 },
+    Row { event: 4, from: 17, require_mask: 0, require_value: 0, to: 11 },
     Row { event: 5, from: 2, require_mask: 0, require_value: 0, to: 3 },
     Row { event: 6, from: 2, require_mask: 0, require_value: 0, to: 4 },
     Row { event: 6, from: 3, require_mask: 0, require_value: 0, to: 4 },
     Row { event: 7, from: 4, require_mask: 2, require_value: 0, to: 5 },
     Row { event: 7, from: 4, require_mask: 2, require_value: 2, to: 15 },
+    Row { event: 7, from: 17, require_mask: 0, require_value: 0, to: 17 },
     Row { event: 8, from: 2, require_mask: 1, require_value: 0, to: 12 },
     Row { event: 8, from: 2, require_mask: 1, require_value: 1, to: 7 },
     Row { event: 8, from: 4, require_mask: 1, require_value: 0, to: 12 },
@@ -323,6 +340,8 @@ pub const ROWS: [Row; 90] = [
     Row { event: 15, from: 5, require_mask: 0, require_value: 0, to: 6 },
     Row { event: 15, from: 8, require_mask: 0, require_value: 0, to: 9 },
     Row { event: 15, from: 10, require_mask: 0, require_value: 0, to: 11 },
+    Row { event: 15, from: 17, require_mask: 8, require_value: 0, to: 9 },
+    Row { event: 15, from: 17, require_mask: 8, require_value: 8, to: 6 },
     Row { event: 16, from: 6, require_mask: 0, require_value: 0, to: 14 },
     Row { event: 16, from: 9, require_mask: 0, require_value: 0, to: 14 },
     Row { event: 16, from: 11, require_mask: 0, require_value: 0, to: 14 },
@@ -340,6 +359,7 @@ pub const ROWS: [Row; 90] = [
     Row { event: 19, from: 12, require_mask: 0, require_value: 0, to: 0 },
     Row { event: 19, from: 13, require_mask: 0, require_value: 0, to: 0 },
     Row { event: 20, from: 15, require_mask: 0, require_value: 0, to: 0 },
+    Row { event: 20, from: 17, require_mask: 8, require_value: 8, to: 17 },
     Row { event: 21, from: 6, require_mask: 0, require_value: 0, to: 2 },
     Row { event: 22, from: 0, require_mask: 0, require_value: 0, to: 16 },
     Row { event: 22, from: 5, require_mask: 0, require_value: 0, to: 16 },
@@ -350,44 +370,51 @@ pub const ROWS: [Row; 90] = [
     Row { event: 22, from: 12, require_mask: 0, require_value: 0, to: 16 },
     Row { event: 22, from: 13, require_mask: 0, require_value: 0, to: 16 },
     Row { event: 22, from: 15, require_mask: 0, require_value: 0, to: 16 },
+    Row { event: 22, from: 17, require_mask: 0, require_value: 0, to: 16 },
     Row { event: 23, from: 16, require_mask: 0, require_value: 0, to: 0 },
+    Row { event: 24, from: 16, require_mask: 0, require_value: 0, to: 17 },
+    Row { event: 25, from: 1, require_mask: 0, require_value: 0, to: 1 },
+    Row { event: 25, from: 17, require_mask: 0, require_value: 0, to: 1 },
 ];
 
 /// What each state demands of the flags: alternatives `(mask, value)`.
-pub const STATE_FLAGS: [&[(u16, u16)]; 17] = [
+pub const STATE_FLAGS: [&[(u16, u16)]; 18] = [
     &[(0x10b, 0x108)],
     &[(0x183, 0x100)],
     &[(0x39f, 0x115)],
     &[(0x31b, 0x111), (0x11b, 0x112)],
     &[(0x31b, 0x111), (0x11b, 0x112)],
     &[(0x31b, 0x110)],
-    &[(0x383, 0x0)],
+    &[(0xb83, 0x0)],
     &[(0x11b, 0x112)],
     &[(0x31b, 0x110)],
-    &[(0x383, 0x0)],
+    &[(0xb83, 0x0)],
     &[(0x39b, 0x110)],
-    &[(0x383, 0x0)],
+    &[(0xb83, 0x0)],
     &[(0x14b, 0x148)],
     &[(0x31b, 0x118)],
     &[(0x383, 0x101)],
     &[(0x31b, 0x310)],
-    &[(0x383, 0x0)],
+    &[(0xb83, 0x0)],
+    &[(0xb83, 0x0)],
 ];
 
 /// The guard that holds of the copy in each state; 0: neither.
-pub const STATE_COPIES: [u8; 17] =
-    [0, 0, 0, 0, 0, guard::IN_POOL, guard::IN_POOL, 0, 0, 0, guard::ZERO, guard::ZERO, 0, 0, KEPT, KEPT, 0];
+pub const STATE_COPIES: [u8; 18] =
+    [0, 0, 0, 0, 0, guard::IN_POOL, guard::IN_POOL, 0, 0, 0, guard::ZERO, guard::ZERO, 0, 0, KEPT, KEPT, 0, 0];
 
 /// Whether a run that is over may leave a page in the state.
-pub const STATE_RESTS: [bool; 17] =
-    [true, false, false, false, false, true, true, false, true, true, false, true, true, true, false, true, true];
+pub const STATE_RESTS: [bool; 18] =
+    [true, false, false, false, false, true, true, false, true, true, false, true, true, true, false, true, true, true];
 
 /// Whether one actor has a page in the state: the one that brought it there.
-pub const STATE_HELD: [bool; 17] =
-    [false, true, true, false, true, false, false, false, false, false, false, false, false, false, true, false, false];
+pub const STATE_HELD: [bool; 18] = [
+    false, true, true, false, true, false, false, false, false, false, false, false, false, false, true, false, false,
+    false,
+];
 
 /// What events do to the flags and the copy.
-pub const EFFECTS: [(Event, Effect); 8] = [
+pub const EFFECTS: [(Event, Effect); 9] = [
     (
         Event::Isolate,
         Effect { before_set: 0x80, before_clear: 0x0, after_set: 0x0, after_clear: 0x80, same: 0x240, copy: None },
@@ -426,6 +453,10 @@ pub const EFFECTS: [(Event, Effect); 8] = [
     (
         Event::Shrink,
         Effect { before_set: 0x0, before_clear: 0x0, after_set: 0x0, after_clear: 0x0, same: 0x0, copy: Some(KEPT) },
+    ),
+    (
+        Event::Split,
+        Effect { before_set: 0x0, before_clear: 0x0, after_set: 0x0, after_clear: 0x800, same: 0x0, copy: None },
     ),
 ];
 

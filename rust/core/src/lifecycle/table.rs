@@ -238,6 +238,6 @@ mod tests {
         assert_eq!(Table::check_names(&states, &events), Ok(()));
         events.pop();
         let error = Table::check_names(&states, &events).unwrap_err();
-        assert_eq!(error.to_string(), r#"event 23 is named "" in the definition and "populate" in the core"#);
+        assert_eq!(error.to_string(), r#"event 25 is named "" in the definition and "split" in the core"#);
     }
 }

@@ -74,11 +74,19 @@ impl Memcgs {
     /// # Errors
     /// The group whose `memory.max` does not allow it; nothing is charged then.
     pub fn try_charge(&self, id: u16) -> Result<(), u16> {
+        self.try_charge_pages(id, 1)
+    }
+
+    /// The same of `frames` frames, all or none.
+    ///
+    /// # Errors
+    /// As [`Memcgs::try_charge`].
+    pub fn try_charge_pages(&self, id: u16, frames: u64) -> Result<(), u16> {
         for (above, group) in self.ancestry(id).filter(|&(above, _)| above != ROOT) {
             // ORDERING: Relaxed: a counter, as the kernel's.
-            group.limits.pages.fetch_add(1, Ordering::Relaxed);
+            group.limits.pages.fetch_add(frames, Ordering::Relaxed);
             if group.current_pages(self.page_size) > group.memory_max_pages() {
-                self.uncharge_up_to(id, above);
+                self.uncharge_up_to(id, above, frames);
                 return Err(above);
             }
         }
@@ -102,10 +110,10 @@ impl Memcgs {
         }
     }
 
-    fn uncharge_up_to(&self, id: u16, last: u16) {
+    fn uncharge_up_to(&self, id: u16, last: u16, frames: u64) {
         for (above, group) in self.ancestry(id) {
             // ORDERING: Relaxed: a counter.
-            group.limits.pages.fetch_sub(1, Ordering::Relaxed);
+            group.limits.pages.fetch_sub(frames, Ordering::Relaxed);
             if above == last {
                 return;
             }

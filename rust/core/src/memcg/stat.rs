@@ -151,11 +151,11 @@ impl Memcgs {
         self.groups[usize::from(id)].counters.stat[counter as usize].fetch_add(pages, Ordering::Relaxed);
     }
 
-    /// Counts what zswap did with a page of a group (`count_objcg_events`): the root's own pages have no object cgroup.
+    /// Counts what zswap did with pages of a group (`count_objcg_events`): the root's own pages have no object cgroup.
     #[inline]
-    pub fn count_objcg(&self, id: u16, counter: MemcgStat) {
+    pub fn count_objcg(&self, id: u16, counter: MemcgStat, pages: u64) {
         if id != ROOT {
-            self.count(id, counter, 1);
+            self.count(id, counter, pages);
         }
     }
 

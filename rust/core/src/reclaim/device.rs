@@ -11,7 +11,7 @@ use crate::wait::WaitKey;
 enum Pc {
     Next,
     Sleep,
-    Write(u32),
+    Write { page: u32, at: u32 },
     End { page: u32, written: bool },
     Rotate(u32),
     Arrive(u32),
@@ -22,6 +22,8 @@ enum Pc {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SwapDevice {
     pc: Pc,
+    /// Pages of the folio whose write is under way.
+    nr_pages: u32,
     /// Set when nobody will submit any more.
     stop: Stop,
 }
@@ -29,13 +31,13 @@ pub struct SwapDevice {
 impl SwapDevice {
     /// The device; it ends when `stop` is set and nothing waits.
     pub fn new(stop: Stop) -> Self {
-        Self { pc: Pc::Next, stop }
+        Self { pc: Pc::Next, nr_pages: 0, stop }
     }
 
     /// The folio whose write is under way.
     pub fn page(&self) -> Option<u32> {
         match self.pc {
-            Pc::Write(page) | Pc::End { page, .. } | Pc::Rotate(page) | Pc::Arrive(page) => Some(page),
+            Pc::Write { page, .. } | Pc::End { page, .. } | Pc::Rotate(page) | Pc::Arrive(page) => Some(page),
             Pc::Next | Pc::Sleep | Pc::Done => None,
         }
     }
@@ -49,7 +51,7 @@ impl SwapDevice {
         match self.pc {
             Pc::Next => Ok(self.next(sys)),
             Pc::Sleep => Ok(self.sleep(sys)),
-            Pc::Write(page) => Ok(self.write(sys, ctx, page)),
+            Pc::Write { page, at } => Ok(self.write(sys, ctx, page, at)),
             Pc::End { page, written: true } => self.end_writeback(sys, ctx, page),
             Pc::End { page, written: false } => self.redirty(sys, ctx, page),
             Pc::Rotate(page) => {
@@ -58,8 +60,8 @@ impl SwapDevice {
                 Ok(Outcome::Ran(Work::Scan))
             }
             Pc::Arrive(page) => {
-                sys.arrive(sys.node(page), 1);
-                self.pc = Pc::Next;
+                sys.arrive(sys.node(page), self.nr_pages);
+                (self.pc, self.nr_pages) = (Pc::Next, 0);
                 Ok(Outcome::Ran(Work::Commit))
             }
             Pc::Done => Ok(Outcome::Done),
@@ -69,7 +71,7 @@ impl SwapDevice {
     fn next(&mut self, sys: &System) -> Outcome {
         let stop = self.stop.is_set();
         if let Some(page) = sys.device.next() {
-            self.pc = Pc::Write(page);
+            (self.pc, self.nr_pages) = (Pc::Write { page, at: 0 }, sys.nr_pages(page));
             return Outcome::Ran(Work::Commit);
         }
         self.pc = if stop { Pc::Done } else { Pc::Sleep };
@@ -82,21 +84,25 @@ impl SwapDevice {
         wait_unless(sys, WaitKey::Device, || !sys.device.is_idle() || self.stop.is_set())
     }
 
-    fn write(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> Outcome {
-        let slot = sys.folio(page).slot();
+    /// Page `at` of the folio of `page`: what fails at one page fails as a whole.
+    fn write(&mut self, sys: &System, ctx: &mut Ctx, page: u32, at: u32) -> Outcome {
+        let slot = sys.folio(page + at).slot();
         let written = match ctx.fails() {
             true => sys.device.fail_write(slot),
             false => {
                 // SAFETY: the page is under writeback until `end` fires its completion.
-                let bytes = unsafe { sys.contents.page(page) };
+                let bytes = unsafe { sys.contents.page(page + at) };
                 sys.device.write(slot, bytes)
             }
         };
-        self.pc = Pc::End { page, written: written.is_ok() };
+        self.pc = match written.is_ok() && at + 1 < self.nr_pages {
+            true => Pc::Write { page, at: at + 1 },
+            false => Pc::End { page, written: written.is_ok() },
+        };
         if let Err(error) = written {
             note(ctx, error, slot);
         }
-        Outcome::Ran(Work::DeviceWrite(page))
+        Outcome::Ran(Work::DeviceWrite(page + at))
     }
 
     fn end_writeback(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> Result<Outcome, Box<StepError>> {
@@ -116,13 +122,13 @@ impl SwapDevice {
 
     /// Whether the next step is a write.
     pub fn writes_next(&self) -> bool {
-        matches!(self.pc, Pc::Write(_))
+        matches!(self.pc, Pc::Write { .. })
     }
 
     /// [`super::Actor::each_page`].
     pub fn each_page(&mut self, f: &mut dyn FnMut(&mut u32)) {
         match &mut self.pc {
-            Pc::Write(page) | Pc::End { page, .. } | Pc::Rotate(page) | Pc::Arrive(page) => f(page),
+            Pc::Write { page, .. } | Pc::End { page, .. } | Pc::Rotate(page) | Pc::Arrive(page) => f(page),
             Pc::Next | Pc::Sleep | Pc::Done => {}
         }
     }

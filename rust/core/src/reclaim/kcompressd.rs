@@ -44,6 +44,8 @@ pub struct Kcompressd {
     swapout: Option<Swapout>,
     /// Finished folios that are still to be rotated and reported.
     finished: Cluster,
+    /// Their pages.
+    finished_pages: u32,
     then: Then,
     /// It has slept and found nothing since.
     woken_for_nothing: bool,
@@ -61,6 +63,7 @@ impl Kcompressd {
             first_position: 0,
             swapout: None,
             finished: Cluster::default(),
+            finished_pages: 0,
             then: Then::Empty,
             woken_for_nothing: false,
             reclaim: None,
@@ -128,14 +131,17 @@ impl Kcompressd {
         let page = self.batch.as_slice()[usize::from(at)];
         let ticket = aux::ticket(self.queue, self.first_position + u64::from(at));
         let begun = self.begun >> at & 1 == 1;
-        let swapout = self.swapout.get_or_insert_with(|| Swapout::from_queue(page, ticket, begun));
+        let swapout = self.swapout.get_or_insert_with(|| Swapout::from_queue(page, sys.nr_pages(page), ticket, begun));
         let outcome = match swapout.step(sys, ctx)? {
             Progress::Step(outcome) => return Ok(outcome),
             Progress::Stalled => {
                 self.pc = Pc::Reclaim { at };
                 return Ok(Outcome::Ran(Work::Commit));
             }
-            Progress::Done(written) => self.finish(ctx, page, written),
+            Progress::Done(written) => {
+                let nr_pages = swapout.nr_pages();
+                self.finish(ctx, page, nr_pages, written)
+            }
         };
         let next = at + 1;
         let last = usize::from(next) == self.batch.len();
@@ -169,10 +175,11 @@ impl Kcompressd {
         Ok(outcome)
     }
 
-    fn finish(&mut self, ctx: &mut Ctx, page: u32, _written: Written) -> Outcome {
+    fn finish(&mut self, ctx: &mut Ctx, page: u32, nr_pages: u32, _written: Written) -> Outcome {
         self.swapout = None;
         ctx.stat[Vm::KcompressdDone] += 1;
         self.finished.push(page);
+        self.finished_pages += nr_pages;
         Outcome::Ran(Work::Commit)
     }
 
@@ -212,9 +219,10 @@ impl Kcompressd {
             node.made_progress();
         }
         if let Some(&page) = self.finished.as_slice().first() {
-            sys.arrive(sys.node(page), self.finished.len() as u32);
+            sys.arrive(sys.node(page), self.finished_pages);
         }
         self.finished.clear();
+        self.finished_pages = 0;
     }
 
     /// Sleeps until something is queued or the queue is closed.
@@ -247,6 +255,7 @@ impl Kcompressd {
             first_position: _,
             swapout,
             finished,
+            finished_pages: _,
             then: _,
             woken_for_nothing: _,
             reclaim: _,

@@ -93,7 +93,7 @@ impl Kswapd {
 
     fn pass_start(&mut self, node: &Node, ctx: &mut Ctx) -> Outcome {
         self.progress_seen = node.progress();
-        self.to_scan = node.lru().of(ROOT).inactive.len();
+        self.to_scan = node.lru().of(ROOT).sizes().inactive;
         (self.moved, self.freed) = (false, false);
         ctx.stat[Vm::Pageoutrun] += 1;
         self.pc = if self.to_scan == 0 { Pc::Age } else { Pc::Shrink };
@@ -116,7 +116,7 @@ impl Kswapd {
             sys.must(ctx, page, Event::Deactivate, 0, Change::flags(0, flag::ACTIVE), 0)?;
             lru.of(ROOT).relocate(&sys.folios, page, true, false, false);
         }
-        let aged = list.len() as u64;
+        let aged: u64 = list.as_slice().iter().map(|&page| u64::from(sys.nr_pages(page))).sum();
         ctx.stat[Vm::Pgrefill] += aged;
         ctx.stat[Vm::Pgdeactivate] += aged;
         self.to_scan = aged as u32;
@@ -137,7 +137,7 @@ impl Kswapd {
         let tally = self.batch.take_tally();
         self.moved |= tally.moved > 0;
         self.freed |= tally.freed > 0;
-        self.to_scan -= tally.taken;
+        self.to_scan = self.to_scan.saturating_sub(tally.taken);
         self.pc = match (self.only, self.to_scan, tally.taken) {
             (Some(_), ..) => Pc::Done,
             (None, 0, _) | (None, _, 0) => Pc::PassEnd,

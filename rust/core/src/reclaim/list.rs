@@ -12,6 +12,7 @@ use crate::swapout::Swapout;
 use crate::sync::prefetch;
 use crate::system::{Ctx, Outcome, PAGEVEC_SIZE, StepError, System, Work, mark};
 use crate::units::{NIL, SWAP_CLUSTER_MAX};
+use std::ops::Range;
 
 /// What became of a batch (`struct reclaim_stat`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -37,8 +38,16 @@ pub(super) struct Tally {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Pc {
     Isolate,
-    Look { at: u8 },
-    Free { at: u8 },
+    Look {
+        at: u8,
+    },
+    Free {
+        at: u8,
+    },
+    /// As many were kept as a batch holds, of a large folio that was split: they go back before folio `at`.
+    PutbackSome {
+        at: u8,
+    },
     Putback,
 }
 
@@ -50,10 +59,14 @@ pub(super) struct ShrinkList {
     pub memcg: u16,
     pc: Pc,
     list: Batch,
+    /// Pages split off a large folio of the list, which come before the next one.
+    split: Range<u32>,
     kept: Batch,
     look: Option<Look>,
     /// Frames of freed folios that have not gone back yet: they leave in batches of 31.
     unfreed: Cluster,
+    /// Those of a large folio: the first, and its order.
+    unfreed_folio: Option<(u32, u8)>,
     tally: Tally,
     /// The looks are second ones, at what became clean in this call (multi-gen LRU).
     again: bool,
@@ -108,15 +121,17 @@ impl ShrinkList {
             memcg: ROOT,
             pc: Pc::Isolate,
             list: Batch::default(),
+            split: 0..0,
             kept: Batch::default(),
             look: None,
             unfreed: Cluster::default(),
+            unfreed_folio: None,
             tally: Tally::default(),
             again: false,
         }
     }
 
-    /// One step on at most `nr` folios, or on `only` one from wherever it is; [`Outcome::Done`] is its last, a scan, and leaves the tally.
+    /// One step on folios of about `nr` pages, or on `only` one from wherever it is; [`Outcome::Done`] is its last, a scan, and leaves the tally.
     ///
     /// # Errors
     /// [`StepError`].
@@ -132,6 +147,7 @@ impl ShrinkList {
             Pc::Isolate => self.isolate(sys, ctx, nr, only, scope),
             Pc::Look { at } => self.look(sys, ctx, at, scope),
             Pc::Free { at } => Ok(self.free(sys, ctx, at)),
+            Pc::PutbackSome { at } => self.putback_some(sys, ctx, at),
             Pc::Putback => self.putback(sys, ctx),
         }
     }
@@ -152,14 +168,17 @@ impl ShrinkList {
         if sys.lru_gen() {
             self.scan_folios(sys, ctx, &mut lru, scope)?;
         }
-        while !sys.lru_gen() && self.list.len() < SWAP_CLUSTER_MAX.min(nr as usize) {
+        while !sys.lru_gen() && self.tally.taken < (SWAP_CLUSTER_MAX as u32).min(nr) {
             let Some(page) = only.or_else(|| lru.of(self.memcg).inactive.tail()) else { break };
             let word = sys.folio(page).word.load();
             sys.must(ctx, page, Event::Isolate, 0, Change::flags(0, flag::LRU).only(flag::LRU), 0)?;
             lru.of(self.memcg).del(&sys.folios, page, word.has(flag::ACTIVE));
             self.list.push(page);
+            self.tally.taken += sys.nr_pages(page);
         }
-        self.tally.taken = self.list.len() as u32;
+        if sys.lru_gen() {
+            self.tally.taken = self.list.len() as u32;
+        }
         if sys.mm.is_some() {
             lru.isolated += self.tally.taken;
         }
@@ -198,12 +217,12 @@ impl ShrinkList {
 
     /// One step of the look at folio `at`; `cond_resched` stands before each.
     fn look(&mut self, sys: &System, ctx: &mut Ctx, at: u8, scope: Scope) -> Result<Outcome, Box<StepError>> {
-        let page = self.list.as_slice()[usize::from(at)];
+        let page = if self.split.is_empty() { self.list.as_slice()[usize::from(at)] } else { self.split.start };
         let frame = sys.folio(page).pfn(); // Another's as soon as the page is freed.
         if self.look.is_none() {
             self.look_ahead(sys, at);
         }
-        let look = self.look.get_or_insert_with(|| Look::new(page, scope));
+        let look = self.look.get_or_insert_with(|| Look::new(sys, page, scope));
         let (work, exit) = match look.step(sys, ctx)? {
             Glance::Goes(outcome) => {
                 if !matches!(outcome, Outcome::Ran(_)) {
@@ -214,13 +233,18 @@ impl ShrinkList {
             Glance::Ends(work, exit) => (work, exit),
         };
         ctx.marks |= mark::COND_RESCHED;
-        self.tally.pageouts += u32::from(look.has_written());
+        let (nr_pages, split_off) = (look.nr_pages(), look.split_off());
+        self.tally.pageouts += if look.has_written() { nr_pages } else { 0 };
         self.look = None;
-        self.note(page, exit);
-        if exit == Exit::Freed && frame != NIL {
-            self.unfreed.push(frame);
+        self.note(page, nr_pages, exit);
+        match (exit == Exit::Freed && frame != NIL, nr_pages) {
+            (true, 1) => self.unfreed.push(frame),
+            (true, _) => self.unfreed_folio = Some((frame, sys.folio(page).order)),
+            (false, _) => {}
         }
-        self.pc = self.after(at + 1);
+        let of_list = self.split.is_empty();
+        self.split = if of_list { split_off } else { page + 1..self.split.end };
+        self.pc = self.after(at + u8::from(of_list));
         Ok(Outcome::Ran(work))
     }
 
@@ -232,12 +256,13 @@ impl ShrinkList {
         }
     }
 
-    fn note(&mut self, page: u32, exit: Exit) {
-        self.tally.scanned += u32::from(exit != Exit::Locked);
-        self.tally.freed += u32::from(exit == Exit::Freed);
-        self.tally.writeback += u32::from(exit == Exit::Writeback);
-        self.tally.immediate += u32::from(exit == Exit::Immediate);
-        self.tally.moved += u32::from(exit.moved());
+    fn note(&mut self, page: u32, nr_pages: u32, exit: Exit) {
+        let pages = |counts: bool| if counts { nr_pages } else { 0 };
+        self.tally.scanned += pages(exit != Exit::Locked);
+        self.tally.freed += pages(exit == Exit::Freed);
+        self.tally.writeback += pages(exit == Exit::Writeback);
+        self.tally.immediate += pages(exit == Exit::Immediate);
+        self.tally.moved += pages(exit.moved());
         if exit != Exit::Freed {
             self.kept.push(page);
         }
@@ -245,21 +270,30 @@ impl ShrinkList {
 
     /// What follows before folio `at`.
     fn after(&self, at: u8) -> Pc {
-        let ended = usize::from(at) == self.list.len();
-        match (self.unfreed.len() >= PAGEVEC_SIZE || ended && !self.unfreed.is_empty(), ended) {
+        let ended = usize::from(at) == self.list.len() && self.split.is_empty();
+        let frees = self.unfreed.len() >= PAGEVEC_SIZE || ended && !self.unfreed.is_empty();
+        match (frees || self.unfreed_folio.is_some(), ended) {
             (true, _) => Pc::Free { at },
             (false, true) => Pc::Putback,
+            (false, false) if self.kept.len() == MIN_LRU_BATCH as usize => Pc::PutbackSome { at },
             (false, false) => Pc::Look { at },
         }
     }
 
     /// `free_unref_folios`.
     fn free(&mut self, sys: &System, ctx: &Ctx, at: u8) -> Outcome {
+        let folio = self.unfreed_folio.take();
         if let Some(mm) = &sys.mm {
-            sys.memcgs.uncharge(self.memcg, self.unfreed.len() as u64);
-            mm.give_frames(ctx.cpu, self.unfreed.as_slice());
+            let pages = folio.map_or(self.unfreed.len() as u64, |(_, order)| 1 << order);
+            sys.memcgs.uncharge(self.memcg, pages);
+            match folio {
+                Some((first, order)) => mm.give_folio(ctx.cpu, first, order),
+                None => mm.give_frames(ctx.cpu, self.unfreed.as_slice()),
+            }
         }
-        self.unfreed.clear();
+        if folio.is_none() {
+            self.unfreed.clear();
+        }
         self.pc = self.after(at);
         Outcome::Ran(Work::Commit)
     }
@@ -273,23 +307,15 @@ impl ShrinkList {
                 self.pc = Pc::Look { at: 0 };
                 return Ok(Outcome::Ran(Work::Scan));
             }
-            let mut active = 0;
-            for &page in self.kept.as_slice() {
-                sys.must(ctx, page, Event::Putback, 0, Change::flags(flag::LRU, 0), 0)?;
-                let is_active = sys.folio(page).word.load().has(flag::ACTIVE);
-                lru.of(self.memcg).add(&sys.folios, page, Place::of(is_active));
-                active += u32::from(is_active);
-            }
+            self.list_kept(sys, ctx, &mut lru)?;
             if sys.mm.is_some() {
                 lru.isolated -= self.tally.taken;
                 let in_vain = u64::from(self.tally.scanned - self.tally.freed);
                 lru.note_cost(self.memcg, false, self.tally.pageouts.into(), in_vain);
-                node.grow_older(self.memcg, active);
             }
         }
         sys.ring();
         self.list.clear();
-        self.kept.clear();
         (self.pc, self.again) = (Pc::Isolate, false);
         Ok(Outcome::Done)
     }
@@ -313,6 +339,28 @@ impl ShrinkList {
         Ok(!self.list.is_empty())
     }
 
+    fn putback_some(&mut self, sys: &System, ctx: &mut Ctx, at: u8) -> Result<Outcome, Box<StepError>> {
+        let node = &sys.nodes[usize::from(self.node)];
+        self.list_kept(sys, ctx, &mut node.lru())?;
+        self.pc = self.after(at);
+        Ok(Outcome::Ran(Work::Scan))
+    }
+
+    fn list_kept(&mut self, sys: &System, ctx: &mut Ctx, lru: &mut Lru) -> Result<(), Box<StepError>> {
+        let mut active = 0;
+        for &page in self.kept.as_slice() {
+            sys.must(ctx, page, Event::Putback, 0, Change::flags(flag::LRU, 0), 0)?;
+            let is_active = sys.folio(page).word.load().has(flag::ACTIVE);
+            active += if is_active { sys.nr_pages(page) } else { 0 };
+            lru.of(self.memcg).add(&sys.folios, page, Place::of(is_active));
+        }
+        self.kept.clear();
+        if sys.mm.is_some() {
+            sys.nodes[usize::from(self.node)].grow_older(self.memcg, active);
+        }
+        Ok(())
+    }
+
     /// What became of the batch that has ended.
     pub fn take_tally(&mut self) -> Tally {
         std::mem::take(&mut self.tally)
@@ -326,6 +374,7 @@ impl ShrinkList {
     /// [`super::Actor::each_page`].
     pub fn each_page(&mut self, f: &mut dyn FnMut(&mut u32)) {
         self.list.each_page(f);
+        // A system with large folios keeps its pages' names (`States`): this range is empty where they change.
         self.kept.each_page(f);
         if let Some(look) = &mut self.look {
             look.each_page(f);

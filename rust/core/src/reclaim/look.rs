@@ -1,10 +1,12 @@
 //! One look at one isolated folio: the body of `shrink_folio_list`, exits by name.
 
+mod large;
+
 use super::evict;
 use super::list::{Scope, note_steal};
 use crate::design::Hold;
 use crate::lifecycle::{Change, Event, Fire, State, Word, flag, guard};
-use crate::memcg::{MemcgStat, ROOT};
+use crate::memcg::MemcgStat;
 use crate::stats::Vm;
 use crate::swapout::{Progress, Swapout, Written};
 use crate::system::{Ctx, Outcome, StepError, System, Work};
@@ -46,7 +48,19 @@ enum Pc {
     NoLeaf,
     NoSwap,
     Pageout,
+    /// The page tables of a large folio's later pages: `left` of them, then what follows.
+    Unmap {
+        left: u32,
+        then: After,
+    },
     Writeout(Swapout),
+    Free(State),
+}
+
+/// What follows when a folio is unmapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum After {
+    Writeout,
     Free(State),
 }
 
@@ -54,6 +68,10 @@ enum Pc {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Look {
     page: u32,
+    /// Pages of the folio; 1 once it is split.
+    nr_pages: u32,
+    /// Pages that it had when the look began.
+    had_pages: u32,
     pc: Pc,
     scope: Scope,
     /// It got as far as a write.
@@ -75,9 +93,10 @@ const SCANNED: Glance = Glance::Goes(Outcome::Ran(Work::Scan));
 const UNMAPPED: Glance = Glance::Goes(Outcome::Ran(Work::Unmap));
 
 impl Look {
-    /// A look at `page`, which the caller has isolated.
-    pub fn new(page: u32, scope: Scope) -> Self {
-        Self { page, pc: Pc::First, scope, has_written: false }
+    /// A look at the folio of `page`, which the caller has isolated.
+    pub fn new(sys: &System, page: u32, scope: Scope) -> Self {
+        let nr_pages = sys.nr_pages(page);
+        Self { page, nr_pages, had_pages: nr_pages, pc: Pc::First, scope, has_written: false }
     }
 
     /// Whether it got as far as a write.
@@ -96,8 +115,10 @@ impl Look {
             Pc::LookAround => Ok(self.look_around(sys, ctx)),
             Pc::Insert => self.insert(sys, ctx),
             Pc::NoLeaf => Ok(self.give_slot_back(sys, ctx)),
+            Pc::NoSwap if self.nr_pages > 1 => self.split(sys, ctx),
             Pc::NoSwap => self.activate(sys, ctx, Vm::ExitAddToSwap, aux::NO_MEMORY),
             Pc::Pageout => self.pageout(sys, ctx),
+            &mut Pc::Unmap { left, then } => Ok(self.unmapped(left, then)),
             Pc::Writeout(swapout) => Ok(match swapout.step(sys, ctx)? {
                 Progress::Step(outcome) => Glance::Goes(outcome),
                 Progress::Stalled => RAN, // With PF_MEMALLOC nobody stalls.
@@ -147,8 +168,9 @@ impl Look {
     }
 
     fn note_activated(&self, sys: &System, ctx: &mut Ctx) {
-        ctx.stat[Vm::Pgactivate] += 1;
-        sys.memcgs.count(sys.folio(self.page).memcg, MemcgStat::Pgactivate, 1);
+        let nr_pages = u64::from(self.nr_pages);
+        ctx.stat[Vm::Pgactivate] += nr_pages;
+        sys.memcgs.count(sys.folio(self.page).memcg, MemcgStat::Pgactivate, nr_pages);
     }
 
     /// Global reclaim activates a folio that it meets under writeback; with PG_reclaim already set it was meant to go.
@@ -162,7 +184,7 @@ impl Look {
         // Without a budget nobody notes that all is under writeback, and every such page counts.
         let met_again = word.has(flag::RECLAIM) && (sys.mm.is_none() || sys.node(self.page).all_writeback());
         let immediate = met_again && ctx.current_is_kswapd();
-        ctx.stat[Vm::NrVmscanImmediateReclaim] += u64::from(immediate);
+        ctx.stat[Vm::NrVmscanImmediateReclaim] += if immediate { self.nr_pages.into() } else { 0 };
         Ok(Glance::Ends(Work::Scan, if immediate { Exit::Immediate } else { Exit::Writeback }))
     }
 
@@ -198,21 +220,24 @@ impl Look {
         Ok(Glance::Ends(Work::Commit, Exit::Kept))
     }
 
-    /// `folio_alloc_swap`; without a slot the page is activated.
+    /// `folio_alloc_swap`; a large folio without a run of slots is split, and a page without a slot is activated.
     fn allocate_slot(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Glance, Box<StepError>> {
-        let Some(slot) = sys.slots.alloc_on(ctx.cpu) else {
-            return self.activate(sys, ctx, Vm::ExitAddToSwap, aux::NO_SLOT);
-        };
-        sys.folio(self.page).set_slot(slot);
+        if !sys.alloc_slots(ctx, self.page) {
+            return match self.nr_pages {
+                1 => self.activate(sys, ctx, Vm::ExitAddToSwap, aux::NO_SLOT),
+                _ => self.split(sys, ctx),
+            };
+        }
         self.pc = if sys.mm.is_some() { Pc::Insert } else { Pc::Pageout };
         Ok(RAN)
     }
 
-    /// `add_to_swap_cache`: the slot's leaf may need memory; without any the slot goes back and the page is activated.
+    /// `add_to_swap_cache`: the slot's leaf may need memory; without any the slot goes back, and the page is activated or the large
+    /// folio split.
     fn insert(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Glance, Box<StepError>> {
         let mark = sys.budget(ctx).mark;
         let grow = || sys.mm.as_ref().is_none_or(|mm| mm.take_leaf(ctx.cpu, mark));
-        if sys.slots.insert(sys.folio(self.page).slot(), grow) {
+        if sys.slots.insert(sys.folio(self.page).slot(), self.nr_pages, grow) {
             self.pc = Pc::Pageout;
             return Ok(RAN);
         }
@@ -222,7 +247,7 @@ impl Look {
     }
 
     fn give_slot_back(&mut self, sys: &System, ctx: &mut Ctx) -> Glance {
-        sys.free_slot(ctx, self.page);
+        sys.free_slots(ctx, self.page);
         self.pc = Pc::NoSwap;
         SCANNED
     }
@@ -239,10 +264,9 @@ impl Look {
         let change = Change::flags(set, clear).unless(flag::LOCKED).in_state(state);
         match sys.fire(ctx, self.page, Event::Pageout, 0, change, u64::from(folio.slot()))? {
             Fire::Done(_) => {
-                ctx.stat[Vm::NrVmscanWrite] += 1;
+                ctx.stat[Vm::NrVmscanWrite] += u64::from(self.nr_pages);
                 self.has_written = true;
-                self.pc = Pc::Writeout(Swapout::writeout(self.page));
-                Ok(UNMAPPED)
+                Ok(self.unmapped(self.nr_pages, After::Writeout))
             }
             Fire::Refused(_) => Ok(Glance::Ends(Work::Scan, self.kept(ctx))), // A fault was faster.
         }
@@ -258,10 +282,19 @@ impl Look {
         };
         let change = Change::flags(0, flag::MAPPED | flag::YOUNG).in_state(State::ResidentSwapcache);
         match sys.fire(ctx, self.page, Event::Unmap, guards, change, 0)? {
-            Fire::Done(_) => self.pc = Pc::Free(state),
-            Fire::Refused(_) => return Ok(Glance::Ends(Work::Scan, self.kept(ctx))),
+            Fire::Done(_) => Ok(self.unmapped(self.nr_pages, After::Free(state))),
+            Fire::Refused(_) => Ok(Glance::Ends(Work::Scan, self.kept(ctx))),
         }
-        Ok(UNMAPPED)
+    }
+
+    /// One of `left` pages is out of its page table: each takes as long.
+    fn unmapped(&mut self, left: u32, then: After) -> Glance {
+        self.pc = match (left, then) {
+            (2.., _) => Pc::Unmap { left: left - 1, then },
+            (_, After::Writeout) => Pc::Writeout(Swapout::writeout(self.page, self.nr_pages)),
+            (_, After::Free(state)) => Pc::Free(state),
+        };
+        UNMAPPED
     }
 
     fn written(&mut self, sys: &System, ctx: &mut Ctx, written: Written) -> Glance {
@@ -300,34 +333,23 @@ impl Look {
             ctx.stat[Vm::ExitRefs] += 1;
             return Ok(Glance::Ends(Work::Scan, Exit::Kept));
         }
-        let clear = flag::FRAME | flag::SWAPCACHE | flag::RECLAIM | flag::ACTIVE | flag::REFERENCED;
+        let clear = flag::FRAME | flag::SWAPCACHE | flag::RECLAIM | flag::ACTIVE | flag::REFERENCED | flag::HEAD;
         let change = Change::flags(0, clear).unless(flag::LOCKED | flag::DIRTY).in_state(state);
         if sys.mm.is_some() {
-            self.leave_shadow(sys); // First: a fault may come as soon as the page is gone.
+            self.leave_shadows(sys); // First: a fault may come as soon as the page is gone.
         }
         match sys.fire(ctx, self.page, Event::Reclaim, 0, change, 0)? {
             Fire::Done(_) => {
                 let memcg = sys.folio(self.page).memcg;
-                note_steal(sys, ctx, self.scope.target, Vm::PgstealAnon, memcg, 1);
+                note_steal(sys, ctx, self.scope.target, Vm::PgstealAnon, memcg, self.nr_pages);
+                self.free_tails(sys, ctx, state)?;
                 if sys.mm.is_some() && !sys.lru_gen() {
-                    sys.node(self.page).grow_older(memcg, 1);
+                    sys.node(self.page).grow_older(memcg, self.nr_pages);
                 }
                 Ok(Glance::Ends(Work::Commit, Exit::Freed))
             }
             Fire::Refused(_) => Ok(Glance::Ends(Work::Commit, self.kept(ctx))), // A fault was faster.
         }
-    }
-
-    /// `workingset_eviction`: what a refault compares with.
-    fn leave_shadow(&self, sys: &System) {
-        let (folio, node) = (sys.folio(self.page), sys.node(self.page));
-        if sys.lru_gen() {
-            folio.set_shadow(node.age(folio.memcg));
-            return;
-        }
-        let evictor = self.scope.target.unwrap_or(ROOT);
-        folio.set_shadow(node.age(evictor));
-        folio.set_evictor(evictor.into());
     }
 
     /// The way through `swap_writeout` that it is on.

@@ -301,19 +301,26 @@ impl ShrinkNode {
         Ok((Outcome::Ran(Work::Scan), GOES_ON))
     }
 
-    /// `shrink_active_list`: 32 from the active tail to the inactive head, whether touched or not.
+    /// `shrink_active_list`: 32 pages from the active tail to the inactive head, whether touched or not.
     fn shrink_active_list(&self, sys: &System, ctx: &mut Ctx, node: &Node) -> Result<(), Box<StepError>> {
         let mut lru = node.lru();
         let mut aged = <Cluster>::default();
         let lruvec = lru.of(self.batch.memcg);
-        lruvec.active.from_tail(&sys.folios).take(SWAP_CLUSTER_MAX).for_each(|page| aged.push(page));
+        let mut pages = 0;
+        for page in lruvec.active.from_tail(&sys.folios) {
+            if pages >= SWAP_CLUSTER_MAX as u64 {
+                break;
+            }
+            aged.push(page);
+            pages += u64::from(sys.nr_pages(page));
+        }
         for &page in aged.as_slice() {
             sys.must(ctx, page, Event::Deactivate, 0, Change::flags(0, flag::ACTIVE | flag::YOUNG), 0)?;
             lruvec.relocate(&sys.folios, page, true, false, false);
         }
         for (counter, in_memcg) in [(Vm::Pgrefill, MemcgStat::Pgrefill), (Vm::Pgdeactivate, MemcgStat::Pgdeactivate)] {
-            ctx.stat[counter] += aged.len() as u64;
-            sys.memcgs.count(self.batch.memcg, in_memcg, aged.len() as u64);
+            ctx.stat[counter] += pages;
+            sys.memcgs.count(self.batch.memcg, in_memcg, pages);
         }
         Ok(())
     }

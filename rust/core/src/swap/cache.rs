@@ -1,19 +1,23 @@
 //! Per-CPU caches of swap slots, clusters, and which leaves of the swap cache's tree exist (mm/swap_slots.c, mm/swapfile.c).
 //!
 //! A CPU takes slots from a cache of 64, refilled 64 at a time from its current cluster of 256; a wholly free cluster is
-//! preferred to a used one while there is any. Freed slots gather in a second cache and are really freed, with what they
+//! preferred to a used one while there is any. A large folio's slots are a run of as many, aligned, from the cluster that the CPU
+//! takes runs of that order from, or from one that others did, or a wholly free one, and from no other. Freed slots gather in a second cache and are really freed, with what they
 //! hold, when there are 64. A slot takes no memory; a leaf of the tree, one per 64 slots, does: it lives while any of its
 //! slots is in the swap cache or holds a shadow.
 //! Source: reclaim.md section 4 (observed, 6.12); Documentation/core-api/xarray.rst.
 
+use crate::folio::MAX_FOLIO_ORDER;
 use crate::sync::Mutex;
 use crate::units::NIL;
 use std::collections::VecDeque;
 
 /// Slots that a cache holds and that are freed together (SWAP_SLOTS_CACHE_SIZE, SWAP_BATCH).
 pub const BATCH: usize = 64;
-/// Slots of a cluster (SWAPFILE_CLUSTER).
+/// Slots of a cluster (SWAPFILE_CLUSTER); with large folios as many as the largest has pages.
 pub const CLUSTER: u32 = 256;
+/// The same with large folios (CONFIG_THP_SWAP).
+const CLUSTER_LARGE: u32 = 1 << MAX_FOLIO_ORDER;
 
 /// One CPU's caches, up to 64 slots each.
 #[derive(Debug, Default)]
@@ -25,10 +29,14 @@ struct Cpu {
 /// Slots that no CPU holds.
 #[derive(Debug)]
 struct Clusters {
+    /// Slots of each.
+    size: u32,
     /// One bit a slot: free.
     free: Box<[u64]>,
     /// Free slots of each cluster.
     counts: Box<[u16]>,
+    /// The order of the runs that each cluster gives; 0: single slots, or none yet.
+    orders: Box<[u8]>,
     /// Wholly free clusters, the next first.
     whole: VecDeque<u32>,
     /// Where each CPU goes on in its current cluster, or [`NIL`].
@@ -38,27 +46,54 @@ struct Clusters {
 }
 
 impl Clusters {
-    fn new(total: u32, cpus: usize) -> Self {
+    fn new(total: u32, cpus: usize, size: u32) -> Self {
         let mut free = vec![0; (total as usize).div_ceil(64)].into_boxed_slice();
         (0..total).for_each(|slot| free[slot as usize / 64] |= 1u64 << (slot % 64));
-        let of = |cluster: u32| CLUSTER.min(total - cluster * CLUSTER) as u16;
-        let counts: Box<[u16]> = (0..total.div_ceil(CLUSTER)).map(of).collect();
-        let whole = (0..total / CLUSTER).collect();
-        Self { free, counts, whole, next: vec![NIL; cpus].into(), total }
+        let of = |cluster: u32| size.min(total - cluster * size) as u16;
+        let counts: Box<[u16]> = (0..total.div_ceil(size)).map(of).collect();
+        let whole = (0..total / size).collect();
+        let orders = vec![0; counts.len()].into();
+        Self { size, free, counts, orders, whole, next: vec![NIL; cpus].into(), total }
     }
 
     fn take(&mut self, cpu: usize) -> Option<u32> {
         let slot = self.next_in_cluster(self.next[cpu]).or_else(|| {
             let used = || self.counts.iter().position(|&left| left > 0).map(|at| at as u32);
             let cluster = self.whole.pop_front().or_else(used)?;
-            self.next_in_cluster(cluster * CLUSTER)
+            self.next_in_cluster(cluster * self.size)
         })?;
-        self.free[slot as usize / 64] &= !(1 << (slot % 64));
-        self.counts[(slot / CLUSTER) as usize] -= 1;
-        self.total -= 1;
+        self.mark_taken(slot);
         let next = slot + 1;
-        self.next[cpu] = if next.is_multiple_of(CLUSTER) { NIL } else { next };
+        self.next[cpu] = if next.is_multiple_of(self.size) { NIL } else { next };
         Some(slot)
+    }
+
+    fn mark_taken(&mut self, slot: u32) {
+        self.free[slot as usize / 64] &= !(1 << (slot % 64));
+        self.counts[(slot / self.size) as usize] -= 1;
+        self.total -= 1;
+    }
+
+    /// An aligned run of `2^order` free slots (`cluster_alloc_swap_entry`): out of a cluster that gives such runs, else out of
+    /// a wholly free one.
+    fn take_run(&mut self, order: u8) -> Option<u32> {
+        let of_order = |clusters: &Self| {
+            let alike = (0..clusters.orders.len()).filter(|&at| clusters.orders[at] == order);
+            alike.filter(|&at| clusters.counts[at] >> order > 0).find_map(|at| clusters.run_in(at as u32, order))
+        };
+        let first = of_order(self).or_else(|| {
+            let cluster = self.whole.pop_front()?;
+            self.orders[cluster as usize] = order;
+            Some(cluster * self.size)
+        })?;
+        (first..first + (1 << order)).for_each(|slot| self.mark_taken(slot));
+        Some(first)
+    }
+
+    fn run_in(&self, cluster: u32, order: u8) -> Option<u32> {
+        let is_free = |slot: u32| self.free.get(slot as usize / 64).is_some_and(|word| word >> (slot % 64) & 1 == 1);
+        let mut runs = (cluster * self.size..(cluster + 1) * self.size).step_by(1 << order);
+        runs.find(|&first| (first..first + (1 << order)).all(is_free))
     }
 
     /// The first free slot from `slot` to the end of its cluster.
@@ -67,19 +102,20 @@ impl Clusters {
         if word != 0 {
             return Some(slot + word.trailing_zeros());
         }
-        let rest = (slot / 64 + 1..(slot / CLUSTER + 1) * (CLUSTER / 64))
+        let rest = (slot / 64 + 1..(slot / self.size + 1) * (self.size / 64))
             .find(|&at| self.free.get(at as usize).is_some_and(|&word| word != 0))?;
         Some(rest * 64 + self.free[rest as usize].trailing_zeros())
     }
 
     fn give(&mut self, slot: u32) {
-        let cluster = slot / CLUSTER;
+        let cluster = slot / self.size;
         self.free[slot as usize / 64] |= 1 << (slot % 64);
         self.counts[cluster as usize] += 1;
         self.total += 1;
         // Only a used cluster gets slots back, so it cannot be among the whole ones yet.
-        if u32::from(self.counts[cluster as usize]) == CLUSTER && self.next.iter().all(|next| next / CLUSTER != cluster)
-        {
+        let size = self.size;
+        if u32::from(self.counts[cluster as usize]) == size && self.next.iter().all(|next| next / size != cluster) {
+            self.orders[cluster as usize] = 0;
             self.whole.push_back(cluster);
         }
     }
@@ -95,11 +131,12 @@ pub(super) struct Caches {
 }
 
 impl Caches {
-    pub fn new(total: u32, cpus: u16) -> Self {
+    pub fn new(total: u32, cpus: u16, large: bool) -> Self {
         let cpus = usize::from(cpus.max(1));
+        let size = if large { CLUSTER_LARGE } else { CLUSTER };
         Self {
             cpus: (0..cpus).map(|_| Mutex::default()).collect(),
-            clusters: Mutex::new(Clusters::new(total, cpus)),
+            clusters: Mutex::new(Clusters::new(total, cpus, size)),
             leaves: Mutex::new(vec![0; (total as usize).div_ceil(64)].into()),
         }
     }
@@ -113,6 +150,11 @@ impl Caches {
             cache.slots.reverse();
         }
         cache.slots.pop()
+    }
+
+    /// An aligned run of `2^order` slots, past the CPUs' caches.
+    pub fn alloc_run(&self, order: u8) -> Option<u32> {
+        self.clusters.lock().take_run(order)
     }
 
     /// Takes a slot back; the 64th frees them all, each by way of `drop_copy`.
@@ -129,15 +171,16 @@ impl Caches {
         }
     }
 
-    /// `add_to_swap_cache`: `grow` is asked for a leaf where there is none; false if it refuses.
-    pub fn insert(&self, slot: u32, grow: impl FnOnce() -> bool) -> bool {
+    /// `add_to_swap_cache` of `nr` slots: `grow` is asked for each leaf that there is not; false if it refuses. The slots before
+    /// are in the tree then, until they are freed.
+    pub fn insert(&self, slot: u32, nr: u32, grow: impl Fn() -> bool) -> bool {
         let mut leaves = self.leaves.lock();
-        let leaf = &mut leaves[slot as usize / 64];
-        if *leaf == 0 && !grow() {
-            return false;
-        }
-        *leaf |= 1 << (slot % 64);
-        true
+        (slot..slot + nr).all(|slot| {
+            let leaf = &mut leaves[slot as usize / 64];
+            let grown = *leaf != 0 || grow();
+            *leaf |= u64::from(grown) << (slot % 64);
+            grown
+        })
     }
 
     /// Clears a slot's place in the tree; true if its leaf goes with it.
@@ -176,7 +219,7 @@ mod tests {
 
     #[test]
     fn slots_go_out_in_order_by_cpu_and_wholly_free_clusters_come_first() {
-        let caches = Caches::new(3 * CLUSTER, 2);
+        let caches = Caches::new(3 * CLUSTER, 2, false);
         let first: Vec<u32> = (0..70).map(|_| caches.alloc(0).unwrap()).collect();
         assert_eq!(first, (0..70).collect::<Vec<_>>());
         assert_eq!(caches.alloc(1), Some(CLUSTER), "another CPU has its own cluster");
@@ -187,11 +230,11 @@ mod tests {
 
     #[test]
     fn sixty_four_freed_slots_go_together_and_take_their_leaf_along() {
-        let caches = Caches::new(2 * CLUSTER, 1);
+        let caches = Caches::new(2 * CLUSTER, 1, false);
         let slots: Vec<u32> = (0..64).map(|_| caches.alloc(0).unwrap()).collect();
-        assert!(!caches.insert(slots[0], || false), "no memory for the leaf");
-        assert!(caches.insert(slots[0], || true));
-        assert!(caches.insert(slots[1], || panic!("the leaf is there")));
+        assert!(!caches.insert(slots[0], 1, || false), "no memory for the leaf");
+        assert!(caches.insert(slots[0], 1, || true));
+        assert!(caches.insert(slots[1], 1, || panic!("the leaf is there")));
         let mut dropped = Vec::new();
         for &slot in &slots {
             assert!(dropped.is_empty());
@@ -200,5 +243,42 @@ mod tests {
         assert_eq!(dropped.len(), 64);
         assert_eq!(dropped.iter().filter(|(_, leaf)| *leaf).collect::<Vec<_>>(), [&(1, true)]);
         assert_eq!(caches.used(2 * CLUSTER), 0);
+    }
+
+    proptest::proptest! {
+        /// Runs are aligned and whole, no slot is given twice, and a run is refused only where no cluster may give one.
+        #[test]
+        fn runs_are_aligned_and_nobody_else_s(ops in proptest::collection::vec((0u8..3, 1u8..10, 0usize..4000), 1..400)) {
+            const TOTAL: u32 = 6 * CLUSTER_LARGE + 100;
+            let caches = Caches::new(TOTAL, 1, true);
+            let (mut used, mut out) = (vec![false; TOTAL as usize], Vec::new());
+            for (op, order, at) in ops {
+                let taken = match op {
+                    0 => caches.alloc_run(order).map(|first| (first, order)),
+                    1 => caches.alloc(0).map(|slot| (slot, 0)),
+                    _ => None,
+                };
+                if let Some((first, order)) = taken {
+                    proptest::prop_assert_eq!(first % (1 << order), 0);
+                    for slot in first..first + (1 << order) {
+                        proptest::prop_assert!(!std::mem::replace(&mut used[slot as usize], true), "{slot} twice");
+                    }
+                    out.push((first, order));
+                } else if op == 0 {
+                    let clusters = caches.clusters.lock();
+                    proptest::prop_assert!(clusters.whole.is_empty());
+                    let given = |at: u32| clusters.orders[at as usize] == order && clusters.run_in(at, order).is_some();
+                    proptest::prop_assert!(!(0..clusters.orders.len() as u32).any(given));
+                }
+                if op == 2 && !out.is_empty() {
+                    let (first, order) = out.swap_remove(at % out.len());
+                    for slot in first..first + (1 << order) {
+                        caches.free(0, slot, |_, _| {});
+                        used[slot as usize] = false;
+                    }
+                }
+                proptest::prop_assert_eq!(caches.used(TOTAL) as usize, used.iter().filter(|used| **used).count());
+            }
+        }
     }
 }

@@ -25,6 +25,23 @@ impl Free {
     fn used(&self) -> u32 {
         self.next - u32::try_from(self.freed.len()).expect("at most `total`")
     }
+
+    /// New slots in a row; what alignment passes over counts as freed. When none are left, freed ones that lie in a row.
+    fn take_run(&mut self, total: u32, order: u8) -> Option<u32> {
+        let nr = 1 << order;
+        let first = self.next.next_multiple_of(nr);
+        if first.checked_add(nr).is_some_and(|end| end <= total) {
+            self.freed.extend(self.next..first);
+            self.next = first + nr;
+            return Some(first);
+        }
+        let mut sorted = self.freed.clone();
+        sorted.sort_unstable();
+        let whole = |run: &&[u32]| run[0].is_multiple_of(nr) && run[run.len() - 1] == run[0] + nr - 1;
+        let first = sorted.windows(nr as usize).find(whole)?[0];
+        self.freed.retain(|slot| !(first..first + nr).contains(slot));
+        Some(first)
+    }
 }
 
 /// Slots and their zeromap. `used + free == total` at all times.
@@ -45,8 +62,17 @@ impl Slots {
     }
 
     /// `total` free slots behind caches of `cpus` CPUs: [`Slots::alloc_on`] and [`Slots::free_on`].
-    pub fn with_caches(total: u32, cpus: u16) -> Self {
-        Self { caches: Some(Caches::new(total, cpus)), ..Self::new(total) }
+    /// `large`: in clusters that hold the slots of a large folio.
+    pub fn with_caches(total: u32, cpus: u16, large: bool) -> Self {
+        Self { caches: Some(Caches::new(total, cpus, large)), ..Self::new(total) }
+    }
+
+    /// The first of an aligned run of `2^order` slots (`folio_alloc_swap` of a large folio).
+    pub fn alloc_run(&self, order: u8) -> Option<u32> {
+        match &self.caches {
+            Some(caches) => caches.alloc_run(order),
+            None => self.free.lock().take_run(self.total, order),
+        }
     }
 
     /// A slot for `cpu`, from its cache where there are caches (`folio_alloc_swap`).
@@ -67,9 +93,9 @@ impl Slots {
         }
     }
 
-    /// `add_to_swap_cache`: whether the slot's leaf of the tree exists or `grow` finds memory for it.
-    pub fn insert(&self, slot: u32, grow: impl FnOnce() -> bool) -> bool {
-        self.caches.as_ref().is_none_or(|caches| caches.insert(slot, grow))
+    /// `add_to_swap_cache`: whether the leaves of the tree for `nr` slots exist or `grow` finds memory for each.
+    pub fn insert(&self, slot: u32, nr: u32, grow: impl Fn() -> bool) -> bool {
+        self.caches.as_ref().is_none_or(|caches| caches.insert(slot, nr, grow))
     }
 
     /// Whether fewer than half of the slots are free (`vm_swap_full`): copies of resident pages are then dropped.
@@ -189,5 +215,34 @@ mod tests {
         assert_eq!((slots.used(), slots.alloc(), slots.alloc()), (1, Some(0), Some(1)));
         slots.restore(&mut saved.reader());
         assert_eq!((slots.used(), slots.alloc()), (1, Some(0)));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn runs_without_caches_are_aligned_and_nobody_else_s(ops in proptest::collection::vec((0u8..3, 1u8..5, 0usize..99), 1..200)) {
+            let slots = Slots::new(150);
+            let (mut used, mut out) = (vec![false; 150], Vec::new());
+            for (op, order, at) in ops {
+                let taken = match op {
+                    0 => slots.alloc_run(order).map(|first| (first, order)),
+                    1 => slots.alloc().map(|slot| (slot, 0)),
+                    _ => None,
+                };
+                if let Some((first, order)) = taken {
+                    proptest::prop_assert_eq!(first % (1 << order), 0);
+                    for slot in first..first + (1 << order) {
+                        proptest::prop_assert!(!std::mem::replace(&mut used[slot as usize], true), "{slot} twice");
+                    }
+                    out.push((first, order));
+                } else if op == 2 && !out.is_empty() {
+                    let (first, order) = out.swap_remove(at % out.len());
+                    for slot in first..first + (1 << order) {
+                        slots.free(slot);
+                        used[slot as usize] = false;
+                    }
+                }
+                proptest::prop_assert_eq!(slots.used() as usize, used.iter().filter(|used| **used).count());
+            }
+        }
     }
 }

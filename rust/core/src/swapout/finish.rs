@@ -4,21 +4,30 @@ use super::{Pc, Progress, RAN, Swapout, Written};
 use crate::design::{Refused, StoreKind};
 use crate::lifecycle::{Change, Event, Fire, flag, guard};
 use crate::memcg::MemcgStat;
-use crate::stats::Vm;
+use crate::stats::{Mthp, Vm};
 use crate::system::{Ctx, StepError, System};
 use crate::trace::aux;
 use crate::wait::WaitKey;
 use crate::zswap::Zswap;
 
 impl Swapout {
-    /// The copy is in the store: the folio is unlocked, its writeback ended.
+    /// The page's copy is in the store; with the last one the folio is unlocked, its writeback ended.
     pub(super) fn store(&mut self, sys: &System, ctx: &mut Ctx, len: u32) -> Result<Progress, Box<StepError>> {
+        if self.nr_pages > 1 {
+            return self.store_page(sys, ctx, len);
+        }
+        self.commit(sys, ctx, len)
+    }
+
+    /// All of the folio is stored; its first page as `len` bytes.
+    pub(super) fn commit(&mut self, sys: &System, ctx: &mut Ctx, len: u32) -> Result<Progress, Box<StepError>> {
         let clear = flag::LOCKED | flag::WRITEBACK | if self.queued { 0 } else { flag::RECLAIM };
         sys.must(ctx, self.folio, Event::Store, 0, Change::flags(0, clear), aux::stored(len, sys.config.store as u32))?;
         self.wake_holders(sys);
         if sys.config.store == StoreKind::Zswap {
-            ctx.stat[Vm::Zswpout] += 1;
-            sys.memcgs.count_objcg(sys.folio(self.folio).memcg, MemcgStat::Zswpout);
+            ctx.stat[Vm::Zswpout] += u64::from(self.nr_pages);
+            sys.memcgs.count_objcg(sys.folio(self.folio).memcg, MemcgStat::Zswpout, self.nr_pages.into());
+            count_mthp(sys, ctx, self.folio, self.nr_pages(), Mthp::Zswpout);
         }
         Ok(self.end(sys, ctx, Written::Stored))
     }
@@ -29,6 +38,9 @@ impl Swapout {
 
     /// The store refused it: what the policy says.
     pub(super) fn refused(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, Box<StepError>> {
+        if self.sub > 0 {
+            return Ok(self.begin_roll_back(sys));
+        }
         self.drop_pool_reference(sys);
         if sys.config.store == StoreKind::Zram {
             return self.redirty(sys, ctx);
@@ -64,8 +76,9 @@ impl Swapout {
             _ => {}
         }
         drop(lru);
-        ctx.stat[Vm::Pgactivate] += u64::from(self.queued);
-        sys.memcgs.count(sys.folio(self.folio).memcg, MemcgStat::Pgactivate, self.queued.into());
+        let activated = if self.queued { u64::from(self.nr_pages) } else { 0 };
+        ctx.stat[Vm::Pgactivate] += activated;
+        sys.memcgs.count(sys.folio(self.folio).memcg, MemcgStat::Pgactivate, activated);
         self.wake_holders(sys);
         Ok(self.end(sys, ctx, Written::Activated))
     }
@@ -91,7 +104,7 @@ impl Swapout {
     }
 
     fn end(&mut self, sys: &System, ctx: &mut Ctx, written: Written) -> Progress {
-        ctx.pages_done += 1;
+        ctx.pages_done += u64::from(self.nr_pages);
         if self.queued && sys.design().extra_ref {
             self.pc = Pc::Put(written);
             return RAN;
@@ -106,10 +119,24 @@ impl Swapout {
     }
 }
 
+/// The folio goes to a swap device, zram included: counted in pages.
+pub(super) fn note_swpout(sys: &System, ctx: &mut Ctx, folio: u32, nr_pages: u32) {
+    ctx.stat[Vm::Pswpout] += u64::from(nr_pages);
+    count_mthp(sys, ctx, folio, nr_pages, Mthp::Swpout);
+}
+
+/// Counts a large folio under its order.
+fn count_mthp(sys: &System, ctx: &mut Ctx, folio: u32, nr_pages: u32, counter: Mthp) {
+    if nr_pages > 1 {
+        ctx.stat.count_mthp(sys.folio(folio).order, counter);
+    }
+}
+
 /// Hands the folio, which is under writeback, to the device.
 pub(super) fn submit(sys: &System, ctx: &mut Ctx, folio: u32) {
-    ctx.stat[Vm::Pswpout] += 1;
-    sys.depart();
+    let nr_pages = sys.nr_pages(folio);
+    note_swpout(sys, ctx, folio, nr_pages);
+    sys.depart(nr_pages);
     sys.device.submit(folio);
     sys.wait.wake_all(WaitKey::Device);
 }

@@ -4,8 +4,12 @@
 //! Order (kernel): zero test → the design's enqueue point → zswap's first half → compress → allocate → publish → state; a
 //! refusal goes to the device, or activates where the memcg denies writeback. zram has no first half and cannot refuse but
 //! for want of memory.
+//!
+//! A large folio is tested, compressed and stored page by page, and is stored when all its pages are (module `large`).
 
+mod asked;
 mod finish;
+mod large;
 mod queueing;
 pub mod writeback;
 
@@ -15,13 +19,15 @@ use crate::design::{Admission, EnqueueAt, OnReject, StoreKind};
 use crate::lifecycle::{Change, Event, flag};
 use crate::stats::Vm;
 use crate::system::contents::Compressed;
-use crate::system::{Ctx, Fault, Outcome, StepError, Store, System, Work, mark};
+use crate::system::{Ctx, Outcome, StepError, Store, System, Work, mark};
 use crate::units::NIL;
 use crate::wait::WaitKey;
 use crate::zram::{Data, NoMemory};
 use crate::zsmalloc::{Exhausted, Frames, Handle};
 use crate::zswap::shrink::{NotShrunk, ShrinkMemcg};
 use crate::zswap::{Block, Form, Refusal, Zswap};
+use finish::note_swpout;
+use large::Back;
 use writeback::Shrinking;
 
 /// What became of the folio.
@@ -57,6 +63,8 @@ enum Pc {
     Undo { beyond: Handle },
     Publish { len: u32 },
     Store { len: u32 },
+    StoreFolio,
+    RollBack(Back),
     Refused,
     ToDevice,
     Submit,
@@ -68,7 +76,11 @@ enum Pc {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Swapout {
     folio: u32,
+    /// Its pages.
+    nr_pages: u16,
     pc: Pc,
+    /// The page of the folio that it is at, from 0.
+    sub: u16,
     /// The folio came out of a queue.
     queued: bool,
     /// `aux` of its `compress` event: queue and ticket.
@@ -91,22 +103,39 @@ pub enum Progress {
     Done(Written),
 }
 
+/// The first kernel whose zswap takes large folios.
+const LARGE_IN_ZSWAP: (u16, u16) = (6, 13);
+
 const RAN: Progress = Progress::Step(Outcome::Ran(Work::Commit));
 
 impl Swapout {
-    /// For the reclaimer: `folio` is unmapped and locked.
-    pub fn writeout(folio: u32) -> Self {
-        Self { folio, pc: Pc::ZeroTest, queued: false, ticket: 0, begun: false, behind: None }
+    /// For the reclaimer: `folio`, of so many pages, is unmapped and locked.
+    pub fn writeout(folio: u32, nr_pages: u32) -> Self {
+        Self {
+            folio,
+            nr_pages: nr_pages as u16,
+            pc: Pc::ZeroTest,
+            sub: 0,
+            queued: false,
+            ticket: 0,
+            begun: false,
+            behind: None,
+        }
     }
 
     /// For a worker: `folio` came out of a queue; `begun`: the first half was done before queueing.
-    pub fn from_queue(folio: u32, ticket: u64, begun: bool) -> Self {
-        Self { pc: Pc::Start, queued: true, ticket, begun, ..Self::writeout(folio) }
+    pub fn from_queue(folio: u32, nr_pages: u32, ticket: u64, begun: bool) -> Self {
+        Self { pc: Pc::Start, queued: true, ticket, begun, ..Self::writeout(folio, nr_pages) }
     }
 
     /// The folio it is at.
     pub fn folio(&self) -> u32 {
         self.folio
+    }
+
+    /// Its pages, whatever has become of it.
+    pub fn nr_pages(&self) -> u32 {
+        self.nr_pages.into()
     }
 
     /// One step.
@@ -115,12 +144,7 @@ impl Swapout {
     /// [`StepError`]; the folio stays in the state that its word says.
     pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, Box<StepError>> {
         match self.pc {
-            Pc::ZeroTest => {
-                // SAFETY: the folio is isolated and unmapped: nobody faults it in before this swapout fires its next event.
-                let zero = unsafe { sys.contents.is_zero(self.folio) };
-                self.pc = Pc::ZeroCommit { zero };
-                Ok(Progress::Step(Outcome::Ran(Work::ZeroTest(self.folio))))
-            }
+            Pc::ZeroTest => Ok(self.zero_test(sys)),
             Pc::ZeroCommit { zero: true } => self.mark_zero(sys, ctx),
             Pc::ZeroCommit { zero: false } => self.route(sys, ctx),
             Pc::Begin { then_queue } => self.begin(sys, ctx, then_queue),
@@ -133,6 +157,8 @@ impl Swapout {
             Pc::Undo { beyond } => Ok(self.undo(sys, ctx, beyond)),
             Pc::Publish { len } => Ok(self.publish(sys, len)),
             Pc::Store { len } => self.store(sys, ctx, len),
+            Pc::StoreFolio => self.store_folio(sys, ctx),
+            Pc::RollBack(part) => self.roll_back(sys, ctx, part),
             Pc::Refused => self.refused(sys, ctx),
             Pc::ToDevice => self.write_to_device(sys, ctx),
             Pc::Submit => Ok(self.submit(sys, ctx)),
@@ -142,11 +168,12 @@ impl Swapout {
     }
 
     fn mark_zero(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, Box<StepError>> {
-        sys.slots.set_zero(sys.folio(self.folio).slot(), true);
+        let nr_pages = self.nr_pages();
+        (0..nr_pages).for_each(|at| sys.slots.set_zero(sys.folio(self.folio + at).slot(), true));
         sys.must(ctx, self.folio, Event::Zero, 0, Change::flags(0, flag::LOCKED | flag::RECLAIM), 0)?;
         sys.wait.wake_all(WaitKey::Folio(self.folio));
-        ctx.stat[Vm::SwpoutZero] += 1;
-        ctx.pages_done += 1;
+        ctx.stat[Vm::SwpoutZero] += u64::from(nr_pages);
+        ctx.pages_done += u64::from(nr_pages);
         Ok(Progress::Done(Written::Zero))
     }
 
@@ -175,6 +202,10 @@ impl Swapout {
     /// zswap's first half: limits, pool reference.
     fn begin(&mut self, sys: &System, ctx: &mut Ctx, then_queue: bool) -> Result<Progress, Box<StepError>> {
         let Store::Zswap(zswap) = &sys.store else { return self.start(sys, ctx) };
+        if self.nr_pages > 1 && sys.config.kernel < LARGE_IN_ZSWAP {
+            self.pc = Pc::Refused;
+            return Ok(RAN);
+        }
         let memcg = sys.folio(self.folio).memcg;
         match zswap.store_begin(&sys.memcgs, memcg) {
             Err(Refusal::Memcg) => {
@@ -236,7 +267,7 @@ impl Swapout {
             ticket => ctx.note_ticket(ticket, mark::TAKEN),
         }
         if zram {
-            ctx.stat[Vm::Pswpout] += 1;
+            note_swpout(sys, ctx, self.folio, self.nr_pages());
             sys.wait.wake_all(WaitKey::Folio(self.folio));
         }
         self.pc = if zram || self.begun { Pc::Compress } else { Pc::Begin { then_queue: false } };
@@ -256,11 +287,11 @@ impl Swapout {
             true => Compressed::default(),
             false => {
                 // SAFETY: a store's folio is locked, under writeback or queued until this swapout fires its end.
-                unsafe { sys.contents.compress(self.folio, zram, ctx.codecs.get(spec), &mut ctx.block) }
+                unsafe { sys.contents.compress(self.page(), zram, ctx.codecs.get(spec), &mut ctx.block) }
             }
         };
         self.pc = Pc::Allocate { compressed };
-        Progress::Step(Outcome::Ran(Work::Compress(self.folio)))
+        Progress::Step(Outcome::Ran(Work::Compress(self.page())))
     }
 
     fn allocate(&mut self, sys: &System, ctx: &mut Ctx, compressed: Compressed) -> Result<Progress, Box<StepError>> {
@@ -293,12 +324,12 @@ impl Swapout {
             None => {
                 let len = compressed.len.map(|len| len as usize);
                 // SAFETY: a store's folio is locked, under writeback or queued until this swapout fires its end.
-                let page = unsafe { sys.contents.page(self.folio) };
+                let page = unsafe { sys.contents.page(self.page()) };
                 Data::Block { len, bytes: page.and(len).map(|len| &ctx.block[..len]), page }
             }
         };
         let may_reclaim = sys.mm.is_some() && !ctx.memalloc;
-        match zram.try_write(sys.folio(self.folio).slot(), data, frames) {
+        match zram.try_write(sys.folio(self.page()).slot(), data, frames) {
             Ok(len) => Some(Pc::Store { len: len as u32 }),
             Err(NoMemory { beyond: Some(beyond), .. }) => {
                 zram.note_failed_write();
@@ -324,9 +355,13 @@ impl Swapout {
     fn allocate_zswap(&self, sys: &System, ctx: &Ctx, compressed: Compressed, frames: &impl Frames) -> Option<Pc> {
         let Store::Zswap(zswap) = &sys.store else { return None };
         let Some(block) = self.block(sys, ctx, zswap, compressed) else { return Some(Pc::Refused) };
-        let folio = sys.folio(self.folio);
-        zswap.store_page(folio.slot(), folio.pool(), block, &sys.memcgs, frames).ok()?;
-        folio.set_pool(NIL); // The reference is the entry's now.
+        let (slot, pool) = (sys.folio(self.page()).slot(), sys.folio(self.folio).pool());
+        zswap.store_page(slot, pool, block, &sys.memcgs, frames).ok()?;
+        // The reference is the entry's now; each later page of the folio brings one.
+        match self.sub + 1 < self.nr_pages {
+            true => zswap.get_pool(pool),
+            false => sys.folio(self.folio).set_pool(NIL),
+        }
         Some(Pc::Publish { len: block.len as u32 })
     }
 
@@ -335,7 +370,7 @@ impl Swapout {
         let keep = self.queued && sys.design().on_reject == OnReject::KeepRaw;
         let writeback_enabled = sys.memcgs.writeback_enabled(sys.folio(self.folio).memcg);
         // SAFETY: a store's folio is locked, under writeback or queued until this swapout fires its end.
-        let page = unsafe { sys.contents.page(self.folio) };
+        let page = unsafe { sys.contents.page(self.page()) };
         match zswap.form(compressed.len, keep || writeback_enabled) {
             Form::Block(len) => Some(Block { len, bytes: page.map(|_| &ctx.block[..len]), raw: false }),
             Form::Raw => Some(Block { len: sys.config.page_size, bytes: page, raw: true }),
@@ -345,45 +380,11 @@ impl Swapout {
 
     fn publish(&mut self, sys: &System, len: u32) -> Progress {
         if let Store::Zswap(zswap) = &sys.store {
-            let folio = sys.folio(self.folio);
-            zswap.store_publish(folio.slot(), self.folio, &sys.memcgs, folio.memcg, folio.node);
+            let folio = sys.folio(self.page());
+            zswap.store_publish(folio.slot(), self.page(), &sys.memcgs, folio.memcg, folio.node);
         }
         self.pc = Pc::Store { len };
         RAN
-    }
-
-    /// Whether it holds an object of zram's pool that no slot has.
-    pub fn holds_object(&self) -> bool {
-        matches!(self.pc, Pc::Undo { .. })
-    }
-
-    /// The next step only takes time: nobody else can see it, and nothing that anybody else does changes it.
-    pub fn is_private(&self) -> bool {
-        matches!(self.pc, Pc::ZeroTest | Pc::Compress)
-    }
-
-    /// What the next step can be made to fail at.
-    pub fn fault_point(&self) -> Option<Fault> {
-        match self.pc {
-            Pc::Compress => Some(Fault::Codec),
-            Pc::Allocate { .. } => Some(Fault::Alloc),
-            _ => None,
-        }
-    }
-
-    /// Calls `f` on every page index in it.
-    pub fn each_page(&mut self, f: &mut dyn FnMut(&mut u32)) {
-        let Self { folio, pc, queued: _, ticket: _, begun: _, behind } = self;
-        f(folio);
-        if let Pc::MakeRoom { shrinking, .. } = pc {
-            shrinking.each_page(f);
-        }
-        behind.iter_mut().for_each(|(folio, _)| f(folio));
-    }
-
-    /// Forgets the ticket, a position in the queue's history.
-    pub fn normalise(&mut self) {
-        self.ticket = 0;
     }
 
     fn drop_pool_reference(&self, sys: &System) {

@@ -78,7 +78,7 @@ impl Swapout {
         }
         sys.must(ctx, self.folio, Event::Queue, 0, Change { clear, ..hold }, aux::ticket(number, position))?;
         reservation.write(0, sys.entry(self.folio));
-        sys.depart();
+        sys.depart(self.nr_pages());
         let _ = reservation.publish();
         // A worker that takes a batch is woken for a batch; `System::ring` wakes it for the rest of one.
         let batch = usize::from(sys.design().batch);
@@ -87,14 +87,14 @@ impl Swapout {
         }
         ctx.stat[Vm::KcompressdQueued] += 1;
         ctx.note_ticket(aux::ticket(number, position), mark::QUEUED);
-        Ok(self.pushed())
+        Ok(self.pushed(sys))
     }
 
-    fn pushed(&mut self) -> Progress {
+    fn pushed(&mut self, sys: &System) -> Progress {
         match self.behind.take() {
             // The popped head is finished now; `behind` turns round.
             Some((head, begun)) => {
-                self.become_head(head, begun, true);
+                self.become_head(sys, head, begun, true);
                 RAN
             }
             None => Progress::Done(Written::Queued),
@@ -110,7 +110,7 @@ impl Swapout {
     ) -> Result<Progress, Box<StepError>> {
         if let Some((head, begun)) = self.behind.take() {
             // Another producer took the room that the popped head had left: both are finished here, the older first.
-            self.become_head(head, begun, false);
+            self.become_head(sys, head, begun, false);
             return Ok(RAN);
         }
         ctx.stat[Vm::KcompressdFull] += 1;
@@ -175,9 +175,9 @@ impl Swapout {
     }
 
     /// Turns to the popped head; the new folio waits behind it, `pushed` or not.
-    fn become_head(&mut self, head: u32, begun: bool, pushed: bool) {
-        let behind = Some((self.folio, pushed));
-        *self = Self { folio: head, pc: Pc::Start, queued: true, begun, behind, ..*self };
+    fn become_head(&mut self, sys: &System, head: u32, begun: bool, pushed: bool) {
+        let (behind, nr_pages) = (Some((self.folio, pushed)), sys.nr_pages(head) as u16);
+        *self = Self { folio: head, nr_pages, pc: Pc::Start, queued: true, begun, behind, ..*self };
     }
 
     /// After a folio out of a queue: the reference taken at queueing goes.
@@ -193,11 +193,11 @@ impl Swapout {
         if written == Written::Stored {
             sys.rotate(ctx, sys.folio(self.folio).node, &[self.folio])?;
         }
-        sys.arrive(sys.node(self.folio), 1);
+        sys.arrive(sys.node(self.folio), self.nr_pages());
         if pushed {
             return Ok(Progress::Done(Written::Queued));
         }
-        *self = Self { begun: sys.folio(new).pool() != NIL, ..Self::writeout(new) };
+        *self = Self { begun: sys.folio(new).pool() != NIL, ..Self::writeout(new, sys.nr_pages(new)) };
         self.pc = self.sync_start(sys);
         Ok(RAN)
     }

@@ -64,7 +64,7 @@ impl Writeback {
             Pc::Erase => {
                 zswap.erase(sys.folio(page).slot(), &sys.memcgs, &sys.budget(ctx));
                 ctx.stat[Vm::Zswpwb] += 1;
-                sys.memcgs.count_objcg(sys.folio(page).memcg, MemcgStat::Zswpwb);
+                sys.memcgs.count_objcg(sys.folio(page).memcg, MemcgStat::Zswpwb, 1);
                 (Work::Commit, Ok(Pc::Write))
             }
             Pc::Write => {

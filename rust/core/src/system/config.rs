@@ -3,11 +3,13 @@
 use super::{Contents, Store};
 use crate::codec::CodecSpec;
 use crate::design::{Design, StoreKind};
+use crate::folio::MAX_FOLIO_ORDER;
 use crate::queue::FolioQueue;
 use crate::zone::ZoneConfig;
 use crate::zram::Zram;
 use crate::zsmalloc::{ConfigError, Pool, PoolConfig};
 use crate::zswap::{Zswap, ZswapConfig};
+use std::ops::Range;
 
 /// How a system is built.
 #[derive(Clone, Debug)]
@@ -34,6 +36,17 @@ pub struct Config {
     pub slots: u32,
     /// The memory that everything has to fit into; `None`: there is enough, and whatever is wanted gone is.
     pub memory: Option<Memory>,
+    /// Where folios are large; none overlap.
+    pub large: Vec<Large>,
+}
+
+/// The size of the folios of an application's pages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Large {
+    /// The pages. What is left at their ends by alignment are single pages.
+    pub pages: Range<u32>,
+    /// log2 of the pages of a folio, 1 to [`MAX_FOLIO_ORDER`].
+    pub order: u8,
 }
 
 /// The memory of a system, and how reclaim shares it out.
@@ -72,6 +85,14 @@ pub enum BuildError {
         /// Pages that need some.
         pages: u32,
     },
+    /// Large folios where they cannot be.
+    #[error("folio_order {order}: {why}")]
+    Large {
+        /// What was asked for.
+        order: u8,
+        /// What is in the way.
+        why: &'static str,
+    },
     /// More pages than indices.
     #[error("{0} pages: at most 2^32 - 2")]
     TooManyPages(usize),
@@ -94,6 +115,39 @@ impl Config {
             (1, false) => Err(BuildError::Contents { have, pages: memory.pages }),
             (nodes, _) => Err(BuildError::OneZone(nodes)),
         }
+    }
+}
+
+impl Config {
+    /// log2 of the pages of the folio that `page` is to be part of.
+    pub(super) fn order_of(&self, page: u32) -> u8 {
+        let Some(large) = self.large.iter().find(|large| large.pages.contains(&page)) else { return 0 };
+        let first = page >> large.order << large.order;
+        let whole = first >= large.pages.start && first + (1 << large.order) <= large.pages.end;
+        if whole { large.order } else { 0 }
+    }
+
+    /// Whether the large folios can be: each is of one group and one node.
+    pub(super) fn check_large(&self, pages: u32, memcg_of: impl Fn(u32) -> u16) -> Result<(), BuildError> {
+        for Large { pages: range, order } in &self.large {
+            let fails = |why| Err(BuildError::Large { order: *order, why });
+            if !(1..=MAX_FOLIO_ORDER).contains(order) {
+                return fails("it is not between 1 and 9");
+            }
+            if self.memory.is_some_and(|memory| memory.lru_gen) {
+                return fails("the multi-gen LRU (lru_gen) knows single pages only here; leave one of the two out");
+            }
+            if range.end > pages {
+                return fails("its pages are more than there are");
+            }
+            let home = |page| (memcg_of(page), node_of(page, pages, self.nodes));
+            if range.clone().any(|page| self.order_of(page) > 0 && home(page) != home(page >> order << order)) {
+                return fails(
+                    "its pages are of different groups or nodes; give each group pages in a row, or leave it out",
+                );
+            }
+        }
+        Ok(())
     }
 }
 

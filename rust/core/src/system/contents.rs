@@ -172,7 +172,13 @@ impl Contents {
             Self::Sizes(sizes) => {
                 let page = self.source(page);
                 let same = (find_same && sizes.same[page]).then_some(1);
-                Compressed { len: Some(sizes.len[page]).filter(|&len| len != u32::MAX), same }
+                // A page of zeroes gets here in a large folio that is not all zero.
+                let len = match sizes.len[page] {
+                    u32::MAX => None,
+                    0 => codec.compress(&vec![0; block.len() / 2], block).map(|len| len as u32),
+                    len => Some(len),
+                };
+                Compressed { len, same }
             }
         }
     }

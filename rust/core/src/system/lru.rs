@@ -21,7 +21,7 @@ impl System {
         for &page in pages {
             if let Fire::Done(fired) = self.fire(ctx, page, Event::Rotate, 0, change, 0)? {
                 lru.of(self.folio(page).memcg).relocate(&self.folios, page, fired.from.has(flag::ACTIVE), false, true);
-                ctx.stat[crate::stats::Vm::Pgrotated] += 1;
+                ctx.stat[crate::stats::Vm::Pgrotated] += u64::from(self.nr_pages(page));
             }
         }
         Ok(())

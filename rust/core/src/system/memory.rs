@@ -1,6 +1,6 @@
 //! What an actor takes from the memory budget, and gives back.
 
-use super::{Ctx, Store, System};
+use super::{Ctx, StepError, Store, System};
 use crate::mm::Budget;
 use crate::units::NIL;
 use crate::zone::Mark;
@@ -29,15 +29,45 @@ impl System {
         }
     }
 
-    /// `folio_free_swap`: the slot of a resident page and its copy go. Under the LRU lock.
-    pub fn drop_swap(&self, ctx: &Ctx, page: u32) {
-        let slot = self.folio(page).slot();
-        match &self.store {
-            Store::Zswap(zswap) => zswap.invalidate(slot, &self.memcgs, &self.budget(ctx)),
-            Store::Zram(zram) if self.mm.is_none() => zram.free(slot, &self.budget(ctx)),
-            Store::Zram(_) => {}
+    /// `folio_free_swap`: the slots of a resident folio and its copies go. Under the LRU lock.
+    ///
+    /// # Errors
+    /// [`StepError`].
+    pub fn drop_swap(&self, ctx: &mut Ctx, head: u32) -> Result<(), Box<StepError>> {
+        let nr_pages = self.nr_pages(head);
+        self.forget_tails(ctx, head, nr_pages, |page| self.holds(self.folio(page).slot()))?;
+        for page in head..head + nr_pages {
+            let slot = self.folio(page).slot();
+            match &self.store {
+                Store::Zswap(zswap) => zswap.invalidate(slot, &self.memcgs, &self.budget(ctx)),
+                Store::Zram(zram) if self.mm.is_none() => zram.free(slot, &self.budget(ctx)),
+                Store::Zram(_) => {}
+            }
+            self.free_slot(ctx, page);
         }
-        self.free_slot(ctx, page);
+        Ok(())
+    }
+
+    /// Bytes of the store's copy for `slot`; 0 where it has none.
+    pub fn stored_bytes(&self, slot: u32) -> u64 {
+        match &self.store {
+            Store::Zswap(zswap) => zswap.len_bytes(slot),
+            Store::Zram(zram) => zram.len_bytes(slot),
+        }
+    }
+
+    /// A slot for each page of a folio, in a row; false: there are none.
+    pub fn alloc_slots(&self, ctx: &Ctx, head: u32) -> bool {
+        let (folio, nr_pages) = (self.folio(head), self.nr_pages(head));
+        let first = if nr_pages == 1 { self.slots.alloc_on(ctx.cpu) } else { self.slots.alloc_run(folio.order) };
+        let Some(first) = first else { return false };
+        (0..nr_pages).for_each(|at| self.folio(head + at).set_slot(first + at));
+        true
+    }
+
+    /// Gives up the slots of a folio.
+    pub fn free_slots(&self, ctx: &Ctx, head: u32) {
+        (head..head + self.nr_pages(head)).for_each(|page| self.free_slot(ctx, page));
     }
 
     /// Gives up the slot of `page`: to the CPU's cache, and with the 64th really, copies and all.

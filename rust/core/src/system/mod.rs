@@ -10,13 +10,15 @@
 pub mod config;
 pub mod contents;
 pub mod ctx;
+mod invariant;
+mod large;
 mod lru;
 mod memory;
 mod oom;
 mod saved;
 mod store;
 
-pub use config::{BuildError, Config, Memory};
+pub use config::{BuildError, Config, Large, Memory};
 pub use contents::{Contents, Sizes};
 pub use ctx::{Ctx, Fault, Outcome, StepError, Waiting, Work, mark};
 pub use lru::PAGEVEC_SIZE;
@@ -26,7 +28,7 @@ pub use store::Store;
 
 use crate::design::{Design, Policy, Scripted, StoreKind, View};
 use crate::folio::Folio;
-use crate::lifecycle::{Change, Event, Fire, ProtocolViolation, State, Table, actor, flag};
+use crate::lifecycle::{Change, Event, Fire, ProtocolViolation, Table, actor, flag};
 use crate::memcg::{Memcgs, ROOT};
 use crate::mm::Mm;
 use crate::node::{Node, Place};
@@ -69,7 +71,7 @@ pub struct System {
     pub oom: OomKiller,
     /// Pages on their way to the LRU lists, by CPU.
     lru_add: Box<[Mutex<Vec<u32>>]>,
-    /// Folios queued, compressed by a worker or written to the device, not yet back.
+    /// Pages of folios queued, compressed by a worker or written to the device, not yet back.
     in_flight: CachePadded<AtomicU32>,
     turn: CachePadded<AtomicU32>,
     /// `kthread_stop` was called of the kcompressd thread with this number plus one; 0: of none.
@@ -96,9 +98,10 @@ impl System {
         let cpus = config.memory.map_or(1, |memory| memory.zone.cpus.max(1));
         let pool = PoolConfig { page_size: config.page_size, chain_size: config.chain_size, bytes };
         let queues = config::queues(&config.design);
+        config.check_large(pages, &memcg_of)?;
         let new_folio = if config.memory.is_some() { Folio::absent } else { Folio::new };
-        let folios: Box<[Folio]> =
-            (0..pages).map(|i| new_folio(memcg_of(i), config::node_of(i, pages, config.nodes))).collect();
+        let folio = |page| new_folio(memcg_of(page), config::node_of(page, pages, config.nodes));
+        let folios: Box<[Folio]> = (0..pages).map(|page| folio(page).of_order(config.order_of(page), page)).collect();
         let system = Self {
             table,
             scripted: None,
@@ -110,7 +113,10 @@ impl System {
                 .collect(),
             store: config::store(&config, pool, memcgs.iter().count())?,
             memcgs,
-            slots: config.memory.map_or_else(|| Slots::new(config.slots), |_| Slots::with_caches(config.slots, cpus)),
+            slots: match config.memory {
+                Some(_) => Slots::with_caches(config.slots, cpus, !config.large.is_empty()),
+                None => Slots::new(config.slots),
+            },
             device,
             contents,
             mm: config.memory.map(|memory| Mm::new(memory.zone, memory.file_pages)),
@@ -132,7 +138,8 @@ impl System {
             self.nodes[0].lru().of(ROOT).inactive_file = mm.frames().min(memory.file_pages);
             return;
         }
-        for (i, folio) in self.folios.iter().enumerate() {
+        let listed = |folio: &&Folio| folio.word.load().has(flag::LRU);
+        for (i, folio) in self.folios.iter().enumerate().filter(|(_, folio)| listed(folio)) {
             self.nodes[usize::from(folio.node)].lru().of(folio.memcg).add(&self.folios, i as u32, Place::Inactive);
         }
     }
@@ -186,7 +193,7 @@ impl System {
             writeback_enabled: self.memcgs.writeback_enabled(folio.memcg),
             sync_device: self.config.store == StoreKind::Zram,
             node: folio.node,
-            order: folio.order,
+            order: folio.nr_pages().trailing_zeros() as u8,
             fill: if self.scripted.is_some() { self.fill() } else { 0 },
             watermark: if self.scripted.is_some() { self.watermark() } else { 3 },
         }
@@ -238,12 +245,27 @@ impl System {
         aux: u64,
     ) -> Result<Fire, Box<StepError>> {
         crate::sync::boundary();
-        match self.folio(page).word.fire(&self.table, event, guards, change) {
+        self.fire_within(ctx, page, event, guards, change, aux)
+    }
+
+    /// As [`System::fire`], but no boundary of its own: for what belongs to the change it follows.
+    #[inline]
+    fn fire_within(
+        &self,
+        ctx: &mut Ctx,
+        page: u32,
+        event: Event,
+        guards: u8,
+        change: Change,
+        aux: u64,
+    ) -> Result<Fire, Box<StepError>> {
+        let folio = self.folio(page);
+        match folio.word.fire(&self.table, event, guards, change) {
             Ok(fire) => {
                 if let Fire::Done(fired) = &fire {
                     ctx.by_event[event as usize] += 1;
-                    ctx.census[fired.from.state() as usize] -= 1;
-                    ctx.census[fired.to.state() as usize] += 1;
+                    ctx.census[fired.from.state() as usize] -= large::weight(folio, fired.from) as i32;
+                    ctx.census[fired.to.state() as usize] += large::weight(folio, fired.to) as i32;
                     ctx.log.page(page, ctx.actor, event as u8, fired, aux);
                 }
                 Ok(fire)
@@ -286,13 +308,13 @@ impl System {
         }
     }
 
-    /// One more folio is in a queue, a worker's hands or on its way to the device.
-    pub fn depart(&self) {
+    /// A folio of so many pages is in a queue, a worker's hands or on its way to the device.
+    pub fn depart(&self, pages: u32) {
         // ORDERING: Relaxed: a count; `arrive` publishes.
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.in_flight.fetch_add(pages, Ordering::Relaxed);
     }
 
-    /// `pages` folios are back, of which some may now be reclaimed: kswapd is told.
+    /// `pages` pages are back, of which some may now be reclaimed: kswapd is told.
     pub fn arrive(&self, node: &Node, pages: u32) {
         node.made_progress();
         // ORDERING: Release: what was done to them precedes; pairs with `in_flight`.
@@ -300,7 +322,7 @@ impl System {
         self.wait.wake_all(WaitKey::Memory);
     }
 
-    /// Folios that are in a queue, a worker's hands or on their way to the device.
+    /// Pages of folios that are in a queue, a worker's hands or on their way to the device.
     pub fn in_flight(&self) -> u32 {
         // ORDERING: Acquire: pairs with `arrive`.
         self.in_flight.load(Ordering::Acquire)
@@ -323,33 +345,5 @@ impl System {
     pub fn kthread_should_stop(&self, queue: u16) -> bool {
         // ORDERING: Acquire: pairs with `stop_kthread`.
         self.stopped_kthread.load(Ordering::Acquire) == u32::from(queue) + 1
-    }
-
-    /// How many pages are in each state.
-    pub fn census(&self) -> [u32; State::ALL.len()] {
-        let mut census = [0; State::ALL.len()];
-        for folio in &self.folios {
-            census[folio.word.load().state() as usize] += 1;
-        }
-        census
-    }
-
-    /// Checks the accounting of a system at rest.
-    ///
-    /// # Panics
-    /// Where an equation does not hold: lists against PG_lru, entries against states, slots against owners.
-    pub fn invariant(&self) {
-        let listed = self.folios.iter().filter(|f| f.word.load().has(flag::LRU)).count();
-        let on_lists: u32 = self.nodes.iter().map(|n| n.lru().sizes(ROOT)).map(|s| s.inactive + s.active).sum();
-        assert_eq!(listed as u32, on_lists, "PG_lru against the lists");
-        let owners = self.folios.iter().filter(|f| f.slot() != crate::units::NIL).count();
-        assert_eq!(owners as u32, self.slots.used(), "slots against their owners");
-        assert_eq!(self.in_flight(), 0, "nothing is in flight");
-        if let Some(mm) = &self.mm {
-            mm.invariant(self.pool_pages() as u32);
-        }
-        if let Store::Zswap(zswap) = &self.store {
-            zswap.invariant();
-        }
     }
 }

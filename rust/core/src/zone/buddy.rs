@@ -1,7 +1,7 @@
 //! The buddy lists of a zone: free chunks of 2^order pages, by the migrate type of the page block they lie in.
 //!
-//! A request for a page takes the smallest chunk of its own type and splits it; a page that comes back joins its free
-//! neighbours. When its own type has none left, a request falls back on the other's chunks, the largest first: a whole block
+//! A request for a page, or for `2^order` in a row, takes the smallest chunk of its own type and splits it; pages that come back join
+//! their free neighbours. When its own type has none left, a request falls back on the other's chunks, the largest first: a whole block
 //! changes hands; of a smaller chunk the block does, with all that is free in it, if half of it is free or of the request's
 //! own kind. That try is a *boost event*. Movable requests try it from order 5 on. When no block can be claimed the request
 //! takes a single page out of the smallest chunk and leaves the block as it is.
@@ -76,39 +76,39 @@ impl Buddy {
         &mut self.lists[of as usize][order]
     }
 
-    /// Takes one page; true with it if that was a boost event.
-    pub fn take(&mut self, map: &Map, of: Migrate) -> Option<(u32, bool)> {
-        let own = self.take_smallest(map, of).map(|page| (page, false));
-        own.or_else(|| self.fall_back(map, of))
+    /// Takes the first of `2^order` pages in a row; true with it if that was a boost event.
+    pub fn take(&mut self, map: &Map, of: Migrate, order: usize) -> Option<(u32, bool)> {
+        let own = self.take_smallest(map, of, order).map(|page| (page, false));
+        own.or_else(|| self.fall_back(map, of, order))
     }
 
-    /// The first page of the smallest chunk (`__rmqueue_smallest`, `expand`).
-    fn take_smallest(&mut self, map: &Map, of: Migrate) -> Option<u32> {
-        let order = (0..=PAGEBLOCK_ORDER).find(|&order| !self.lists[of as usize][order].is_empty())?;
+    /// From the smallest chunk that has as many (`__rmqueue_smallest`, `expand`).
+    fn take_smallest(&mut self, map: &Map, of: Migrate, wanted: usize) -> Option<u32> {
+        let order = (wanted..=PAGEBLOCK_ORDER).find(|&order| !self.lists[of as usize][order].is_empty())?;
         let page = self.list(of, order).head()?;
         self.list(of, order).del(&map.pages, page);
         self.orders[page as usize] = IN_USE;
-        for order in (0..order).rev() {
+        for order in (wanted..order).rev() {
             let upper = page + (1 << order);
             self.list(of, order).add_head(&map.pages, upper);
             self.orders[upper as usize] = order as u8;
         }
-        self.free -= 1;
-        self.blocks[page as usize >> PAGEBLOCK_ORDER] -= 1;
+        self.free -= 1 << wanted;
+        self.blocks[page as usize >> PAGEBLOCK_ORDER] -= 1 << wanted;
         Some(page)
     }
 
-    fn fall_back(&mut self, map: &Map, of: Migrate) -> Option<(u32, bool)> {
+    fn fall_back(&mut self, map: &Map, of: Migrate, wanted: usize) -> Option<(u32, bool)> {
         let mut boosts = false;
-        for order in (of.least_claim()..=PAGEBLOCK_ORDER).rev() {
+        for order in (of.least_claim().max(wanted)..=PAGEBLOCK_ORDER).rev() {
             let Some(page) = self.list(of.other(), order).head() else { continue };
             boosts |= order < PAGEBLOCK_ORDER;
             if order == PAGEBLOCK_ORDER || self.may_claim(map, page, of) {
                 self.claim(map, page, of);
-                return self.take_smallest(map, of).map(|page| (page, boosts));
+                return self.take_smallest(map, of, wanted).map(|page| (page, boosts));
             }
         }
-        self.take_smallest(map, of.other()).map(|page| (page, boosts))
+        self.take_smallest(map, of.other(), wanted).map(|page| (page, boosts))
     }
 
     /// Whether half of the block that `page` is in is free or used for `of`.
@@ -140,12 +140,12 @@ impl Buddy {
         map.set_migrate_type(page, of);
     }
 
-    /// Takes a page back (`__free_one_page`): it joins its free neighbours, chunk by chunk.
-    pub fn give(&mut self, map: &Map, page: u32) {
+    /// Takes `2^order` pages back from `page` on (`__free_one_page`): they join their free neighbours, chunk by chunk.
+    pub fn give(&mut self, map: &Map, page: u32, order: usize) {
         let of = map.migrate_type(page);
-        self.free += 1;
-        self.blocks[page as usize >> PAGEBLOCK_ORDER] += 1;
-        let (mut page, mut order) = (page, 0);
+        self.free += 1 << order;
+        self.blocks[page as usize >> PAGEBLOCK_ORDER] += 1 << order;
+        let (mut page, mut order) = (page, order);
         while order < PAGEBLOCK_ORDER && self.is_free(page ^ 1 << order, order) {
             let buddy = page ^ 1 << order;
             self.list(of, order).del(&map.pages, buddy);
@@ -174,7 +174,7 @@ mod tests {
     use Migrate::{Movable, Unmovable};
 
     fn take(buddy: &mut Buddy, map: &Map, of: Migrate) -> (u32, bool) {
-        let taken = buddy.take(map, of).expect("a page");
+        let taken = buddy.take(map, of, 0).expect("a page");
         map.note_taken(taken.0, of);
         taken
     }
@@ -205,7 +205,7 @@ mod tests {
         });
         for page in [10, 12, 13] {
             map.note_given(page, Movable);
-            buddy.give(&map, page);
+            buddy.give(&map, page, 0);
         }
         assert_eq!(take(&mut buddy, &map, Unmovable), (10, true));
         assert_eq!(map.migrate_type(10), Movable);
@@ -215,29 +215,36 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn pages_are_neither_made_nor_lost_and_chunks_are_whole(
-            ops in proptest::collection::vec((0u8..4, 0usize..4000), 0..4000), pages in 1u32..5000
+            ops in proptest::collection::vec((0u8..4, 0usize..4000, 0usize..40), 0..4000), pages in 1u32..5000
         ) {
             let map = Map::new(pages);
             let mut buddy = Buddy::new(&map);
             let mut out = Vec::new();
-            for (op, at) in ops {
+            let mut taken = 0;
+            for (op, at, order) in ops {
+                let order = if order < 10 { order } else { 0 };
                 let of = if op & 1 == 0 { Unmovable } else { Movable };
                 match op & 2 {
-                    0 => if let Some((page, _)) = buddy.take(&map, of) {
-                        map.note_taken(page, of);
-                        out.push((page, of));
+                    0 => if let Some((page, _)) = buddy.take(&map, of, order) {
+                        (page..page + (1 << order)).for_each(|page| map.note_taken(page, of));
+                        proptest::prop_assert_eq!(page % (1 << order), 0);
+                        taken += 1 << order;
+                        out.push((page, of, order));
                     },
                     _ if !out.is_empty() => {
-                        let (page, of) = out.swap_remove(at % out.len());
-                        map.note_given(page, of);
-                        buddy.give(&map, page);
+                        let (page, of, order) = out.swap_remove(at % out.len());
+                        (page..page + (1 << order)).for_each(|page| map.note_given(page, of));
+                        taken -= 1 << order;
+                        buddy.give(&map, page, order);
                     }
                     _ => {}
                 }
-                proptest::prop_assert_eq!(buddy.free_pages() as usize + out.len(), pages as usize);
+                proptest::prop_assert_eq!(buddy.free_pages() + taken, pages);
             }
             let mut owned = vec![false; pages as usize];
-            out.iter().for_each(|&(page, _)| owned[page as usize] = true);
+            for page in out.iter().flat_map(|&(page, _, order)| page..page + (1 << order)) {
+                proptest::prop_assert!(!std::mem::replace(&mut owned[page as usize], true), "{page} handed out twice");
+            }
             for (of, order) in [Unmovable, Movable].into_iter().flat_map(|of| (0..=PAGEBLOCK_ORDER).map(move |o| (of, o))) {
                 for first in buddy.lists[of as usize][order].from_tail(&map.pages) {
                     proptest::prop_assert_eq!((first % (1 << order), map.migrate_type(first)), (0, of));

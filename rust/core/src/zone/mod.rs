@@ -1,7 +1,7 @@
 //! A node's memory: one zone with its buddy lists, per-CPU page lists and watermarks (mm/page_alloc.c).
 //!
-//! All page frames, zspages and kernel objects of a system with a memory budget come from here, one page at a time; a page has
-//! a number, which says what block it lies in.
+//! All page frames, zspages and kernel objects of a system with a memory budget come from here, one page at a time but for large
+//! folios, which pass the per-CPU lists by; a page has a number, which says what block it lies in.
 //! Watermarks compare the pages of the buddy lists alone: pages on per-CPU lists count as taken, and only their own CPU can
 //! use them. The count compared is approximate, as in the kernel: a CPU folds its changes in when they exceed a threshold.
 //!
@@ -218,18 +218,46 @@ impl Zone {
         let mut buddy = self.buddy.lock_within();
         let mut taken = 0;
         while taken < want
-            && let Some((page, boosts)) = buddy.0.take(&self.map, of)
+            && let Some((page, boosts)) = buddy.0.take(&self.map, of, 0)
         {
             taken += 1;
             pcp.lists[of as usize].add_tail(&self.map.pages, page);
-            if boosts {
-                buddy.1.boosts += 1;
-                self.raise_boost();
-            }
+            self.note_boost(&mut buddy.1, boosts);
         }
         buddy.1.least_free_pages = buddy.1.least_free_pages.min(buddy.0.free_pages());
         drop(buddy);
         self.fold(pcp, -i64::from(taken));
+    }
+
+    fn note_boost(&self, stat: &mut ZoneStat, boosts: bool) {
+        stat.boosts += u64::from(boosts);
+        if boosts {
+            self.raise_boost();
+        }
+    }
+
+    /// `2^order` pages in a row from the buddy lists; nobody is woken, nothing reclaimed.
+    pub fn take_order(&self, cpu: u16, of: Migrate, mark: Mark, order: u8) -> Option<u32> {
+        let mut pcp = self.pcp(cpu).lock();
+        if !self.watermark_ok(mark) {
+            return None;
+        }
+        let mut buddy = self.buddy.lock_within();
+        let (first, boosts) = buddy.0.take(&self.map, of, order.into())?;
+        self.note_boost(&mut buddy.1, boosts);
+        buddy.1.least_free_pages = buddy.1.least_free_pages.min(buddy.0.free_pages());
+        drop(buddy);
+        (first..first + (1 << order)).for_each(|page| self.map.note_taken(page, of));
+        self.fold(&mut pcp, -(1 << order));
+        Some(first)
+    }
+
+    /// The pages of [`Zone::take_order`] come back as they are.
+    pub fn give_order(&self, cpu: u16, of: Migrate, first: u32, order: u8) {
+        let mut pcp = self.pcp(cpu).lock();
+        (first..first + (1 << order)).for_each(|page| self.map.note_given(page, of));
+        self.buddy.lock_within().0.give(&self.map, first, order.into());
+        self.fold(&mut pcp, 1 << order);
     }
 
     /// `free_unref_page`: pages that were used for `of` back to the CPU's lists, and from full ones to the buddy.
@@ -263,7 +291,7 @@ impl Zone {
                 && let Some(page) = list.tail()
             {
                 list.del(&self.map.pages, page);
-                buddy.0.give(&self.map, page);
+                buddy.0.give(&self.map, page, 0);
                 left -= 1;
             }
         }

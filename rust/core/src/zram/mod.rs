@@ -252,9 +252,9 @@ impl Zram {
         self.pool.free(beyond, frames);
     }
 
-    /// Bytes of the slot's object in the pool; 0 where it has none.
+    /// Bytes of the slot's object in the pool; 0 where it has none. No boundary: as for `holds`.
     pub fn len_bytes(&self, slot: u32) -> u64 {
-        match self.entries[slot as usize].lock().place {
+        match self.entries[slot as usize].lock_within().place {
             Place::Pool(object) => object.len.into(),
             Place::Empty | Place::Same(_) | Place::Backing(_) => 0,
         }

@@ -253,6 +253,17 @@ impl Zswap {
         self.entries.get(slot as usize).into_iter().for_each(|entry| prefetch(entry));
     }
 
+    /// One more reference to a pool that an entry holds.
+    pub fn get_pool(&self, pool: u32) {
+        self.pools.get(pool);
+    }
+
+    /// Bytes of the slot's entry; 0 where it has none.
+    pub fn len_bytes(&self, slot: u32) -> u64 {
+        let entry = &self.entries[slot as usize];
+        if entry.handle().is_some() { entry.meta().len.into() } else { 0 }
+    }
+
     /// Whether the slot's contents are in the pool.
     pub fn holds(&self, slot: u32) -> bool {
         self.entries.get(slot as usize).is_some_and(|e| e.handle().is_some())

@@ -9,7 +9,7 @@ use kcompressd_core::lifecycle::Table;
 use kcompressd_core::memcg::{Memcgs, ROOT};
 use kcompressd_core::stats::VmStat;
 use kcompressd_core::swap::{Backing, Device, IoFaults};
-use kcompressd_core::system::{Config, Contents, Memory, Sizes, System};
+use kcompressd_core::system::{BuildError, Config, Contents, Large, Memory, Sizes, System};
 use kcompressd_core::workload::Program;
 use kcompressd_core::zone::ZoneConfig;
 
@@ -26,6 +26,9 @@ pub struct Plan {
     pub pool_limit_pages: Option<u64>,
     /// The last of the 64 kinds of pages that do not compress.
     pub incompressible: usize,
+    /// log2 of the pages of a folio.
+    pub order: u8,
+    pub kernel: (u16, u16),
 }
 
 impl Plan {
@@ -38,6 +41,8 @@ impl Plan {
             lru_gen: false,
             pool_limit_pages: None,
             incompressible: 0,
+            order: 0,
+            kernel: (6, 12),
         }
     }
 
@@ -56,20 +61,34 @@ impl Plan {
     }
 
     pub fn with(self, memcgs: Memcgs, memcg_of: impl Fn(u32) -> u16) -> System {
+        self.build(memcgs, memcg_of).unwrap()
+    }
+
+    pub fn build(self, memcgs: Memcgs, memcg_of: impl Fn(u32) -> u16) -> Result<System, BuildError> {
         let mut sizes = Sizes::uniform(64, 0);
         sizes.len.iter_mut().zip(0..).for_each(|(len, i)| *len = i * 50);
         sizes.len[64 - self.incompressible..].fill(u32::MAX);
-        self.of(Contents::Sizes(sizes), Backing::Modelled, memcgs, memcg_of)
+        self.try_of(Contents::Sizes(sizes), Backing::Modelled, memcgs, memcg_of)
     }
 
     /// With these contents, behind zswap swapped to `backing`.
     pub fn of(self, contents: Contents, backing: Backing, memcgs: Memcgs, memcg_of: impl Fn(u32) -> u16) -> System {
+        self.try_of(contents, backing, memcgs, memcg_of).unwrap()
+    }
+
+    fn try_of(
+        self,
+        contents: Contents,
+        backing: Backing,
+        memcgs: Memcgs,
+        memcg_of: impl Fn(u32) -> u16,
+    ) -> Result<System, BuildError> {
         let (watermarks, boost_factor) = ([80, 100, 120], 15_000);
         let zone = ZoneConfig { free_pages: self.free_pages, watermarks, boost_factor, pcp_batch: 15, cpus: 2 };
         let config = Config {
             design: self.preset.design(self.store),
             store: self.store,
-            kernel: (6, 12),
+            kernel: self.kernel,
             codec: CodecSpec::new(CodecName::Lz4, None).unwrap(),
             page_size: 4096,
             chain_size: 8,
@@ -78,9 +97,10 @@ impl Plan {
             nodes: 1,
             slots: self.slots,
             memory: Some(Memory { pages: PAGES, zone, file_pages: 500, swappiness: 60, lru_gen: self.lru_gen }),
+            large: if self.order == 0 { Vec::new() } else { vec![Large { pages: 0..PAGES, order: self.order }] },
         };
         let device = Device::new(backing, 4096, IoFaults::default());
-        System::new(config, Table::default(), memcgs, memcg_of, device, contents).unwrap()
+        System::new(config, Table::default(), memcgs, memcg_of, device, contents)
     }
 }
 

@@ -6,7 +6,7 @@ use kcompressd_core::design::{Design, Preset, StoreKind};
 use kcompressd_core::lifecycle::Table;
 use kcompressd_core::memcg::Memcgs;
 use kcompressd_core::swap::{Backing, Device, IoFaults};
-use kcompressd_core::system::{Config, Contents, Sizes, Store, System};
+use kcompressd_core::system::{Config, Contents, Large, Sizes, Store, System};
 
 pub const STORES: [StoreKind; 2] = [StoreKind::Zswap, StoreKind::Zram];
 
@@ -26,6 +26,8 @@ pub struct Plan {
     /// `memory.zswap.max` of a group that has all pages; `None`: they are the root's.
     pub zswap_max: Option<u64>,
     pub faults: IoFaults,
+    /// log2 of the pages of a folio.
+    pub order: u8,
     pub sizes: Sizes,
 }
 
@@ -46,6 +48,7 @@ impl Plan {
             writeback: true,
             zswap_max: None,
             faults: IoFaults::default(),
+            order: 0,
             sizes: Sizes { len: lens.to_vec(), ..Sizes::uniform(lens.len(), 0) },
         }
     }
@@ -55,6 +58,7 @@ impl Plan {
     }
 
     pub fn build_on(&self, backing: Backing, contents: Contents) -> System {
+        let pages = self.sizes.len.len() as u32;
         let config = Config {
             design: self.design,
             store: self.store,
@@ -67,6 +71,7 @@ impl Plan {
             nodes: self.nodes,
             slots: self.slots,
             memory: None,
+            large: if self.order == 0 { Vec::new() } else { vec![Large { pages: 0..pages, order: self.order }] },
         };
         let device = Device::new(backing, 4096, self.faults.clone());
         let mut memcgs = Memcgs::default();

@@ -60,6 +60,8 @@ impl States {
     pub fn new(sys: &System, crew: &Crew, symmetry: bool) -> Self {
         assert!(sys.folios.len() <= MAX_FOLIOS, "at most {MAX_FOLIOS} folios can be explored");
         let mut saved = Saved::default();
+        // The pages of a large folio lie in a row, and so do their slots: no two may change places.
+        let symmetry = symmetry && sys.folios.iter().all(|folio| folio.order == 0);
         if symmetry {
             saved.names.pages = Order::of_classes(classes(sys));
             saved.names.slots = Order::of_classes(vec![0; sys.slots.total() as usize]);

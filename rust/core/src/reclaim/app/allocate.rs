@@ -1,18 +1,80 @@
 //! Frames and page tables for a fault, and their charge to the page's group.
 
-use super::{App, Pc};
-use crate::memcg::ROOT;
+use super::{App, Pc, RAN};
+use crate::lifecycle::{Change, Event, Fire, State, flag};
+use crate::memcg::{MemcgStat, ROOT};
 use crate::reclaim::charge::{Charge, HandleOverHigh, TryCharge};
 use crate::reclaim::direct::{AllocPages, Allocation, Wanted};
+use crate::stats::{Mthp, Vm};
 use crate::system::{Ctx, Outcome, StepError, System, Work};
 use crate::units::NIL;
 use crate::workload::Access;
+use crate::zone::Mark;
+use std::ops::Range;
 
 impl App {
     pub(super) fn begin_allocation(&mut self, wanted: Wanted) -> Outcome {
         self.alloc = Some(AllocPages::new(wanted));
         self.pc = Pc::Allocate;
         Outcome::Ran(Work::Fault)
+    }
+
+    /// `alloc_anon_folio`: frames in a row above the min mark, charged to the group, or none; nothing is reclaimed for them.
+    pub(super) fn allocate_folio(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> Outcome {
+        let (Some(mm), folio) = (&sys.mm, sys.folio(page)) else { return Outcome::Done };
+        let order = folio.order;
+        self.pc = Pc::Look;
+        let Some(frame) = mm.take_folio(ctx.cpu, Mark::Min, order) else {
+            return self.fall_back(ctx, order);
+        };
+        if sys.memcgs.try_charge_pages(folio.memcg, 1 << order).is_err() {
+            mm.give_folio(ctx.cpu, frame, order);
+            ctx.stat.count_mthp(order, Mthp::AnonFaultFallbackCharge);
+            return self.fall_back(ctx, order);
+        }
+        if folio.memcg != ROOT {
+            self.charged = self.charged.saturating_add(1 << order.min(7));
+        }
+        (self.frame, self.frame_order, self.pc) = (frame, order, Pc::ClearFolio { left: 1 << order });
+        RAN
+    }
+
+    fn fall_back(&mut self, ctx: &mut Ctx, order: u8) -> Outcome {
+        self.fell_back = true;
+        ctx.stat.count_mthp(order, Mthp::AnonFaultFallback);
+        Outcome::Ran(Work::AllocFailed(1))
+    }
+
+    /// `folio_zero_user`: a page a step.
+    pub(super) fn clear_folio(&mut self, left: u32) -> Outcome {
+        self.pc = if left > 1 { Pc::ClearFolio { left: left - 1 } } else { Pc::Look };
+        Outcome::Ran(Work::ZeroPage)
+    }
+
+    /// The large folio of `pages` is there, all of it young.
+    pub(super) fn populate_folio(
+        &mut self,
+        sys: &System,
+        ctx: &mut Ctx,
+        pages: Range<u32>,
+    ) -> Result<Outcome, Box<StepError>> {
+        let (head, folio) = (pages.start, sys.folio(pages.start));
+        let set = flag::FRAME | flag::MAPPED | flag::DIRTY | flag::YOUNG | flag::HEAD;
+        let change = Change::flags(set, 0).in_state(State::Freed);
+        if let Fire::Done(_) = sys.fire(ctx, head, Event::Populate, 0, change, 0)? {
+            sys.fire_tails(ctx, head, pages.len() as u32, Event::Join, 0, Change::NONE)?;
+            ctx.stat[Vm::Pgfault] += 1;
+            ctx.stat.count_mthp(folio.order, Mthp::AnonFaultAlloc);
+            sys.memcgs.count(folio.memcg, MemcgStat::Pgfault, 1);
+            for page in pages {
+                // SAFETY: this thread populated the page, and puts its folio on its way to the lists in the next step.
+                unsafe { sys.contents.fill(page) };
+                sys.oom.grow(ctx.actor, folio.memcg);
+            }
+            folio.set_pfn(std::mem::replace(&mut self.frame, NIL));
+            (self.frame_order, self.pc) = (0, Pc::AddLru);
+        }
+        Ok(RAN)
     }
 
     /// A step of the allocation; a frame is charged to the page's group.

@@ -38,8 +38,9 @@ impl App {
         RAN
     }
 
-    pub(super) fn defer(&mut self, page: u32) -> Outcome {
-        self.later.push(page);
+    /// The page that its program is at comes last: its own, of whatever folio it is part of now.
+    pub(super) fn defer(&mut self) -> Outcome {
+        self.later.extend(self.program.current().map(|touch| touch.page));
         self.program.advance();
         self.pc = Pc::Look;
         RAN
@@ -68,8 +69,9 @@ impl App {
     ) -> Result<Outcome, Box<StepError>> {
         let slot = sys.folio(page).slot();
         self.pc = match (word.state(), slot) {
-            (State::Freed, _) => Pc::Next,
-            _ if sys.mm.is_some() || self.dying => return self.zap(sys, ctx, page, word),
+            (State::Freed, NIL) => Pc::Next,
+            (State::Freed, _) => Pc::Drop(Self::copy_of(sys, slot), Then::Next), // Of a large folio that is gone.
+            _ if sys.mm.is_some() || self.dying || word.has(flag::HEAD) => return self.zap(sys, ctx, page, word),
             (_, NIL) => Pc::Free,
             _ => Pc::Drop(Self::copy_of(sys, slot), Then::Free),
         };
@@ -81,30 +83,31 @@ impl App {
         if sys.holds(slot) { Copy::Pool } else { Copy::Device }
     }
 
-    /// `zap_pte_range` beside reclaim: the page is taken off its list and freed in one critical section, then its copy
-    /// goes. One that is locked or under writeback comes last: whoever has it may be waiting for the memory of the others.
+    /// `zap_pte_range` beside reclaim: the folio is taken off its list and freed in one critical section, then its copy
+    /// goes, and those of a large folio's later pages when their turn has come. One that is locked or under writeback comes last: whoever has it may be waiting for the memory of the others.
     fn zap(&mut self, sys: &System, ctx: &mut Ctx, page: u32, word: Word) -> Result<Outcome, Box<StepError>> {
         let folio = sys.folio(page);
         if word.has(flag::WRITEBACK) || folio.extra_refs() > 0 {
-            return Ok(self.defer(page));
+            return Ok(self.defer());
         }
         if word.has(flag::FRAME) && !word.has(flag::LRU) {
             self.pc = Pc::Listed { cpu: 0 };
             return Ok(RAN);
         }
-        let (frame, slot) = (folio.pfn(), folio.slot());
+        let (frame, slot, nr_pages) = (folio.pfn(), folio.slot(), folio.nr_pages_of(word));
         let change = Change::flags(0, word.flags())
-            .only(word.flags() & flag::LRU)
-            .unless(flag::LOCKED | flag::WRITEBACK | flag::LRU & !word.flags())
+            .only(word.flags() & (flag::LRU | flag::HEAD))
+            .unless(flag::LOCKED | flag::WRITEBACK | (flag::LRU | flag::HEAD) & !word.flags())
             .in_state(word.state());
         let mut lru = sys.node(page).lru();
         let Fire::Done(fired) = sys.fire(ctx, page, Event::Free, 0, change, 0)? else { return Ok(RAN) };
         if fired.from.has(flag::LRU) {
-            lru.of(sys.folio(page).memcg).del(&sys.folios, page, fired.from.has(flag::ACTIVE));
+            lru.of(folio.memcg).del_pages(&sys.folios, page, fired.from.has(flag::ACTIVE), nr_pages);
         }
+        sys.fire_tails(ctx, page, nr_pages, Event::Free, 0, Change::NONE)?;
         drop(lru);
         if fired.from.has(flag::FRAME) {
-            self.frame = frame;
+            (self.frame, self.frame_order) = (frame, nr_pages.trailing_zeros() as u8);
         }
         self.pc = if slot == NIL { Pc::Next } else { Pc::Drop(Self::copy_of(sys, slot), Then::Next) };
         Ok(RAN)
@@ -131,13 +134,16 @@ impl App {
     }
 
     /// The frame for `page`, and its charge.
-    fn give_back(&mut self, sys: &System, ctx: &Ctx, page: u32) {
+    pub(super) fn give_back(&mut self, sys: &System, ctx: &Ctx, page: u32) {
         if self.charge.is_none() {
-            sys.memcgs.uncharge(sys.folio(page).memcg, 1);
+            sys.memcgs.uncharge(sys.folio(page).memcg, 1 << self.frame_order);
         }
         if let Some(mm) = &sys.mm {
-            mm.give_frames(ctx.cpu, &[self.frame]);
+            match self.frame_order {
+                0 => mm.give_frames(ctx.cpu, &[self.frame]),
+                order => mm.give_folio(ctx.cpu, self.frame, order),
+            }
         }
-        self.frame = NIL;
+        (self.frame, self.frame_order) = (NIL, 0);
     }
 }

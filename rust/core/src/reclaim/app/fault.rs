@@ -79,7 +79,7 @@ impl App {
         let unscanned = dirty.then(|| sys.node(page).lru());
         if let Fire::Done(_) = sys.fire(ctx, page, Event::SwapcacheHit, 0, change, 0)? {
             if dirty {
-                sys.free_slot(ctx, page);
+                sys.free_slots(ctx, page);
             }
             ctx.stat[Vm::Pgfault] += 1;
             sys.memcgs.count(sys.folio(page).memcg, MemcgStat::Pgfault, 1);
@@ -135,7 +135,7 @@ impl App {
         let counter = counter(copy, &sys.store);
         ctx.stat[counter] += 1;
         if counter == Vm::Zswpin {
-            sys.memcgs.count_objcg(sys.folio(page).memcg, MemcgStat::Zswpin);
+            sys.memcgs.count_objcg(sys.folio(page).memcg, MemcgStat::Zswpin, 1);
         }
         Outcome::Ran(if copy == Copy::Device { Work::DeviceRead(page) } else { Work::Decompress(page) })
     }

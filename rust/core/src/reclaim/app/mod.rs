@@ -2,6 +2,9 @@
 //!
 //! With a memory budget a fault takes a frame first, down the allocation ladder and if need be by direct reclaim; a new or
 //! read page goes to the lists by way of its CPU's batch, and a freed slot to its CPU's cache.
+//!
+//! A touch of a page of a large folio is one of the folio; its first touch makes all of it, where there is memory in a row
+//! (`allocate`), and what is read back is a single page.
 
 mod allocate;
 mod exit;
@@ -42,6 +45,8 @@ enum Copy {
 enum Pc {
     Wait,
     Look,
+    AllocateFolio,
+    ClearFolio { left: u32 },
     Allocate,
     Charge,
     OverHigh,
@@ -90,6 +95,10 @@ pub struct App {
     charged: u8,
     /// A frame that belongs to no page yet, or [`NIL`].
     frame: u32,
+    /// log2 of the frames in a row that it is the first of.
+    frame_order: u8,
+    /// There was no memory in a row for a large folio at this touch.
+    fell_back: bool,
     /// The page table of the page that is populated.
     has_table: bool,
     /// The refaulted page is part of the working set: it goes to the active list.
@@ -120,6 +129,8 @@ impl App {
             over_high: None,
             charged: 0,
             frame: NIL,
+            frame_order: 0,
+            fell_back: false,
             has_table: false,
             activate: false,
             dying: false,
@@ -144,6 +155,7 @@ impl App {
     /// in [`Ctx::errors`].
     pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, Box<StepError>> {
         let Some(Touch { page, access }) = self.program.current() else { return Ok(self.ended(sys, ctx)) };
+        let page = sys.head(page);
         match self.pc {
             Pc::Wait => {
                 self.pc = Pc::Look;
@@ -153,6 +165,8 @@ impl App {
                 }
             }
             Pc::Look => self.look(sys, ctx, page, access),
+            Pc::AllocateFolio => Ok(self.allocate_folio(sys, ctx, page)),
+            Pc::ClearFolio { left } => Ok(self.clear_folio(left)),
             Pc::Allocate => self.allocate(sys, ctx, page),
             Pc::Charge => self.charge(sys, ctx),
             Pc::OverHigh => self.over_high(sys, ctx, page, access),
@@ -215,7 +229,7 @@ impl App {
         self.pages_done += 1;
         self.program.advance();
         self.pc = if self.program.wait_ns() > 0 { Pc::Wait } else { Pc::Look };
-        (self.has_table, self.activate) = (false, false);
+        (self.has_table, self.activate, self.fell_back) = (false, false, false);
     }
 
     fn look(&mut self, sys: &System, ctx: &mut Ctx, page: u32, access: Access) -> Result<Outcome, Box<StepError>> {
@@ -224,8 +238,11 @@ impl App {
         }
         ctx.marks |= if self.dying { 0 } else { mark::TOUCH_BEGINS };
         let word = sys.folio(page).word.load();
+        if self.program.current().is_some_and(|touch| touch.page != page) && !word.has(flag::HEAD) {
+            return Ok(Outcome::Sleep(LOOK_AGAIN_NS)); // Its folio is being made or taken apart.
+        }
         if word.has(flag::LOCKED) && self.dying {
-            return Ok(self.defer(page));
+            return Ok(self.defer());
         }
         if word.has(flag::LOCKED) {
             ctx.stat[Vm::FaultWaits] += 1;
@@ -247,6 +264,9 @@ impl App {
         word: Word,
     ) -> Result<Outcome, Box<StepError>> {
         let budget = sys.mm.is_some();
+        if self.frame_order > 0 && word.state() != State::Freed {
+            return Ok(self.give_folio_back(sys, ctx, page));
+        }
         match word.state() {
             State::CompressedFreed | State::WrittenBackFreed | State::ZeroFilledFreed
                 if budget && self.frame == NIL =>
@@ -276,13 +296,29 @@ impl App {
         }
     }
 
+    /// Another made one of the folio's pages meanwhile: its frames go back, and the touch begins again.
+    fn give_folio_back(&mut self, sys: &System, ctx: &Ctx, page: u32) -> Outcome {
+        self.give_back(sys, ctx, page);
+        self.pc = Pc::Look;
+        RAN
+    }
+
     /// `do_anonymous_page`: a page table where there is none, a frame, and the page is there.
     fn populate(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> Result<Outcome, Box<StepError>> {
-        if page.is_multiple_of(PTRS_PER_PTE) && !self.has_table {
+        let folio = sys.absent_folio(page).filter(|_| !self.fell_back);
+        let first = folio.as_ref().map_or(page, |pages| pages.start);
+        if first.is_multiple_of(PTRS_PER_PTE) && !self.has_table {
             return Ok(self.begin_allocation(Wanted::Table));
         }
-        if self.frame == NIL {
-            return Ok(self.begin_allocation(Wanted::Frame));
+        match (folio, self.frame, self.frame_order) {
+            (Some(_), NIL, _) => {
+                self.pc = Pc::AllocateFolio;
+                return Ok(Outcome::Ran(Work::Fault));
+            }
+            (None, NIL, _) => return Ok(self.begin_allocation(Wanted::Frame)),
+            (Some(pages), _, 1..) => return self.populate_folio(sys, ctx, pages),
+            (None, _, 1..) => return Ok(self.give_folio_back(sys, ctx, page)),
+            (_, _, 0) => {}
         }
         let set = flag::FRAME | flag::MAPPED | flag::DIRTY | flag::YOUNG;
         if let Fire::Done(_) =
@@ -310,7 +346,7 @@ impl App {
         let fire = sys.fire(ctx, page, Event::FreeSwap, 0, change, 0)?;
         self.pc = match fire {
             Fire::Done(_) => {
-                sys.drop_swap(ctx, page);
+                sys.drop_swap(ctx, page)?;
                 Pc::Look
             }
             Fire::Refused(_) => Pc::Listed { cpu: 0 },

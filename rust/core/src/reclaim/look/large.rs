@@ -1,0 +1,48 @@
+//! What a look does to the later pages of a large folio.
+
+use super::{Glance, Look, Pc, SCANNED};
+use crate::lifecycle::{Change, Event, State, guard};
+use crate::memcg::ROOT;
+use crate::stats::Mthp;
+use crate::system::{Ctx, StepError, System};
+use std::ops::Range;
+
+impl Look {
+    /// Pages that it is about.
+    pub fn nr_pages(&self) -> u32 {
+        self.nr_pages
+    }
+
+    /// Pages that were split off and are still to be looked at, each isolated.
+    pub fn split_off(&self) -> Range<u32> {
+        if self.nr_pages == self.had_pages { 0..0 } else { self.page + 1..self.page + self.had_pages }
+    }
+
+    /// `split_folio_to_list`: the first page goes on alone, the others come after it.
+    pub(super) fn split(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Glance, Box<StepError>> {
+        sys.split_folio(ctx, self.page)?;
+        ctx.stat.count_mthp(sys.folio(self.page).order, Mthp::SwpoutFallback);
+        (self.nr_pages, self.pc) = (1, Pc::First);
+        Ok(SCANNED)
+    }
+
+    /// The later pages of a large folio, each with its copy a page of its own from now on.
+    pub(super) fn free_tails(&self, sys: &System, ctx: &mut Ctx, state: State) -> Result<(), Box<StepError>> {
+        let (event, guards) = match state {
+            State::ZeroFilled => (Event::Zero, 0),
+            State::Compressed => (Event::Reclaim, guard::IN_POOL),
+            _ => (Event::Reclaim, 0),
+        };
+        sys.fire_tails(ctx, self.page, self.nr_pages, event, guards, Change::NONE)
+    }
+
+    /// `workingset_eviction`: what a refault of each page compares with.
+    pub(super) fn leave_shadows(&self, sys: &System) {
+        let node = sys.node(self.page);
+        let evictor = self.scope.target.unwrap_or(ROOT);
+        for page in self.page..self.page + self.nr_pages {
+            sys.folio(page).set_shadow(node.age(evictor));
+            sys.folio(page).set_evictor(evictor.into());
+        }
+    }
+}
