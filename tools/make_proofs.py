@@ -96,7 +96,12 @@ NOT = """
 
 ## Weak memory
 
-loom's models look at the queue, the wait cells and the state word. ThreadSanitizer (`make tsan`; a nightly toolchain with rust-src, since the
+loom's models look at the queue, the wait cells and the state word: in `make test` with two preemptions, in `make check` with three, where
+all of them end after 160 s of CPU time, most of it for `reservation_dropped_does_not_wedge` (72 s) and `lost_wake_up_with_two_producers`
+(51 s). Without a bound those of the state word take a second; of the queue's `close_against_push` and `lost_wake_up_of_the_consumer` do
+not end within 150 s (with four and five preemptions they do), and the others that wait were not tried.
+
+ThreadSanitizer (`make tsan`; a nightly toolchain with rust-src, since the
 standard library has to be built with it too, else it reports races that are none) runs the tests with threads and the live driver: no
 report, and a race that is planted (core-02 below) is found. The compressors' C code is not instrumented.
 
@@ -145,7 +150,8 @@ MUTANTS = """
 
 `make mutants` (tools/mutants.py; cargo-mutants lists the mutants) draws COUNT (320) of some 1,850 mutants of queue, tagged, lifecycle,
 zsmalloc, zswap, zram and design by SEED (1), puts what it can into one build and tries each against the core's own tests, the likeliest
-first. Those that none of them notices:
+first. Seed 1, `ci/mutants.sh` in several calls and, after new tests, `ci/mutants.sh --again`: 30 do not compile; of the 290 others 276
+(95.2 %) are caught, some of them because a test spins until its CPU time is up, and 14 missed, most of which change nothing:
 
 | missed | why |
 |---|---|
