@@ -19,7 +19,7 @@ from kcompressd.result import Result
 
 PLACES: Final[dict[str, tuple[str, ...]]] = {
     "stored": ("compressed", "compressed_freed"),
-    "zero": ("zero_filled", "zero_filled_freed"),
+    "zero": ("zero_filled_freed",),
     "written": ("written_back", "written_back_freed"),
     "activated": ("activated",),
     "kept": ("resident", "redirtied", "resident_swapcache", "freed"),
