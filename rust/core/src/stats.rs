@@ -77,7 +77,7 @@ counters! {
     ExitKept "exit_kept" "Looks that kept the page for another reason (dirty again, mapped again, referenced elsewhere).",
 }
 
-/// A counter of large folios of one order: /sys/kernel/mm/transparent_hugepage/hugepages-<size>kB/stats. Of the order of a page
+/// A counter of large folios of one order: `/sys/kernel/mm/transparent_hugepage/hugepages-<size>kB/stats`. Of the order of a page
 /// table's pages `Swpout` and `SwpoutFallback` are /proc/vmstat's `thp_swpout` and `thp_swpout_fallback`.
 /// Source: Documentation/admin-guide/mm/transhuge.rst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -95,7 +95,7 @@ fn every_preset_on_both_stores_brings_every_page_back() {
             assert_eq!((eater.touches, eater.touch_ns.len()), (2 * u64::from(PAGES), 2 * u64::from(PAGES)), "{name}");
             assert_eq!(report.measures.stall_ns.is_empty(), eater.stall_ns == 0, "{name}");
             assert!(report.measures.below_ns[2] > 0, "{name}: it came below the high mark");
-            let queued = stat[Vm::ExitQueued] > 0;
+            let queued = stat[Vm::KcompressdQueued] > 0;
             assert_eq!(!report.measures.queue_wait_ns.is_empty(), queued, "{name}");
         }
     }
