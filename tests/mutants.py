@@ -112,6 +112,14 @@ BUDGETS: dict[str, tuple[tuple[str, ...], str]] = {
         ("design=sync", *_ZIPF, "workload.touches=5000", "costs.device_write_ns=300000", _APP),
         _DEVICE,
     ),
+    "large folios on sync, zram, few slots": (
+        ("design=sync", "store=zram", "workload.kind=eater", "workload.folio_order=4", "node.swap=5000"),
+        "",
+    ),
+    "large folios on sync, zswap": (
+        ("design=sync", "kernel='6.13'", "workload.kind=usemem", "workload.touches=6000", "workload.folio_order=4"),
+        "",
+    ),
 }
 """Runs with a memory budget, as a job's keys and its groups: edges that only allocation, ageing and devices take."""
 _JOB = """\

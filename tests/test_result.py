@@ -97,7 +97,11 @@ def test_the_schema_describes_every_key_of_the_config() -> None:
     """A new setting is documented with the change that brings it."""
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     node, workload = Node(managed=900, watermarks=(20, 25, 30)), Workload(pages=9)
-    virtual = Sim(Lab(store="zswap", shrinker_enabled=True), node=node, workload=workload).run(Calibration.sample()[:9]).config
+    virtual = (
+        Sim(lab=Lab(store="zswap", shrinker_enabled=True), node=node, workload=workload)
+        .run(Calibration.sample()[:9])
+        .config
+    )
     assert set(SCHEMA["$defs"]["config"]["properties"]) == {*Lab().run(PAGES).config, *virtual}
 
 

@@ -208,6 +208,7 @@ class Machine(RuleBasedStateMachine):
 
 DICE = int(os.environ.get("KCOMPRESSD_DICE", "250"))
 _BUDGET = "only a node with a memory budget ages or allocates so, and a stepper's has none"
+_LARGE = "a script drives single pages"
 ELSEWHERE: dict[tuple[str, str, str], str] = {
     ("putback", "isolated", "resident"): "nothing keeps a stepper's isolated page from its pageout",
     ("activate", "isolated", "activated"): "a lab has as many slots as pages",
@@ -216,6 +217,12 @@ ELSEWHERE: dict[tuple[str, str, str], str] = {
     ("populate", "freed", "resident"): _BUDGET,
     **{("deactivate", "activated", end): _BUDGET for end in ("resident", "redirtied")},
     **{("deactivate", at, at): _BUDGET for at in ("queued", "compressing", "writing_back")},
+    **{("split", at, "isolated"): _LARGE for at in ("isolated", "tail")},
+    **{(event, "tail", "tail"): _LARGE for event in ("store", "free_swap")},
+    **{("reclaim", "tail", end): _LARGE for end in ("compressed_freed", "written_back_freed")},
+    ("join", "freed", "tail"): _LARGE,
+    ("zero", "tail", "zero_filled_freed"): _LARGE,
+    ("free", "tail", "freed"): _LARGE,
 }
 """Edges that no script of a stepper takes: event, source, target, and why. Runs with a memory budget take all of them."""
 
