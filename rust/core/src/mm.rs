@@ -135,8 +135,11 @@ impl Mm {
         first
     }
 
-    /// They come back.
+    /// The frames of a folio come back: a single one by way of the CPU's list.
     pub fn give_folio(&self, cpu: u16, first: u32, order: u8) {
+        if order == 0 {
+            return self.give_frames(cpu, &[first]);
+        }
         // ORDERING: Relaxed: as above.
         self.frames.fetch_sub(1 << order, Ordering::Relaxed);
         self.zone.give_order(cpu, Migrate::Movable, first, order);

@@ -180,18 +180,19 @@ impl Crew {
 
     /// The same crew with somebody who turns a knob at any time.
     #[must_use]
-    pub fn with_toggle(mut self, sys: &System, toggle: Toggle) -> Self {
-        let number = self.seats.iter().filter(|seat| matches!(seat.actor, Actor::Admin(_))).count() as u16;
-        self.seats.push(Seat::new(sys, actor::ADMIN + number, Actor::Admin(Admin::new(toggle)), self.log));
-        self
+    pub fn with_toggle(self, sys: &System, toggle: Toggle) -> Self {
+        self.with_admin(sys, Actor::Admin(Admin::new(toggle)))
     }
 
     /// The same crew with somebody who writes to `memory.reclaim`.
     #[must_use]
-    pub fn with_reclaim(mut self, sys: &System, request: ReclaimRequest) -> Self {
+    pub fn with_reclaim(self, sys: &System, request: ReclaimRequest) -> Self {
+        self.with_admin(sys, Actor::Reclaim(MemoryReclaim::new(request)))
+    }
+
+    fn with_admin(mut self, sys: &System, admin: Actor) -> Self {
         let number = self.seats.iter().filter(|seat| actor::kind(seat.ctx.actor) == actor::ADMIN).count() as u16;
-        let actor = Actor::Reclaim(MemoryReclaim::new(request));
-        self.seats.push(Seat::new(sys, actor::ADMIN + number, actor, self.log));
+        self.seats.push(Seat::new(sys, actor::ADMIN + number, admin, self.log));
         self
     }
 
@@ -265,17 +266,22 @@ impl Crew {
         }) {
             return;
         }
-        for (number, queue) in (0..).zip(&sys.queues) {
-            if queue.close() {
-                sys.wait.wake_all(WaitKey::Queue(number));
-                sys.wait.wake_all(WaitKey::QueueSpace(number));
-            }
-        }
+        close_queues(sys);
         if self.ended(|a| matches!(a, Actor::Kcompressd(_))) {
             stop(sys, &self.stops.shrink, WaitKey::Shrink);
             if self.ended(|a| matches!(a, Actor::Shrink(_))) {
                 stop(sys, &self.stops.device, WaitKey::Device);
             }
+        }
+    }
+}
+
+/// Nothing is queued any more; who waits at a queue looks again.
+fn close_queues(sys: &System) {
+    for (number, queue) in (0..).zip(&sys.queues) {
+        if queue.close() {
+            sys.wait.wake_all(WaitKey::Queue(number));
+            sys.wait.wake_all(WaitKey::QueueSpace(number));
         }
     }
 }

@@ -59,8 +59,7 @@ impl Profile {
     pub fn measure(sys: &System, programs: &[Program]) -> Result<Self, StepError> {
         let clock_ns = clock_ns();
         let mut profile = Self::default();
-        // A pool never exceeds its pages; what cannot be touched ahead is touched by the steps.
-        let _ = sys.current_pool().prefault(sys.folios.len() * sys.config.page_size * 3 / 4);
+        sys.prefault_pool();
         profile.run(sys, Crew::machine(sys, programs.iter().cloned(), false), clock_ns)?;
         if sys.mm.is_some() {
             return Ok(profile);

@@ -64,6 +64,11 @@ impl Memcg {
 }
 
 impl Memcgs {
+    /// The group and its ancestors but the root, which has no limits.
+    fn limited(&self, id: u16) -> impl Iterator<Item = (u16, &Memcg)> {
+        self.ancestry(id).filter(|&(above, _)| above != ROOT)
+    }
+
     /// `memory.current` of a group in pages.
     pub fn current_pages(&self, id: u16) -> u64 {
         self.get(id).map_or(0, |group| group.current_pages(self.page_size))
@@ -82,7 +87,7 @@ impl Memcgs {
     /// # Errors
     /// As [`Memcgs::try_charge`].
     pub fn try_charge_pages(&self, id: u16, frames: u64) -> Result<(), u16> {
-        for (above, group) in self.ancestry(id).filter(|&(above, _)| above != ROOT) {
+        for (above, group) in self.limited(id) {
             // ORDERING: Relaxed: a counter, as the kernel's.
             group.limits.pages.fetch_add(frames, Ordering::Relaxed);
             if group.current_pages(self.page_size) > group.memory_max_pages() {
@@ -95,7 +100,7 @@ impl Memcgs {
 
     /// Charges one frame to the group and its ancestors, whatever their limits: what reclaim itself needs.
     pub fn charge(&self, id: u16) {
-        for (_, group) in self.ancestry(id).filter(|&(above, _)| above != ROOT) {
+        for (_, group) in self.limited(id) {
             // ORDERING: Relaxed: a counter.
             group.limits.pages.fetch_add(1, Ordering::Relaxed);
         }
@@ -103,7 +108,7 @@ impl Memcgs {
 
     /// Takes back charges of `frames` frames.
     pub fn uncharge(&self, id: u16, frames: u64) {
-        for (_, group) in self.ancestry(id).filter(|&(above, _)| above != ROOT) {
+        for (_, group) in self.limited(id) {
             // ORDERING: Relaxed: a counter.
             let before = group.limits.pages.fetch_sub(frames, Ordering::Relaxed);
             debug_assert!(before >= frames, "memcg {}: uncharged {frames} of {before} frames", group.name);
@@ -128,7 +133,7 @@ impl Memcgs {
     /// The group itself or the nearest above `id` that is above its `memory.high`.
     pub fn over_high(&self, id: u16) -> Option<u16> {
         let over = |group: &Memcg| group.current_pages(self.page_size) > group.memory_high_pages();
-        self.ancestry(id).find(|&(above, group)| above != ROOT && over(group)).map(|(above, _)| above)
+        self.limited(id).find(|(_, group)| over(group)).map(|(above, _)| above)
     }
 
     /// How long a thread that charged 64 frames sleeps for the groups from `id` up that are above `memory.high`: a second times the
@@ -140,7 +145,7 @@ impl Memcgs {
             let parts = (u128::from(excess) << 20) / u128::from(high);
             u64::try_from((parts * parts * 1_000_000_000) >> 34).unwrap_or(u64::MAX)
         };
-        let longest = self.ancestry(id).filter(|&(above, _)| above != ROOT).map(delay).max();
+        let longest = self.limited(id).map(delay).max();
         longest.unwrap_or(0).min(MAX_HIGH_DELAY_NS)
     }
 }

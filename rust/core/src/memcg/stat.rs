@@ -4,6 +4,7 @@
 //! Source: Documentation/admin-guide/cgroup-v2.rst (memory.stat, memory.events).
 
 use super::{Memcg, Memcgs, ROOT};
+use crate::stats::Vm;
 use crate::sync::{AtomicU64, Ordering};
 
 /// A counter of memory.stat.
@@ -59,24 +60,34 @@ impl MemcgStat {
         Self::Zswpwb,
     ];
 
+    /// The counter of /proc/vmstat that counts the same for all pages.
+    pub const fn vm(self) -> Vm {
+        match self {
+            Self::PgscanKswapd => Vm::PgscanKswapd,
+            Self::PgscanDirect => Vm::PgscanDirect,
+            Self::PgstealKswapd => Vm::PgstealKswapd,
+            Self::PgstealDirect => Vm::PgstealDirect,
+            Self::Pgfault => Vm::Pgfault,
+            Self::Pgmajfault => Vm::Pgmajfault,
+            Self::Pgrefill => Vm::Pgrefill,
+            Self::Pgactivate => Vm::Pgactivate,
+            Self::Pgdeactivate => Vm::Pgdeactivate,
+            Self::WorkingsetRefaultAnon => Vm::WorkingsetRefaultAnon,
+            Self::WorkingsetActivateAnon => Vm::WorkingsetActivateAnon,
+            Self::Zswpin => Vm::Zswpin,
+            Self::Zswpout => Vm::Zswpout,
+            Self::Zswpwb => Vm::Zswpwb,
+        }
+    }
+
     /// The name in memory.stat.
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::PgscanKswapd => "pgscan_kswapd",
-            Self::PgscanDirect => "pgscan_direct",
-            Self::PgstealKswapd => "pgsteal_kswapd",
-            Self::PgstealDirect => "pgsteal_direct",
-            Self::Pgfault => "pgfault",
-            Self::Pgmajfault => "pgmajfault",
-            Self::Pgrefill => "pgrefill",
-            Self::Pgactivate => "pgactivate",
-            Self::Pgdeactivate => "pgdeactivate",
-            Self::WorkingsetRefaultAnon => "workingset_refault_anon",
-            Self::WorkingsetActivateAnon => "workingset_activate_anon",
-            Self::Zswpin => "zswpin",
-            Self::Zswpout => "zswpout",
-            Self::Zswpwb => "zswpwb",
-        }
+        self.vm().name()
+    }
+
+    /// Whether it is of object cgroups (`count_objcg_events`): the root's own pages have none.
+    const fn is_objcg(self) -> bool {
+        matches!(self, Self::Zswpin | Self::Zswpout | Self::Zswpwb)
     }
 }
 
@@ -144,18 +155,12 @@ impl Memcg {
 }
 
 impl Memcgs {
-    /// Counts `pages` for a group (`count_memcg_events`).
+    /// Counts `pages` for a group (`count_memcg_events`, `count_objcg_events`).
     #[inline]
     pub fn count(&self, id: u16, counter: MemcgStat, pages: u64) {
-        // ORDERING: Relaxed: a counter.
-        self.groups[usize::from(id)].counters.stat[counter as usize].fetch_add(pages, Ordering::Relaxed);
-    }
-
-    /// Counts what zswap did with pages of a group (`count_objcg_events`): the root's own pages have no object cgroup.
-    #[inline]
-    pub fn count_objcg(&self, id: u16, counter: MemcgStat, pages: u64) {
-        if id != ROOT {
-            self.count(id, counter, pages);
+        if id != ROOT || !counter.is_objcg() {
+            // ORDERING: Relaxed: a counter.
+            self.groups[usize::from(id)].counters.stat[counter as usize].fetch_add(pages, Ordering::Relaxed);
         }
     }
 

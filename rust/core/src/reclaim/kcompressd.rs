@@ -5,7 +5,7 @@ use super::{Cluster, wait_unless};
 use crate::lifecycle::flag;
 use crate::queue::{Drained, Then};
 use crate::stats::Vm;
-use crate::swapout::{Progress, Swapout, Written, was_begun};
+use crate::swapout::{Progress, Swapout, was_begun};
 use crate::sync::spin_loop;
 use crate::system::{Ctx, Outcome, StepError, System, Work};
 use crate::trace::aux;
@@ -138,9 +138,9 @@ impl Kcompressd {
                 self.pc = Pc::Reclaim { at };
                 return Ok(Outcome::Ran(Work::Commit));
             }
-            Progress::Done(written) => {
+            Progress::Done(_) => {
                 let nr_pages = swapout.nr_pages();
-                self.finish(ctx, page, nr_pages, written)
+                self.finish(ctx, page, nr_pages)
             }
         };
         let next = at + 1;
@@ -175,7 +175,7 @@ impl Kcompressd {
         Ok(outcome)
     }
 
-    fn finish(&mut self, ctx: &mut Ctx, page: u32, nr_pages: u32, _written: Written) -> Outcome {
+    fn finish(&mut self, ctx: &mut Ctx, page: u32, nr_pages: u32) -> Outcome {
         self.swapout = None;
         ctx.stat[Vm::KcompressdDone] += 1;
         self.finished.push(page);

@@ -91,27 +91,24 @@ impl Scope {
 
 /// Counts `pages` of `memcg` as isolated, of the kind `kind`; in /proc/vmstat by whom only in the node's own reclaim.
 pub(super) fn note_scan(sys: &System, ctx: &mut Ctx, target: Option<u16>, kind: Vm, memcg: u16, pages: u32) {
-    let (by, in_memcg) = match ctx.current_is_kswapd() {
-        true => (Vm::PgscanKswapd, MemcgStat::PgscanKswapd),
-        false => (Vm::PgscanDirect, MemcgStat::PgscanDirect),
-    };
-    note(sys, ctx, target.is_none().then_some(by), kind, (memcg, in_memcg), pages);
+    let by = if ctx.current_is_kswapd() { MemcgStat::PgscanKswapd } else { MemcgStat::PgscanDirect };
+    ctx.stat[kind] += u64::from(pages);
+    note(sys, ctx, target, memcg, by, pages.into());
 }
 
 /// Counts `pages` of `memcg` as freed, likewise.
 pub(super) fn note_steal(sys: &System, ctx: &mut Ctx, target: Option<u16>, kind: Vm, memcg: u16, pages: u32) {
-    let (by, in_memcg) = match ctx.current_is_kswapd() {
-        true => (Vm::PgstealKswapd, MemcgStat::PgstealKswapd),
-        false => (Vm::PgstealDirect, MemcgStat::PgstealDirect),
-    };
-    note(sys, ctx, target.is_none().then_some(by), kind, (memcg, in_memcg), pages);
+    let by = if ctx.current_is_kswapd() { MemcgStat::PgstealKswapd } else { MemcgStat::PgstealDirect };
+    ctx.stat[kind] += u64::from(pages);
+    note(sys, ctx, target, memcg, by, pages.into());
 }
 
-fn note(sys: &System, ctx: &mut Ctx, by: Option<Vm>, kind: Vm, of: (u16, MemcgStat), pages: u32) {
-    for counter in by.into_iter().chain([kind]) {
-        ctx.stat[counter] += u64::from(pages);
+/// Counts `pages` for `memcg`, and in /proc/vmstat only in the node's own reclaim.
+fn note(sys: &System, ctx: &mut Ctx, target: Option<u16>, memcg: u16, counter: MemcgStat, pages: u64) {
+    match target {
+        None => sys.count(ctx, memcg, counter, pages),
+        Some(_) => sys.memcgs.count(memcg, counter, pages),
     }
-    sys.memcgs.count(of.0, of.1, pages.into());
 }
 
 impl ShrinkList {
@@ -152,7 +149,7 @@ impl ShrinkList {
         }
     }
 
-    /// `isolate_lru_folios`.
+    /// Takes a batch off the lists.
     fn isolate(
         &mut self,
         sys: &System,
@@ -165,19 +162,9 @@ impl ShrinkList {
         self.list.clear();
         self.kept.clear();
         self.tally = Tally::default();
-        if sys.lru_gen() {
-            self.scan_folios(sys, ctx, &mut lru, scope)?;
-        }
-        while !sys.lru_gen() && self.tally.taken < (SWAP_CLUSTER_MAX as u32).min(nr) {
-            let Some(page) = only.or_else(|| lru.of(self.memcg).inactive.tail()) else { break };
-            let word = sys.folio(page).word.load();
-            sys.must(ctx, page, Event::Isolate, 0, Change::flags(0, flag::LRU).only(flag::LRU), 0)?;
-            lru.of(self.memcg).del(&sys.folios, page, word.has(flag::ACTIVE));
-            self.list.push(page);
-            self.tally.taken += sys.nr_pages(page);
-        }
-        if sys.lru_gen() {
-            self.tally.taken = self.list.len() as u32;
+        match sys.lru_gen() {
+            true => self.scan_folios(sys, ctx, &mut lru, scope)?,
+            false => self.isolate_lru_folios(sys, ctx, &mut lru, (SWAP_CLUSTER_MAX as u32).min(nr), only)?,
         }
         if sys.mm.is_some() {
             lru.isolated += self.tally.taken;
@@ -186,6 +173,26 @@ impl ShrinkList {
         note_scan(sys, ctx, scope.target, Vm::PgscanAnon, self.memcg, self.tally.taken);
         self.pc = if self.list.is_empty() { Pc::Isolate } else { Pc::Look { at: 0 } };
         Ok(if self.list.is_empty() { Outcome::Done } else { Outcome::Ran(Work::Scan) })
+    }
+
+    /// Folios of at least `nr` pages, if there are as many, from the inactive tail; or `only` one.
+    fn isolate_lru_folios(
+        &mut self,
+        sys: &System,
+        ctx: &mut Ctx,
+        lru: &mut Lru,
+        nr: u32,
+        only: Option<u32>,
+    ) -> Result<(), Box<StepError>> {
+        while self.tally.taken < nr {
+            let Some(page) = only.or_else(|| lru.of(self.memcg).inactive.tail()) else { break };
+            let word = sys.folio(page).word.load();
+            sys.must(ctx, page, Event::Isolate, 0, Change::flags(0, flag::LRU).only(flag::LRU), 0)?;
+            lru.of(self.memcg).del(&sys.folios, page, word.has(flag::ACTIVE));
+            self.list.push(page);
+            self.tally.taken += sys.nr_pages(page);
+        }
+        Ok(())
     }
 
     /// The oldest generation's turn: what is in use or waits for a write is sorted away, the rest isolated.
@@ -208,10 +215,10 @@ impl ShrinkList {
             generations.del(&sys.folios, page);
             self.list.push(page);
         }
+        self.tally.taken = self.list.len() as u32;
         self.tally.examined += u32::from(generations.try_to_inc_min_seq());
         sys.nodes[usize::from(self.node)].set_age(self.memcg, generations.min_seq());
-        ctx.stat[Vm::Pgrefill] += if scope.target.is_none() { sorted } else { 0 };
-        sys.memcgs.count(self.memcg, MemcgStat::Pgrefill, sorted);
+        note(sys, ctx, scope.target, self.memcg, MemcgStat::Pgrefill, sorted);
         Ok(())
     }
 
@@ -282,16 +289,11 @@ impl ShrinkList {
 
     /// `free_unref_folios`.
     fn free(&mut self, sys: &System, ctx: &Ctx, at: u8) -> Outcome {
-        let folio = self.unfreed_folio.take();
-        if let Some(mm) = &sys.mm {
-            let pages = folio.map_or(self.unfreed.len() as u64, |(_, order)| 1 << order);
-            sys.memcgs.uncharge(self.memcg, pages);
-            match folio {
-                Some((first, order)) => mm.give_folio(ctx.cpu, first, order),
-                None => mm.give_frames(ctx.cpu, self.unfreed.as_slice()),
-            }
-        }
-        if folio.is_none() {
+        if let Some((first, order)) = self.unfreed_folio.take() {
+            sys.give_folio(ctx, self.memcg, first, order);
+        } else if let Some(mm) = &sys.mm {
+            sys.memcgs.uncharge(self.memcg, self.unfreed.len() as u64);
+            mm.give_frames(ctx.cpu, self.unfreed.as_slice());
             self.unfreed.clear();
         }
         self.pc = self.after(at);

@@ -169,8 +169,7 @@ impl Look {
 
     fn note_activated(&self, sys: &System, ctx: &mut Ctx) {
         let nr_pages = u64::from(self.nr_pages);
-        ctx.stat[Vm::Pgactivate] += nr_pages;
-        sys.memcgs.count(sys.folio(self.page).memcg, MemcgStat::Pgactivate, nr_pages);
+        sys.count(ctx, sys.folio(self.page).memcg, MemcgStat::Pgactivate, nr_pages);
     }
 
     /// Global reclaim activates a folio that it meets under writeback; with PG_reclaim already set it was meant to go.

@@ -318,9 +318,8 @@ impl ShrinkNode {
             sys.must(ctx, page, Event::Deactivate, 0, Change::flags(0, flag::ACTIVE | flag::YOUNG), 0)?;
             lruvec.relocate(&sys.folios, page, true, false, false);
         }
-        for (counter, in_memcg) in [(Vm::Pgrefill, MemcgStat::Pgrefill), (Vm::Pgdeactivate, MemcgStat::Pgdeactivate)] {
-            ctx.stat[counter] += pages;
-            sys.memcgs.count(self.batch.memcg, in_memcg, pages);
+        for counter in [MemcgStat::Pgrefill, MemcgStat::Pgdeactivate] {
+            sys.count(ctx, self.batch.memcg, counter, pages);
         }
         Ok(())
     }

@@ -25,8 +25,7 @@ impl Swapout {
         sys.must(ctx, self.folio, Event::Store, 0, Change::flags(0, clear), aux::stored(len, sys.config.store as u32))?;
         self.wake_holders(sys);
         if sys.config.store == StoreKind::Zswap {
-            ctx.stat[Vm::Zswpout] += u64::from(self.nr_pages);
-            sys.memcgs.count_objcg(sys.folio(self.folio).memcg, MemcgStat::Zswpout, self.nr_pages.into());
+            sys.count(ctx, sys.folio(self.folio).memcg, MemcgStat::Zswpout, self.nr_pages.into());
             count_mthp(sys, ctx, self.folio, self.nr_pages(), Mthp::Zswpout);
         }
         Ok(self.end(sys, ctx, Written::Stored))
@@ -77,8 +76,7 @@ impl Swapout {
         }
         drop(lru);
         let activated = if self.queued { u64::from(self.nr_pages) } else { 0 };
-        ctx.stat[Vm::Pgactivate] += activated;
-        sys.memcgs.count(sys.folio(self.folio).memcg, MemcgStat::Pgactivate, activated);
+        sys.count(ctx, sys.folio(self.folio).memcg, MemcgStat::Pgactivate, activated);
         self.wake_holders(sys);
         Ok(self.end(sys, ctx, Written::Activated))
     }

@@ -7,7 +7,7 @@
 
 use super::{Pc, Progress, RAN, Swapout};
 use crate::lifecycle::{Change, Event, guard};
-use crate::system::{Ctx, Outcome, StepError, Store, System, Work};
+use crate::system::{Ctx, Outcome, StepError, System, Work};
 use crate::trace::aux;
 
 /// What is next of taking a page's copy out of the store again.
@@ -66,21 +66,17 @@ impl Swapout {
 
     pub(super) fn roll_back(&mut self, sys: &System, ctx: &mut Ctx, part: Back) -> Result<Progress, Box<StepError>> {
         let slot = sys.folio(self.page()).slot();
-        self.pc = match (part, &sys.store) {
-            (Back::Unlist, Store::Zswap(zswap)) => {
-                zswap.unlist(slot, &sys.memcgs);
+        self.pc = match part {
+            Back::Unlist => {
+                sys.zswap().into_iter().for_each(|zswap| zswap.unlist(slot, &sys.memcgs));
                 Pc::RollBack(Back::Erase)
             }
-            (Back::Erase, Store::Zswap(zswap)) => {
-                zswap.erase(slot, &sys.memcgs, &sys.budget(ctx));
-                Pc::RollBack(Back::Forget)
-            }
-            (Back::Unlist | Back::Erase, Store::Zram(zram)) => {
-                zram.free(slot, &sys.budget(ctx));
+            Back::Erase => {
+                sys.erase(ctx, slot);
                 Pc::RollBack(Back::Forget)
             }
             // The first page's copy is the folio's: nobody was told of it.
-            (Back::Forget, _) => {
+            Back::Forget => {
                 if self.sub > 0 {
                     sys.must(ctx, self.page(), Event::FreeSwap, guard::IN_POOL, Change::NONE, 0)?;
                 }

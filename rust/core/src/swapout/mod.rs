@@ -359,7 +359,7 @@ impl Swapout {
         zswap.store_page(slot, pool, block, &sys.memcgs, frames).ok()?;
         // The reference is the entry's now; each later page of the folio brings one.
         match self.sub + 1 < self.nr_pages {
-            true => zswap.get_pool(pool),
+            true => zswap.hold(pool),
             false => sys.folio(self.folio).set_pool(NIL),
         }
         Some(Pc::Publish { len: block.len as u32 })

@@ -6,7 +6,6 @@
 
 use crate::lifecycle::{Change, Event, Fire, State, flag, guard};
 use crate::memcg::{MemcgStat, Memcgs};
-use crate::stats::Vm;
 use crate::system::{Ctx, StepError, System, Work};
 use crate::wait::WaitKey;
 use crate::zswap::Zswap;
@@ -53,7 +52,7 @@ impl Writeback {
                 let frame = sys.folio(page).pfn();
                 let change = Change::flags(0, flag::FRAME | flag::LOCKED | flag::SWAPCACHE | flag::RECLAIM);
                 sys.must(ctx, page, Event::LoadError, guard::IN_POOL, change, 0)?;
-                sys.give_frame(ctx, page, frame);
+                sys.give_folio(ctx, sys.folio(page).memcg, frame, 0);
                 sys.wait.wake_all(WaitKey::Folio(page));
                 (Work::Commit, Err(Outcome::Failed))
             }
@@ -63,8 +62,7 @@ impl Writeback {
             }
             Pc::Erase => {
                 zswap.erase(sys.folio(page).slot(), &sys.memcgs, &sys.budget(ctx));
-                ctx.stat[Vm::Zswpwb] += 1;
-                sys.memcgs.count_objcg(sys.folio(page).memcg, MemcgStat::Zswpwb, 1);
+                sys.count(ctx, sys.folio(page).memcg, MemcgStat::Zswpwb, 1);
                 (Work::Commit, Ok(Pc::Write))
             }
             Pc::Write => {
@@ -116,7 +114,7 @@ impl Writeback {
                 Ok(Pc::Read)
             }
             Fire::Refused(_) => {
-                sys.give_frame(ctx, self.page, frame);
+                sys.give_folio(ctx, sys.folio(self.page).memcg, frame, 0);
                 Err(Outcome::InSwapCache) // A fault was faster.
             }
         };

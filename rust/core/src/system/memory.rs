@@ -21,11 +21,11 @@ impl System {
         Some(frame)
     }
 
-    /// A frame of `page` goes back, and its charge.
-    pub fn give_frame(&self, ctx: &Ctx, page: u32, frame: u32) {
+    /// The `2^order` frames of a folio of `memcg` go back, and their charge.
+    pub fn give_folio(&self, ctx: &Ctx, memcg: u16, first: u32, order: u8) {
         if let Some(mm) = &self.mm {
-            self.memcgs.uncharge(self.folio(page).memcg, 1);
-            mm.give_frames(ctx.cpu, &[frame]);
+            self.memcgs.uncharge(memcg, 1 << order);
+            mm.give_folio(ctx.cpu, first, order);
         }
     }
 
@@ -46,14 +46,6 @@ impl System {
             self.free_slot(ctx, page);
         }
         Ok(())
-    }
-
-    /// Bytes of the store's copy for `slot`; 0 where it has none.
-    pub fn stored_bytes(&self, slot: u32) -> u64 {
-        match &self.store {
-            Store::Zswap(zswap) => zswap.len_bytes(slot),
-            Store::Zram(zram) => zram.len_bytes(slot),
-        }
     }
 
     /// A slot for each page of a folio, in a row; false: there are none.

@@ -29,7 +29,7 @@ pub use store::Store;
 use crate::design::{Design, Policy, Scripted, StoreKind, View};
 use crate::folio::Folio;
 use crate::lifecycle::{Change, Event, Fire, ProtocolViolation, Table, actor, flag};
-use crate::memcg::{Memcgs, ROOT};
+use crate::memcg::{MemcgStat, Memcgs, ROOT};
 use crate::mm::Mm;
 use crate::node::{Node, Place};
 use crate::queue::FolioQueue;
@@ -306,6 +306,13 @@ impl System {
                 self.wait.wake_one(WaitKey::Queue(number));
             }
         }
+    }
+
+    /// Counts `pages` of `memcg` in /proc/vmstat and in the group's memory.stat.
+    #[inline]
+    pub fn count(&self, ctx: &mut Ctx, memcg: u16, counter: MemcgStat, pages: u64) {
+        ctx.stat[counter.vm()] += pages;
+        self.memcgs.count(memcg, counter, pages);
     }
 
     /// A folio of so many pages is in a queue, a worker's hands or on its way to the device.

@@ -1,6 +1,6 @@
 //! What swaps pages out, and what is asked of either kind.
 
-use super::System;
+use super::{Ctx, System};
 use crate::zram::Zram;
 use crate::zsmalloc::Pool;
 use crate::zswap::Zswap;
@@ -51,6 +51,28 @@ impl System {
                 zram.mm_stat().compr_data_size - nobodys
             }
         }
+    }
+
+    /// The slot's copy goes: zswap's entry, which is off its LRU, or zram's object.
+    pub fn erase(&self, ctx: &Ctx, slot: u32) {
+        match &self.store {
+            Store::Zswap(zswap) => zswap.erase(slot, &self.memcgs, &self.budget(ctx)),
+            Store::Zram(zram) => zram.free(slot, &self.budget(ctx)),
+        }
+    }
+
+    /// Bytes of the store's copy for `slot`; 0 where it has none.
+    pub fn stored_bytes(&self, slot: u32) -> u64 {
+        match &self.store {
+            Store::Zswap(zswap) => zswap.len_bytes(slot),
+            Store::Zram(zram) => zram.len_bytes(slot),
+        }
+    }
+
+    /// Maps and touches the pool's memory ahead of the clock. A pool never exceeds its pages; what cannot be touched now is touched
+    /// by the run.
+    pub fn prefault_pool(&self) {
+        let _ = self.current_pool().prefault(self.folios.len() * self.config.page_size * 3 / 4);
     }
 
     /// Whether the slot's contents are in the store.

@@ -90,12 +90,12 @@ impl Lrus {
 
     /// Takes what the shrinker has put off.
     pub fn take_deferred(&self, memcg: u16, node: u8) -> u64 {
-        self.lruvec(memcg, node).nr_deferred.swap(0, OWNED)
+        self.lruvec(memcg, node).nr_deferred.swap(0, OWNED) // ORDERING: Relaxed: a heuristic's counter.
     }
 
     /// Puts off looks at so many entries.
     pub fn defer(&self, memcg: u16, node: u8, entries: u64) {
-        self.lruvec(memcg, node).nr_deferred.fetch_add(entries, OWNED);
+        self.lruvec(memcg, node).nr_deferred.fetch_add(entries, OWNED); // ORDERING: Relaxed: as above.
     }
 
     /// Adds an entry, referenced, at the young end.

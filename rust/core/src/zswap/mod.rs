@@ -253,11 +253,6 @@ impl Zswap {
         self.entries.get(slot as usize).into_iter().for_each(|entry| prefetch(entry));
     }
 
-    /// One more reference to a pool that an entry holds.
-    pub fn get_pool(&self, pool: u32) {
-        self.pools.get(pool);
-    }
-
     /// Bytes of the slot's entry; 0 where it has none.
     pub fn len_bytes(&self, slot: u32) -> u64 {
         let entry = &self.entries[slot as usize];

@@ -60,8 +60,7 @@ impl Controller {
     fn reclaim(&mut self) {
         let sys = &self.shared.sys;
         if self.shared.config.warm {
-            // A pool never exceeds its pages; what cannot be touched ahead is touched by the run.
-            let _ = sys.current_pool().prefault(sys.folios.len() * sys.config.page_size * 3 / 4);
+            sys.prefault_pool();
         }
         let stops = Stops::default();
         let mut actors = crate::driver::actors(sys, &stops);
@@ -120,14 +119,9 @@ impl Controller {
     /// out once more, and kswapd waits for it.
     fn end_workers(&mut self, stops: &Stops, kcompressd: Group, shrink: Group, device: Group) {
         let shared = self.shared.clone();
-        for (number, queue) in shared.sys.queues.iter().enumerate() {
-            queue.close();
-            shared.sys.wait.wake_all(WaitKey::Queue(number as u16));
-        }
+        crate::driver::close_queues(&shared.sys);
         self.join(kcompressd);
-        // ORDERING: Release pairs with the Acquire in the worker: what was stored precedes.
-        stops.shrink.set(true);
-        shared.sys.wait.wake_all(WaitKey::Shrink);
+        crate::driver::stop(&shared.sys, &stops.shrink, WaitKey::Shrink);
         self.join(shrink);
         // Until all writes have ended; a cancelled run shuts the cell down.
         let landed = shared.sys.wait.cell(WaitKey::Memory).wait_for(|| (shared.sys.in_flight() == 0).then_some(()));
@@ -140,8 +134,7 @@ impl Controller {
             gate.open(group.len());
             self.join(group);
         }
-        stops.device.set(true);
-        shared.sys.wait.wake_all(WaitKey::Device);
+        crate::driver::stop(&shared.sys, &stops.device, WaitKey::Device);
         self.join(device);
     }
 

@@ -5,7 +5,7 @@ use crate::lifecycle::{Change, Event, Fire, State, flag};
 use crate::memcg::{MemcgStat, ROOT};
 use crate::reclaim::charge::{Charge, HandleOverHigh, TryCharge};
 use crate::reclaim::direct::{AllocPages, Allocation, Wanted};
-use crate::stats::{Mthp, Vm};
+use crate::stats::Mthp;
 use crate::system::{Ctx, Outcome, StepError, System, Work};
 use crate::units::NIL;
 use crate::workload::Access;
@@ -63,9 +63,8 @@ impl App {
         let change = Change::flags(set, 0).in_state(State::Freed);
         if let Fire::Done(_) = sys.fire(ctx, head, Event::Populate, 0, change, 0)? {
             sys.fire_tails(ctx, head, pages.len() as u32, Event::Join, 0, Change::NONE)?;
-            ctx.stat[Vm::Pgfault] += 1;
             ctx.stat.count_mthp(folio.order, Mthp::AnonFaultAlloc);
-            sys.memcgs.count(folio.memcg, MemcgStat::Pgfault, 1);
+            sys.count(ctx, folio.memcg, MemcgStat::Pgfault, 1);
             for page in pages {
                 // SAFETY: this thread populated the page, and puts its folio on its way to the lists in the next step.
                 unsafe { sys.contents.fill(page) };

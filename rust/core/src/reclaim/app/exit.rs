@@ -133,16 +133,12 @@ impl App {
         RAN
     }
 
-    /// The frame for `page`, and its charge.
+    /// The frame for `page` goes back, with its charge if it has been made.
     pub(super) fn give_back(&mut self, sys: &System, ctx: &Ctx, page: u32) {
-        if self.charge.is_none() {
-            sys.memcgs.uncharge(sys.folio(page).memcg, 1 << self.frame_order);
-        }
-        if let Some(mm) = &sys.mm {
-            match self.frame_order {
-                0 => mm.give_frames(ctx.cpu, &[self.frame]),
-                order => mm.give_folio(ctx.cpu, self.frame, order),
-            }
+        match (&self.charge, &sys.mm) {
+            (None, _) => sys.give_folio(ctx, sys.folio(page).memcg, self.frame, self.frame_order),
+            (Some(_), Some(mm)) => mm.give_folio(ctx.cpu, self.frame, self.frame_order),
+            (Some(_), None) => {}
         }
         (self.frame, self.frame_order) = (NIL, 0);
     }

@@ -20,11 +20,9 @@ impl App {
         let distance = node.age(evictor).wrapping_sub(folio.shadow());
         let sizes = node.lru().sizes(evictor);
         self.activate = distance <= sizes.active + sizes.inactive_file;
-        ctx.stat[Vm::WorkingsetRefaultAnon] += 1;
-        sys.memcgs.count(folio.memcg, MemcgStat::WorkingsetRefaultAnon, 1);
+        sys.count(ctx, folio.memcg, MemcgStat::WorkingsetRefaultAnon, 1);
         if self.activate {
-            ctx.stat[Vm::WorkingsetActivateAnon] += 1;
-            sys.memcgs.count(folio.memcg, MemcgStat::WorkingsetActivateAnon, 1);
+            sys.count(ctx, folio.memcg, MemcgStat::WorkingsetActivateAnon, 1);
             node.note_activation(folio.memcg);
             node.grow_older(folio.memcg, 1);
         }
@@ -36,10 +34,8 @@ impl App {
     fn refault_generation(&mut self, sys: &System, ctx: &mut Ctx, page: u32, copy: Copy) -> Outcome {
         let folio = sys.folio(page);
         let recent = sys.node(page).age(folio.memcg) == folio.shadow();
-        ctx.stat[Vm::WorkingsetRefaultAnon] += 1;
-        ctx.stat[Vm::WorkingsetActivateAnon] += u64::from(recent);
-        sys.memcgs.count(folio.memcg, MemcgStat::WorkingsetActivateAnon, u64::from(recent));
-        sys.memcgs.count(folio.memcg, MemcgStat::WorkingsetRefaultAnon, 1);
+        sys.count(ctx, folio.memcg, MemcgStat::WorkingsetRefaultAnon, 1);
+        sys.count(ctx, folio.memcg, MemcgStat::WorkingsetActivateAnon, recent.into());
         self.pc = Pc::Read(copy);
         RAN
     }
@@ -54,10 +50,9 @@ impl App {
     ) -> Result<Outcome, Box<StepError>> {
         let change = Change::flags(flag::FRAME | flag::LOCKED | flag::SWAPCACHE, 0).in_state(word.state());
         if let Fire::Done(_) = sys.fire(ctx, page, Event::Fault, 0, change, 0)? {
-            ctx.stat[Vm::Pgfault] += 1;
-            ctx.stat[Vm::Pgmajfault] += 1;
-            sys.memcgs.count(sys.folio(page).memcg, MemcgStat::Pgfault, 1);
-            sys.memcgs.count(sys.folio(page).memcg, MemcgStat::Pgmajfault, 1);
+            for counter in [MemcgStat::Pgfault, MemcgStat::Pgmajfault] {
+                sys.count(ctx, sys.folio(page).memcg, counter, 1);
+            }
             sys.folio(page).set_pfn(std::mem::replace(&mut self.frame, NIL));
             self.pc = if sys.mm.is_some() { Pc::Refault(copy) } else { Pc::Read(copy) };
         }
@@ -81,8 +76,7 @@ impl App {
             if dirty {
                 sys.free_slots(ctx, page);
             }
-            ctx.stat[Vm::Pgfault] += 1;
-            sys.memcgs.count(sys.folio(page).memcg, MemcgStat::Pgfault, 1);
+            sys.count(ctx, sys.folio(page).memcg, MemcgStat::Pgfault, 1);
             self.pc = Pc::Next;
         }
         drop(unscanned);
@@ -132,10 +126,9 @@ impl App {
             let folio = sys.folio(page);
             zswap.note_disk_swapin(&sys.memcgs, folio.memcg, folio.node);
         }
-        let counter = counter(copy, &sys.store);
-        ctx.stat[counter] += 1;
-        if counter == Vm::Zswpin {
-            sys.memcgs.count_objcg(sys.folio(page).memcg, MemcgStat::Zswpin, 1);
+        match counter(copy, &sys.store) {
+            Vm::Zswpin => sys.count(ctx, sys.folio(page).memcg, MemcgStat::Zswpin, 1),
+            others => ctx.stat[others] += 1,
         }
         Outcome::Ran(if copy == Copy::Device { Work::DeviceRead(page) } else { Work::Decompress(page) })
     }
@@ -173,11 +166,7 @@ impl App {
     }
 
     pub(super) fn erase(&mut self, sys: &System, ctx: &Ctx, page: u32, then: Then) -> Outcome {
-        let folio = sys.folio(page);
-        match &sys.store {
-            Store::Zswap(zswap) => zswap.erase(folio.slot(), &sys.memcgs, &sys.budget(ctx)),
-            Store::Zram(zram) => zram.free(folio.slot(), &sys.budget(ctx)),
-        }
+        sys.erase(ctx, sys.folio(page).slot());
         self.pc = Pc::FreeSlot(then);
         RAN
     }

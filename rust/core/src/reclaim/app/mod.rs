@@ -326,8 +326,7 @@ impl App {
         {
             // SAFETY: this thread populated the page, and puts it on its way to the lists in the next step.
             unsafe { sys.contents.fill(page) };
-            ctx.stat[Vm::Pgfault] += 1;
-            sys.memcgs.count(sys.folio(page).memcg, MemcgStat::Pgfault, 1);
+            sys.count(ctx, sys.folio(page).memcg, MemcgStat::Pgfault, 1);
             sys.oom.grow(ctx.actor, sys.folio(page).memcg);
             sys.folio(page).set_pfn(std::mem::replace(&mut self.frame, NIL));
             self.pc = Pc::AddLru;

@@ -197,14 +197,12 @@ impl Direct {
             Form::Refused => return false,
         };
         zswap.hold(pool);
-        match zswap.store_page(slot, pool, block, memcgs, &self.frames) {
-            Ok(()) => zswap.store_publish(slot, slot, memcgs, memcg, node),
-            Err(_) => {
-                zswap.store_end(pool);
-                return false;
-            }
+        let stored = zswap.store_page(slot, pool, block, memcgs, &self.frames).is_ok();
+        match stored {
+            true => zswap.store_publish(slot, slot, memcgs, memcg, node),
+            false => zswap.store_end(pool),
         }
-        true
+        stored
     }
 
     /// Reads a slot into `page` (a page; untouched without bytes), as a fault that does.
