@@ -23,6 +23,8 @@ pub struct Plan {
     pub free_pages: u32,
     pub slots: u32,
     pub lru_gen: bool,
+    /// `watermark_boost_factor`.
+    pub boost_factor: u32,
     pub pool_limit_pages: Option<u64>,
     /// The last of the 64 kinds of pages that do not compress.
     pub incompressible: usize,
@@ -39,6 +41,7 @@ impl Plan {
             free_pages: 7000,
             slots: 2 * PAGES,
             lru_gen: false,
+            boost_factor: 15_000,
             pool_limit_pages: None,
             incompressible: 0,
             order: 0,
@@ -83,8 +86,8 @@ impl Plan {
         memcgs: Memcgs,
         memcg_of: impl Fn(u32) -> u16,
     ) -> Result<System, BuildError> {
-        let (watermarks, boost_factor) = ([80, 100, 120], 15_000);
-        let zone = ZoneConfig { free_pages: self.free_pages, watermarks, boost_factor, pcp_batch: 15, cpus: 2 };
+        let (free_pages, boost_factor, watermarks) = (self.free_pages, self.boost_factor, [80, 100, 120]);
+        let zone = ZoneConfig { free_pages, watermarks, boost_factor, pcp_batch: 15, cpus: 2 };
         let config = Config {
             design: self.preset.design(self.store),
             store: self.store,

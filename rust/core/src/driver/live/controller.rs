@@ -70,6 +70,9 @@ impl Controller {
         let gate = Arc::new(Gate::new());
         let turns = self.shared.config.turns.then(|| Arc::new(Turns::new(actors.iter().map(|(id, _)| *id))));
         let groups = kinds.map(|kind| spawn(&self.shared, of_kind(kind).collect(), &gate, turns.as_ref()));
+        if let Some(gauges) = &self.shared.gauges {
+            gauges.begin(self.shared.now_ns()); // Before anybody runs: what they find is added to it.
+        }
         let start = gate.open(groups.iter().map(Vec::len).sum());
         let [kswapd, kcompressd, device, shrink, mut apps, reclaims] = groups;
         apps.extend(reclaims);
@@ -95,7 +98,6 @@ impl Controller {
         let shared = self.shared.clone();
         let Some(gauges) = &shared.gauges else { return };
         let start_ns = (start - shared.started).as_nanos() as u64;
-        gauges.begin(start_ns);
         self.join(apps);
         self.report.applications.resize_with(shared.config.programs.len(), Default::default);
         let since_start = |end_ns: &mut u64| *end_ns = end_ns.saturating_sub(start_ns);
