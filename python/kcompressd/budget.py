@@ -51,11 +51,11 @@ class Budget:
         if lab.folio_order:
             raise LabError("folio_order", "of a lab is for a pageout run", "give it to each workload")
         firsts = np.cumsum([0, *(app.pages for app in self.applications)]).tolist()
-        given = zip(self.applications, firsts, strict=False)
+        given = list(zip(self.applications, firsts, strict=False))
         large = [(first, app.pages, app.folio_order) for app, first in given if app.folio_order]
         return ({"large": large} if large else {}) | {
             "node": self.node.for_core(self.pages, cpus),
-            "programs": [app.phases(first) for app, first in zip(self.applications, firsts, strict=False)],
+            "programs": [app.phases(first) for app, first in given],
             "fault": "none",
             "memcg_of": self._groups(lab),
             "workload": [app.to_dict() for app in self.applications],

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from kcompressd.advise import Advice
     from kcompressd.pages import Pages
 
-INTERRUPTED = 130
 LEAST_RAM = 1 << 20
 GOALS = ("balance", "memory", "latency", "cpu")
 """As `advise.GOALS`; written out so that help needs no NumPy."""
@@ -74,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise
         _show(interrupted.result, arguments)
         print("kcompressd: interrupted: the advice is partial", file=sys.stderr)
-        return INTERRUPTED
+        return common.INTERRUPTED
     _show(found, arguments)
     return 0
 

@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from kcompressd.page_stats import PageStats
     from kcompressd.pages import Pages
 
-PARTIAL = 3
-INTERRUPTED = 130
-
 
 def add(verbs: common.Verbs) -> None:
     """Declare the verb."""
@@ -82,7 +79,7 @@ def _stats_only(arguments: argparse.Namespace) -> int:
         if isinstance(interrupted.result, PageStats) and len(interrupted.result):
             interrupted.result.save(arguments.output)
             _say(interrupted.result, interrupted.result.index, arguments.output)
-        return INTERRUPTED
+        return common.INTERRUPTED
     stats.save(arguments.output)
     return _say(stats, stats.index, arguments.output)
 
@@ -117,7 +114,7 @@ def _say(pages: Pages | PageStats, index: PageIndex, path: str) -> int:
         print(f"note: {note}")
     if not index.complete:
         print(f"kcompressd: partial: {index.reason}", file=sys.stderr)
-        return PARTIAL
+        return common.PARTIAL
     print(f"next: kcompressd estimate {path}")
     return 0
 

@@ -28,6 +28,8 @@ FILES = "raw pages or .zst, an ELF core, LiME or CRIU images, a folder of them"
 DESIGNS = ("sync", "rfc", "april", "async-store", "split", "unofficial")
 """As `Design.presets()` has them; written out so that help needs no extension module."""
 
+INTERRUPTED, PARTIAL = 130, 3
+"""Exit codes: Ctrl-C ended it, what there was is kept; it is a part for another reason."""
 PIPED_WIDTH = 120
 """Columns when standard output is no terminal."""
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from kcompressd.result import Result
 
 REPEATS = 5
-INTERRUPTED = 130
 
 
 def add(verbs: common.Verbs) -> None:
@@ -86,7 +85,7 @@ def _shown(arguments: argparse.Namespace, make: Callable[[Report | None], Compar
             raise
         _show(interrupted.result, arguments)
         print(f"kcompressd: interrupted: {interrupted.result.interrupted}", file=sys.stderr)
-        return INTERRUPTED
+        return common.INTERRUPTED
     return _show(found, arguments)
 
 

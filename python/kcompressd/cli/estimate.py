@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from kcompressd.page_stats import PageStats
     from kcompressd.pages import Pages
 
-INTERRUPTED = 130
 FORMATS = ("json", "csv", "markdown")
 """Options that name an output; of those that are `-` only one is possible."""
 
@@ -69,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
         if isinstance(interrupted.result, Estimate) and interrupted.result.pages:
             _show(interrupted.result, arguments)
         print("kcompressd: interrupted: the estimate is partial", file=sys.stderr)
-        return INTERRUPTED
+        return common.INTERRUPTED
     if not found.complete:
         print(f"kcompressd: partial: {found.index.reason}", file=sys.stderr)
     return _show(found, arguments)

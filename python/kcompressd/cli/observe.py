@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from kcompressd.observe import Tick
     from kcompressd.result import Result
 
-INTERRUPTED = 130
-
 
 def add(verbs: common.Verbs) -> None:
     """Declare the verb."""
@@ -49,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
         if isinstance(interrupted.result, Result):
             _show(interrupted.result, arguments)
         print("kcompressd: interrupted: the result is partial", file=sys.stderr)
-        return INTERRUPTED
+        return common.INTERRUPTED
 
 
 def _show(result: Result, arguments: argparse.Namespace) -> int:

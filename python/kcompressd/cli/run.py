@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from kcompressd.result import Result
     from kcompressd.watch import Watch
 
-INTERRUPTED = 130
 CHARTED = 1 << 18
 """A report on at most so many pages (1 GiB of 4 KiB) is drawn from a trace, on more from samples."""
 
@@ -57,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
         if isinstance(interrupted.result, Result):
             _show(interrupted.result, arguments)
         print("kcompressd: interrupted: the result is partial", file=sys.stderr)
-        return INTERRUPTED
+        return common.INTERRUPTED
 
 
 def _run(arguments: argparse.Namespace) -> Result:

@@ -7,8 +7,6 @@ import sys
 
 from kcompressd.cli import common
 
-INTERRUPTED = 130
-
 
 def add(verbs: common.Verbs) -> None:
     """Declare the verb."""
@@ -41,5 +39,5 @@ def run(arguments: argparse.Namespace) -> int:
         if isinstance(interrupted.result, Result):
             common.show(interrupted.result, arguments.json, arguments.html)
         print("kcompressd: interrupted: the result is partial", file=sys.stderr)
-        return INTERRUPTED
+        return common.INTERRUPTED
     return common.show(result, arguments.json, arguments.html)

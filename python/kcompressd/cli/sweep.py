@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 BACKENDS = ("loky", "dask", "ray", "sequential")
 """As `sweep.engine` has them; written out so that help needs no joblib."""
-PARTIAL = 3
-INTERRUPTED = 130
 
 
 def add(verbs: common.Verbs) -> None:
@@ -65,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
         assert isinstance(interrupted.result, Outcome)
         print(f"{output}: {_so_far(interrupted.result)}")
         print("kcompressd: interrupted: the same command goes on from here", file=sys.stderr)
-        return INTERRUPTED
+        return common.INTERRUPTED
     if arguments.dry_run:
         return _say_dry(found, arguments.workers)
     if arguments.csv is not None:
@@ -77,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         common.write_text(of_sweep.document(found.table, job), arguments.html)
         print(f"kcompressd: report: {arguments.html}", file=sys.stderr)
-    return 0 if found.complete and not found.refused else PARTIAL
+    return 0 if found.complete and not found.refused else common.PARTIAL
 
 
 def _so_far(found: Outcome) -> str:
