@@ -215,6 +215,7 @@ impl Caches {
 
 #[cfg(test)]
 mod tests {
+    use super::super::run_model::Runs;
     use super::*;
 
     #[test]
@@ -251,7 +252,7 @@ mod tests {
         fn runs_are_aligned_and_nobody_else_s(ops in proptest::collection::vec((0u8..3, 1u8..10, 0usize..4000), 1..400)) {
             const TOTAL: u32 = 6 * CLUSTER_LARGE + 100;
             let caches = Caches::new(TOTAL, 1, true);
-            let (mut used, mut out) = (vec![false; TOTAL as usize], Vec::new());
+            let mut runs = Runs::new(TOTAL);
             for (op, order, at) in ops {
                 let taken = match op {
                     0 => caches.alloc_run(order).map(|first| (first, order)),
@@ -259,25 +260,17 @@ mod tests {
                     _ => None,
                 };
                 if let Some((first, order)) = taken {
-                    proptest::prop_assert_eq!(first % (1 << order), 0);
-                    for slot in first..first + (1 << order) {
-                        proptest::prop_assert!(!std::mem::replace(&mut used[slot as usize], true), "{slot} twice");
-                    }
-                    out.push((first, order));
+                    runs.taken(first, order)?;
                 } else if op == 0 {
                     let clusters = caches.clusters.lock();
                     proptest::prop_assert!(clusters.whole.is_empty());
                     let given = |at: u32| clusters.orders[at as usize] == order && clusters.run_in(at, order).is_some();
                     proptest::prop_assert!(!(0..clusters.orders.len() as u32).any(given));
                 }
-                if op == 2 && !out.is_empty() {
-                    let (first, order) = out.swap_remove(at % out.len());
-                    for slot in first..first + (1 << order) {
-                        caches.free(0, slot, |_, _| {});
-                        used[slot as usize] = false;
-                    }
+                if op == 2 {
+                    runs.give_back(at).for_each(|slot| caches.free(0, slot, |_, _| {}));
                 }
-                proptest::prop_assert_eq!(caches.used(TOTAL) as usize, used.iter().filter(|used| **used).count());
+                proptest::prop_assert_eq!(caches.used(TOTAL), runs.used());
             }
         }
     }

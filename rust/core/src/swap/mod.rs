@@ -7,6 +7,8 @@
 
 mod cache;
 pub mod device;
+#[cfg(test)]
+mod run_model;
 
 use cache::Caches;
 pub use cache::{BATCH, CLUSTER};
@@ -200,6 +202,7 @@ impl Snapshot for Slots {
 
 #[cfg(test)]
 mod tests {
+    use super::run_model::Runs;
     use super::*;
 
     #[test]
@@ -221,7 +224,7 @@ mod tests {
         #[test]
         fn runs_without_caches_are_aligned_and_nobody_else_s(ops in proptest::collection::vec((0u8..3, 1u8..5, 0usize..99), 1..200)) {
             let slots = Slots::new(150);
-            let (mut used, mut out) = (vec![false; 150], Vec::new());
+            let mut runs = Runs::new(150);
             for (op, order, at) in ops {
                 let taken = match op {
                     0 => slots.alloc_run(order).map(|first| (first, order)),
@@ -229,19 +232,11 @@ mod tests {
                     _ => None,
                 };
                 if let Some((first, order)) = taken {
-                    proptest::prop_assert_eq!(first % (1 << order), 0);
-                    for slot in first..first + (1 << order) {
-                        proptest::prop_assert!(!std::mem::replace(&mut used[slot as usize], true), "{slot} twice");
-                    }
-                    out.push((first, order));
-                } else if op == 2 && !out.is_empty() {
-                    let (first, order) = out.swap_remove(at % out.len());
-                    for slot in first..first + (1 << order) {
-                        slots.free(slot);
-                        used[slot as usize] = false;
-                    }
+                    runs.taken(first, order)?;
+                } else if op == 2 {
+                    runs.give_back(at).for_each(|slot| slots.free(slot));
                 }
-                proptest::prop_assert_eq!(slots.used() as usize, used.iter().filter(|used| **used).count());
+                proptest::prop_assert_eq!(slots.used(), runs.used());
             }
         }
     }
