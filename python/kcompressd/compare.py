@@ -46,11 +46,8 @@ def compare(
     repeats that every design had.
     """
     if repeats < MIN_REPEATS:
-        raise LabError(
-            "repeats",
-            f"{repeats} are too few to tell a difference from noise",
-            f"give at least {MIN_REPEATS}",
-        )
+        why = f"{repeats} are too few to tell a difference from noise"
+        raise LabError("repeats", why, f"give at least {MIN_REPEATS}")
     labs = _labs(designs or Design.presets(), lab or Lab())
     traced = validate or on_trace is not None
     count = _Counter(progress or (lambda name, done, total: None), len(labs) * (repeats + traced))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from kcompressd import lifecycle
 from kcompressd.definition import Effect, bits
+from kcompressd.table import Row
 
 
 def rust_source() -> str:
@@ -23,35 +24,9 @@ def rust_source() -> str:
     out += _enum("Event", "What happens to a page.", list(lifecycle.EVENTS.items()))
     out += _bits("flag", "u16", "Bits of the state word's flags.", lifecycle.FLAGS)
     out += _bits("guard", "u8", "Bits of a record's guards.", lifecycle.GUARDS)
-    rows = [
-        f"Row {{ event: {r.event}, from: {r.source}, require_mask: {r.require_mask}, "
-        f"require_value: {r.require_value}, to: {r.to} }}"
-        for r in t.rows
-    ]
-    flags = ["&[" + ", ".join(f"({m:#x}, {v:#x})" for m, v in alternatives) + "]" for alternatives in t.flags]
+    out += _array("ROWS", "Row", "The rows of the default table.", map(_row, t.rows))
+    out += _states(t.flags)
     effects = [f"(Event::{_camel(event)}, {_effect(effect)})" for event, effect in lifecycle.EFFECTS.items()]
-    out += _array("ROWS", "Row", "The rows of the default table.", rows)
-    out += _array(
-        "STATE_FLAGS", "&[(u16, u16)]", "What each state demands of the flags: alternatives `(mask, value)`.", flags
-    )
-    out += _array(
-        "STATE_COPIES",
-        "u8",
-        "The guard that holds of the copy in each state; 0: neither.",
-        [_copy(s.copy) for s in lifecycle.STATES],
-    )
-    out += _array(
-        "STATE_RESTS",
-        "bool",
-        "Whether a run that is over may leave a page in the state.",
-        [str(s.rests).lower() for s in lifecycle.STATES],
-    )
-    out += _array(
-        "STATE_HELD",
-        "bool",
-        "Whether one actor has a page in the state: the one that brought it there.",
-        [str(s.held).lower() for s in lifecycle.STATES],
-    )
     out += _array("EFFECTS", "(Event, Effect)", "What events do to the flags and the copy.", effects)
     start = bits(lifecycle.INITIAL_FLAGS, lifecycle.FLAGS)[1]
     initial = f"pub const INITIAL: (State, u16) = (State::{_camel(lifecycle.INITIAL)}, {start:#x});"
@@ -81,14 +56,49 @@ def enums_source() -> str:
     return "\n".join([*out, ""])
 
 
-def _array(name: str, kind: str, doc: str, items: Sequence[str]) -> list[str]:
-    return [
-        "",
-        f"/// {doc}",
-        f"pub const {name}: [{kind}; {len(items)}] = [",
-        *(f"    {item}," for item in items),
-        "];",
+def _row(row: Row) -> str:
+    return (
+        f"Row {{ event: {row.event}, from: {row.source}, require_mask: {row.require_mask}, "
+        f"require_value: {row.require_value}, to: {row.to} }}"
+    )
+
+
+def _states(flags: Iterable[Iterable[tuple[int, int]]]) -> list[str]:
+    """What holds of each state, in id order; `flags`: alternatives of (mask, value) by state."""
+    states = lifecycle.STATES
+    pairs = [", ".join(f"({mask:#x}, {value:#x})" for mask, value in alternatives) for alternatives in flags]
+    tables: list[tuple[str, str, str, Iterable[str]]] = [
+        (
+            "STATE_FLAGS",
+            "&[(u16, u16)]",
+            "What each state demands of the flags: alternatives `(mask, value)`.",
+            (f"&[{pair}]" for pair in pairs),
+        ),
+        (
+            "STATE_COPIES",
+            "u8",
+            "The guard that holds of the copy in each state; 0: neither.",
+            (_copy(state.copy) for state in states),
+        ),
+        (
+            "STATE_RESTS",
+            "bool",
+            "Whether a run that is over may leave a page in the state.",
+            (str(state.rests).lower() for state in states),
+        ),
+        (
+            "STATE_HELD",
+            "bool",
+            "Whether one actor has a page in the state: the one that brought it there.",
+            (str(state.held).lower() for state in states),
+        ),
     ]
+    return [line for table in tables for line in _array(*table)]
+
+
+def _array(name: str, kind: str, doc: str, items: Iterable[str]) -> list[str]:
+    entries = [f"    {item}," for item in items]
+    return ["", f"/// {doc}", f"pub const {name}: [{kind}; {len(entries)}] = [", *entries, "];"]
 
 
 def _effect(effect: Effect) -> str:

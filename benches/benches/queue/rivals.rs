@@ -80,6 +80,9 @@ fn folio_queue(run: &Run) -> Duration {
     let tagged: Vec<_> = folios.iter().map(|folio| TaggedFolio::new(folio, Origin::Zswap)).collect();
     let queue = FolioQueue::new(CAPACITY, CAPACITY).expect("valid sizes");
     let (items, space) = (WaitCell::new(), WaitCell::new());
+    if run.producers == 0 {
+        return alone(run, || folio_queue_round(run.batch, &queue, &tagged, &items, &space));
+    }
     let single = || {
         for i in 0..run.share() {
             let folio = tagged[i % SWAP_CLUSTER_MAX];
@@ -95,22 +98,6 @@ fn folio_queue(run: &Run) -> Duration {
             items.wake_one();
         }
     };
-    if run.producers == 0 {
-        return alone(run, || {
-            if run.batch {
-                assert!(black_box(queue.push_batch(&tagged)).is_ok());
-                items.wake_one();
-            } else {
-                tagged.iter().for_each(|folio| {
-                    assert!(black_box(queue.push(*folio)).is_ok());
-                    items.wake_one();
-                });
-            }
-            let mut buffer = [None; SWAP_CLUSTER_MAX];
-            black_box(queue.claim().map(|mut consumer| consumer.drain(black_box(&mut buffer)).n));
-            space.wake_all();
-        });
-    }
     run.time(
         || move || if run.batch { batch() } else { single() },
         |mut left| {
@@ -124,6 +111,22 @@ fn folio_queue(run: &Run) -> Duration {
             }
         },
     )
+}
+
+/// One round of [`alone`]: the thread is its own consumer.
+fn folio_queue_round(batch: bool, queue: &FolioQueue, tagged: &[TaggedFolio], items: &WaitCell, space: &WaitCell) {
+    if batch {
+        assert!(black_box(queue.push_batch(tagged)).is_ok());
+        items.wake_one();
+    } else {
+        tagged.iter().for_each(|folio| {
+            assert!(black_box(queue.push(*folio)).is_ok());
+            items.wake_one();
+        });
+    }
+    let mut buffer = [None; SWAP_CLUSTER_MAX];
+    black_box(queue.claim().map(|mut consumer| consumer.drain(black_box(&mut buffer)).n));
+    space.wake_all();
 }
 
 fn sync_channel(run: &Run) -> Duration {
@@ -199,6 +202,9 @@ impl Fifo for ThingBuf<usize> {
 fn with_cells(run: &Run, queue: &impl Fifo) -> Duration {
     let (items, space) = (WaitCell::new(), WaitCell::new());
     let wake_every = if run.batch { SWAP_CLUSTER_MAX } else { 1 };
+    if run.producers == 0 {
+        return alone(run, || cells_round(wake_every, queue, &items, &space));
+    }
     let produce = || {
         for i in 0..run.share() {
             if queue.push(i).is_err() {
@@ -212,18 +218,6 @@ fn with_cells(run: &Run, queue: &impl Fifo) -> Duration {
         }
         items.wake_one();
     };
-    if run.producers == 0 {
-        return alone(run, || {
-            for i in 0..SWAP_CLUSTER_MAX {
-                assert!(queue.push(i).is_ok());
-                if i % wake_every == wake_every - 1 {
-                    items.wake_one();
-                }
-            }
-            fill(queue, &mut [0; SWAP_CLUSTER_MAX]);
-            space.wake_all();
-        });
-    }
     run.time(
         || produce,
         |mut left| {
@@ -240,6 +234,19 @@ fn with_cells(run: &Run, queue: &impl Fifo) -> Duration {
     )
 }
 
+/// One round of [`alone`]: the thread is its own consumer.
+fn cells_round(wake_every: usize, queue: &impl Fifo, items: &WaitCell, space: &WaitCell) {
+    for i in 0..SWAP_CLUSTER_MAX {
+        assert!(queue.push(i).is_ok());
+        if i % wake_every == wake_every - 1 {
+            items.wake_one();
+        }
+    }
+    fill(queue, &mut [0; SWAP_CLUSTER_MAX]);
+    space.wake_all();
+}
+
+/// Takes what there is into `buffer`, and says how many.
 fn fill(queue: &impl Fifo, buffer: &mut [usize]) -> usize {
     let mut n = 0;
     for (slot, word) in buffer.iter_mut().zip(std::iter::from_fn(|| queue.pop())) {

@@ -6,7 +6,7 @@ use crate::error::{DesignError, TableError};
 use crate::workload;
 use kcompressd_core::driver::live::{FaultOrder, LiveConfig, Plant};
 use kcompressd_core::lifecycle::{Row, Table, actor};
-use kcompressd_core::memcg::Memcgs;
+use kcompressd_core::memcg::{MAX, Memcg, Memcgs, ROOT};
 use kcompressd_core::reclaim::ReclaimRequest;
 use kcompressd_core::swap::IoFaults;
 use kcompressd_core::system::{Config, Large, Memory, System};
@@ -149,31 +149,13 @@ fn memcgs(config: &Bound<'_, PyDict>, pages: usize, page_size: usize, budget: bo
         let index =
             index.ok_or_else(|| PyValueError::new_err(format!("memcg {name:?}: no parent {parent:?} before it")))?;
         let id = if name == "/" {
-            0
+            ROOT
         } else {
             memcgs.add(&name, index as u16).map_err(|error| PyValueError::new_err(error.to_string()))?
         };
-        let group_ = memcgs.get(id).expect("just added");
-        let max: Option<u64> = get(group, "zswap_max", None)?;
-        if id == 0 && max.is_some() {
-            return Err(PyValueError::new_err("memcg \"/\": the root has no memory.zswap.max"));
-        }
-        group_.set_zswap_max(max.unwrap_or(kcompressd_core::memcg::MAX));
-        group_.set_writeback(get(group, "writeback", true)?);
-        let limit = |key, none| -> PyResult<u64> {
-            let bytes: Option<u64> = get(group, key, None)?;
-            match bytes {
-                Some(_) if id == 0 => Err(PyValueError::new_err(format!("memcg \"/\": the root has no {key}"))),
-                Some(_) if !budget => {
-                    Err(PyValueError::new_err(format!("memcg {name:?}: {key} needs a memory budget")))
-                }
-                _ => Ok(bytes.map_or(none, |bytes| bytes / page_size as u64)),
-            }
-        };
-        group_.set_memory_max_pages(limit("memory_max", u64::MAX)?);
-        group_.set_memory_high_pages(limit("memory_high", u64::MAX)?);
-        group_.set_memory_low_pages(limit("memory_low", 0)?);
-        group_.set_memory_min_pages(limit("memory_min", 0)?);
+        let memcg = memcgs.get(id).expect("just added");
+        memcg.set_writeback(get(group, "writeback", true)?);
+        limit_memcg(memcg, id == ROOT, group, page_size, budget)?;
     }
     let memcg_of: Vec<u16> = get(config, "memcg_of", Vec::new())?;
     let groups = memcgs.iter().count();
@@ -184,6 +166,32 @@ fn memcgs(config: &Bound<'_, PyDict>, pages: usize, page_size: usize, budget: bo
         return Err(PyValueError::new_err(format!("memcg_of: group {id} of {groups}")));
     }
     Ok((memcgs, memcg_of))
+}
+
+/// Sets the limits that `group` gives `memcg`, and memory.low and memory.min: the root has none, and but for zswap's they
+/// need a memory budget.
+fn limit_memcg(memcg: &Memcg, root: bool, group: &Bound<'_, PyDict>, page_size: usize, budget: bool) -> PyResult<()> {
+    let bytes = |key| -> PyResult<Option<u64>> {
+        let bytes: Option<u64> = get(group, key, None)?;
+        match bytes {
+            Some(_) if root => Err(PyValueError::new_err(format!("memcg \"/\": the root has no {key}"))),
+            _ => Ok(bytes),
+        }
+    };
+    let pages = |key, none| -> PyResult<u64> {
+        match bytes(key)? {
+            Some(_) if !budget => {
+                Err(PyValueError::new_err(format!("memcg {:?}: {key} needs a memory budget", memcg.name())))
+            }
+            bytes => Ok(bytes.map_or(none, |bytes| bytes / page_size as u64)),
+        }
+    };
+    memcg.set_zswap_max(bytes("zswap_max")?.unwrap_or(MAX));
+    memcg.set_memory_max_pages(pages("memory_max", u64::MAX)?);
+    memcg.set_memory_high_pages(pages("memory_high", u64::MAX)?);
+    memcg.set_memory_low_pages(pages("memory_low", 0)?);
+    memcg.set_memory_min_pages(pages("memory_min", 0)?);
+    Ok(())
 }
 
 /// Switches zswap's shrinker on if `config["shrinker_enabled"]` says so.

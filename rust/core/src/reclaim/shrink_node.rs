@@ -72,6 +72,16 @@ enum Then {
     },
 }
 
+impl Then {
+    fn pc(self) -> Pc {
+        match self {
+            Self::Count => Pc::Count,
+            Self::Inactive => Pc::Inactive,
+            Self::Active { then } => Pc::Active { then },
+        }
+    }
+}
+
 /// What follows on a group's active list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum After {
@@ -79,6 +89,17 @@ enum After {
     Age,
     File,
     Slab,
+}
+
+impl After {
+    /// Where a pass goes on that was at `memcg`'s active list.
+    fn pc(self, sys: &System, memcg: u16) -> Pc {
+        match self {
+            Self::Age => sys.memcgs.next_below(ROOT, Some(memcg)).map_or(Pc::Count, |group| Pc::Age { group }),
+            Self::File => Pc::Round { list: INACTIVE_FILE as u8 },
+            Self::Slab => Pc::Slab,
+        }
+    }
 }
 
 /// A pass under way.
@@ -151,36 +172,17 @@ impl ShrinkNode {
             Pc::Isolated { stalled } => Ok((self.too_many_isolated(ctx, node, sc, stalled), GOES_ON)),
             Pc::Drain { then } => {
                 sys.lru_add_drain(ctx)?;
-                self.pc = match then {
-                    Then::Count => Pc::Count,
-                    Then::Inactive => Pc::Inactive,
-                    Then::Active { then } => Pc::Active { then },
-                };
+                self.pc = then.pc();
                 Ok((RAN, GOES_ON))
             }
             Pc::Inactive => self.inactive(sys, ctx, sc),
             Pc::Active { then } => {
                 self.shrink_active_list(sys, ctx, node)?;
-                self.pc = match then {
-                    After::Age => {
-                        sys.memcgs.next_below(ROOT, Some(self.batch.memcg)).map_or(Pc::Count, |group| Pc::Age { group })
-                    }
-                    After::File => Pc::Round { list: INACTIVE_FILE as u8 },
-                    After::Slab => Pc::Slab,
-                };
+                self.pc = then.pc(sys, self.batch.memcg);
                 Ok((SCANNED, GOES_ON))
             }
             Pc::File => Ok((self.file(sys, ctx, node, sc), GOES_ON)),
-            Pc::FileFree { pages } => {
-                if let Some(mm) = &sys.mm {
-                    mm.give_file_pages(ctx.cpu, pages);
-                }
-                self.pc = Pc::Generations;
-                if !sys.lru_gen() {
-                    self.round_ended(ctx);
-                }
-                Ok((RAN, GOES_ON))
-            }
+            Pc::FileFree { pages } => Ok((self.file_free(sys, ctx, pages), GOES_ON)),
             Pc::Slab => Ok((self.shrink_slab(sys, sc), GOES_ON)),
             Pc::Zswap => self.zswap(sys, ctx),
             Pc::Zsmalloc => Ok((self.zsmalloc(sys, sc), GOES_ON)),
@@ -340,9 +342,17 @@ impl ShrinkNode {
         SCANNED
     }
 
-    fn round_ended(&mut self, ctx: &mut Ctx) {
-        ctx.marks |= mark::COND_RESCHED;
-        self.pc = Pc::Round { list: INACTIVE_FILE as u8 + 1 };
+    /// The frames of page-cache pages go back, and the round has ended.
+    fn file_free(&mut self, sys: &System, ctx: &mut Ctx, pages: u32) -> Outcome {
+        if let Some(mm) = &sys.mm {
+            mm.give_file_pages(ctx.cpu, pages);
+        }
+        self.pc = Pc::Generations;
+        if !sys.lru_gen() {
+            ctx.marks |= mark::COND_RESCHED;
+            self.pc = Pc::Round { list: INACTIVE_FILE as u8 + 1 };
+        }
+        RAN
     }
 
     /// Where little is inactive, 32 more are aged.

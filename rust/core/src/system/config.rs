@@ -3,8 +3,11 @@
 use super::{Contents, Store};
 use crate::codec::CodecSpec;
 use crate::design::{Design, StoreKind};
-use crate::folio::MAX_FOLIO_ORDER;
+use crate::folio::{Folio, MAX_FOLIO_ORDER};
+use crate::memcg::Memcgs;
+use crate::node::Node;
 use crate::queue::FolioQueue;
+use crate::swap::Slots;
 use crate::zone::ZoneConfig;
 use crate::zram::Zram;
 use crate::zsmalloc::{ConfigError, Pool, PoolConfig};
@@ -116,9 +119,33 @@ impl Config {
             (nodes, _) => Err(BuildError::OneZone(nodes)),
         }
     }
-}
 
-impl Config {
+    /// The pages' folios: present ones, or with a memory budget absent ones.
+    pub(super) fn folios(&self, pages: u32, memcg_of: impl Fn(u32) -> u16) -> Box<[Folio]> {
+        let new = if self.memory.is_some() { Folio::absent } else { Folio::new };
+        let folio = |page| new(memcg_of(page), node_of(page, pages, self.nodes)).of_order(self.order_of(page), page);
+        (0..pages).map(folio).collect()
+    }
+
+    /// The nodes, with lists for each of `memcgs`.
+    pub(super) fn nodes(&self, memcgs: &Memcgs) -> Box<[Node]> {
+        let lru_gen = self.memory.is_some_and(|memory| memory.lru_gen);
+        (0..self.nodes).map(|_| Node::new(memcgs, self.memory.is_some(), lru_gen)).collect()
+    }
+
+    /// The swap slots, with a memory budget by way of each CPU's cache.
+    pub(super) fn slots(&self) -> Slots {
+        match self.memory {
+            Some(_) => Slots::with_caches(self.slots, self.cpus(), !self.large.is_empty()),
+            None => Slots::new(self.slots),
+        }
+    }
+
+    /// CPUs that have lists and caches of their own.
+    pub(super) fn cpus(&self) -> u16 {
+        self.memory.map_or(1, |memory| memory.zone.cpus.max(1))
+    }
+
     /// log2 of the pages of the folio that `page` is to be part of.
     pub(super) fn order_of(&self, page: u32) -> u8 {
         let Some(large) = self.large.iter().find(|large| large.pages.contains(&page)) else { return 0 };

@@ -95,37 +95,26 @@ impl System {
     ) -> Result<Self, BuildError> {
         let bytes = matches!(contents, Contents::Frames(_));
         let pages = config.pages(&contents)?;
-        let cpus = config.memory.map_or(1, |memory| memory.zone.cpus.max(1));
         let pool = PoolConfig { page_size: config.page_size, chain_size: config.chain_size, bytes };
-        let queues = config::queues(&config.design);
         config.check_large(pages, &memcg_of)?;
-        let new_folio = if config.memory.is_some() { Folio::absent } else { Folio::new };
-        let folio = |page| new_folio(memcg_of(page), config::node_of(page, pages, config.nodes));
-        let folios: Box<[Folio]> = (0..pages).map(|page| folio(page).of_order(config.order_of(page), page)).collect();
+        let queues = config::queues(&config.design);
         let system = Self {
             table,
             scripted: None,
             wait: WaitTable::new(queues.len() as u16, pages.clamp(1, 1024)),
-            nodes: (0..config.nodes)
-                .map(|_| {
-                    Node::new(&memcgs, config.memory.is_some(), config.memory.is_some_and(|memory| memory.lru_gen))
-                })
-                .collect(),
+            folios: config.folios(pages, memcg_of),
+            nodes: config.nodes(&memcgs),
             store: config::store(&config, pool, memcgs.iter().count())?,
             memcgs,
-            slots: match config.memory {
-                Some(_) => Slots::with_caches(config.slots, cpus, !config.large.is_empty()),
-                None => Slots::new(config.slots),
-            },
+            slots: config.slots(),
             device,
             contents,
             mm: config.memory.map(|memory| Mm::new(memory.zone, memory.file_pages)),
             oom: OomKiller::default(),
-            lru_add: (0..cpus).map(|_| Mutex::new(Vec::with_capacity(PAGEVEC_SIZE))).collect(),
+            lru_add: (0..config.cpus()).map(|_| Mutex::new(Vec::with_capacity(PAGEVEC_SIZE))).collect(),
             in_flight: CachePadded::default(),
             turn: CachePadded::default(),
             stopped_kthread: AtomicU32::new(0),
-            folios,
             queues,
             config,
         };

@@ -85,29 +85,8 @@ impl App {
 
     /// Reads the copy into the page's frame, which is locked and so nobody else's.
     pub(super) fn read(&mut self, sys: &System, ctx: &mut Ctx, page: u32, copy: Copy) -> Outcome {
-        let slot = sys.folio(page).slot();
         // SAFETY: this application fired `fault` and fires `load` in a later step.
-        let frame = unsafe { sys.contents.page_to_fill(page) };
-        let decode = |source| StepError::Decode { page, source };
-        let read = match (copy, &sys.store, frame) {
-            (Copy::Device, _, frame) => sys.device.read(slot, frame).map_err(StepError::from),
-            (Copy::Zeromap, _, Some(frame)) => {
-                frame.fill(0);
-                Ok(())
-            }
-            (Copy::Pool, Store::Zswap(zswap), Some(frame)) => {
-                zswap.load(slot, &mut ctx.codecs, &mut ctx.block, frame).map_err(decode)
-            }
-            (Copy::Pool, Store::Zram(zram), Some(frame)) => {
-                let codec = ctx.codecs.get(sys.config.codec);
-                let read = zram.read(slot, &mut ctx.block, frame, |_, block, page| codec.decompress(block, page));
-                read.map_err(|error| match error {
-                    ReadError::Decode(source) => decode(source),
-                    ReadError::Device(error) => error.into(),
-                })
-            }
-            (_, _, None) => Ok(()),
-        };
+        let read = read_copy(sys, ctx, page, copy, unsafe { sys.contents.page_to_fill(page) });
         // SAFETY: as above; the frame that was filled is not borrowed any more.
         if read.is_ok() && !unsafe { sys.contents.is_intact(page) } {
             ctx.mismatched.push(page);
@@ -195,6 +174,31 @@ impl App {
         sys.wait.wake_all(WaitKey::Folio(page));
         self.pc = Pc::AddLru;
         Ok(RAN)
+    }
+}
+
+/// Fills `frame`, if there are bytes, with the copy of `page`.
+fn read_copy(sys: &System, ctx: &mut Ctx, page: u32, copy: Copy, frame: Option<&mut [u8]>) -> Result<(), StepError> {
+    let slot = sys.folio(page).slot();
+    let decode = |source| StepError::Decode { page, source };
+    match (copy, &sys.store, frame) {
+        (Copy::Device, _, frame) => sys.device.read(slot, frame).map_err(StepError::from),
+        (Copy::Zeromap, _, Some(frame)) => {
+            frame.fill(0);
+            Ok(())
+        }
+        (Copy::Pool, Store::Zswap(zswap), Some(frame)) => {
+            zswap.load(slot, &mut ctx.codecs, &mut ctx.block, frame).map_err(decode)
+        }
+        (Copy::Pool, Store::Zram(zram), Some(frame)) => {
+            let codec = ctx.codecs.get(sys.config.codec);
+            let read = zram.read(slot, &mut ctx.block, frame, |_, block, page| codec.decompress(block, page));
+            read.map_err(|error| match error {
+                ReadError::Decode(source) => decode(source),
+                ReadError::Device(error) => error.into(),
+            })
+        }
+        (_, _, None) => Ok(()),
     }
 }
 

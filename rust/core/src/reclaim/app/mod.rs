@@ -181,25 +181,13 @@ impl App {
                 Ok(RAN)
             }
             Pc::Load { exclusive } => self.load(sys, ctx, page, exclusive),
-            Pc::AddLru => {
-                match sys.mm {
-                    Some(_) => sys.folio_add_lru(ctx, page)?,
-                    None => sys.add_lru(ctx, page)?,
-                }
-                self.pc = Pc::Next;
-                Ok(RAN)
-            }
+            Pc::AddLru => self.add_lru(sys, ctx, page),
             Pc::FreeSwap => self.free_swap(sys, ctx, page),
             Pc::Listed { cpu } => self.listed(sys, ctx, cpu),
             Pc::Free => self.free(sys, ctx, page),
             Pc::GiveFrame => Ok(self.give_frame(sys, ctx, page)),
             Pc::Next => Ok(self.touched(sys, ctx, page, access)),
-            Pc::Think => {
-                ctx.marks |= mark::COND_RESCHED;
-                let think_ns = self.program.think_ns();
-                self.next_touch();
-                Ok(Outcome::Ran(Work::Think(think_ns)))
-            }
+            Pc::Think => Ok(self.think(ctx)),
         }
     }
 
@@ -223,6 +211,13 @@ impl App {
             _ => self.pc = Pc::Think,
         }
         Outcome::Ran(if access == Access::Exit { Work::Commit } else { Work::Touch })
+    }
+
+    fn think(&mut self, ctx: &mut Ctx) -> Outcome {
+        ctx.marks |= mark::COND_RESCHED;
+        let think_ns = self.program.think_ns();
+        self.next_touch();
+        Outcome::Ran(Work::Think(think_ns))
     }
 
     fn next_touch(&mut self) {
@@ -332,6 +327,16 @@ impl App {
             self.pc = Pc::AddLru;
         }
         Ok(Outcome::Ran(Work::ZeroPage))
+    }
+
+    /// The page goes to its group's lists, with a memory budget by way of its CPU's batch.
+    fn add_lru(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> Result<Outcome, Box<StepError>> {
+        match sys.mm {
+            Some(_) => sys.folio_add_lru(ctx, page)?,
+            None => sys.add_lru(ctx, page)?,
+        }
+        self.pc = Pc::Next;
+        Ok(RAN)
     }
 
     /// A write to a page whose copy is still in swap: the copy is dropped (`folio_free_swap`), under the LRU lock, where the

@@ -1,0 +1,86 @@
+//! A zone's watermarks: what they forbid, and the boost that a steal from the other migrate type brings.
+
+use super::{PAGEBLOCK_PAGES, Zone};
+use crate::sync::Ordering;
+
+/// How far down a request may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mark {
+    /// The first try: free > low + boost.
+    Low,
+    /// What a user page may use after kswapd was woken: free > min + boost.
+    Min,
+    /// `__GFP_HIGH | __GFP_NOMEMALLOC`: free > half of that.
+    HalfMin,
+    /// PF_MEMALLOC: any page in the buddy or on its own CPU's list.
+    None,
+}
+
+impl Zone {
+    /// NR_FREE_PAGES as a watermark test reads it: folded changes only.
+    #[inline]
+    pub fn free_pages(&self) -> u32 {
+        // ORDERING: Relaxed: an approximate count, as the kernel's.
+        self.nr_free.load(Ordering::Relaxed).max(0) as u32
+    }
+
+    /// The boost in force (`watermark_boost`).
+    #[inline]
+    pub fn boost(&self) -> u32 {
+        // ORDERING: Relaxed: a watermark; no other data hangs on it.
+        self.boost.load(Ordering::Relaxed)
+    }
+
+    /// `min_wmark_pages`, `low_wmark_pages`, `high_wmark_pages` (0, 1, 2): base and boost.
+    #[inline]
+    pub fn wmark(&self, which: usize) -> u32 {
+        self.config.watermarks[which] + self.boost()
+    }
+
+    /// Whether a request that may go down to `mark` passes.
+    #[inline]
+    pub fn watermark_ok(&self, mark: Mark) -> bool {
+        let floor = match mark {
+            Mark::Low => self.wmark(1),
+            Mark::Min => self.wmark(0),
+            Mark::HalfMin => self.wmark(0) / 2,
+            Mark::None => return true,
+        };
+        self.free_pages() > floor
+    }
+
+    /// `pgdat_balanced`: above the high mark, the boost included.
+    pub fn is_balanced(&self) -> bool {
+        self.free_pages() > self.wmark(2)
+    }
+
+    /// `allow_direct_reclaim`: more than half the min mark is free.
+    pub fn allows_direct_reclaim(&self) -> bool {
+        self.watermark_ok(Mark::HalfMin)
+    }
+
+    /// Whether an allocation that may wake kswapd is to do so for the boost's sake; asks once (ZONE_BOOSTED_WATERMARK).
+    #[inline]
+    pub fn take_boosted(&self) -> bool {
+        // ORDERING: Relaxed: a hint to wake; the wake table orders what matters.
+        self.boosted.load(Ordering::Relaxed) && self.boosted.swap(false, Ordering::Relaxed) // ORDERING: as above.
+    }
+
+    /// Takes `boost` pages off the boost: what kswapd noted when it began.
+    pub fn lower_boost(&self, boost: u32) {
+        let now = self.boost();
+        // ORDERING: Relaxed: a watermark. Only kswapd lowers; a boost event in between may be lost, as any late one is.
+        self.boost.store(now - boost.min(now), Ordering::Relaxed);
+    }
+
+    /// `boost_watermark`: by a page block, up to a share of the high mark; never in a zone of less than four blocks.
+    pub(super) fn raise_boost(&self) {
+        let most = u64::from(self.config.watermarks[2]) * u64::from(self.config.boost_factor) / 10_000;
+        let too_small = self.map.len() < 4 * PAGEBLOCK_PAGES;
+        let most = if most == 0 || too_small { 0 } else { (most as u32).max(PAGEBLOCK_PAGES) };
+        let now = self.boost();
+        // ORDERING: Relaxed (both): a watermark and a hint; the buddy's lock is held, so events are one after another.
+        self.boost.store((now + PAGEBLOCK_PAGES).min(most).max(now.min(most)), Ordering::Relaxed);
+        self.boosted.store(most > 0, Ordering::Relaxed); // ORDERING: as above.
+    }
+}
