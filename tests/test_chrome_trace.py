@@ -15,7 +15,7 @@ import pytest
 from kcompressd import Lab, Memcg, Pages
 from kcompressd.chrome_trace import events
 from kcompressd.cli import main
-from kcompressd.lab import Plant
+from kcompressd.faults import Plant
 from kcompressd.trace import SYSTEM, Trace
 
 PAGES = Pages.sample()[::12]

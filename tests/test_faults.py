@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from kcompressd import Design, Lab, Memcg, Pages, Result, RunInterrupted, _core
-from kcompressd.lab import IoFaults, Plant
+from kcompressd.faults import IoFaults, Plant
 
 PAGES = Pages.sample()[::4]
 QUEUEING = [name for name in _core.presets() if name != "sync"]

@@ -9,7 +9,7 @@ import lz4.block
 import pytest
 
 from kcompressd import Lab, Pages, _core
-from kcompressd.lab import Plant
+from kcompressd.faults import Plant
 
 PAGES = Pages.sample()[::3]
 

@@ -12,7 +12,7 @@ import pytest
 
 from kcompressd import Job, Lab, Pages, Result, RunInterrupted, _core
 from kcompressd.errors import LabError
-from kcompressd.lab import Plant
+from kcompressd.faults import Plant
 from kcompressd.node import Node
 from kcompressd.workload import Workload
 

@@ -15,7 +15,7 @@ import pytest
 from kcompressd import Calibration, Job, Lab, Memcg, Pages, Result, Sim, _core
 from kcompressd.accounting import EQUATIONS, PLACES
 from kcompressd.errors import ResultFileError
-from kcompressd.lab import IoFaults, Plant
+from kcompressd.faults import IoFaults, Plant
 from kcompressd.lifecycle import STATES
 from kcompressd.node import Node
 from kcompressd.workload import Workload

@@ -26,7 +26,8 @@ from hypothesis.stateful import (
 from mutants import BUDGETS, budget_job
 
 from kcompressd import CodecError, DeviceError, Lab, Pages, ProtocolViolation, StepError, Stepper, _core, lifecycle
-from kcompressd.lab import IoFaults, Memcg
+from kcompressd.faults import IoFaults
+from kcompressd.memcg import Memcg
 from kcompressd.trace import SYSTEM
 from kcompressd.trace_words import SYSTEM_EVENTS, guard_names
 

@@ -12,7 +12,8 @@ import pytest
 
 from kcompressd import DeviceError, Lab, NotAtHead, Pages, ProtocolViolation, StepError, Stepper, _core, lifecycle
 from kcompressd.errors import LabError
-from kcompressd.lab import IoFaults, Memcg
+from kcompressd.faults import IoFaults
+from kcompressd.memcg import Memcg
 from kcompressd.trace_words import SYSTEM_EVENTS
 
 README = Path(__file__).parent.parent / "README.md"

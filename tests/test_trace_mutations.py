@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kcompressd import Lab, Memcg, Pages
-from kcompressd.lab import IoFaults, Plant
+from kcompressd.faults import IoFaults, Plant
 from kcompressd.trace import RECORD, SYSTEM, Trace, decode_states, encode_states, seal
 
 PAGES = Pages.sample()[::24]

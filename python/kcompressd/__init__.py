@@ -31,9 +31,11 @@ if TYPE_CHECKING:
     from kcompressd.design import Design
     from kcompressd.errors import InputError, RunInterrupted
     from kcompressd.estimate import CompressorEstimate, Estimate
+    from kcompressd.faults import IoFaults, Plant
     from kcompressd.job import Job
-    from kcompressd.lab import IoFaults, Lab, Memcg, MemoryReclaim, Plant
+    from kcompressd.lab import Lab
     from kcompressd.machine import Costs, Machine
+    from kcompressd.memcg import Memcg, MemoryReclaim
     from kcompressd.node import Node
     from kcompressd.page_stats import PageStats
     from kcompressd.pages import Pages
@@ -60,17 +62,17 @@ _HOMES = {
     "Estimate": "estimate",
     "Folio": "step",
     "InputError": "errors",
-    "IoFaults": "lab",
+    "IoFaults": "faults",
     "Job": "job",
     "Lab": "lab",
     "Machine": "machine",
-    "Memcg": "lab",
-    "MemoryReclaim": "lab",
+    "Memcg": "memcg",
+    "MemoryReclaim": "memcg",
     "Node": "node",
     "NotAtHead": "_core",
     "PageStats": "page_stats",
     "Pages": "pages",
-    "Plant": "lab",
+    "Plant": "faults",
     "Policy": "policy",
     "ProtocolViolation": "_core",
     "Result": "result",

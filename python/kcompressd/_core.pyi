@@ -2,6 +2,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
 VERSION: str
+LARGE_IN_ZSWAP: tuple[int, int]
 
 def presets() -> list[str]: ...
 def preset(name: str, store: str) -> dict[str, Any]: ...

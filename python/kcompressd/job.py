@@ -21,8 +21,9 @@ from kcompressd.calibration import Calibration, calibrate
 from kcompressd.design import Design
 from kcompressd.errors import InputError, JobError
 from kcompressd.job_file import Tree, parse, parse_setting, refuse_strangers, set_key
-from kcompressd.lab import Lab, Memcg, MemoryReclaim, Progress
+from kcompressd.lab import Lab, Progress
 from kcompressd.machine import Costs, Machine
+from kcompressd.memcg import Memcg, MemoryReclaim
 from kcompressd.node import Node
 from kcompressd.page_index import PAGE_SIZES
 from kcompressd.pages import Pages

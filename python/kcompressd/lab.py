@@ -25,8 +25,10 @@ import numpy.typing as npt
 from kcompressd import _core, environment
 from kcompressd.design import KERNEL, STORES, Design, Kernel, Store
 from kcompressd.errors import LabError, RunInterrupted
+from kcompressd.faults import IoFaults, Plant
 from kcompressd.files import is_replaceable
 from kcompressd.lifecycle import table
+from kcompressd.memcg import Memcg
 from kcompressd.pages import Pages
 from kcompressd.policy import Policy
 from kcompressd.result import Result
@@ -44,67 +46,9 @@ Fault: TypeAlias = Literal["in-order", "shuffled", "none"]
 Progress: TypeAlias = Callable[[str, int, int], object]
 """Called about 20 times a second with the phase, the pages finished in it, and the pages in all."""
 
-LARGE_IN_ZSWAP: Final = (6, 13)
-"""The first kernel whose zswap takes large folios."""
 NO_LARGE_IN_ZSWAP: Final = "zswap takes no large folios before Linux 6.13: they go to the swap device"
 POLL_S = 0.05
 """How often a run is looked at, seconds: Ctrl-C is noticed within it."""
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryReclaim:
-    """One write to a group's memory.reclaim: `bytes` are to be reclaimed from it, `at_ns` after the run's begin."""
-
-    at_ns: int
-    bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Memcg:
-    """A memory cgroup: `parent` comes before it, `zswap_max` is memory.zswap.max in bytes (the root has none),
-    `writeback` memory.zswap.writeback. For runs with a memory budget: `memory_max`, `memory_high`, `memory_low` and
-    `memory_min` in bytes (the root has none), and `memory_reclaim`, what is written to memory.reclaim and when. The name "/"
-    sets the root's.
-    """
-
-    name: str
-    parent: str = "/"
-    zswap_max: int | None = None
-    writeback: bool = True
-    memory_max: int | None = None
-    memory_high: int | None = None
-    memory_low: int | None = None
-    memory_min: int | None = None
-    memory_reclaim: tuple[MemoryReclaim, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class IoFaults:
-    """Writes and reads of the swap device that fail, by number from 0, and writes that stop half way; the run
-    goes on and lists them in `errors`.
-    """
-
-    writes: tuple[int, ...] = ()
-    short_writes: tuple[int, ...] = ()
-    reads: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Plant:
-    """A planted failure, for tests of how a run ends.
-
-    `panic_in` names the thread that panics (kcompressd0) once it has finished `after_pages` pages; without it
-    the queues are closed by then.
-    """
-
-    after_pages: int
-    panic_in: str | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the plant as the core takes it."""
-        if self.panic_in is None:
-            return {"close_queues_after": self.after_pages}
-        return {"panic_in": self.panic_in, "after_pages": self.after_pages}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +121,7 @@ class Lab:
                 notes.append(f"there is no queue and no kcompressd thread: {' and '.join(asked)} not used")
         if self.store == "zram" and self.swap_file is not None:
             notes.append("zram is the swap device: the swap file is not used")
-        if (large or self.folio_order) and self.store == "zswap" and self.kernel < LARGE_IN_ZSWAP:
+        if (large or self.folio_order) and self.store == "zswap" and self.kernel < _core.LARGE_IN_ZSWAP:
             notes.append(NO_LARGE_IN_ZSWAP)
         return notes
 
@@ -194,10 +138,10 @@ class Lab:
 
         With a `node` there is a memory budget, and `workload` is what the application does in it, or several of them do,
         beside reclaim: `pages`, over and over, are what they fill their own with, and what is compared whenever one comes
-        back. It is counted and not taken from the host: every page has its own frame there. `progress` is a callback, or True for a bar on standard error; `watch` (`kcompressd.watch.Watch`) is called as
-        often, with all that is known at the moment. Returns the result, partial when
-        something ended the run early; raises `RunInterrupted` on Ctrl-C. Raises `DesignError`, `CodecError`,
-        `LabError`, and `DeviceError` for a swap file that cannot be made or has no room.
+        back. It is counted and not taken from the host: every page has its own frame there. `progress` is a callback, or
+        True for a bar on standard error; `watch` (`kcompressd.watch.Watch`) is called as often, with all that is known at
+        the moment. Returns the result, partial when something ended the run early; raises `RunInterrupted` on Ctrl-C.
+        Raises `DesignError`, `CodecError`, `LabError`, and `DeviceError` for a swap file that cannot be made or has no room.
         """
         if isinstance(self.design, Policy):
             fix = "use Lab.step, or the virtual clock"

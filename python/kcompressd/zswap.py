@@ -28,7 +28,7 @@ import numpy.typing as npt
 from kcompressd import _core
 from kcompressd.design import KERNEL, Kernel
 from kcompressd.errors import LabError
-from kcompressd.lab import Memcg
+from kcompressd.memcg import Memcg
 from kcompressd.pages import Pages
 from kcompressd.sizes import parse_limit
 

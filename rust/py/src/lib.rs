@@ -38,6 +38,8 @@ mod _core {
     #[pymodule_export]
     const VERSION: &str = env!("CARGO_PKG_VERSION");
     #[pymodule_export]
+    const LARGE_IN_ZSWAP: (u16, u16) = kcompressd_core::swapout::LARGE_IN_ZSWAP;
+    #[pymodule_export]
     use super::check::{explore, replay_schedule};
     #[pymodule_export]
     use super::codec::{check_codec, codecs, compress, decompress, parse_codecs};

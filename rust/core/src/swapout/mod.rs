@@ -104,7 +104,7 @@ pub enum Progress {
 }
 
 /// The first kernel whose zswap takes large folios.
-const LARGE_IN_ZSWAP: (u16, u16) = (6, 13);
+pub const LARGE_IN_ZSWAP: (u16, u16) = (6, 13);
 
 const RAN: Progress = Progress::Step(Outcome::Ran(Work::Commit));
 

@@ -1,0 +1,32 @@
+"""Memory cgroups of a run: what a user says of a group."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryReclaim:
+    """One write to a group's memory.reclaim: `bytes` are to be reclaimed from it, `at_ns` after the run's begin."""
+
+    at_ns: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Memcg:
+    """A memory cgroup: `parent` comes before it, `zswap_max` is memory.zswap.max in bytes (the root has none),
+    `writeback` memory.zswap.writeback. For runs with a memory budget: `memory_max`, `memory_high`, `memory_low` and
+    `memory_min` in bytes (the root has none), and `memory_reclaim`, what is written to memory.reclaim and when. The name "/"
+    sets the root's.
+    """
+
+    name: str
+    parent: str = "/"
+    zswap_max: int | None = None
+    writeback: bool = True
+    memory_max: int | None = None
+    memory_high: int | None = None
+    memory_low: int | None = None
+    memory_min: int | None = None
+    memory_reclaim: tuple[MemoryReclaim, ...] = ()
