@@ -50,6 +50,20 @@ def test_only_sync_names_std_s_concurrency() -> None:
     assert wrong == []
 
 
+def test_every_file_with_atomics_is_on_the_orderings_page() -> None:
+    """With the orderings stronger than Relaxed that it uses."""
+    page = (ROOT / "docs/orderings.md").read_text()
+    rows = re.findall(r"^\| `([\w/]+\.rs)` \| ([\w, ]+|–) \| [^|]+ \|$", page, re.M)
+    named = {name: set() if orderings == "–" else set(orderings.split(", ")) for name, orderings in rows}
+    names = r"\bOrdering::(SeqCst|AcqRel|Acquire|Release|Relaxed)\b|\bOWNED\b"  # the constant is Relaxed
+    used = {
+        str(path.relative_to(CORE)): {ordering or "Relaxed" for ordering in re.findall(names, code(path))}
+        for path in CORE.rglob("*.rs")
+        if path.name != "tests.rs"
+    }
+    assert named == {name: orderings - {"Relaxed"} for name, orderings in used.items() if orderings}
+
+
 def test_no_machine_paths() -> None:
     files = [p for d in ("docs", "ci", "python", "rust", "tests", "tools", "benches") for p in (ROOT / d).rglob("*")]
     texts = [p for p in files if p.suffix in {".md", ".py", ".rs", ".sh", ".toml", ".json"} and p != Path(__file__)]
