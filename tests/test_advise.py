@@ -113,6 +113,21 @@ def test_one_set_of_times_serves_both(advice: Advice) -> None:
     assert calibration.compress_ns is stats.compress_ns and len(calibration) == len(PAGES)
 
 
+def test_what_is_stored_is_the_advice_and_show_prints_it(
+    advice: Advice, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored = json.loads(json.dumps(advice.to_dict()))
+    assert Advice.from_dict(stored) == advice
+    file = tmp_path / "advice.json"
+    file.write_text(json.dumps(stored))
+    assert main(["show", str(file)]) == 0
+    shown = capsys.readouterr().out
+    assert advice.best is not None and all(text in shown for text in (advice.best.compressor, "zram0/comp_algorithm"))
+    file.write_text(json.dumps({name: value for name, value in stored.items() if name != "options"}))
+    assert main(["show", str(file)]) == 2
+    assert "a stored advice without what it must have: 'options'" in capsys.readouterr().err
+
+
 def test_the_report_holds_the_front_and_the_lines(advice: Advice) -> None:
     found = advice.to_html()
     assert found.count("<svg") == 3 and "zram-generator.conf" in found and "recommended" in found

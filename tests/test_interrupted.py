@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from kcompressd import Job, Lab, Pages
+from kcompressd import Calibration, Job, Lab, Pages, calibration, fidelity
 from kcompressd.advise import Advice, advise
 from kcompressd.cli import common, main
 from kcompressd.compare import compare, compare_job
 from kcompressd.comparison import Comparison
 from kcompressd.errors import RunInterrupted
+from kcompressd.estimate import estimate
+from kcompressd.fidelity import KernelFigures
+from kcompressd.page_stats import Codec
 
 PAGES = Pages.sample()[:64]
 LAB = Lab(store="zram")
@@ -75,14 +80,15 @@ def test_a_job_s_comparison_keeps_the_runs_there_are() -> None:
 def test_advice_without_every_option_recommends_none() -> None:
     found = interrupted(advise, Pages.sample(), compressors="lz4,zstd:1", cpus=2, progress=after(1, "simulate"))
     assert isinstance(found, Advice)
-    assert (len(found.options), found.best, found.settings) == (1, None, {})
+    assert (len(found.options), found.best, found.settings, found.exit_code) == (1, None, {}, 3)
     assert "interrupted: 1 of 2 options were run" in found.evidence[0]
     assert "<h1>Interrupted</h1>" in found.to_html()
 
 
 def test_advice_keeps_its_recommendation_when_the_designs_are_cut_short() -> None:
     found = interrupted(advise, Pages.sample(), compressors="lz4", cpus=2, progress=after(3, "simulate"))
-    assert found.best is not None and found.settings and len(found.designs) == 2
+    assert found.best is not None and found.settings and len(found.designs) == 2 and not found.complete
+    assert found.evidence[-1] == "interrupted: 2 of 6 designs were run with it"
 
 
 def test_compare_saves_what_there_was_and_exits_with_130(
@@ -98,6 +104,53 @@ def test_compare_saves_what_there_was_and_exits_with_130(
     assert Path("c.html").read_text().startswith("<!DOCTYPE html>")
     assert main(["show", "c.json"]) == 3
     assert "interrupted: some runs are missing" in capsys.readouterr().out
+
+
+def test_calibrate_keeps_the_compressors_that_were_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = calibration.measure
+    monkeypatch.setattr(calibration, "SET_BYTES", 1)
+
+    def measure(pages: Pages, codec: str, **options: Any) -> Any:
+        if codec == "zstd:1":
+            raise KeyboardInterrupt
+        return whole(pages, codec, **options)
+
+    monkeypatch.setattr(calibration, "measure", measure)
+    file = tmp_path / "p.calib.npz"
+    argv = ["calibrate", "--sample", "--limit", "64", "--passes", "2", "-o", str(file)]
+    assert main([*argv, "-c", "zstd:1,lz4"]) == 130
+    assert not file.exists() and "interrupted" in capsys.readouterr().err
+    assert main([*argv, "-c", "lz4,lzo,zstd:1"]) == 130
+    said = capsys.readouterr()
+    assert "interrupted: the calibration has lz4, lzo only" in said.err and "64 pages, each timed 2 times" in said.out
+    kept = Calibration.load(file)
+    assert [codec.text for codec in kept.codecs] == ["lz4", "lzo"] and len(kept) == 64 and kept.compress_ns.min() > 0
+
+
+def test_kernel_keeps_the_compressors_that_were_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ours = estimate(PAGES, ["lz4"])["lz4"]
+
+    def figures(device: Any, codec: Codec, *_: Any) -> KernelFigures:
+        if codec.name != "lz4":
+            raise KeyboardInterrupt
+        return KernelFigures(codec, dict(ours.mm_stat), ours.charged)
+
+    device = SimpleNamespace(algorithms=lambda: ("lz4", "zstd"))
+    monkeypatch.setattr(fidelity, "ZramDevice", lambda: nullcontext(device))
+    monkeypatch.setattr(fidelity, "find_chain_size", lambda *_: (8, ""))
+    monkeypatch.setattr(fidelity, "_figures", figures)
+    argv = ["kernel", "--sample", "--limit", "64", "--json", str(tmp_path / "k.json")]
+    assert main([*argv, "-c", "zstd"]) == 130
+    assert not (tmp_path / "k.json").exists()
+    capsys.readouterr()
+    assert main([*argv, "-c", "lz4,zstd"]) == 130
+    said = capsys.readouterr()
+    assert "the comparison is partial" in said.err and "interrupted: 1 of 2 compressors were compared" in said.out
+    assert main(["show", str(tmp_path / "k.json")]) == 3
 
 
 class _Given:

@@ -16,8 +16,8 @@ option, and shown beside it: no released kernel has one, so nothing can be set.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
@@ -43,6 +43,8 @@ MOST_PAGES: Final = 16_384
 PASSES: Final = 3
 """How often each of them is timed at least."""
 Goal: TypeAlias = Literal["balance", "memory", "latency", "cpu"]
+VERSION: Final = 1
+"""Of the stored form."""
 GOALS: Final = ("balance", "memory", "latency", "cpu")
 Progress: TypeAlias = Callable[[str, int, int], object]
 """Called with what is done (measure, simulate), the part done, and all of it."""
@@ -75,6 +77,7 @@ class Option:
 class Advice:
     """The options in the order of the table, the recommended one and its runner-up (None when nothing helps), the evidence
     in sentences, `designs` under the same pressure with the recommended option, and `settings`: texts to paste by what takes them.
+    `complete`: nobody ended it early.
     """
 
     goal: Goal
@@ -84,10 +87,27 @@ class Advice:
     evidence: tuple[str, ...]
     designs: tuple[Pressed, ...]
     settings: dict[str, str]
+    complete: bool = True
+
+    @property
+    def exit_code(self) -> int:
+        """What a command that shows this exits with: 0, or 3 when it is partial."""
+        return 0 if self.complete else 3
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the advice as plain data."""
-        return asdict(self)
+        """Return the stored form as plain data (docs/formats.md)."""
+        return {"version": VERSION, "kind": "advice", **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Advice:
+        """Return the advice of its stored form; raises `KeyError` and `TypeError` for one that lacks or has something else."""
+        given = {name: stored[name] for name in (field.name for field in fields(cls))}
+        for name in ("best", "runner_up"):
+            given[name] = None if stored[name] is None else Option(**stored[name])
+        given["options"] = tuple(Option(**option) for option in stored["options"])
+        given["designs"] = tuple(Pressed(**run) for run in stored["designs"])
+        given["evidence"] = tuple(stored["evidence"])
+        return cls(**given)
 
     def to_html(self) -> str:
         """Return the report as one self-contained HTML file's text."""
@@ -168,7 +188,8 @@ def _advised(
             options.append(_option(compressor, store, pressure.run(store, compressor.codec.text)))
     except KeyboardInterrupt:
         said = f"interrupted: {len(options)} of {len(todo)} options were run, so none is recommended"
-        raise RunInterrupted(Advice(goal, tuple(_marked(options)), None, None, (said, *facts), (), {})) from None
+        partial = Advice(goal, tuple(_marked(options)), None, None, (said, *facts), (), {}, complete=False)
+        raise RunInterrupted(partial) from None
     options = _marked(options)
     ranked = _ranked([option for option in options if option.front and option.holds], goal)
     if not ranked:
@@ -183,7 +204,9 @@ def _advised(
             say("simulate", len(todo) + number, runs)
             changed.append(pressure.run(best.store, best.compressor, design))
     except KeyboardInterrupt:
-        raise RunInterrupted(replace(advice, designs=tuple(changed))) from None
+        said = f"interrupted: {len(changed)} of {len(designs) + 1} designs were run with it"
+        evidence = (*evidence, said)
+        raise RunInterrupted(replace(advice, designs=tuple(changed), evidence=evidence, complete=False)) from None
     say("simulate", runs, runs)
     return replace(advice, designs=tuple(changed))
 

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 import numpy.typing as npt
 
-from kcompressd.errors import EstimateError, PageFileError
+from kcompressd.errors import EstimateError, PageFileError, RunInterrupted
 from kcompressd.page_file import write_private
 from kcompressd.page_index import PAGE_SIZES
 from kcompressd.page_stats import DEFAULT_COMPRESSORS, Codec, PageStats, Progress, kinds_of, measure, parse_codecs
@@ -174,42 +174,79 @@ def calibrate(
 ) -> Calibration:
     """Time every page with every compressor on one thread, at least `passes` times each, and take medians.
 
-    Raises `CodecError`, and `EstimateError` for no pages or no passes. The machine should be idle.
+    Raises `CodecError`, `EstimateError` for no pages or no passes, and on Ctrl-C `RunInterrupted` with the Calibration of the
+    compressors that were done. The machine should be idle.
     """
-    return of_stats(pages, *timed(pages, compressors, passes=passes, progress=progress))
+    try:
+        return of_stats(pages, *timed(pages, compressors, passes=passes, progress=progress))
+    except Interrupted as interrupted:
+        raise RunInterrupted(of_stats(pages, *interrupted.result)) from None
 
 
 def timed(
     pages: Pages, compressors: str | Sequence[str], *, passes: int = PASSES, progress: Progress | bool = False
 ) -> tuple[PageStats, int]:
-    """Return what `calibrate` measures as stats, for estimates of the same times; and how often each page was timed."""
+    """Return what `calibrate` measures as stats, for estimates of the same times; and how often each page was timed.
+
+    Raises as `calibrate`, and on Ctrl-C `Interrupted` with the same of the compressors that were done, if one was.
+    """
     codecs = parse_codecs(compressors)
     if len(pages) == 0 or passes < 1:
         raise EstimateError("calibrate", f"{len(pages)} pages in {passes} passes measures nothing")
     tiles = max(1, -(-SET_BYTES // pages.nbytes))
     rounds = -(-passes // tiles)
     tiled = pages if tiles == 1 else Pages.from_array(np.tile(pages.array, (tiles, 1)), copy=False)
-    rows: dict[str, list[npt.NDArray[np.uint32]]] = {name: [] for name in ("size", "compress_ns", "decompress_ns")}
-    spent: dict[str, int] = {"threads": 1, "wall_ns": 0, "threads_ns": 0, "cpu_ns": 0}
-    for codec in codecs:
-        times = [measure(tiled, codec.text, threads=1, progress=progress) for _ in range(rounds)]
-        rows["size"].append(times[0].size[0, : len(pages)])
-        for name in ("compress_ns", "decompress_ns"):
-            every = np.concatenate([getattr(stats, name).reshape(tiles, len(pages)) for stats in times])
-            rows[name].append(np.median(every, axis=0).astype(np.uint32))
-        for name in ("wall_ns", "threads_ns", "cpu_ns"):
-            spent[name] += sum(stats.timing[name] for stats in times)
-    stats = PageStats(
+    done: list[PageStats] = []
+    try:
+        for codec in codecs:
+            times = [measure(tiled, codec.text, threads=1, progress=progress) for _ in range(rounds)]
+            done.append(_medians(pages, times))
+    except KeyboardInterrupt:
+        if not done:
+            raise KeyboardInterrupt from None
+        raise Interrupted((_side_by_side(done), tiles * rounds)) from None
+    return _side_by_side(done), tiles * rounds
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C ended `timed`: `result` is what it returns, of the compressors that were done."""
+
+    def __init__(self, result: tuple[PageStats, int]) -> None:
+        """Keep it."""
+        super().__init__("interrupted")
+        self.result = result
+
+
+def _medians(pages: Pages, times: Sequence[PageStats]) -> PageStats:
+    """The figures of one compressor that timed `pages` once or more in each of `times`."""
+    n = len(pages)
+    medians = {}
+    for name in ("compress_ns", "decompress_ns"):
+        every = np.concatenate([getattr(stats, name).reshape(-1, n) for stats in times])
+        medians[name] = np.median(every, axis=0).astype(np.uint32)[np.newaxis]
+    spent = {name: sum(stats.timing[name] for stats in times) for name in ("wall_ns", "threads_ns", "cpu_ns")}
+    return PageStats(
         page_size=pages.page_size,
-        codecs=codecs,
+        codecs=times[0].codecs,
         kind=kinds_of(pages),
-        same=times[0].same[: len(pages)],
+        same=times[0].same[:n],
+        size=times[0].size[:, :n].astype(np.uint32),
         index=dataclasses.replace(pages.index, mappings=()),
-        timing=spent,
+        timing={"threads": 1, **spent},
         environment=times[0].environment,
-        **{name: np.array(row, dtype=np.uint32) for name, row in rows.items()},
+        **medians,
     )
-    return stats, tiles * rounds
+
+
+def _side_by_side(done: Sequence[PageStats]) -> PageStats:
+    """The stats of several compressors, each of the same pages, as one."""
+    rows: dict[str, Any] = {
+        name: np.concatenate([getattr(stats, name) for stats in done])
+        for name in ("size", "compress_ns", "decompress_ns")
+    }
+    codecs = tuple(codec for stats in done for codec in stats.codecs)
+    timing = {name: sum(stats.timing[name] for stats in done) for name in done[0].timing} | {"threads": 1}
+    return dataclasses.replace(done[0], codecs=codecs, timing=timing, **rows)
 
 
 def of_stats(pages: Pages, stats: PageStats, passes: int) -> Calibration:

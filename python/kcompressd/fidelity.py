@@ -8,6 +8,8 @@ kernel took them, all others are to be equal on every page.
 from __future__ import annotations
 
 import base64
+import contextlib
+import dataclasses
 import json
 import os
 import platform
@@ -20,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kcompressd import _core
-from kcompressd.errors import KernelError
+from kcompressd.errors import KernelError, RunInterrupted
 from kcompressd.estimate import CHAIN_SIZE, CHAIN_SIZES, CompressorEstimate, estimate
 from kcompressd.page_stats import Codec, parse_codecs
 from kcompressd.pages import Pages
@@ -131,7 +133,7 @@ class Fidelity:
     """A kernel's figures beside ours; prints as a table.
 
     `kernel`: release and machine; `chain_size` as found from the kernel's behaviour, and how (`notes`);
-    `lacking`: compressors of ours that the kernel's zram does not offer.
+    `lacking`: compressors of ours that the kernel's zram does not offer; `complete`: nobody ended it early.
     """
 
     pages: int
@@ -142,11 +144,14 @@ class Fidelity:
     differences: tuple[Difference, ...]
     lacking: tuple[str, ...]
     notes: tuple[str, ...]
+    complete: bool = True
 
     @property
     def exit_code(self) -> int:
-        """What a command that shows this exits with: 0, or 1 when something differs that should not."""
-        return 0 if all(difference.within for difference in self.differences) else 1
+        """What a command that shows this exits with: 0, 1 when something differs that should not, else 3 when it is partial."""
+        if not all(difference.within for difference in self.differences):
+            return 1
+        return 0 if self.complete else 3
 
     def to_dict(self) -> dict[str, Any]:
         """Return the stored form as plain data (docs/formats.md)."""
@@ -161,6 +166,7 @@ class Fidelity:
             "compressors": [difference.to_dict() for difference in self.differences],
             "lacking": list(self.lacking),
             "notes": list(self.notes),
+            "complete": self.complete,
         }
 
     def to_json(self) -> str:
@@ -191,7 +197,8 @@ def of_kernel(
     """Write `pages` in order to a spare zram device of the running kernel, once a compressor (default: all that
     both have), and compare with our figures.
 
-    Raises `KernelError` when there is no root, no zram, none of the compressors, or too little memory.
+    Raises `KernelError` when there is no root, no zram, none of the compressors, or too little memory, and on Ctrl-C
+    `RunInterrupted` with the Fidelity of the compressors that were done, if one was.
     """
     asked = parse_codecs(ALL if compressors is None else compressors)
     _refuse_too_large(pages)
@@ -202,11 +209,21 @@ def of_kernel(
             names = ", ".join(codec.text for codec in asked)
             raise KernelError(names, f"this kernel's zram offers {' '.join(offered)} only", f"-c {offered[0]}")
         chain_size, note = find_chain_size(device, present[0])
-        figures = [_figures(device, codec, pages, progress) for codec in present]
+        figures: list[KernelFigures] = []
+        with contextlib.suppress(KeyboardInterrupt):
+            for codec in present:
+                figures.append(_figures(device, codec, pages, progress))
+    if not figures:
+        raise KeyboardInterrupt
     lacking = tuple(dict.fromkeys(codec.name for codec in asked if codec.name not in offered))
-    return against(
-        pages, figures, kernel=_release(), chain_size=chain_size, lacking=lacking, notes=(note,) if note else ()
-    )
+    notes = [note] if note else []
+    complete = len(figures) == len(present)
+    if not complete:
+        notes.append(f"interrupted: {len(figures)} of {len(present)} compressors were compared")
+    found = against(pages, figures, kernel=_release(), chain_size=chain_size, lacking=lacking, notes=tuple(notes))
+    if not complete:
+        raise RunInterrupted(dataclasses.replace(found, complete=False))
+    return found
 
 
 def against(

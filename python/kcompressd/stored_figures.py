@@ -1,4 +1,4 @@
-"""A stored estimate, comparison or fidelity comparison as text: what `estimate`, `compare` and `kernel` wrote with --json."""
+"""What `estimate`, `compare`, `kernel` and `advise` wrote with --json, as text."""
 
 from __future__ import annotations
 
@@ -35,9 +35,10 @@ def parts(path: str) -> tuple[Iterator[RenderableType], int] | None:
 
 
 def _exit_code(stored: Stored) -> int:
-    if stored["kind"] in ("estimate", "comparison"):
-        return 0 if stored["complete"] else 3
-    return 0 if all(one["within"] for one in stored["compressors"]) else 1
+    complete = stored.get("complete", True)  # kernels' figures of before lack it
+    if stored["kind"] == "fidelity" and not all(one["within"] for one in stored["compressors"]):
+        return 1
+    return 0 if complete else 3
 
 
 def _name(one: Stored) -> str:
@@ -116,8 +117,15 @@ def _comparison(stored: Stored) -> Iterator[RenderableType]:
     yield Comparison.from_dict(stored)
 
 
+def _advice(stored: Stored) -> Iterator[RenderableType]:
+    from kcompressd.advise import Advice
+
+    yield Advice.from_dict(stored)
+
+
 _KINDS: Final[Mapping[str, Callable[[Stored], Iterator[RenderableType]]]] = {
     "estimate": _estimate,
     "fidelity": _fidelity,
     "comparison": _comparison,
+    "advice": _advice,
 }

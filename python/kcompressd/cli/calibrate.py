@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from kcompressd.cli import common
+
+if TYPE_CHECKING:
+    from kcompressd.calibration import Calibration
 
 
 def add(verbs: common.Verbs) -> None:
@@ -24,15 +28,32 @@ def add(verbs: common.Verbs) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, save, and print medians."""
-    from kcompressd.calibration import calibrate
+    from kcompressd.calibration import Calibration, calibrate
+    from kcompressd.errors import RunInterrupted
     from kcompressd.page_stats import DEFAULT_COMPRESSORS
-    from kcompressd.sizes import duration
 
     common.refuse_output(arguments.output)
     pages = common.pages(arguments)
     wanted = arguments.compressors or DEFAULT_COMPRESSORS
-    found = calibrate(pages, wanted, passes=arguments.passes, progress=sys.stderr.isatty())
-    found.save(arguments.output)
+    try:
+        found = calibrate(pages, wanted, passes=arguments.passes, progress=sys.stderr.isatty())
+    except RunInterrupted as interrupted:
+        if not isinstance(interrupted.result, Calibration):
+            raise
+        found = interrupted.result
+        _keep(found, arguments.output)
+        names = ", ".join(codec.text for codec in found.codecs)
+        print(f"kcompressd: interrupted: the calibration has {names} only", file=sys.stderr)
+        return common.INTERRUPTED
+    _keep(found, arguments.output)
+    return 0
+
+
+def _keep(found: Calibration, output: str) -> None:
+    """Save it and print medians."""
+    from kcompressd.sizes import duration
+
+    found.save(output)
     print(f"{len(found)} pages, each timed {found.passes} times; medians of a page there and back:")
     timed = found.same != 2
     for codec, there, back in zip(found.codecs, found.compress_ns, found.decompress_ns, strict=True):
@@ -41,4 +62,3 @@ def run(arguments: argparse.Namespace) -> int:
         ]
         print(f"  {codec.text:10} {medians[0]:>10} {medians[1]:>10}")
     print(f"digest {found.digest}")
-    return 0

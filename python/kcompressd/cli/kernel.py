@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import TYPE_CHECKING
 
 from kcompressd.cli import common
 
 if TYPE_CHECKING:
-    pass
+    from kcompressd.fidelity import Fidelity
 
 
 def add(verbs: common.Verbs) -> None:
@@ -31,15 +32,27 @@ def add(verbs: common.Verbs) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Compare, save what was asked for, print the table; 1 when something differs that should not."""
-    from kcompressd.fidelity import of_kernel
+    from kcompressd.errors import RunInterrupted
+    from kcompressd.fidelity import Fidelity, of_kernel
 
     common.refuse_output(arguments.json, stream=True)
-    with common.progress("kernel") as progress:
-        found = of_kernel(common.pages(arguments), arguments.compressors, progress=progress)
+    try:
+        with common.progress("kernel") as progress:
+            found = of_kernel(common.pages(arguments), arguments.compressors, progress=progress)
+    except RunInterrupted as interrupted:
+        if not isinstance(interrupted.result, Fidelity):
+            raise
+        _show(interrupted.result, arguments)
+        print("kcompressd: interrupted: the comparison is partial", file=sys.stderr)
+        return common.INTERRUPTED
+    _show(found, arguments)
+    return found.exit_code
+
+
+def _show(found: Fidelity, arguments: argparse.Namespace) -> None:
     if arguments.json is not None:
         common.write_text(found.to_json(), arguments.json)
     if arguments.markdown:
         print(found.to_markdown(), end="")
     elif arguments.json != "-":
         common.console().print(found)
-    return found.exit_code

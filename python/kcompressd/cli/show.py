@@ -12,12 +12,12 @@ def add(verbs: common.Verbs) -> None:
     parser = verbs.add_parser(
         "show",
         help="show one page's life, or what --json saved",
-        description="Of a trace: the life of one page, a line an event. Of a .json file: the stored Result, estimate or comparison with a kernel.",
+        description="Of a trace: the life of one page, a line an event. Of a .json file: the stored Result, estimate, comparison, comparison with a kernel, or advice.",
     )
     parser.add_argument(
         "file",
         metavar="T.npy|RESULT.json",
-        help="a trace, or what --json of run, sim, observe, estimate or kernel saved",
+        help="a trace, or what --json of another command saved",
     )
     parser.add_argument("--folio", type=common.natural, metavar="N", help="the page, by its position in the input")
     parser.set_defaults(run=run)
