@@ -148,51 +148,46 @@ impl Thread {
         if let Some((turns, me)) = &self.turn {
             turns.take(*me);
         }
-        let fine = matches!(actor, Actor::App(_));
-        let metered = self.meter.is_some();
-        loop {
-            if metered {
-                self.ctx.cpu = cpu(self.ctx.actor);
-            }
-            for _ in 0..BATCH {
-                let stepped = actor.step(&self.shared.sys, &mut self.ctx);
-                if metered {
-                    self.measure();
-                }
-                match stepped {
-                    Ok(Outcome::Ran(Work::Think(ns))) => self.think(ns),
-                    Ok(Outcome::Ran(_)) => self.ctx.timed_out = false,
-                    Ok(Outcome::Wait(wait)) => {
-                        if !self.wait(wait) {
-                            return Ok(());
-                        }
-                        break;
-                    }
-                    Ok(Outcome::Sleep(ns)) => {
-                        if !self.sleep(ns) {
-                            return Ok(());
-                        }
-                        break;
-                    }
-                    Ok(Outcome::Done) => {
-                        self.read_clock();
-                        return Ok(());
-                    }
-                    Err(error) => return Err(RunError::step(&actor_name(self.ctx.actor), &error)),
-                }
-                if fine && self.ctx.pages_done != self.counted {
-                    self.read_clock();
-                }
-            }
-            if metered && cfg!(kcompressd_shuttle) {
+        while self.batch(actor)? {
+            if self.meter.is_some() && cfg!(kcompressd_shuttle) {
                 thread::yield_now(); // Whoever finds no memory looks again and again until others have freed some.
             }
             self.read_clock();
             self.check()?;
             if self.shared.is_cancelled() {
-                return Ok(());
+                break;
             }
         }
+        Ok(())
+    }
+
+    /// Steps until the clock is to be read; whether the actor goes on.
+    fn batch(&mut self, actor: &mut Actor) -> Result<bool, RunError> {
+        let (fine, metered) = (matches!(actor, Actor::App(_)), self.meter.is_some());
+        if metered {
+            self.ctx.cpu = cpu(self.ctx.actor);
+        }
+        for _ in 0..BATCH {
+            let stepped = actor.step(&self.shared.sys, &mut self.ctx);
+            if metered {
+                self.measure();
+            }
+            match stepped {
+                Ok(Outcome::Ran(Work::Think(ns))) => self.think(ns),
+                Ok(Outcome::Ran(_)) => self.ctx.timed_out = false,
+                Ok(Outcome::Wait(wait)) => return Ok(self.wait(wait)),
+                Ok(Outcome::Sleep(ns)) => return Ok(self.sleep(ns)),
+                Ok(Outcome::Done) => {
+                    self.read_clock();
+                    return Ok(false);
+                }
+                Err(error) => return Err(RunError::step(&actor_name(self.ctx.actor), &error)),
+            }
+            if fine && self.ctx.pages_done != self.counted {
+                self.read_clock();
+            }
+        }
+        Ok(true)
     }
 
     /// What the last step told the meter.
