@@ -53,6 +53,17 @@ def test_real_threads_bring_every_byte_of_a_large_folio_back(store: Any, order: 
     assert validate(result.trace).violations == 0
 
 
+@pytest.mark.parametrize("design", ["sync", "april", "split", "unofficial"])
+@pytest.mark.parametrize("store", ["zram", "zswap"])
+def test_an_eater_of_large_folios_on_real_threads_is_lawful_and_gets_its_bytes_back(design: str, store: str) -> None:
+    """It may be ended: a queue of large folios can hold all that there is to reclaim."""
+    result = job(design=design, store=store, kernel="6.13").run(trace=True)
+    assert result.complete and not result.mismatched and result.check() == []
+    stats = result.mthp["hugepages-64kB"]
+    assert stats["anon_fault_alloc"] > 50 and stats["swpout"] + stats["zswpout"] > 0
+    assert validate(result.trace).violations == 0
+
+
 def test_what_cannot_have_large_folios_is_refused_by_name() -> None:
     with pytest.raises(LabError, match="10 is not between 0 and 9"):
         Lab(folio_order=10).run(Pages.sample()[:8])

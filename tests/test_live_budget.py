@@ -50,6 +50,13 @@ def test_an_eater_comes_back_whole_and_says_what_virtual_time_says(design: str, 
     assert live["config"]["node"] == virtual["config"]["node"]
 
 
+@pytest.mark.parametrize("design", ["sync", "april", "unofficial"])
+def test_generations_on_real_threads_say_what_virtual_time_says(design: str) -> None:
+    given = job(EATER, design=design, **{"node": {"managed": 3000, "cpus": 2, "lru_gen": True}})
+    live, virtual = ran(given), given.sim()
+    assert live.vmstat["pgsteal_anon"] > 600 and live.vmstat["pgfault"] > 0.9 * virtual.vmstat["pgfault"]
+
+
 def test_several_applications_in_groups_with_limits() -> None:
     groups = [
         {"name": "a", "memory_max": 1500 * 4096},

@@ -151,8 +151,6 @@ class Lab:
         given, budget = self._given(pages), Budget.of(node, workload)
         Budget.check(budget, self)
         count = len(given) if budget is None else budget.pages
-        if budget is not None and any(app.folio_order for app in budget.applications):
-            raise LabError("workload.folio_order", "with a budget is for virtual time", "kcompressd sim, or Sim")
         with self._swap(count) as swap_file, reporter(progress, count) as report:
             config = self.config(count, given.page_size, swap_file)
             config |= {} if budget is None else budget.for_core(self, len(os.sched_getaffinity(0)))
@@ -226,7 +224,7 @@ class Lab:
             found["applications"] = budget.outcomes(found["applications"])
         stored = {key: value for key, value in found.items() if key not in ("pages", "page_size")}
         stored |= {"version": 1, "kind": "live", "config": said, "environment": environment.gather()}
-        notes = self.notes()
+        notes = self.notes(large=budget is not None and any(app.folio_order for app in budget.applications))
         if budget is not None and any(app.nice is not None for app in budget.applications):
             notes.append("threads have the nice level of this process: workload.nice not used")
         stored["notes"] = [*notes, *(note for note in found["notes"] if note not in notes)]
@@ -306,8 +304,8 @@ def sidecar_of(
     from kcompressd.trace import sidecar
 
     design = config["design"]
-    # Whoever pushes may hold the head that it popped: each kswapd, and with a memory budget the application.
-    heads = config["kswapd"] + ("workload" in config) if design["on_full"] == "sync_head" else 0
+    # Whoever pushes may hold the head that it popped: each kswapd, and with a memory budget each application.
+    heads = config["kswapd"] + len(config.get("workload", ())) if design["on_full"] == "sync_head" else 0
     return sidecar(
         pages=pages,
         ordering=ordering,

@@ -103,6 +103,40 @@ fn every_preset_on_both_stores_brings_every_page_back() {
     }
 }
 
+/// An eater of `plan`: everything comes back, or it was ended because a queue held what there was to reclaim while its worker had no CPU.
+fn eaten(plan: Plan, name: &str) -> Report {
+    let report = finish(start(plan, vec![Program::eater(0..PAGES)], None), name);
+    let stat = &report.vmstat;
+    let held = stat[Vm::OomKill] == 1 && stat[Vm::KcompressdQueued] > 0;
+    assert!(held || stat[Vm::OomKill] == 0, "{name}");
+    assert!(held || report.applications[0].touches == 2 * u64::from(PAGES), "{name}");
+    assert!(held || stat[Vm::PgstealAnon] > u64::from(PAGES) / 2, "{name}: it had to swap");
+    assert_eq!(report.error, None, "{name}");
+    report
+}
+
+#[test]
+fn large_folios_come_back_whole() {
+    for &preset in Preset::ALL {
+        for (store, order) in [(StoreKind::Zram, 4), (StoreKind::Zswap, 2)] {
+            let name = format!("{}-{store:?}-{order}", preset.name());
+            let report = eaten(Plan { order, kernel: (6, 13), ..Plan::new(preset, store) }, &name);
+            let whole = report.vmstat.mthp(order).into_iter().filter(|(name, _)| name.ends_with("swpout"));
+            assert!(whole.map(|(_, folios)| folios).sum::<u64>() > 0, "{name}: some went as a whole");
+        }
+    }
+}
+
+#[test]
+fn generations_bring_every_page_back() {
+    for &preset in Preset::ALL {
+        for store in [StoreKind::Zram, StoreKind::Zswap] {
+            let name = format!("{}-{store:?}-lru_gen", preset.name());
+            let _ = eaten(Plan { lru_gen: true, ..Plan::new(preset, store) }, &name);
+        }
+    }
+}
+
 #[test]
 fn several_applications_share_the_memory() {
     for preset in [Preset::Sync, Preset::April, Preset::Split] {
