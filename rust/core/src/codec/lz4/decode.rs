@@ -2,9 +2,9 @@
 //!
 //! Contract: `Ok` means that the block's sequences produced exactly `dst.len()` bytes and that the input ended with a
 //! literal run, as the format asks. Nothing outside `src` and `dst` is read or written for any input: wide copies are
-//! made only where both buffers have the room, and the ends go byte by byte. It accepts every block a standard
-//! decoder accepts; of the format's two rules on the last bytes (5 literals, no match starting in the last 12) none
-//! is needed here, so none is enforced.
+//! made only where both buffers have the room, and the ends go byte by byte. It accepts every block that the format
+//! allows; of its two rules on the last bytes (5 literals, no match starting in the last 12) none is needed here, so
+//! none is enforced. An offset of 0 it refuses, as the format asks (lz4_Block_format.md); liblz4 lets it pass.
 
 use super::super::DecodeError;
 use super::wide;
