@@ -3,7 +3,7 @@
 use crate::pages::Corpus;
 use kcompressd_core::codec::CodecSpec;
 use kcompressd_core::design::{Design, StoreKind};
-use kcompressd_core::driver::live::{FaultOrder, Live, LiveConfig, pin};
+use kcompressd_core::driver::live::{FaultOrder, Gate, Live, LiveConfig, pin};
 use kcompressd_core::frames::Frames;
 use kcompressd_core::lifecycle::Table;
 use kcompressd_core::memcg::Memcgs;
@@ -11,10 +11,9 @@ use kcompressd_core::swap::{Backing, Device, IoFaults};
 use kcompressd_core::system::{Config, Contents, System};
 use kcompressd_core::units::{PAGE_SIZE, SWAP_CLUSTER_MAX};
 use std::hint::black_box;
-use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What runs, on which pages.
 #[derive(Clone, Copy)]
@@ -71,11 +70,11 @@ impl<'a> Path<'a> {
 
 /// The time `threads` pinned threads need to compress every page, from when all are ready until the last has ended.
 pub fn bare(corpus: &Corpus, codec: CodecSpec, threads: u16) -> Duration {
-    let (start, next) = (Barrier::new(usize::from(threads) + 1), AtomicUsize::new(0));
+    let (gate, next) = (Gate::new(), AtomicUsize::new(0));
     let body = |cpu| {
         pin(cpu);
         let (mut codec, mut block) = (codec.open(), vec![0; 2 * PAGE_SIZE]);
-        start.wait();
+        gate.pass();
         // Relaxed: the counter deals out work and orders nothing.
         while let Some(from) = corpus.bytes().get(next.fetch_add(SWAP_CLUSTER_MAX, Ordering::Relaxed) * PAGE_SIZE..) {
             for page in from.chunks_exact(PAGE_SIZE).take(SWAP_CLUSTER_MAX) {
@@ -85,8 +84,7 @@ pub fn bare(corpus: &Corpus, codec: CodecSpec, threads: u16) -> Duration {
     };
     thread::scope(|scope| {
         let workers: Vec<_> = (0..threads.into()).map(|cpu| scope.spawn(move || body(cpu))).collect();
-        start.wait();
-        let begin = Instant::now();
+        let begin = gate.open(threads.into());
         workers.into_iter().for_each(|worker| worker.join().expect("the codec does not panic"));
         begin.elapsed()
     })

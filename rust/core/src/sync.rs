@@ -55,6 +55,19 @@ pub fn prefetch<T>(place: *const T) {
     let _ = place;
 }
 
+/// As [`prefetch`], into the second-level cache: for more than the first has room for.
+#[inline(always)]
+pub fn prefetch_far<T>(place: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        // SAFETY: a prefetch reads nothing and cannot fault.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(place.cast()) }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = place;
+}
+
 /// A spin-wait hint; under loom and shuttle it yields to the scheduler, without which a spin never ends.
 #[inline]
 pub fn spin_loop() {

@@ -6,7 +6,7 @@ use crate::lifecycle::flag;
 use crate::queue::{Drained, Then};
 use crate::stats::Vm;
 use crate::swapout::{Progress, Swapout, was_begun};
-use crate::sync::spin_loop;
+use crate::sync::{prefetch, spin_loop};
 use crate::system::{Ctx, Outcome, StepError, System, Work};
 use crate::trace::aux;
 use crate::units::SWAP_CLUSTER_MAX;
@@ -117,7 +117,9 @@ impl Kcompressd {
             ctx.stat[Vm::KcompressdWakeups] += u64::from(std::mem::take(&mut self.woken_for_nothing));
         }
         for (i, entry) in taken[..n].iter().flatten().enumerate() {
-            self.batch.push(sys.page_of(*entry));
+            let page = sys.page_of(*entry);
+            prefetch(sys.folio(page));
+            self.batch.push(page);
             self.begun |= u32::from(was_begun(sys, *entry)) << i;
         }
         if released > 0 {
@@ -131,6 +133,11 @@ impl Kcompressd {
         let page = self.batch.as_slice()[usize::from(at)];
         let ticket = aux::ticket(self.queue, self.first_position + u64::from(at));
         let begun = self.begun >> at & 1 == 1;
+        if self.swapout.is_none()
+            && let Some(&next) = self.batch.as_slice().get(usize::from(at) + 1)
+        {
+            sys.contents.prefetch(next);
+        }
         let swapout = self.swapout.get_or_insert_with(|| Swapout::from_queue(page, sys.nr_pages(page), ticket, begun));
         let outcome = match swapout.step(sys, ctx)? {
             Progress::Step(outcome) => return Ok(outcome),

@@ -36,7 +36,7 @@ pub use frames::{Exhausted, Frames, Unlimited};
 pub use handle::Handle;
 pub use stats::{ClassStats, DESCRIPTOR_BYTES, PoolStats};
 
-use crate::sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering};
+use crate::sync::{AtomicU64, AtomicUsize, CachePadded, Mutex, MutexGuard, Ordering};
 use crate::units::PAGE_SIZE;
 use arena::Arena;
 use zspage::{Class, Retired};
@@ -104,7 +104,7 @@ pub struct Pool {
     table: ClassTable,
     classes: Box<[Shard]>,
     arena: Option<Arena>,
-    pages: AtomicUsize,
+    pages: CachePadded<AtomicUsize>,
     pages_compacted: AtomicUsize,
     /// Classes that have ever had a zspage, a bit each: all that a snapshot needs to look at.
     grown: [AtomicU64; 4],
@@ -119,13 +119,15 @@ impl Pool {
         let table = ClassTable::new(config.page_size, config.chain_size)?;
         let classes = table.classes().iter().map(|shape| Shard(Mutex::new(Class::new(*shape)))).collect();
         let arena = config.bytes.then(|| Arena::new(config.page_size, class::longest_chain(config.chain_size)));
-        let (pages, pages_compacted) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let (pages, pages_compacted) = (CachePadded::default(), AtomicUsize::new(0));
         Ok(Self { table, classes, arena, pages, pages_compacted, grown: std::array::from_fn(|_| AtomicU64::new(0)) })
     }
 
     fn note_grown(&self, class: usize) {
-        // ORDERING: Relaxed: read only by a snapshot, whose caller is alone.
-        self.grown[class / 64].fetch_or(1 << (class % 64), Ordering::Relaxed);
+        if self.grown_word(class / 64) >> (class % 64) & 1 == 0 {
+            // ORDERING: Relaxed: read only by a snapshot, whose caller is alone.
+            self.grown[class / 64].fetch_or(1 << (class % 64), Ordering::Relaxed);
+        }
     }
 
     /// The classes that [`Pool::note_grown`] noted, in order.
@@ -143,7 +145,7 @@ impl Pool {
     }
 
     fn grown_word(&self, at: usize) -> u64 {
-        // ORDERING: Relaxed: as for `note_grown`.
+        // ORDERING: Relaxed: as for `note_grown`; a class sets its own bit, under its lock.
         self.grown[at].load(Ordering::Relaxed)
     }
 

@@ -10,13 +10,17 @@ use crate::sync::spin_loop;
 use crate::sync::thread::{self, JoinHandle};
 use crate::system::{Ctx, Outcome, StepError, Waiting, Work};
 use crate::trace::Log;
-use crate::wait::{WaitKey, Woken};
+use crate::wait::{Ticket, WaitKey, Woken};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Steps between two readings of the clock.
 const BATCH: usize = 64;
+/// How long a worker without work stays awake, nanoseconds: about what it takes to sleep and to be woken.
+const AWAKE_NS: u64 = 50_000;
+/// Its spins between two turns given away.
+const SPINS: u32 = 16;
 /// Records for which a traced run has room ahead, per page: what the reclaim and fault phases of one page usually take.
 const RECORDS_PER_PAGE: usize = 12;
 
@@ -221,6 +225,9 @@ impl Thread {
             self.ctx.timed_out = !wait.cancel(key, ticket);
             return goes_on;
         }
+        if matches!(key, WaitKey::Queue(_)) {
+            self.stay_awake(key, &ticket);
+        }
         let woken = match timeout_ns {
             None => wait.park(key, ticket),
             Some(ns) => wait.park_timeout(key, ticket, Duration::from_nanos(ns.get().into())),
@@ -231,6 +238,16 @@ impl Thread {
             meter.waited(self.read_ns - parked_ns);
         }
         woken != Woken::Shutdown
+    }
+
+    /// A worker whose queue is empty waits a little for more without sleeping, and lets others run meanwhile: waking a CPU that
+    /// has gone idle takes as long as a batch.
+    fn stay_awake(&self, key: WaitKey, ticket: &Ticket) {
+        let (wait, until) = (&self.shared.sys.wait, self.read_ns + AWAKE_NS);
+        while !cfg!(kcompressd_shuttle) && !wait.is_woken(key, ticket) && self.shared.now_ns() < until {
+            (0..SPINS).for_each(|_| spin_loop());
+            thread::yield_now();
+        }
     }
 
     /// Sleeps; false: the run is over.
