@@ -36,6 +36,16 @@ def test_a_job_with_large_folios_is_lawful_and_says_so(design: str, tmp_path: Pa
     assert saved == result and saved.mthp == result.mthp
 
 
+def test_generations_hold_large_folios_by_the_law(tmp_path: Path) -> None:
+    run = job(node=NODE | {"lru_gen": True})
+    result = run.sim(trace=tmp_path / "t.npy")
+    assert result.complete and result.check() == []
+    assert result.mthp["hugepages-64kB"]["swpout"] > 0
+    assert validate(Trace.load(tmp_path / "t.npy")).violations == 0
+    again, first = run.sim().to_dict(), run.sim().to_dict()
+    assert {**again, "environment": {}} == {**first, "environment": {}}
+
+
 def test_single_pages_leave_no_trace_of_large_ones() -> None:
     result = job(workload={"kind": "eater", "pages": 6000}).sim()
     assert not result.mthp and "mthp" not in result.to_dict()
@@ -69,7 +79,5 @@ def test_what_cannot_have_large_folios_is_refused_by_name() -> None:
         Lab(folio_order=10).run(Pages.sample()[:8])
     with pytest.raises(LabError, match="a script drives single pages"):
         Lab(folio_order=1).step(Pages.sample()[:8])
-    with pytest.raises(ValueError, match="lru_gen"):
-        job(node=NODE | {"lru_gen": True}).sim()
     notes = Lab(folio_order=2).run(Pages.sample()[:64]).notes
     assert any("6.13" in note for note in notes), notes

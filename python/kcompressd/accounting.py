@@ -182,6 +182,7 @@ EQUATIONS: Final[tuple[Equation, ...]] = (
         " + vmstat.exit_referenced + vmstat.exit_referenced_activated + vmstat.exit_add_to_swap + vmstat.exit_dirty"
         " + vmstat.exit_refs + vmstat.exit_kept",
         of="generations",
+        single=True,
     ),
     Equation(
         "what is written was paged out",

@@ -42,7 +42,7 @@ pub struct Lruvec {
     pub inactive: List,
     /// `active_anon`.
     pub active: List,
-    /// Pages of large folios on the two lists beyond the first of each.
+    /// Pages of large folios on the two lists beyond the first of each; generations count all pages themselves.
     tails: [u32; 2],
     /// The multi-gen LRU's lists in the place of the two (`lru_gen`).
     pub generations: Option<Box<Generations>>,
@@ -70,12 +70,14 @@ impl Lruvec {
 
     /// Adds a folio that is on no list (`lruvec_add_folio`).
     pub fn add(&mut self, folios: &[Folio], index: u32, place: Place) {
+        if let Some(generations) = &mut self.generations {
+            return generations.add(folios, index, place);
+        }
         self.tails[usize::from(place == Place::Active)] += folios[index as usize].nr_pages() - 1;
-        match (&mut self.generations, place) {
-            (Some(generations), _) => generations.add(folios, index, place),
-            (None, Place::Active) => self.active.add_head(folios, index),
-            (None, Place::Inactive) => self.inactive.add_head(folios, index),
-            (None, Place::Tail) => self.inactive.add_tail(folios, index),
+        match place {
+            Place::Active => self.active.add_head(folios, index),
+            Place::Inactive => self.inactive.add_head(folios, index),
+            Place::Tail => self.inactive.add_tail(folios, index),
         }
     }
 
@@ -86,11 +88,11 @@ impl Lruvec {
 
     /// The same of a folio that had `nr_pages` pages when it was added.
     pub fn del_pages(&mut self, folios: &[Folio], index: u32, active: bool, nr_pages: u32) {
-        self.tails[usize::from(active)] -= nr_pages - 1;
-        match &mut self.generations {
-            Some(generations) => generations.del(folios, index),
-            None => self.list(active).del(folios, index),
+        if let Some(generations) = &mut self.generations {
+            return generations.del_pages(folios, index, nr_pages);
         }
+        self.tails[usize::from(active)] -= nr_pages - 1;
+        self.list(active).del(folios, index);
     }
 
     /// Moves a listed folio between lists or within one (`lruvec_del_folio`, `lruvec_add_folio`).

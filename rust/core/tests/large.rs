@@ -38,8 +38,17 @@ fn pool_note(sys: &System, records: &mut Vec<Record>) {
     records.push(Record { t_ns, aux: sys.pool_bytes(), folio: SYSTEM, event: POOL, ..Record::default() });
 }
 
-/// Runs programs on a machine with a budget, judges every record, and checks the accounting.
+/// As [`judged`], where nothing has to be ended for want of memory.
 fn play(plan: budget::Plan, programs: impl IntoIterator<Item = Program>) -> VmStat {
+    let stat = judged(plan, programs);
+    // A queue of large folios can hold more than the node has: then nothing can be reclaimed while a worker is at them.
+    let holds_all = plan.preset != Preset::Sync && plan.order > 1;
+    assert!(stat[Vm::OomKill] == 0 || holds_all, "{} on {:?}, order {}", plan.preset.name(), plan.store, plan.order);
+    stat
+}
+
+/// Runs programs on a machine with a budget, judges every record, and checks the accounting.
+fn judged(plan: budget::Plan, programs: impl IntoIterator<Item = Program>) -> VmStat {
     let name = format!("{} on {:?}, order {}", plan.preset.name(), plan.store, plan.order);
     let sys = plan.system();
     let (mut crew, mut records) = (Crew::machine(&sys, programs, true), Vec::new());
@@ -55,9 +64,6 @@ fn play(plan: budget::Plan, programs: impl IntoIterator<Item = Program>) -> VmSt
     assert_eq!(judged.first, None, "{name}");
     let census: u32 = run.census.iter().sum();
     assert_eq!(census, budget::PAGES, "{name}: every page is somewhere");
-    // A queue of large folios can hold more than the node has: then nothing can be reclaimed while a worker is at them.
-    let holds_all = sys.design().threads > 0 && plan.order > 1;
-    assert!(run.stat[Vm::OomKill] == 0 || holds_all, "{name}");
     let scanned = run.stat[Vm::PgscanAnon] + run.stat[Vm::PgscanFile];
     assert_eq!(run.stat[Vm::PgscanKswapd] + run.stat[Vm::PgscanDirect], scanned, "{name}");
     run.stat
@@ -85,12 +91,46 @@ fn an_eater_of_large_folios_loses_nothing_under_any_design() {
     }
 }
 
+/// The same under the multi-gen LRU, twice: generations count pages, whole folios are evicted, and it is the same run each time.
+#[test]
+fn an_eater_of_large_folios_loses_nothing_from_generations() {
+    for &preset in Preset::ALL {
+        for order in ORDERS {
+            for store in [StoreKind::Zram, StoreKind::Zswap] {
+                let plan = budget::Plan { order, kernel: (6, 13), lru_gen: true, ..budget::Plan::new(preset, store) };
+                let run = || play(plan, [Program::eater(0..budget::PAGES)]);
+                let stat = run();
+                let name = format!("{} on {store:?}, order {order}", preset.name());
+                let whole = mthp(&stat, order, "swpout") + mthp(&stat, order, "zswpout");
+                assert!(whole > 0 && stat[Vm::Pgdeactivate] == 0, "{name}: {:?}", stat.mthp(order));
+                let again = run();
+                assert_eq!(
+                    (stat.mthp(order), stat[Vm::PgscanAnon]),
+                    (again.mthp(order), again[Vm::PgscanAnon]),
+                    "{name}"
+                );
+            }
+        }
+    }
+}
+
+/// Slots run out in the middle, so that in the end the application is killed: folios are split, also such of more pages than a batch can hold.
+#[test]
+fn folios_split_while_their_generation_is_evicted_lose_nothing() {
+    for preset in [Preset::Sync, Preset::April, Preset::Split] {
+        for order in [4, 9] {
+            let plan = budget::Plan { order, slots: 3600, lru_gen: true, ..budget::Plan::new(preset, StoreKind::Zram) };
+            let stat = judged(plan, [Program::usemem(0..9000, 20_000, 1)]);
+            let name = format!("{}, order {order}", preset.name());
+            assert!(mthp(&stat, order, "split") > 0, "{name}: {:?}", stat.mthp(order));
+            assert_eq!(mthp(&stat, order, "split"), mthp(&stat, order, "swpout_fallback"), "{name}");
+        }
+    }
+}
+
 #[test]
 fn where_large_folios_cannot_be_they_are_refused() {
-    let plan = budget::Plan { order: 4, lru_gen: true, ..budget::Plan::new(Preset::Split, StoreKind::Zram) };
-    let error = plan.build(Memcgs::default(), |_| ROOT).unwrap_err().to_string();
-    assert!(error.starts_with("folio_order 4: the multi-gen LRU"), "{error}");
-    let plan = budget::Plan { order: 10, lru_gen: false, ..plan };
+    let plan = budget::Plan { order: 10, ..budget::Plan::new(Preset::Split, StoreKind::Zram) };
     assert_eq!(
         plan.build(Memcgs::default(), |_| ROOT).unwrap_err().to_string(),
         "folio_order 10: it is not between 1 and 9"

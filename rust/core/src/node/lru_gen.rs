@@ -2,7 +2,7 @@
 //!
 //! A page belongs to a generation and is on a list, and the folio knows both. Aging opens a new youngest generation. A page that is seen in
 //! use belongs to the youngest at once, but stays on its list until eviction comes to it there and sorts it away. Eviction takes from the
-//! oldest, as long as there are more than two. Source: Documentation/mm/multigen_lru.rst, admin-guide/mm/multigen_lru.rst; reclaim.md
+//! oldest, as long as there are more than two. A large folio is listed by its first page and counts all of them. Source: Documentation/mm/multigen_lru.rst, admin-guide/mm/multigen_lru.rst; reclaim.md
 //! section 12 (observed, 6.12).
 
 use super::{Place, Sizes};
@@ -113,26 +113,31 @@ impl Generations {
     fn put(&mut self, folios: &[Folio], page: u32, seq: u32, at_tail: bool) {
         let of = gen_of(seq);
         folios[page as usize].set_lru_gen(of as u8, of as u8);
-        self.nr_pages[of] += 1;
+        self.nr_pages[of] += folios[page as usize].nr_pages();
         match at_tail {
             true => self.lists[of].add_tail(folios, page),
             false => self.lists[of].add_head(folios, page),
         }
     }
 
-    /// Takes a page off its list.
+    /// Takes a folio off its list.
     pub fn del(&mut self, folios: &[Folio], page: u32) {
+        self.del_pages(folios, page, folios[page as usize].nr_pages());
+    }
+
+    /// The same of a folio that had `nr_pages` pages when it was added.
+    pub(super) fn del_pages(&mut self, folios: &[Folio], page: u32, nr_pages: u32) {
         let (of, list) = folios[page as usize].lru_gen();
-        self.nr_pages[usize::from(of)] -= 1;
+        self.nr_pages[usize::from(of)] -= nr_pages;
         self.lists[usize::from(list)].del(folios, page);
     }
 
-    /// `folio_update_gen`: a listed page was seen in use, and belongs to the youngest generation.
+    /// `folio_update_gen`: a listed folio was seen in use, and belongs to the youngest generation.
     pub fn update_gen(&mut self, folios: &[Folio], page: u32) {
         let (of, list) = folios[page as usize].lru_gen();
-        let youngest = gen_of(self.max_seq);
-        self.nr_pages[usize::from(of)] -= 1;
-        self.nr_pages[youngest] += 1;
+        let (youngest, nr_pages) = (gen_of(self.max_seq), folios[page as usize].nr_pages());
+        self.nr_pages[usize::from(of)] -= nr_pages;
+        self.nr_pages[youngest] += nr_pages;
         folios[page as usize].set_lru_gen(youngest as u8, list);
     }
 
@@ -182,7 +187,7 @@ impl Generations {
                 let (of, _) = folios[page as usize].lru_gen();
                 let of = if usize::from(of) == from { to } else { usize::from(of) };
                 self.del(folios, page);
-                self.nr_pages[of] += 1;
+                self.nr_pages[of] += folios[page as usize].nr_pages();
                 self.lists[of].add_tail(folios, page);
                 folios[page as usize].set_lru_gen(of as u8, of as u8);
             }
@@ -277,6 +282,21 @@ mod tests {
         gens.inc_max_seq(&folios);
         assert_eq!((gens.min_seq(), gens.len(1), gens.len(3)), (1, 1, 1));
         assert_eq!((next(&mut gens), folios[0].lru_gen()), (Some(1), (3, 3)));
+    }
+
+    #[test]
+    fn a_large_folio_counts_all_its_pages_wherever_it_goes() {
+        let folios: Vec<Folio> = (0..12).map(|page| Folio::new(0, 0).of_order(2, page)).collect();
+        let mut gens = Generations::default();
+        [0, 4].map(|head| gens.add(&folios, head, Place::Tail));
+        gens.update_gen(&folios, 0);
+        assert_eq!([0, 1, 2, 3].map(|seq| gens.len(seq)), [4, 0, 0, 4]);
+        gens.inc_max_seq(&folios);
+        assert_eq!([1, 2, 3, 4].map(|seq| gens.len(seq)), [4, 0, 4, 0], "four join the next, four have left already");
+        assert_eq!(next(&mut gens), Some(4));
+        gens.sort(&folios, 4);
+        gens.del_pages(&folios, 0, 4);
+        assert_eq!((gens.len(2), gens.total()), (4, 4));
     }
 
     #[test]

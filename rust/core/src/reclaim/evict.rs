@@ -4,8 +4,9 @@
 //! generation from then on, and a new one is opened. Eviction takes from the oldest, up to 64 pages at once; a page that it finds young after
 //! all takes the young ones of the 64 around it with it (`lru_gen_look_around`), and has the next walk look there. So pages in tables that
 //! are new since the last walk are met young, once, as on the classic lists.
+//! A large folio has one accessed bit for all of its pages: where it is young, a walk counts every page of it as young.
 //! Source: Documentation/mm/multigen_lru.rst; reclaim.md section 12. Differences: the accessed bits of page directories are not
-//! modelled; page-cache pages, which nobody touches again, go first; a folio that waits for its write goes to the next generation
+//! modelled, but of those that map a folio; page-cache pages, which nobody touches again, go first; a folio that waits for its write goes to the next generation
 //! without PG_reclaim. Tiers are left out because they never protect an anonymous page: isolation clears what would put it into one.
 
 use super::list::ShrinkList;
@@ -160,8 +161,9 @@ impl EvictFolios {
         }
         ctx.marks |= mark::COND_RESCHED;
         let tables = (sys.folios.len() as u32).div_ceil(PTRS_PER_PTE);
-        if let Some(table) = (at..tables).find(|&table| generations.is_walked(table)) {
-            if suitable_to_scan(PTRS_PER_PTE, make_young(sys, generations, memcg, entries_of(sys, table))) {
+        if let Some(table) = (at..tables).find(|&table| generations.is_walked(table) || is_huge(sys, table)) {
+            let young = make_young(sys, generations, memcg, entries_of(sys, table));
+            if suitable_to_scan(PTRS_PER_PTE, young) && !is_huge(sys, table) {
                 generations.walk_again(table);
             }
             self.pc = Pc::Walk { seq, at: table + 1 };
@@ -179,20 +181,28 @@ fn entries_of(sys: &System, table: u32) -> Range<u32> {
     first..(first + PTRS_PER_PTE).min(sys.folios.len() as u32)
 }
 
-/// Clears the accessed bits of `memcg`'s pages in `pages`: those that had it set belong to the youngest generation, or if they are on no
-/// list have PG_referenced. How many there were.
+/// Whether one folio fills the table: it has an entry of the directory above (a PMD), which every walk looks at.
+fn is_huge(sys: &System, table: u32) -> bool {
+    let folio = sys.folio(table * PTRS_PER_PTE);
+    folio.order > 0 && folio.nr_pages() == PTRS_PER_PTE
+}
+
+/// Clears the accessed bits of `memcg`'s folios in `pages`: those that had it set belong to the youngest generation, or if they are on no
+/// list have PG_referenced. How many of the pages there were.
 fn make_young(sys: &System, generations: &mut Generations, memcg: u16, pages: Range<u32>) -> u32 {
-    let mut young = 0;
-    for page in pages {
-        let folio = sys.folio(page);
+    let (mut young, mut at) = (0, pages.start);
+    while at < pages.end {
+        let head = sys.head(at);
+        let (folio, first) = (sys.folio(head), at);
         let word = folio.word.load();
+        at = (head + folio.nr_pages_of(word)).clamp(first + 1, pages.end);
         if folio.memcg != memcg || !word.has(flag::MAPPED) || !word.has(flag::YOUNG) {
             continue;
         }
-        young += 1;
+        young += at - first;
         if word.has(flag::LRU) {
             folio.word.test_and_clear(flag::YOUNG);
-            generations.update_gen(&sys.folios, page);
+            generations.update_gen(&sys.folios, head);
         } else {
             folio.word.check_references();
         }
@@ -200,19 +210,21 @@ fn make_young(sys: &System, generations: &mut Generations, memcg: u16, pages: Ra
     young
 }
 
-/// `lru_gen_look_around`: the 64 pages around `page` in its page table. What is young among them is in use as it is itself.
+/// `lru_gen_look_around`: the 64 pages around `page` in its page table, and as many more as its folio has. What is young among them is
+/// in use as it is itself. Around a folio that fills its table there is nothing.
 pub(super) fn look_around(sys: &System, lru: &mut Lru, page: u32) {
     const HALF: u32 = MIN_LRU_BATCH / 2;
-    let memcg = sys.folio(page).memcg;
+    let (memcg, nr_pages) = (sys.folio(page).memcg, sys.nr_pages(page));
     let table = page / PTRS_PER_PTE;
     let all = entries_of(sys, table);
     let start = page.saturating_sub(HALF).max(all.start);
-    let end = (start + MIN_LRU_BATCH).min(all.end);
-    let window = end.saturating_sub(MIN_LRU_BATCH).max(all.start)..end;
+    let end = (start + MIN_LRU_BATCH).max(page + nr_pages).min(all.end);
+    let window = end.saturating_sub(MIN_LRU_BATCH).clamp(all.start, start)..end;
     let looked_at = window.len() as u32;
     let Some(generations) = &mut lru.of(memcg).generations else { return };
-    // The page itself was young as well.
-    if suitable_to_scan(looked_at, 1 + make_young(sys, generations, memcg, window)) {
+    // The folio itself was young as well.
+    let young = nr_pages + make_young(sys, generations, memcg, window);
+    if suitable_to_scan(looked_at, young) && nr_pages < PTRS_PER_PTE {
         generations.walk_soon(table);
     }
 }

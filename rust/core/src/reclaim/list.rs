@@ -1,8 +1,10 @@
 //! One batch of `shrink_inactive_list`: up to 32 folios isolated from the inactive tail, looked at, freed and put back; or of
 //! `evict_folios`, of which there are up to 64.
 
+mod generations;
+
 use super::Cluster;
-use super::evict::{self, MIN_LRU_BATCH, place_of};
+use super::evict::MIN_LRU_BATCH;
 use super::look::{Exit, Glance, Look};
 use crate::lifecycle::{Change, Event, flag};
 use crate::memcg::{MemcgStat, ROOT};
@@ -195,33 +197,6 @@ impl ShrinkList {
         Ok(())
     }
 
-    /// The oldest generation's turn: what is in use or waits for a write is sorted away, the rest isolated.
-    fn scan_folios(&mut self, sys: &System, ctx: &mut Ctx, lru: &mut Lru, scope: Scope) -> Result<(), Box<StepError>> {
-        let mut sorted = 0;
-        let Some(generations) = &mut lru.of(self.memcg).generations else { return Ok(()) };
-        while self.list.len() < MIN_LRU_BATCH as usize && self.tally.examined < evict::MAX_LRU_BATCH {
-            let Some(page) = generations.oldest() else { break };
-            self.tally.examined += 1;
-            let word = sys.folio(page).word.load();
-            if generations.is_promoted(&sys.folios, page) || word.has(flag::LOCKED) || word.has(flag::WRITEBACK) {
-                generations.sort(&sys.folios, page);
-                sorted += 1;
-                continue;
-            }
-            if word.has(flag::ACTIVE) {
-                sys.must(ctx, page, Event::Deactivate, 0, Change::flags(0, flag::ACTIVE), 0)?;
-            }
-            sys.must(ctx, page, Event::Isolate, 0, Change::flags(0, flag::LRU).only(flag::LRU), 0)?;
-            generations.del(&sys.folios, page);
-            self.list.push(page);
-        }
-        self.tally.taken = self.list.len() as u32;
-        self.tally.examined += u32::from(generations.try_to_inc_min_seq());
-        sys.nodes[usize::from(self.node)].set_age(self.memcg, generations.min_seq());
-        note(sys, ctx, scope.target, self.memcg, MemcgStat::Pgrefill, sorted);
-        Ok(())
-    }
-
     /// One step of the look at folio `at`; `cond_resched` stands before each.
     fn look(&mut self, sys: &System, ctx: &mut Ctx, at: u8, scope: Scope) -> Result<Outcome, Box<StepError>> {
         let page = if self.split.is_empty() { self.list.as_slice()[usize::from(at)] } else { self.split.start };
@@ -322,28 +297,13 @@ impl ShrinkList {
         Ok(Outcome::Done)
     }
 
-    /// The kept ones of `evict_folios` go to their generations; those that became clean meanwhile, and so missed their rotation, are looked
-    /// at once more. Whether there are any.
-    fn sort_kept(&mut self, sys: &System, ctx: &mut Ctx, lru: &mut Lru) -> Result<bool, Box<StepError>> {
-        self.list.clear();
-        for &page in self.kept.as_slice() {
-            let word = &sys.folio(page).word;
-            let Some(place) = place_of(word.load().flags(), self.again) else {
-                self.list.push(page);
-                continue;
-            };
-            sys.must(ctx, page, Event::Putback, 0, Change::flags(flag::LRU, 0), 0)?;
-            word.test_and_clear(flag::REFERENCED);
-            lru.of(self.memcg).add(&sys.folios, page, place);
-        }
-        self.kept.clear();
-        self.again = true;
-        Ok(!self.list.is_empty())
-    }
-
     fn putback_some(&mut self, sys: &System, ctx: &mut Ctx, at: u8) -> Result<Outcome, Box<StepError>> {
-        let node = &sys.nodes[usize::from(self.node)];
-        self.list_kept(sys, ctx, &mut node.lru())?;
+        let mut lru = sys.nodes[usize::from(self.node)].lru();
+        if sys.lru_gen() {
+            self.list_by_generation(sys, ctx, &mut lru, true)?;
+        } else {
+            self.list_kept(sys, ctx, &mut lru)?;
+        }
         self.pc = self.after(at);
         Ok(Outcome::Ran(Work::Scan))
     }

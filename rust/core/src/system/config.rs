@@ -161,9 +161,6 @@ impl Config {
             if !(1..=MAX_FOLIO_ORDER).contains(order) {
                 return fails("it is not between 1 and 9");
             }
-            if self.memory.is_some_and(|memory| memory.lru_gen) {
-                return fails("the multi-gen LRU (lru_gen) knows single pages only here; leave one of the two out");
-            }
             if range.end > pages {
                 return fails("its pages are more than there are");
             }
