@@ -31,12 +31,16 @@ use std::time::Duration;
 use crate::sync::{AtomicU64, Condvar, Deadline, Mutex, Ordering, fence, spin_loop, thread};
 
 const ENROLLED_SHIFT: u32 = 32;
-/// Rounds before a waiter sleeps: spins and turns given away, alternately.
-const SNOOZES: u32 = 8;
+/// Rounds before a waiter sleeps: spins and turns given away, alternately. Together they last longer than it takes to wake the
+/// other side. Were they shorter, two sides that once slept would go on sleeping and waking each other for every queueful.
+const SNOOZES: u32 = 40;
 
 /// Spins of the first round, doubled in every second one: long enough for entries to gather, so that a fast consumer does
 /// not fight its producers for one cache line an entry; short, since the other side may be waiting for this very CPU.
 const SPINS: u32 = 6;
+
+/// How often they are doubled.
+const DOUBLINGS: u32 = 3;
 
 const ONE_ENROLLED: u64 = 1 << ENROLLED_SHIFT;
 
@@ -122,7 +126,7 @@ impl Backoff {
             _ if cfg!(any(kcompressd_loom, kcompressd_shuttle)) => return false,
             SNOOZES.. => return false,
             _ if step % 2 == 1 => thread::yield_now(),
-            _ => (0..SPINS << (step / 2)).for_each(|_| spin_loop()),
+            _ => (0..SPINS << (step / 2).min(DOUBLINGS)).for_each(|_| spin_loop()),
         }
         true
     }
