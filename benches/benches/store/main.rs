@@ -93,7 +93,7 @@ impl Swap {
             nodes: 1,
         };
         let zswap = Zswap::new(config, 1).expect("valid");
-        zswap.current_pool().prefault(pages * PAGE_SIZE + (16 << 20)).expect("memory");
+        zswap.current_pool().prefault(pages * PAGE_SIZE).expect("memory");
         Self { zswap, memcgs: Memcgs::new(PAGE_SIZE) }
     }
 
@@ -115,7 +115,7 @@ impl Swap {
 
 fn zram(blocks: &Blocks<'_>) -> Zram {
     let pool = Pool::new(PoolConfig::default()).expect("valid");
-    pool.prefault(blocks.pages.len() * PAGE_SIZE + (16 << 20)).expect("memory");
+    pool.prefault(blocks.pages.len() * PAGE_SIZE).expect("memory");
     Zram::new(pool, blocks.pages.len() as u32, 0)
 }
 

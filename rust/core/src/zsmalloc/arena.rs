@@ -197,10 +197,10 @@ impl Arena {
         Self { page_size, lanes, spare: Mutex::default() }
     }
 
-    /// Maps and touches at least `bytes`, rounded up to chunks, so that a timed phase meets no page fault.
-    /// Chunks go to run lengths as they ask: allow one chunk more for each length in use.
+    /// Maps and touches memory for `bytes` of runs, so that a timed phase meets no page fault. Chunks go to run lengths as they ask, and the
+    /// last one of each length is cut in part: there is one more for each.
     pub fn prefault(&self, bytes: usize) -> Result<(), AllocError> {
-        for _ in 0..bytes.div_ceil(CHUNK_BYTES) {
+        for _ in 0..bytes.div_ceil(CHUNK_BYTES) + self.lanes.len() {
             let chunk = Chunk::map_resident();
             let chunk = chunk.map_err(|errno| AllocError::Map { pages: CHUNK_BYTES / self.page_size, errno })?;
             self.spare.lock().push(chunk);

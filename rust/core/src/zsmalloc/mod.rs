@@ -172,8 +172,7 @@ impl Pool {
         self.pages_compacted.load(Ordering::Relaxed)
     }
 
-    /// Maps and touches memory for at least `bytes` of zspages ahead of time; allow one [`CHUNK_BYTES`] more for
-    /// each length of zspage in use. Nothing without bytes.
+    /// Maps and touches memory for at least `bytes` of zspages ahead of time, of whatever lengths. Nothing without bytes.
     ///
     /// # Errors
     /// [`AllocError::Map`]; what was touched before stays.
