@@ -18,6 +18,10 @@ EXACT = [
     (Scenario("split", folios=2, toggles=("stop",)), 35028, 126886),
     (Scenario("rfc", "zram", folios=2, threads=1, faults=1), 5037, 9479),
     (Scenario("unofficial", folios=2, depth=1), 13504, 40996),
+    (Scenario("sync", folios=1, folio_order=1, kernel=(6, 13)), 136, 286),
+    (Scenario("split", folios=1, threads=1, depth=1, folio_order=1, faults=1, kernel=(6, 13)), 5462, 16909),
+    (Scenario("split", folios=1, threads=1, depth=1, folio_order=2, kernel=(6, 13)), 3076, 9164),
+    (Scenario("april", "zram", folios=2, threads=1, depth=1, folio_order=1), 2669, 4828),
 ]
 
 
@@ -75,6 +79,8 @@ def test_a_schedule_of_something_else_is_refused() -> None:
         (Scenario("sync", toggles=("stop",)), "no kcompressd thread"),
         (Scenario(store="zram", toggles=("pool",)), "zram has neither"),
         (Scenario(folios=17), "17 is not between 1 and 16"),
+        (Scenario(folios=3, folio_order=3), "24 is not between 1 and 16, in pages"),
+        (Scenario(folio_order=10), "10 is not between 0 and 9"),
         (Scenario(toggles=("gravity",)), "known are writeback"),
     ],
 )

@@ -26,6 +26,7 @@ from kcompressd.design import Design, Kernel, Store
 from kcompressd.errors import LabError
 from kcompressd.policy import Policy
 from kcompressd.sizes import mib
+from kcompressd.workload import refuse_order
 
 INCOMPRESSIBLE = 0xFFFFFFFF
 """A page that the compressor gives up on, in `Scenario.lens`."""
@@ -35,7 +36,8 @@ INCOMPRESSIBLE = 0xFFFFFFFF
 class Scenario:
     """What is explored: `design` is a preset's name, a `Design` or a `Policy`; `lens` gives what each page compresses to in
     bytes, and so the number of folios, where they are not all `bytes`; `touch` and `exit` are applications that fault
-    every folio in and give every folio up; `read_errors` numbers the device reads that fail, from 0.
+    every folio in and give every folio up; `read_errors` numbers the device reads that fail, from 0. `folio_order` is log2 of the
+    pages of each folio, of which there are 16 at most in all; a page of a large folio steps for itself wherever the core does so.
     """
 
     design: str | Design | Policy = "split"
@@ -53,6 +55,7 @@ class Scenario:
     writeback: bool = True
     pool_limit_pages: int | None = None
     kernel: Kernel = (6, 12)
+    folio_order: int = 0
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], policy: Policy | None = None) -> Scenario:
@@ -72,7 +75,8 @@ class Scenario:
         )
         for name in ("lens", "toggles", "kernel", "read_errors"):
             fields[name] = tuple(fields[name])
-        return cls(**{**fields, "folios": len(fields["lens"]), "depth": None, **own})
+        folios = len(fields["lens"]) >> fields.get("folio_order", 0)
+        return cls(**{**fields, "folios": folios, "depth": None, **own})
 
     def config(self) -> dict[str, Any]:
         """Return it as plain data; raises `DesignError` and `LabError` for what means nothing."""
@@ -81,7 +85,8 @@ class Scenario:
         if not design.is_sync:
             design = design if self.threads is None else design.with_threads(self.threads)
             design = design if self.depth is None else design.with_depth(self.depth)
-        lens = self.lens or (self.bytes,) * self.folios
+        refuse_order(self.folio_order)
+        lens = self.lens or (self.bytes,) * (self.folios << self.folio_order)
         if design.is_sync and "stop" in self.toggles:
             raise LabError("toggle stop", "there is no kcompressd thread to stop", "choose another design")
         if self.store == "zram" and {"pool", "zswap_max"} & set(self.toggles):
@@ -89,12 +94,15 @@ class Scenario:
         names = ("store", "faults", "touch", "exit", "writeback", "pool_limit_pages", "kernel")
         given = {name: getattr(self, name) for name in names}
         policy = {"policy": self.design.name} if isinstance(self.design, Policy) else {}
+        order = {"folio_order": self.folio_order} if self.folio_order else {}
         lists = {"lens": list(lens), "toggles": list(self.toggles), "read_errors": list(self.read_errors)}
-        return {**given, "design": design.to_dict(), **lists, **policy}
+        return {**given, "design": design.to_dict(), **lists, **policy, **order}
 
     def for_core(self) -> dict[str, Any]:
         """Return it as the core takes it; raises as `config`."""
-        return {**self.config(), "policy": self.design if isinstance(self.design, Policy) else None}
+        config = self.config()
+        large = [(0, len(config["lens"]), self.folio_order)] if self.folio_order else []
+        return {**config, "large": large, "policy": self.design if isinstance(self.design, Policy) else None}
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,10 @@ use std::time::Instant;
 fn scenario(config: &Bound<'_, PyDict>, table: &Bound<'_, PyDict>) -> PyResult<Scenario> {
     let lens: Vec<u32> = get(config, "lens", Vec::new())?;
     if !(1..=MAX_FOLIOS).contains(&lens.len()) {
-        return Err(PyValueError::new_err(format!("folios: {} is not between 1 and {MAX_FOLIOS}", lens.len())));
+        return Err(PyValueError::new_err(format!(
+            "folios: {} is not between 1 and {MAX_FOLIOS}, in pages",
+            lens.len()
+        )));
     }
     let RunConfig { mut system, .. } = config::run_config(config, lens.len())?;
     system.slots = 2 * lens.len() as u32;

@@ -10,6 +10,7 @@ use crate::reclaim::{Task, Toggle};
 use crate::swap::{Backing, Device, IoFaults};
 use crate::system::{BuildError, Config, Contents, Sizes, System};
 use crate::trace::Record;
+use crate::units::NIL;
 use crate::wait::WaitKey;
 use std::sync::Arc;
 
@@ -102,6 +103,7 @@ impl Scenario {
         let (sys, mut crew) = self.build(true)?;
         let properties = Properties {
             always: vec![("the LRU lists are what PG_lru and PG_active say", Box::new(lists_agree))],
+            at_end: vec![("a large folio is stored as a whole or not at all", Box::new(whole_or_not))],
             on_step: vec![("memory.zswap.writeback is respected", Box::new(writeback_is_respected))],
             sometimes: sometimes(),
             ..limits
@@ -191,6 +193,15 @@ fn lists_agree(sys: &System, _: &Crew) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// The later pages of a large folio have copies in the store where its first page has one.
+fn whole_or_not(sys: &System, _: &Crew) -> Result<(), String> {
+    let stored = |page: u32| sys.folio(page).slot() != NIL && sys.holds(sys.folio(page).slot());
+    match (0..sys.folios.len() as u32).find(|&page| stored(page) != stored(sys.head(page))) {
+        None => Ok(()),
+        Some(page) => Err(format!("the folio of page {} is stored but in part: not as page {page} is", sys.head(page))),
+    }
 }
 
 /// Nobody but zswap's shrinker, which asked before, writes a page to the device whose group denies it.
