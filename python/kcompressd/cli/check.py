@@ -29,7 +29,9 @@ def add(verbs: common.Verbs) -> None:
     add("--design", type=common.design, metavar="NAME", help=f"{', '.join(DESIGNS)} or FILE.py:CLASS (default split)")
     add("--store", choices=("zswap", "zram"), default="zswap", help="what compresses (default zswap)")
     add("--folios", type=common.count, default=2, metavar="N", help="folios, at most 16 (default 2)")
-    add("--folio-order", type=common.natural, default=0, metavar="N", help="of 2^N pages, at most 16 in all (default 0)")
+    add(
+        "--folio-order", type=common.natural, default=0, metavar="N", help="of 2^N pages, at most 16 in all (default 0)"
+    )
     add("--kcompressd", type=common.count, metavar="N", help="kcompressd threads (default: the design's)")
     add("--depth", type=common.natural, default=2, metavar="N", help="queue depth (default 2)")
     add("--incompressible", action="store_true", help="the compressor gives up on every folio")
