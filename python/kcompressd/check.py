@@ -23,7 +23,7 @@ from typing import Any
 
 from kcompressd import _core, lifecycle
 from kcompressd.design import Design, Kernel, Store
-from kcompressd.errors import LabError
+from kcompressd.errors import LabError, RunInterrupted
 from kcompressd.policy import Policy
 from kcompressd.sizes import mib
 from kcompressd.workload import refuse_order
@@ -163,7 +163,8 @@ class Check:
 
     def __str__(self) -> str:
         """Return it in words, with the timeline of what went wrong."""
-        seen = "every state seen" if self.complete else f"not all seen: stopped by {self.stopped_by}"
+        stopped = self.stopped_by if self.stopped_by == "interrupted" else f"stopped by {self.stopped_by}"
+        seen = "every state seen" if self.complete else f"not all seen: {stopped}"
         if self.why is not None:
             seen = "stopped at what is wrong"
         lines = [
@@ -190,6 +191,7 @@ def check(
     """Explore `scenario`; a bound of 0 is none. Bytes are those of the search's own tables.
 
     A policy may look at what another's step changes (`View.fill`), so that with one no two steps pass for independent.
+    Raises on Ctrl-C `RunInterrupted` with the Check of the states seen so far.
     """
     reduction = reduction and not isinstance(scenario.design, Policy)
     options = {"symmetry": symmetry, "reduction": reduction, "eventually": eventually}
@@ -198,13 +200,16 @@ def check(
     sometimes = found.pop("sometimes")
     schedule = tuple(found.pop("schedule") or ())
     del found["actors"]
-    return Check(
+    result = Check(
         scenario=scenario,
         schedule=schedule,
         sometimes={name: times for name, times, _ in sometimes},
         witnesses={name: tuple(way) for name, times, way in sometimes if times},
         **found,
     )
+    if result.stopped_by == "interrupted":
+        raise RunInterrupted(result)
+    return result
 
 
 @dataclass(frozen=True, slots=True)

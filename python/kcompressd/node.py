@@ -9,6 +9,9 @@ from typing import Any
 
 from kcompressd.errors import LabError
 
+_MOST_PAGES = 2**32 - 2
+"""A page's number is 32 bits, one of which values is none's."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
@@ -34,11 +37,24 @@ class Node:
         """Refuse what no node is; raises `LabError` naming the key."""
         if self.watermarks is not None:
             object.__setattr__(self, "watermarks", tuple(self.watermarks))
+        ranges = {
+            "managed": (1, _MOST_PAGES),
+            "swappiness": (0, 200),
+            "boost_factor": (0, 1_000_000),
+            "pcp_batch": (1, 65_536),
+            "swap": (0, _MOST_PAGES),
+        }
+        for name, (least, most) in ranges.items():
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
+                raise LabError(f"node.{name}", f"{value} is not between {least} and {most}")
         free = self.managed if self.free is None else self.free
         if not 0 < free <= self.managed:
             raise LabError("node.free", f"{free} is not between 1 and node.managed = {self.managed}")
-        if not 0 <= self.file < free or not 0 <= self.swappiness <= 200:
-            raise LabError("node", f"file = {self.file} or swappiness = {self.swappiness} is out of range")
+        if not 0 <= self.file < free:
+            raise LabError(
+                "node.file", f"{self.file} is not between 0 and {free - 1}: so many pages are free, less one"
+            )
         marks = self.marks
         if len(marks) != 3 or not 0 < marks[0] <= marks[1] <= marks[2] < free:
             raise LabError("node.watermarks", f"{list(marks)} are not three rising numbers below {free} free pages")

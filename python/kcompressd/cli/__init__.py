@@ -8,11 +8,14 @@ are one line on standard error, with the fix; a traceback is shown only when KCO
 from __future__ import annotations
 
 import argparse
+import difflib
+import errno
 import os
 import re
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from itertools import takewhile
+from typing import Any, NoReturn
 
 from kcompressd.cli import (
     advise,
@@ -75,9 +78,28 @@ kcompressd --help lists everything.
 class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
 
+    given: Sequence[str] = ()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Keep what is given: an option that nobody knows may be why its value is taken for something else."""
+        self.given = tuple(sys.argv[1:] if args is None else args)
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str) -> NoReturn:
         """Exit with 2 after one line that ends with where to look."""
-        self.exit(2, f"kcompressd: error: {message}; {_suggestion(message)}see {self.prog} --help\n")
+        unknown = self._unknown_option()
+        said, hint = (message, _suggestion(message)) if unknown is None else unknown
+        self.exit(2, f"kcompressd: error: {said}; {hint}see {self.prog} --help\n")
+
+    def _unknown_option(self) -> tuple[str, str] | None:
+        """Say which option it does not know, and name the nearest; None where it knows them all."""
+        options = [name for name in self._option_string_actions if name.startswith("--")]
+        names = [word.partition("=")[0] for word in takewhile(lambda word: word != "--", self.given)]
+        wrong = (name for name in names if name[:2] == "--" and not any(known.startswith(name) for known in options))
+        name = next(wrong, None)
+        if name is None or not options or self.prog == "kcompressd":
+            return None
+        return f"there is no {name}", _nearest(name, options)
 
 
 def _suggestion(message: str) -> str:
@@ -85,9 +107,11 @@ def _suggestion(message: str) -> str:
     found = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
     if found is None:
         return ""
-    import difflib
+    return _nearest(found[1], re.findall(r"[\w-]+", found[2]))
 
-    near = difflib.get_close_matches(found[1], re.findall(r"[\w-]+", found[2]), n=1)
+
+def _nearest(given: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(given, known, n=1)
     return f"did you mean {near[0]}? " if near else ""
 
 
@@ -140,6 +164,8 @@ def _explained(error: Exception) -> tuple[str, int]:
         text = str(error) or type(error).__name__
         if isinstance(error, OSError) and error.filename is not None:
             text = f"{os.fsdecode(error.filename)}: {error.strerror}"
+        elif isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            text = f"standard output: {error.strerror}"  # files are written under their names
         return " ".join(text.split()), 2
     return f"bug: {type(error).__name__}: {error}; KCOMPRESSD_TRACEBACK=1 shows where, please report it", 1
 

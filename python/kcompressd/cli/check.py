@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from kcompressd.cli import common
 from kcompressd.cli.common import DESIGNS
 
 if TYPE_CHECKING:
-    from kcompressd.check import Scenario
+    from kcompressd.check import Check, Scenario
     from kcompressd.policy import Policy
 
 TOGGLES = ("writeback", "zswap_max", "depth", "pool", "stop")
@@ -53,26 +54,38 @@ def add(verbs: common.Verbs) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Explore or replay; 1 when something is wrong, 3 when a bound ended it."""
-    from kcompressd.check import check
+    from kcompressd.check import Check, check
+    from kcompressd.errors import RunInterrupted
     from kcompressd.sizes import parse_limit
 
     if arguments.replay is not None:
         return _replay(arguments.replay, arguments.design)
     common.refuse_output(arguments.json, stream=True)
     memory = 0 if arguments.max_memory is None else parse_limit(arguments.max_memory, 0, "max memory")
-    found = check(
-        _scenario(arguments),
-        max_states=arguments.max_states,
-        max_depth=arguments.max_depth,
-        max_memory_bytes=memory,
-        symmetry=not arguments.no_reduction,
-        reduction=not arguments.no_reduction,
-    )
+    try:
+        found = check(
+            _scenario(arguments),
+            max_states=arguments.max_states,
+            max_depth=arguments.max_depth,
+            max_memory_bytes=memory,
+            symmetry=not arguments.no_reduction,
+            reduction=not arguments.no_reduction,
+        )
+    except RunInterrupted as interrupted:
+        if not isinstance(interrupted.result, Check):
+            raise
+        _show(interrupted.result, arguments)
+        print("kcompressd: interrupted: not every state was seen", file=sys.stderr)
+        return common.INTERRUPTED
+    _show(found, arguments)
+    return found.exit_code
+
+
+def _show(found: Check, arguments: argparse.Namespace) -> None:
     if arguments.json is not None:
         common.write_text(found.to_json(), arguments.json)
     if arguments.json != "-":
         common.console().print(str(found), markup=False, soft_wrap=True)
-    return found.exit_code
 
 
 def _scenario(arguments: argparse.Namespace) -> Scenario:

@@ -61,6 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace) -> Result:
     """Run what the arguments say, or a job file."""
+    from kcompressd.errors import InputError
     from kcompressd.job import Job
     from kcompressd.lab import Lab
 
@@ -69,6 +70,10 @@ def _run(arguments: argparse.Namespace) -> Result:
         trace = _traces(arguments, len(job.pages))
         with _watched(arguments, job.lab, job.pages) as watch:
             return job.run(trace=trace, progress=watch is None and sys.stderr.isatty(), watch=watch)
+    if arguments.set:
+        raise InputError(
+            "--set", "sets a key of a job, and none is run", "give the option of the same name, or a JOB.toml"
+        )
     pages = common.pages(arguments)
     lab = Lab(design=arguments.design, trace=_traces(arguments, len(pages)), **common.lab(arguments))
     with _watched(arguments, lab, pages) as watch:

@@ -204,8 +204,9 @@ fn every_bound_ends_the_search_and_is_named() {
         Properties { max_states: 100, ..Properties::default() },
         Properties { max_depth: 5, ..Properties::default() },
         Properties { max_memory_bytes: 1, ..Properties::default() },
+        Properties { goes_on: Some(Box::new(|| false)), ..Properties::default() },
     ];
-    for (properties, name) in bounds.iter().zip(["max_states", "max_depth", "max_memory"]) {
+    for (properties, name) in bounds.iter().zip(["max_states", "max_depth", "max_memory", "interrupted"]) {
         let sys = small(Preset::Split, StoreKind::Zswap, &EQUAL).build();
         let report = explore(&sys, &mut Crew::reclaim(&sys, false), properties);
         assert_eq!((report.complete, report.stopped_by), (false, Some(name)));

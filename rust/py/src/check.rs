@@ -3,13 +3,14 @@
 use crate::config::{self, RunConfig, get};
 use crate::policy;
 use kcompressd_core::driver::explore::scenario::{Replayed, Scenario};
-use kcompressd_core::driver::explore::{Choice, MAX_FOLIOS, Properties};
+use kcompressd_core::driver::explore::{Choice, GoesOn, MAX_FOLIOS, Properties};
 use kcompressd_core::lifecycle::{Event, State};
 use kcompressd_core::reclaim::Toggle;
 use kcompressd_core::trace::{SYSTEM, system};
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyKeyboardInterrupt, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use std::cell::RefCell;
 use std::time::Instant;
 
 fn scenario(config: &Bound<'_, PyDict>, table: &Bound<'_, PyDict>) -> PyResult<Scenario> {
@@ -41,7 +42,8 @@ fn scenario(config: &Bound<'_, PyDict>, table: &Bound<'_, PyDict>) -> PyResult<S
     })
 }
 
-/// Explores the scenario of `config` under the lifecycle `table`; a dictionary of what was found.
+/// Explores the scenario of `config` under the lifecycle `table`; a dictionary of what was found. Ctrl-C ends it: it is
+/// then stopped by "interrupted".
 #[pyfunction]
 pub fn explore<'py>(config: &Bound<'py, PyDict>, table: &Bound<'py, PyDict>) -> PyResult<Bound<'py, PyDict>> {
     let py = config.py();
@@ -50,10 +52,20 @@ pub fn explore<'py>(config: &Bound<'py, PyDict>, table: &Bound<'py, PyDict>) -> 
     let (reduction, max_states) = (get(config, "reduction", true)?, get(config, "max_states", 0)?);
     let (max_depth, max_memory_bytes) = (get(config, "max_depth", 0)?, get(config, "max_memory_bytes", 0)?);
     let start = Instant::now();
-    let found = py.detach(|| {
+    let (found, raised) = py.detach(|| {
+        let raised = RefCell::new(None);
+        let goes_on = || {
+            *raised.borrow_mut() = Python::attach(|py| py.check_signals()).err();
+            raised.borrow().is_none()
+        };
         let bounds = Properties { max_states, max_depth, max_memory_bytes, ..Properties::default() };
-        scenario.check(Properties { eventually, symmetry, reduction, ..bounds })
+        let goes_on: Option<GoesOn<'_>> = Some(Box::new(goes_on));
+        let found = scenario.check(Properties { eventually, symmetry, reduction, goes_on, ..bounds });
+        (found, raised.into_inner())
     });
+    if let Some(error) = raised.filter(|error: &PyErr| !error.is_instance_of::<PyKeyboardInterrupt>(py)) {
+        return Err(error);
+    }
     let found = found.map_err(|error| PyValueError::new_err(error.to_string()))?;
     let (report, out) = (found.report, PyDict::new(py));
     out.set_item("seconds", start.elapsed().as_secs_f64())?;

@@ -40,6 +40,9 @@ pub type OnStep<'a> = Box<dyn Fn(&System, &[Record]) -> Result<(), String> + 'a>
 /// What must hold in some state, or of the step that first leads to it (where the crew logs).
 pub type Sometimes<'a> = Box<dyn Fn(&System, &Crew, &[Record]) -> bool + 'a>;
 
+/// Whether a search goes on: asked every 1024 states.
+pub type GoesOn<'a> = Box<dyn Fn() -> bool + 'a>;
+
 /// What to look for, how, and how far.
 pub struct Properties<'a> {
     /// Checked in every state.
@@ -63,6 +66,8 @@ pub struct Properties<'a> {
     pub max_depth: u32,
     /// Bytes of its tables after which it stops; 0: no bound.
     pub max_memory_bytes: u64,
+    /// Says no when somebody has had enough; `None`: nobody has.
+    pub goes_on: Option<GoesOn<'a>>,
 }
 
 impl Default for Properties<'_> {
@@ -79,6 +84,7 @@ impl Default for Properties<'_> {
             max_states: 0,
             max_depth: 0,
             max_memory_bytes: 0,
+            goes_on: None,
         }
     }
 }
@@ -157,7 +163,7 @@ pub struct Report {
     pub failure: Option<Failure>,
     /// Whether every reachable state was seen.
     pub complete: bool,
-    /// The bound that stopped it.
+    /// The bound that stopped it, or "interrupted".
     pub stopped_by: Option<&'static str>,
     /// Bytes of its tables at the end.
     pub memory_bytes: u64,

@@ -109,10 +109,13 @@ impl<'a, 'p> Search<'a, 'p> {
         let Properties { max_states, max_depth, max_memory_bytes, .. } = *self.properties;
         let over = |limit: u64, what: &'static str, is: u64| (limit != 0 && is >= limit).then_some(what);
         // The tables grow by doubling: a look every 1024 states is soon enough.
-        let memory = if max_memory_bytes != 0 && self.at.is_multiple_of(1024) { self.memory() as u64 } else { 0 };
+        let looks = self.at.is_multiple_of(1024);
+        let memory = if max_memory_bytes != 0 && looks { self.memory() as u64 } else { 0 };
+        let interrupted = looks && self.properties.goes_on.as_ref().is_some_and(|goes_on| !goes_on());
         self.report.stopped_by = over(max_states, "max_states", self.report.states)
             .or(over(max_depth.into(), "max_depth", self.depth.into()))
-            .or(over(max_memory_bytes, "max_memory", memory));
+            .or(over(max_memory_bytes, "max_memory", memory))
+            .or(interrupted.then_some("interrupted"));
         self.report.stopped_by.is_some()
     }
 

@@ -1,0 +1,74 @@
+"""What the command refuses, and how it says so: one line that names what is wrong and what to do, and the exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from kcompressd.cli import main
+
+COMMAND = (sys.executable, "-m", "kcompressd")
+
+
+def refused(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
+    """Return the line that a refused command says."""
+    try:
+        code: object = main(argv)
+    except SystemExit as exited:
+        code = exited.code
+    said = capsys.readouterr()
+    assert code == 2 and said.out == "" and said.err.startswith("kcompressd: error: ") and said.err.count("\n") == 1
+    return said.err
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ("run --sample --treads 4", "there is no --treads; did you mean --threads? see kcompressd run --help"),
+        ("run --sampel", "there is no --sampel; did you mean --sample?"),
+        ("capture --frob=1 -- ls --all", "there is no --frob; "),
+        ("run --sample --threads --all", "there is no --all; "),
+        ("run --sample --thr x", "argument --threads: 'x' is not a whole number"),
+        ("run --sample --set node.cpus=2", "--set: sets a key of a job, and none is run"),
+    ],
+)
+def test_an_option_that_is_none_is_named(capsys: pytest.CaptureFixture[str], argv: str, message: str) -> None:
+    """Not what argparse takes its value for; what belongs to a captured command is not looked at."""
+    assert message in refused(capsys, *argv.split())
+
+
+@pytest.mark.parametrize(
+    "key", ["managed=-1", "managed=99999999999", "pcp_batch=0", "swap=-1", "boost_factor=-1", "file=4096"]
+)
+def test_a_node_that_is_none_is_named_by_its_key(capsys: pytest.CaptureFixture[str], tmp_path: Path, key: str) -> None:
+    job = tmp_path / "job.toml"
+    job.write_text('pages = "sample"\n[node]\nmanaged = 4096\n[workload]\nkind = "usemem"\npages = 6000\n')
+    name, _, value = key.partition("=")
+    assert f"node.{name} {value} is not between" in refused(capsys, "sim", str(job), "--set", f"node.{key}")
+
+
+def test_a_full_standard_output_is_named() -> None:
+    with Path("/dev/full").open("w") as full:
+        run = subprocess.run([*COMMAND, "check", "--folios", "1"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (run.returncode, run.stderr) == (2, "kcompressd: error: standard output: No space left on device\n")
+
+
+def test_ctrl_c_ends_an_exploration_and_keeps_what_it_saw(tmp_path: Path) -> None:
+    """It would go on for minutes; a schedule of none is replayed to nothing."""
+    saved = tmp_path / "c.json"
+    argv = [*COMMAND, "check", "--folios", "4", "--kcompressd", "2", "--json", str(saved)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        time.sleep(1.5)
+        os.kill(run.pid, signal.SIGINT)
+        out, err = run.communicate(timeout=60)
+    assert (run.returncode, err) == (130, "kcompressd: interrupted: not every state was seen\n")
+    assert "not all seen: interrupted" in out
+    found = json.loads(saved.read_text())
+    assert (found["complete"], found["stopped_by"]) == (False, "interrupted") and found["states"] >= 1024
