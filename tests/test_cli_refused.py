@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
+import threading
 from pathlib import Path
 
 import pytest
@@ -60,15 +60,14 @@ def test_a_full_standard_output_is_named() -> None:
     assert (run.returncode, run.stderr) == (2, "kcompressd: error: standard output: No space left on device\n")
 
 
-def test_ctrl_c_ends_an_exploration_and_keeps_what_it_saw(tmp_path: Path) -> None:
-    """It would go on for minutes; a schedule of none is replayed to nothing."""
+def test_ctrl_c_ends_an_exploration_and_keeps_what_it_saw(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It would go on for minutes."""
     saved = tmp_path / "c.json"
-    argv = [*COMMAND, "check", "--folios", "4", "--kcompressd", "2", "--json", str(saved)]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
-        time.sleep(1.5)
-        os.kill(run.pid, signal.SIGINT)
-        out, err = run.communicate(timeout=60)
-    assert (run.returncode, err) == (130, "kcompressd: interrupted: not every state was seen\n")
-    assert "not all seen: interrupted" in out
+    timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    assert main(["check", "--folios", "4", "--kcompressd", "2", "--json", str(saved)]) == 130
+    timer.join()
+    said = capsys.readouterr()
+    assert said.err == "kcompressd: interrupted: not every state was seen\n" and "not all seen: interrupted" in said.out
     found = json.loads(saved.read_text())
-    assert (found["complete"], found["stopped_by"]) == (False, "interrupted") and found["states"] >= 1024
+    assert (found["complete"], found["stopped_by"]) == (False, "interrupted") and found["states"] >= 1
