@@ -8,7 +8,8 @@
 
 Each method is a pure function of its arguments: it may look at nothing else. The core asks twice about a view that it
 has not seen and keeps the answer; two different answers end the run. `None` leaves the decision to the design. Policies
-run under the virtual clock (`Sim`, and as "FILE.py:CLASS" in jobs and `compare`) and the explore clock (`check`, `Lab.step`); real threads would wait for Python at every page.
+run under the virtual clock (`Sim`, and as "FILE.py:CLASS" in jobs and `compare`) and the explore clock (`check`, `Lab.step`);
+real threads would wait for Python at every page.
 """
 
 from __future__ import annotations

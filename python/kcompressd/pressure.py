@@ -44,8 +44,8 @@ class _TooLong(Exception):
 @dataclass(frozen=True, slots=True)
 class Pressed:
     """What came of one run: `touch_p99_ns` and `touch_p999_ns` of a page touch, `cpu_ns` of all threads a touch, `kswapd_ns` and
-    `kcompressd_ns` of these, `scans` of a page freed; `holds`: the run came to its end; where it ran out of memory, or went on for `LONGEST_S`, the figures
-    are 0.
+    `kcompressd_ns` of these, `scans` of a page freed; `holds`: the run came to its end; where it ran out of memory, or went on
+    for `LONGEST_S`, the figures are 0.
     """
 
     design: str
