@@ -57,6 +57,14 @@ def test_generations_on_real_threads_say_what_virtual_time_says(design: str) -> 
     assert live.vmstat["pgsteal_anon"] > 600 and live.vmstat["pgfault"] > 0.9 * virtual.vmstat["pgfault"]
 
 
+@pytest.mark.parametrize("design", ["sync", "split"])
+def test_large_folios_from_generations_come_back_whole_on_real_threads(design: str) -> None:
+    node = {"managed": 3000, "cpus": 2, "lru_gen": True}
+    result = ran(job({**EATER, "folio_order": 2}, design=design, kernel="6.13", store="zswap", node=node))
+    stats = result.mthp["hugepages-16kB"]
+    assert stats["anon_fault_alloc"] > 100 and stats["zswpout"] > 0
+
+
 def test_several_applications_in_groups_with_limits() -> None:
     groups = [
         {"name": "a", "memory_max": 1500 * 4096},
