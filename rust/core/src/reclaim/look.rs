@@ -121,7 +121,7 @@ impl Look {
             &mut Pc::Unmap { left, then } => Ok(self.unmapped(left, then)),
             Pc::Writeout(swapout) => Ok(match swapout.step(sys, ctx)? {
                 Progress::Step(outcome) => Glance::Goes(outcome),
-                Progress::Stalled => RAN, // With PF_MEMALLOC nobody stalls.
+                Progress::Stalled { .. } => RAN, // With PF_MEMALLOC nobody stalls.
                 Progress::Done(written) => self.written(sys, ctx, written),
             }),
             Pc::Free(state) => {
@@ -254,12 +254,13 @@ impl Look {
     /// add_to_swap, try_to_unmap, folio_clear_dirty_for_io.
     fn pageout(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Glance, Box<StepError>> {
         let folio = sys.folio(self.page);
-        if folio.extra_refs() > 0 {
+        let state = folio.word.load().state();
+        // One that was written in vain may have been mapped again since the first look.
+        if folio.extra_refs() > 0 || !matches!(state, State::Isolated | State::Redirtied) {
             return Ok(Glance::Ends(Work::Scan, self.kept(ctx)));
         }
         let set = flag::LOCKED | flag::RECLAIM | flag::SWAPCACHE;
         let clear = flag::DIRTY | flag::MAPPED | flag::YOUNG | flag::REFERENCED | flag::ACTIVE;
-        let state = folio.word.load().state();
         let change = Change::flags(set, clear).unless(flag::LOCKED).in_state(state);
         match sys.fire(ctx, self.page, Event::Pageout, 0, change, u64::from(folio.slot()))? {
             Fire::Done(_) => {
