@@ -15,6 +15,7 @@ use kcompressd_core::stats::Vm;
 use kcompressd_core::swap::Backing;
 use kcompressd_core::system::Contents;
 use kcompressd_core::workload::{Phase, Program};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 const PAGE: usize = 4096;
@@ -37,10 +38,12 @@ fn image() -> Vec<u8> {
 }
 
 /// In memory where that can be: giving 100 MB back to a disk takes longer than the run.
-fn swap_file(name: &str, slots: u32) -> Backing {
+fn swap_file(slots: u32) -> Backing {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let shm = std::path::PathBuf::from("/dev/shm");
     let folder = if shm.is_dir() { shm } else { std::env::temp_dir() };
-    let path = folder.join(format!("kcompressd-live-memory-{}-{name}", std::process::id()));
+    let path = folder.join(format!("kcompressd-live-memory-{}-{number}", std::process::id()));
     let backing = Backing::create(&path, slots, PAGE).unwrap();
     std::fs::remove_file(path).unwrap();
     backing
@@ -50,7 +53,7 @@ fn swap_file(name: &str, slots: u32) -> Backing {
 fn start(plan: Plan, programs: Vec<Program>, plant: Option<Plant>) -> Live {
     let contents = Contents::Frames(Frames::absent(image(), PAGES as usize, PAGE).unwrap());
     let backing = match plan.store {
-        StoreKind::Zswap => swap_file(plan.preset.name(), plan.slots),
+        StoreKind::Zswap => swap_file(plan.slots),
         StoreKind::Zram => Backing::Modelled,
     };
     let sys = plan.of(contents, backing, Memcgs::default(), |_| ROOT);

@@ -288,7 +288,9 @@ mod tests {
     fn a_large_folio_counts_all_its_pages_wherever_it_goes() {
         let folios: Vec<Folio> = (0..12).map(|page| Folio::new(0, 0).of_order(2, page)).collect();
         let mut gens = Generations::default();
-        [0, 4].map(|head| gens.add(&folios, head, Place::Tail));
+        for head in [0, 4] {
+            gens.add(&folios, head, Place::Tail);
+        }
         gens.update_gen(&folios, 0);
         assert_eq!([0, 1, 2, 3].map(|seq| gens.len(seq)), [4, 0, 0, 4]);
         gens.inc_max_seq(&folios);
