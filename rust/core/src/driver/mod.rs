@@ -5,8 +5,8 @@
 //! for ever are sent home when nobody can give them work any more.
 //!
 //! Order of going home (a worker must not end before those who hand it work): applications end by themselves, and kswapds
-//! where every page is wanted gone; with a memory budget they are stopped when no application is left →
-//! the queues are closed → kcompressd threads end → the shrink worker is stopped → the device is stopped.
+//! where every page is wanted gone → the queues are closed → kcompressd threads end → with a memory budget, where they may
+//! have waited for what kswapd frees, it is stopped → the shrink worker is stopped → the device is stopped.
 
 pub mod explore;
 mod gauges;
@@ -27,7 +27,7 @@ use crate::reclaim::{
     Actor, Admin, App, BalancePgdat, Kcompressd, Kswapd, MemoryReclaim, ReclaimRequest, ShrinkWorker, Stop, SwapDevice,
     Task, Toggle,
 };
-use crate::stats::VmStat;
+use crate::stats::{Vm, VmStat};
 use crate::system::{Ctx, Outcome, StepError, System, Waiting};
 use crate::trace::{Log, Record};
 use crate::wait::WaitKey;
@@ -62,6 +62,15 @@ pub(crate) fn kswapds(sys: &System, stops: &Stops) -> impl Iterator<Item = (u16,
     let balances = sys.mm.is_some().then(|| BalancePgdat::new(stops.kswapd.clone()));
     let kswapd = move |node| balances.clone().map_or_else(|| Actor::Kswapd(Kswapd::new(node)), Actor::Balance);
     (0..sys.config.nodes).map(move |node| (actor::KSWAPD + u16::from(node), kswapd(node)))
+}
+
+/// Steps without any [`work`] done after which a run is stuck: more than a look at each page of the largest node takes.
+pub(crate) const STUCK_STEPS: u64 = 1 << 28;
+
+/// What `actor` has done so far: it rises with every page that it touches, frees or finishes.
+pub(crate) fn work(actor: &Actor, ctx: &Ctx) -> u64 {
+    let touched = if let Actor::App(app) = actor { app.done() as u64 } else { 0 };
+    touched + ctx.pages_done + ctx.stat[Vm::PgstealKswapd] + ctx.stat[Vm::PgstealDirect]
 }
 
 /// Whether an actor can run.
@@ -258,16 +267,15 @@ impl Crew {
     }
 
     fn send_home(&self, sys: &System) {
-        if self.ended(|a| matches!(a, Actor::App(_))) {
-            stop(sys, &self.stops.kswapd, WaitKey::Kswapd);
-        }
-        if !self.ended(|a| {
-            matches!(a, Actor::Kswapd(_) | Actor::Balance(_) | Actor::App(_) | Actor::Admin(_) | Actor::Reclaim(_))
-        }) {
+        if !self.ended(|a| matches!(a, Actor::Kswapd(_) | Actor::App(_) | Actor::Admin(_) | Actor::Reclaim(_))) {
             return;
         }
         close_queues(sys);
-        if self.ended(|a| matches!(a, Actor::Kcompressd(_))) {
+        if !self.ended(|a| matches!(a, Actor::Kcompressd(_))) {
+            return;
+        }
+        stop(sys, &self.stops.kswapd, WaitKey::Kswapd);
+        if self.ended(|a| matches!(a, Actor::Balance(_))) {
             stop(sys, &self.stops.shrink, WaitKey::Shrink);
             if self.ended(|a| matches!(a, Actor::Shrink(_))) {
                 stop(sys, &self.stops.device, WaitKey::Device);

@@ -52,6 +52,12 @@ impl RunError {
         Self { kind: "cancelled", message: "cancelled before its end".into(), actor: String::new() }
     }
 
+    /// `actor` steps, and nothing comes of anybody's steps.
+    pub(super) fn livelock(actor: &str) -> Self {
+        let message = format!("livelock: {actor} goes on, but nothing is touched, freed or written any more");
+        Self { kind: "livelock", message, actor: actor.into() }
+    }
+
     /// The trace could not be written.
     pub fn trace(error: &std::io::Error) -> Self {
         Self { kind: "trace", message: format!("the trace cannot be written: {error}"), actor: String::new() }

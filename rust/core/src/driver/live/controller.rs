@@ -74,12 +74,14 @@ impl Controller {
             gauges.begin(self.shared.now_ns()); // Before anybody runs: what they find is added to it.
         }
         let start = gate.open(groups.iter().map(Vec::len).sum());
-        let [kswapd, kcompressd, device, shrink, mut apps, reclaims] = groups;
+        let [mut kswapd, kcompressd, device, shrink, mut apps, reclaims] = groups;
         apps.extend(reclaims);
-        self.join_applications(apps, &stops, start);
-        self.join(kswapd);
+        self.join_applications(apps, start);
+        if self.shared.sys.mm.is_none() {
+            self.join(std::mem::take(&mut kswapd));
+        }
         self.report.timing.reclaim_ns = start.elapsed().as_nanos() as u64;
-        self.end_workers(&stops, kcompressd, shrink, device);
+        self.end_workers(&stops, [kcompressd, kswapd, shrink, device]);
         self.report.note_stores(&self.shared.sys);
         self.report.census_reclaim = self.shared.sys.census();
         self.note_pool();
@@ -93,8 +95,8 @@ impl Controller {
         apps.chain(reclaims.map(|(id, &request)| (id, Actor::Reclaim(MemoryReclaim::new(request)))))
     }
 
-    /// Waits for the end of the applications, and of those who write to `memory.reclaim`; then nobody needs kswapd any more.
-    fn join_applications(&mut self, apps: Group, stops: &Stops, start: Instant) {
+    /// Waits for the end of the applications, and of those who write to `memory.reclaim`.
+    fn join_applications(&mut self, apps: Group, start: Instant) {
         let shared = self.shared.clone();
         let Some(gauges) = &shared.gauges else { return };
         let start_ns = (start - shared.started).as_nanos() as u64;
@@ -105,7 +107,6 @@ impl Controller {
         self.reclaims.iter_mut().filter_map(|(_, reclaimed)| reclaimed.end_ns.as_mut()).for_each(since_start);
         self.report.memcgs = crate::driver::report::Group::all(&shared.sys, self.reclaims.drain(..));
         self.report.measures.add(&gauges.finish(shared.now_ns()));
-        crate::driver::stop(&shared.sys, &stops.kswapd, WaitKey::Kswapd);
     }
 
     /// Between two phases nobody is in the middle of a step: what the store holds, for the judge.
@@ -119,10 +120,12 @@ impl Controller {
 
     /// Close and drain; what was written last is still reclaimed, with the device at work: a page whose write failed goes
     /// out once more, and kswapd waits for it.
-    fn end_workers(&mut self, stops: &Stops, kcompressd: Group, shrink: Group, device: Group) {
+    fn end_workers(&mut self, stops: &Stops, [kcompressd, kswapd, shrink, device]: [Group; 4]) {
         let shared = self.shared.clone();
         crate::driver::close_queues(&shared.sys);
-        self.join(kcompressd);
+        self.join(kcompressd); // With a memory budget they may wait for what kswapd frees.
+        crate::driver::stop(&shared.sys, &stops.kswapd, WaitKey::Kswapd);
+        self.join(kswapd);
         crate::driver::stop(&shared.sys, &stops.shrink, WaitKey::Shrink);
         self.join(shrink);
         // Until all writes have ended; a cancelled run shuts the cell down.

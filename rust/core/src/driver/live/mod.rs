@@ -10,6 +10,7 @@ mod clock;
 mod controller;
 mod meter;
 mod threads;
+mod watchdog;
 
 pub use super::phases::FaultOrder;
 pub use super::report::{Report, RunError, Sample, ThreadReport, Timing};
@@ -25,6 +26,7 @@ use controller::Controller;
 use meter::Gauges;
 use std::sync::Arc;
 use std::time::Instant;
+use watchdog::Watchdog;
 
 /// A planted failure, for tests of how a run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,6 +147,7 @@ pub(crate) struct Shared {
     pages_done: CachePadded<AtomicU64>,
     series: Mutex<Vec<Sample>>,
     sums: Sums,
+    watchdog: Watchdog,
     /// Of a run with a memory budget.
     gauges: Option<Gauges>,
 }
@@ -219,6 +222,7 @@ impl Live {
             pages_done: CachePadded::default(),
             series: Mutex::new(Vec::new()),
             sums: Sums::default(),
+            watchdog: Watchdog::default(),
             gauges,
         });
         let run = shared.clone();

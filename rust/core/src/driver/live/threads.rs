@@ -3,6 +3,7 @@
 use super::clock::{Gate, Turns, cpu, cpu_ns, pin};
 use super::meter::Meter;
 use super::{Plant, Shared};
+use crate::driver;
 use crate::driver::report::{Application, Measures, Reclaimed, RunError, ThreadReport};
 use crate::lifecycle::{actor, actor_name};
 use crate::reclaim::Actor;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Steps between two readings of the clock.
-const BATCH: usize = 64;
+const BATCH: u64 = 64;
 /// How long a worker without work stays awake, nanoseconds: about what it takes to sleep and to be woken.
 const AWAKE_NS: u64 = 50_000;
 /// Its spins between two turns given away.
@@ -64,6 +65,8 @@ struct Thread {
     ctx: Ctx,
     turn: Option<(Arc<Turns>, usize)>,
     report: ThreadReport,
+    /// What its actor had done at the last look ([`driver::work`]).
+    work: u64,
     /// Pages counted and the time of the last reading.
     counted: u64,
     read_ns: u64,
@@ -87,7 +90,7 @@ impl Thread {
         let measured = shared.gauges.is_some() && shared.phase() == 0;
         let meter = measured.then(|| Box::new(Meter::new(id)));
         let report = ThreadReport::new(id);
-        Self { shared, ctx, turn, report, counted: 0, read_ns: 0, summed: [0; 5], meter }
+        Self { shared, ctx, turn, report, work: 0, counted: 0, read_ns: 0, summed: [0; 5], meter }
     }
 
     fn run(mut self, mut actor: Actor, gate: &Gate) -> Ended {
@@ -152,12 +155,16 @@ impl Thread {
         if let Some((turns, me)) = &self.turn {
             turns.take(*me);
         }
-        while self.batch(actor)? {
+        while let Some(steps) = self.batch(actor)? {
             if self.meter.is_some() && cfg!(kcompressd_shuttle) {
                 thread::yield_now(); // Whoever finds no memory looks again and again until others have freed some.
             }
             self.read_clock();
             self.check()?;
+            let work = std::mem::replace(&mut self.work, driver::work(actor, &self.ctx));
+            if self.shared.watchdog.look(steps, self.work != work, self.read_ns) {
+                return Err(RunError::livelock(&actor_name(self.ctx.actor)));
+            }
             if self.shared.is_cancelled() {
                 break;
             }
@@ -165,13 +172,13 @@ impl Thread {
         Ok(())
     }
 
-    /// Steps until the clock is to be read; whether the actor goes on.
-    fn batch(&mut self, actor: &mut Actor) -> Result<bool, RunError> {
+    /// Steps until the clock is to be read; how many, if the actor goes on.
+    fn batch(&mut self, actor: &mut Actor) -> Result<Option<u64>, RunError> {
         let (fine, metered) = (matches!(actor, Actor::App(_)), self.meter.is_some());
         if metered {
             self.ctx.cpu = cpu(self.ctx.actor);
         }
-        for _ in 0..BATCH {
+        for steps in 0..BATCH {
             let stepped = actor.step(&self.shared.sys, &mut self.ctx);
             if metered {
                 self.measure();
@@ -179,11 +186,11 @@ impl Thread {
             match stepped {
                 Ok(Outcome::Ran(Work::Think(ns))) => self.think(ns),
                 Ok(Outcome::Ran(_)) => self.ctx.timed_out = false,
-                Ok(Outcome::Wait(wait)) => return Ok(self.wait(wait)),
-                Ok(Outcome::Sleep(ns)) => return Ok(self.sleep(ns)),
+                Ok(Outcome::Wait(wait)) => return Ok(self.wait(wait).then_some(steps)),
+                Ok(Outcome::Sleep(ns)) => return Ok(self.sleep(ns).then_some(steps)),
                 Ok(Outcome::Done) => {
                     self.read_clock();
-                    return Ok(false);
+                    return Ok(None);
                 }
                 Err(error) => return Err(RunError::step(&actor_name(self.ctx.actor), &error)),
             }
@@ -191,7 +198,7 @@ impl Thread {
                 self.read_clock();
             }
         }
-        Ok(true)
+        Ok(Some(BATCH))
     }
 
     /// What the last step told the meter.

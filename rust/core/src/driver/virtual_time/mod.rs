@@ -18,10 +18,9 @@ pub use machine::{Machine, Policy, Preempt, Scheduler};
 pub use meter::Measured;
 pub use sim::{Sim, SimConfig};
 
-use super::{Crew, Status};
+use super::{Crew, STUCK_STEPS, Status};
 use crate::lifecycle::State;
-use crate::reclaim::Actor;
-use crate::stats::{Vm, VmStat};
+use crate::stats::VmStat;
 use crate::system::{Outcome, StepError, System, Work, mark};
 use crate::trace::Record;
 use machine::is_app;
@@ -49,8 +48,6 @@ pub type Watch<'a> = &'a mut dyn FnMut(&Progress) -> bool;
 
 /// Steps between two calls of [`Watch`].
 const WATCH_STEPS: u64 = 1 << 18;
-/// Steps without any work done after which a run is stuck: more than a look at each page of the largest node takes.
-const STUCK_STEPS: u64 = 1 << 26;
 
 /// Why a virtual run ended early. What was done until then stays in the crew and the system.
 #[derive(Debug, thiserror::Error)]
@@ -200,14 +197,9 @@ impl Loop<'_> {
         Progress { phase: "", now_ns: self.now_ns, steps: self.steps, pages_done }
     }
 
-    /// What has been done so far: it rises with every page touched, freed or finished.
+    /// What has been done so far.
     fn work(&self) -> u64 {
-        let of = |seat: &super::Seat| {
-            let touched = if let Actor::App(app) = &seat.actor { app.done() as u64 } else { 0 };
-            let stat = &seat.ctx.stat;
-            touched + seat.ctx.pages_done + stat[Vm::PgstealKswapd] + stat[Vm::PgstealDirect]
-        };
-        self.crew.seats.iter().map(of).sum()
+        self.crew.seats.iter().map(|seat| super::work(&seat.actor, &seat.ctx)).sum()
     }
 
     fn end(&self) -> Result<(), VirtualError> {
