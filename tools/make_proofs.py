@@ -92,8 +92,9 @@ NOT = """
 - swapoff (there is no such actor), reclaim under memory pressure (`Config::memory`: such runs are judged, not explored). An application
   that is killed while its pages are in flight is explored (`--exit`).
 - Weak memory: a step is atomic here. loom's models and shuttle's runs look at that (`ci/test-loom.sh`, `ci/test-shuttle.sh`).
-- A worker without PF_MEMALLOC that finds no memory looks again as long as it runs. On a node of 56 pages shuttle finds schedules, one in some hundred,
-  in which all others sleep meanwhile: the run does not end (`KCOMPRESSD_SHUTTLE_RUNS=300 ci/test-shuttle.sh`).
+- A worker without PF_MEMALLOC that finds no memory looks again as long as it runs (GFP_NOIO). That somebody else then frees some is not proved:
+  shuttle finds no schedule to the contrary on a node of 56 pages (`KCOMPRESSD_SHUTTLE_RUNS=300 ci/test-shuttle.sh`), and a run in which it were so
+  would end with `livelock` and what there was.
 - A hash of 128 bits stands for a state: two states could share one (odds below 2^-80 for 2^24 states).
 - Where a page's copy is, is compared with its state at ends alone: on the way a copy comes before its event, or goes after it.
 

@@ -11,7 +11,10 @@ use crate::system::{Ctx, Outcome, StepError, System, Work};
 use crate::trace::aux;
 use crate::units::SWAP_CLUSTER_MAX;
 use crate::wait::WaitKey;
-use crate::zone::Mark;
+use crate::zone::{Held, Mark, Migrate};
+
+/// What a zspage takes beside its own pages where their slabs are full: its descriptor, and its object's handle.
+const SLAB_PAGES: u32 = 2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Pc {
@@ -24,9 +27,10 @@ enum Pc {
         node: u8,
         next: u8,
     },
-    /// The store wants memory for folio `at`, and this thread may not use the reserves: it reclaims.
+    /// The store wants `pages` pages for folio `at`, and this thread may not use the reserves: it reclaims.
     Reclaim {
         at: u8,
+        pages: u32,
     },
     Sleep,
     Done,
@@ -50,6 +54,8 @@ pub struct Kcompressd {
     /// It has slept and found nothing since.
     woken_for_nothing: bool,
     reclaim: Option<Box<TryToFreePages>>,
+    /// What it has of the pages that it reclaims for.
+    held: Held,
 }
 
 impl Kcompressd {
@@ -67,13 +73,14 @@ impl Kcompressd {
             then: Then::Empty,
             woken_for_nothing: false,
             reclaim: None,
+            held: Held::default(),
         }
     }
 
     /// Folios it has taken from its queue and not finished, in order.
     pub fn in_hand(&self) -> &[u32] {
         match self.pc {
-            Pc::Folio { at: first } | Pc::Reclaim { at: first } | Pc::Settle { next: first, .. } => {
+            Pc::Folio { at: first } | Pc::Reclaim { at: first, .. } | Pc::Settle { next: first, .. } => {
                 self.batch.as_slice().get(usize::from(first)..).unwrap_or_default()
             }
             Pc::Drain | Pc::Sleep | Pc::Done => &[],
@@ -95,7 +102,7 @@ impl Kcompressd {
             Pc::Drain => Ok(self.drain(sys, ctx)),
             Pc::Folio { at } => self.folio(sys, ctx, at),
             Pc::Settle { node, next } => self.settle(sys, ctx, node, next),
-            Pc::Reclaim { at } => self.reclaim(sys, ctx, at),
+            Pc::Reclaim { at, pages } => self.reclaim(sys, ctx, at, pages),
             Pc::Sleep => Ok(self.sleep(sys)),
             Pc::Done => Ok(Outcome::Done),
         }
@@ -141,8 +148,8 @@ impl Kcompressd {
         let swapout = self.swapout.get_or_insert_with(|| Swapout::from_queue(page, sys.nr_pages(page), ticket, begun));
         let outcome = match swapout.step(sys, ctx)? {
             Progress::Step(outcome) => return Ok(outcome),
-            Progress::Stalled => {
-                self.pc = Pc::Reclaim { at };
+            Progress::Stalled { pages } => {
+                self.pc = Pc::Reclaim { at, pages: pages + SLAB_PAGES };
                 return Ok(Outcome::Ran(Work::Commit));
             }
             Progress::Done(_) => {
@@ -165,19 +172,22 @@ impl Kcompressd {
     }
 
     /// Direct reclaim under GFP_NOIO, which never fails: it adds nothing to the swap cache, asks for no OOM kill, is never
-    /// throttled, and goes on until the min mark lets an allocation pass.
-    fn reclaim(&mut self, sys: &System, ctx: &mut Ctx, at: u8) -> Result<Outcome, Box<StepError>> {
+    /// throttled, and goes on until the min mark has let every page pass. Those that it has meanwhile are nobody else's: kswapd
+    /// sees a node without them, and is woken.
+    fn reclaim(&mut self, sys: &System, ctx: &mut Ctx, at: u8, pages: u32) -> Result<Outcome, Box<StepError>> {
         let Some(mm) = &sys.mm else { return Ok(Outcome::Done) };
-        let reclaim = self.reclaim.get_or_insert_with(|| {
+        if self.reclaim.is_none() {
+            if mm.zone.take_more(&mut self.held, ctx.cpu, Migrate::Unmovable, Mark::Min, pages) {
+                mm.zone.give_held(&mut self.held, ctx.cpu, Migrate::Unmovable); // zs_malloc takes them at once.
+                self.pc = Pc::Folio { at };
+                return Ok(Outcome::Ran(Work::Commit));
+            }
             wakeup_kswapd(sys, mm);
-            Box::new(TryToFreePages::noio())
-        });
+        }
+        let reclaim = self.reclaim.get_or_insert_with(|| Box::new(TryToFreePages::noio()));
         let (outcome, reclaimed) = reclaim.step(sys, ctx)?;
         if reclaimed.is_some() {
             self.reclaim = None;
-            if mm.zone.watermark_ok(Mark::Min) {
-                self.pc = Pc::Folio { at };
-            }
         }
         Ok(outcome)
     }
@@ -266,6 +276,7 @@ impl Kcompressd {
             then: _,
             woken_for_nothing: _,
             reclaim: _,
+            held: _,
         } = self;
         batch.each_page(f);
         if let Some(swapout) = swapout {

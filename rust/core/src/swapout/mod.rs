@@ -52,17 +52,41 @@ pub enum Written {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Pc {
     ZeroTest,
-    ZeroCommit { zero: bool },
-    Begin { then_queue: bool },
-    MakeRoom { shrinking: Shrinking, then_queue: bool },
-    Push { first: u16, tried: u16 },
-    PopHead { queue: u16 },
+    ZeroCommit {
+        zero: bool,
+    },
+    Begin {
+        then_queue: bool,
+    },
+    MakeRoom {
+        shrinking: Shrinking,
+        then_queue: bool,
+    },
+    Push {
+        first: u16,
+        tried: u16,
+    },
+    PopHead {
+        queue: u16,
+    },
     Start,
     Compress,
-    Allocate { compressed: Compressed },
-    Undo { beyond: Handle },
-    Publish { len: u32 },
-    Store { len: u32 },
+    /// The second try of `zs_malloc`, which may wait for a zspage of so many pages.
+    Slow {
+        pages: u32,
+    },
+    Allocate {
+        compressed: Compressed,
+    },
+    Undo {
+        beyond: Handle,
+    },
+    Publish {
+        len: u32,
+    },
+    Store {
+        len: u32,
+    },
     StoreFolio,
     RollBack(Back),
     Refused,
@@ -97,8 +121,11 @@ pub struct Swapout {
 pub enum Progress {
     /// It goes on.
     Step(Outcome),
-    /// The store has no memory, and the actor may reclaim some before the next step.
-    Stalled,
+    /// The store has no memory for a zspage of so many pages, and the actor may reclaim some before the next step.
+    Stalled {
+        /// Its pages; 0 where it was another object.
+        pages: u32,
+    },
     /// It has ended.
     Done(Written),
 }
@@ -152,7 +179,7 @@ impl Swapout {
             Pc::Push { first, tried } => self.push(sys, ctx, first, tried),
             Pc::PopHead { queue } => self.pop_head(sys, ctx, queue),
             Pc::Start => self.start(sys, ctx),
-            Pc::Compress => Ok(self.compress(sys, ctx)),
+            Pc::Compress | Pc::Slow { .. } => Ok(self.compress(sys, ctx)),
             Pc::Allocate { compressed } => self.allocate(sys, ctx, compressed),
             Pc::Undo { beyond } => Ok(self.undo(sys, ctx, beyond)),
             Pc::Publish { len } => Ok(self.publish(sys, len)),
@@ -302,7 +329,7 @@ impl Swapout {
         };
         self.pc = next.unwrap_or(Pc::Refused);
         Ok(match (self.pc, next) {
-            (Pc::Compress, _) => Progress::Stalled,
+            (Pc::Slow { pages }, _) => Progress::Stalled { pages },
             // Without and with the right to wait.
             (_, None) if sys.mm.is_some() => Progress::Step(Outcome::Ran(Work::AllocFailed(2))),
             _ => RAN,
@@ -336,7 +363,7 @@ impl Swapout {
                 Some(Pc::Undo { beyond })
             }
             // The slow path: it lets its stream go, reclaims under GFP_NOIO and compresses again.
-            Err(_) if may_reclaim => Some(Pc::Compress),
+            Err(NoMemory { pages, .. }) if may_reclaim => Some(Pc::Slow { pages: pages as u32 }),
             Err(_) => {
                 zram.note_failed_write();
                 None

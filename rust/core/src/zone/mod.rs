@@ -55,6 +55,8 @@ struct Pcp {
 
 /// The largest `alloc_factor` (CONFIG_PCP_BATCH_SCALE_MAX).
 const SCALE_MAX: u32 = 5;
+/// Changes of the free count that a CPU keeps to itself while kswapd sleeps (`calculate_normal_threshold`).
+const NORMAL_THRESHOLD: u32 = 8;
 
 impl Pcp {
     fn count(&self) -> u32 {
@@ -85,6 +87,19 @@ pub struct Zone {
     /// ZONE_RECLAIM_ACTIVE: kswapd is at work.
     reclaim_active: AtomicBool,
     pcps: Box<[Mutex<Pcp>]>,
+}
+
+/// Pages taken one after the other, chained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Held {
+    first: u32,
+    pages: u32,
+}
+
+impl Default for Held {
+    fn default() -> Self {
+        Self { first: NIL, pages: 0 }
+    }
 }
 
 impl Zone {
@@ -121,17 +136,34 @@ impl Zone {
     /// All of `pages` or none, in one critical section: the first of them, from which [`Zone::chain`] leads to the others.
     pub fn take_all(&self, cpu: u16, of: Migrate, mark: Mark, pages: u32) -> Option<u32> {
         let mut pcp = self.pcp(cpu).lock();
-        let mut first = NIL;
-        for taken in 0..pages {
-            let page = if self.watermark_ok(mark) { self.take_from_pcp(&mut pcp, of) } else { None };
-            let Some(page) = page else {
-                self.give_to_pcp(&mut pcp, of, self.chain(first, taken));
-                return None;
-            };
-            self.map.pages[page as usize].set_next(first);
-            first = page;
+        let mut held = Held::default();
+        self.add_to(&mut held, &mut pcp, of, mark, pages);
+        if held.pages < pages {
+            self.give_to_pcp(&mut pcp, of, self.chain(held.first, held.pages));
         }
-        Some(first)
+        (held.pages == pages).then_some(held.first)
+    }
+
+    /// Adds to what is held until it is `pages`; whether it is.
+    pub fn take_more(&self, held: &mut Held, cpu: u16, of: Migrate, mark: Mark, pages: u32) -> bool {
+        self.add_to(held, &mut self.pcp(cpu).lock(), of, mark, pages);
+        held.pages >= pages
+    }
+
+    /// Gives back what is held.
+    pub fn give_held(&self, held: &mut Held, cpu: u16, of: Migrate) {
+        let Held { first, pages } = std::mem::take(held);
+        self.give(cpu, of, self.chain(first, pages));
+    }
+
+    fn add_to(&self, held: &mut Held, pcp: &mut Pcp, of: Migrate, mark: Mark, pages: u32) {
+        while held.pages < pages
+            && self.watermark_ok(mark)
+            && let Some(page) = self.take_from_pcp(pcp, of)
+        {
+            self.map.pages[page as usize].set_next(held.first);
+            *held = Held { first: page, pages: held.pages + 1 };
+        }
     }
 
     /// The `pages` pages that [`Zone::take_all`] has chained, from `first` on; each may be given back when it has come.
@@ -299,7 +331,7 @@ impl Zone {
     /// Changes that a CPU keeps to itself: more while kswapd is awake (`calculate_pressure_threshold`).
     fn threshold(&self) -> i64 {
         let [min, low, _] = self.config.watermarks;
-        if self.is_reclaim_active() { i64::from(low - min) / i64::from(self.cpus()) } else { 8 }
+        if self.is_reclaim_active() { i64::from(low - min) / i64::from(self.cpus()) } else { NORMAL_THRESHOLD.into() }
     }
 
     fn fold(&self, pcp: &mut Pcp, change: i64) {

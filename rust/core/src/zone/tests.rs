@@ -100,6 +100,33 @@ fn all_pages_or_none() {
     assert_eq!((pages.len(), zone.total_free()), (4, 5));
 }
 
+#[test]
+fn what_is_held_grows_and_goes_back() {
+    let zone = Zone::new(ZoneConfig { free_pages: 8, watermarks: [3, 4, 5], pcp_batch: 1, ..GUEST });
+    let mut held = Held::default();
+    assert!(!zone.take_more(&mut held, 0, Unmovable, Mark::None, 9), "there are eight");
+    assert_eq!((held.pages, zone.total_free()), (8, 0));
+    zone.give_held(&mut held, 0, Unmovable);
+    assert_eq!((held, zone.total_free()), (Held::default(), 8));
+    assert!(
+        zone.take_more(&mut held, 0, Unmovable, Mark::None, 2)
+            && zone.take_more(&mut held, 0, Unmovable, Mark::None, 3)
+    );
+    assert_eq!(held.pages, 3, "one more than before");
+}
+
+#[test]
+fn a_small_zone_is_counted_exactly_where_it_is_low() {
+    let small = ZoneConfig { free_pages: 13, watermarks: [4, 6, 8], pcp_batch: 1, ..GUEST };
+    let large = ZoneConfig { free_pages: 739, pcp_batch: 1, ..GUEST };
+    for (config, exact) in [(small, true), (large, false)] {
+        let zone = Zone::new(config);
+        down_to(&zone, zone.wmark(2)); // Fewer than a CPU keeps to itself: nothing is in the common count yet.
+        assert_eq!(zone.free_pages(), zone.wmark(2) + 5);
+        assert_eq!(zone.is_balanced(), !exact, "{config:?}");
+    }
+}
+
 proptest::proptest! {
     #[test]
     fn pages_add_up(ops in proptest::collection::vec((0u16..2, 0u8..7), 0..600)) {

@@ -1,6 +1,6 @@
 //! A zone's watermarks: what they forbid, and the boost that a steal from the other migrate type brings.
 
-use super::{PAGEBLOCK_PAGES, Zone};
+use super::{NORMAL_THRESHOLD, PAGEBLOCK_PAGES, Zone};
 use crate::sync::Ordering;
 
 /// How far down a request may go.
@@ -49,14 +49,23 @@ impl Zone {
         self.free_pages() > floor
     }
 
+    /// As who wakes, sleeps or throttles reads it: exact where it is low and the zone so small that what CPUs keep to
+    /// themselves could hide its marks (`percpu_drift_mark`, `zone_page_state_snapshot`).
+    fn free_pages_snapshot(&self) -> u32 {
+        let [min, low, high] = self.config.watermarks;
+        let (free, drift) = (self.free_pages(), u32::from(self.cpus()) * NORMAL_THRESHOLD);
+        let exact = drift > low - min && free < high + drift;
+        if exact { self.buddy.lock_within().0.free_pages() } else { free }
+    }
+
     /// `pgdat_balanced`: above the high mark, the boost included.
     pub fn is_balanced(&self) -> bool {
-        self.free_pages() > self.wmark(2)
+        self.free_pages_snapshot() > self.wmark(2)
     }
 
     /// `allow_direct_reclaim`: more than half the min mark is free.
     pub fn allows_direct_reclaim(&self) -> bool {
-        self.watermark_ok(Mark::HalfMin)
+        self.free_pages_snapshot() > self.wmark(0) / 2
     }
 
     /// Whether an allocation that may wake kswapd is to do so for the boost's sake; asks once (ZONE_BOOSTED_WATERMARK).

@@ -34,7 +34,7 @@ pub use writeback::{WritebackError, WritebackReason};
 use crate::codec::DecodeError;
 use crate::swap::DeviceError;
 use crate::sync::{AtomicBool, AtomicU32, Mutex, Ordering};
-use crate::zsmalloc::{Frames, Handle, Pool};
+use crate::zsmalloc::{AllocError, Frames, Handle, Pool};
 use stat::{Counter, Stats};
 use writeback::BackingDevice;
 
@@ -63,6 +63,8 @@ pub struct NoMemory {
     /// What was allocated beyond `mem_limit`: the caller gives it back with [`Zram::undo`], in a step of its own since
     /// others see the pool in between.
     pub beyond: Option<Handle>,
+    /// Pages of the zspage that could not be had; 0 where it was another object.
+    pub pages: usize,
 }
 
 /// Why a slot could not be read.
@@ -232,12 +234,12 @@ impl Zram {
             Some(contents) => self.pool.store(contents, frames),
             None => self.pool.malloc(stored, frames),
         };
-        let no_memory = |beyond| NoMemory { slot, beyond };
-        let handle = allocated.map_err(|_| no_memory(None))?;
+        let pages = |error| if let AllocError::NoMemory { pages, .. } = error { pages } else { 0 };
+        let handle = allocated.map_err(|error| NoMemory { slot, beyond: None, pages: pages(error) })?;
         let (used, limit) = (self.pool.total_pages() as u64, self.limit_pages.get());
         self.stats.max_used_pages.max(used);
         if limit != 0 && used > limit {
-            return Err(no_memory(Some(handle)));
+            return Err(NoMemory { slot, beyond: Some(handle), pages: 0 });
         }
         self.stats.compr_data_size.add(stored as u64);
         if small.is_none() {

@@ -100,11 +100,11 @@ impl Zram {
                 Data::Block { len, bytes: len.map(|len| &block[..len]), page: Some(page) }
             }
         };
-        self.write(slot, data, frames).map_err(|NoMemory { slot, beyond }| {
+        self.write(slot, data, frames).map_err(|NoMemory { slot, beyond, pages }| {
             if let Some(beyond) = beyond {
                 self.undo(beyond, frames);
             }
-            NoMemory { slot, beyond: None }
+            NoMemory { slot, beyond: None, pages }
         })
     }
 
