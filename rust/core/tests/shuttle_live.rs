@@ -138,7 +138,7 @@ fn designs() -> impl Iterator<Item = (Design, StoreKind)> {
 fn schedules(scheduler: impl Scheduler + 'static, run: impl Fn() + Send + Sync + 'static) {
     let mut config = shuttle::Config::new();
     config.stack_size = 1 << 20;
-    config.max_steps = MaxSteps::FailAfter(5_000_000);
+    config.max_steps = MaxSteps::FailAfter(20_000_000);
     config.failure_persistence = FailurePersistence::Print;
     config.silence_warnings = true;
     Runner::new(scheduler, config).run(run);

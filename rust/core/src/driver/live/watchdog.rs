@@ -6,8 +6,9 @@
 use crate::driver::STUCK_STEPS;
 use crate::sync::{AtomicU64, CachePadded, Ordering};
 
-/// As many steps; shuttle, which runs none for long, has fewer.
-const FRUITLESS_STEPS: u64 = if cfg!(kcompressd_shuttle) { 1 << 17 } else { STUCK_STEPS };
+/// As many steps; shuttle, which runs none for long, has fewer: what an application takes until it asks for an OOM kill while a worker
+/// turns beside it is no livelock.
+const FRUITLESS_STEPS: u64 = if cfg!(kcompressd_shuttle) { 1 << 20 } else { STUCK_STEPS };
 /// And at least this long: a device may be slow. shuttle has no time.
 const FRUITLESS_NS: u64 = if cfg!(kcompressd_shuttle) { 0 } else { 10_000_000_000 };
 /// How exact the time of the last work is.
