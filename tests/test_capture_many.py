@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -35,8 +36,14 @@ def processes() -> Iterator[dict[int, subprocess.Popen[bytes]]]:
             process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
             stack.callback(process.communicate, b"")
             assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+            while not is_asleep(process.pid):
+                time.sleep(0.001)  # On its way to read() it touches pages.
             running[tag] = process
         yield running
+
+
+def is_asleep(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].startswith("S")
 
 
 def tagged(pages: np.ndarray, tag: int) -> int:
