@@ -64,7 +64,8 @@ pub(crate) fn kswapds(sys: &System, stops: &Stops) -> impl Iterator<Item = (u16,
     (0..sys.config.nodes).map(move |node| (actor::KSWAPD + u16::from(node), kswapd(node)))
 }
 
-/// Steps without any [`work`] done after which a run is stuck: more than a look at each page of the largest node takes.
+/// Steps without any [`work`] done after which a run is stuck: more than a look at each page of the largest node takes, or a throttled
+/// application until it asks for an OOM kill while a worker that waits for memory turns beside it.
 pub(crate) const STUCK_STEPS: u64 = 1 << 28;
 
 /// What `actor` has done so far: it rises with every page that it touches, frees or finishes.

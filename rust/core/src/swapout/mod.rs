@@ -52,41 +52,17 @@ pub enum Written {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Pc {
     ZeroTest,
-    ZeroCommit {
-        zero: bool,
-    },
-    Begin {
-        then_queue: bool,
-    },
-    MakeRoom {
-        shrinking: Shrinking,
-        then_queue: bool,
-    },
-    Push {
-        first: u16,
-        tried: u16,
-    },
-    PopHead {
-        queue: u16,
-    },
+    ZeroCommit { zero: bool },
+    Begin { then_queue: bool },
+    MakeRoom { shrinking: Shrinking, then_queue: bool },
+    Push { first: u16, tried: u16 },
+    PopHead { queue: u16 },
     Start,
     Compress,
-    /// The second try of `zs_malloc`, which may wait for a zspage of so many pages.
-    Slow {
-        pages: u32,
-    },
-    Allocate {
-        compressed: Compressed,
-    },
-    Undo {
-        beyond: Handle,
-    },
-    Publish {
-        len: u32,
-    },
-    Store {
-        len: u32,
-    },
+    Allocate { compressed: Compressed },
+    Undo { beyond: Handle },
+    Publish { len: u32 },
+    Store { len: u32 },
     StoreFolio,
     RollBack(Back),
     Refused,
@@ -128,6 +104,13 @@ pub enum Progress {
     },
     /// It has ended.
     Done(Written),
+}
+
+/// There is no memory for a page's object.
+#[derive(Clone, Copy, Debug, Default)]
+struct Starved {
+    /// The second try of `zs_malloc` may wait, for a zspage of so many pages.
+    slow_path: Option<u32>,
 }
 
 /// The first kernel whose zswap takes large folios.
@@ -179,7 +162,7 @@ impl Swapout {
             Pc::Push { first, tried } => self.push(sys, ctx, first, tried),
             Pc::PopHead { queue } => self.pop_head(sys, ctx, queue),
             Pc::Start => self.start(sys, ctx),
-            Pc::Compress | Pc::Slow { .. } => Ok(self.compress(sys, ctx)),
+            Pc::Compress => Ok(self.compress(sys, ctx)),
             Pc::Allocate { compressed } => self.allocate(sys, ctx, compressed),
             Pc::Undo { beyond } => Ok(self.undo(sys, ctx, beyond)),
             Pc::Publish { len } => Ok(self.publish(sys, len)),
@@ -327,25 +310,40 @@ impl Swapout {
             true => self.allocate_from(sys, ctx, compressed, &Exhausted(&frames)),
             false => self.allocate_from(sys, ctx, compressed, &frames),
         };
-        self.pc = next.unwrap_or(Pc::Refused);
-        Ok(match (self.pc, next) {
-            (Pc::Slow { pages }, _) => Progress::Stalled { pages },
+        let (pc, progress) = match next {
+            Ok(pc) => (pc, RAN),
+            // It lets its stream go, reclaims under GFP_NOIO and compresses again.
+            Err(Starved { slow_path: Some(pages) }) => (Pc::Compress, Progress::Stalled { pages }),
             // Without and with the right to wait.
-            (_, None) if sys.mm.is_some() => Progress::Step(Outcome::Ran(Work::AllocFailed(2))),
-            _ => RAN,
-        })
+            Err(_) if sys.mm.is_some() => (Pc::Refused, Progress::Step(Outcome::Ran(Work::AllocFailed(2)))),
+            Err(_) => (Pc::Refused, RAN),
+        };
+        self.pc = pc;
+        Ok(progress)
     }
 
-    /// What follows; `None`: there is no memory.
-    fn allocate_from(&self, sys: &System, ctx: &Ctx, compressed: Compressed, frames: &impl Frames) -> Option<Pc> {
+    /// What follows.
+    fn allocate_from(
+        &self,
+        sys: &System,
+        ctx: &Ctx,
+        compressed: Compressed,
+        frames: &impl Frames,
+    ) -> Result<Pc, Starved> {
         match &sys.store {
             Store::Zram(_) => self.allocate_zram(sys, ctx, compressed, frames),
             Store::Zswap(_) => self.allocate_zswap(sys, ctx, compressed, frames),
         }
     }
 
-    fn allocate_zram(&self, sys: &System, ctx: &Ctx, compressed: Compressed, frames: &impl Frames) -> Option<Pc> {
-        let Store::Zram(zram) = &sys.store else { return None };
+    fn allocate_zram(
+        &self,
+        sys: &System,
+        ctx: &Ctx,
+        compressed: Compressed,
+        frames: &impl Frames,
+    ) -> Result<Pc, Starved> {
+        let Store::Zram(zram) = &sys.store else { return Err(Starved::default()) };
         let data = match compressed.same {
             Some(word) => Data::Same(word),
             None => {
@@ -357,16 +355,15 @@ impl Swapout {
         };
         let may_reclaim = sys.mm.is_some() && !ctx.memalloc;
         match zram.try_write(sys.folio(self.page()).slot(), data, frames) {
-            Ok(len) => Some(Pc::Store { len: len as u32 }),
+            Ok(len) => Ok(Pc::Store { len: len as u32 }),
             Err(NoMemory { beyond: Some(beyond), .. }) => {
                 zram.note_failed_write();
-                Some(Pc::Undo { beyond })
+                Ok(Pc::Undo { beyond })
             }
-            // The slow path: it lets its stream go, reclaims under GFP_NOIO and compresses again.
-            Err(NoMemory { pages, .. }) if may_reclaim => Some(Pc::Slow { pages: pages as u32 }),
+            Err(NoMemory { pages, .. }) if may_reclaim => Err(Starved { slow_path: Some(pages as u32) }),
             Err(_) => {
                 zram.note_failed_write();
-                None
+                Err(Starved::default())
             }
         }
     }
@@ -379,17 +376,23 @@ impl Swapout {
         RAN
     }
 
-    fn allocate_zswap(&self, sys: &System, ctx: &Ctx, compressed: Compressed, frames: &impl Frames) -> Option<Pc> {
-        let Store::Zswap(zswap) = &sys.store else { return None };
-        let Some(block) = self.block(sys, ctx, zswap, compressed) else { return Some(Pc::Refused) };
+    fn allocate_zswap(
+        &self,
+        sys: &System,
+        ctx: &Ctx,
+        compressed: Compressed,
+        frames: &impl Frames,
+    ) -> Result<Pc, Starved> {
+        let Store::Zswap(zswap) = &sys.store else { return Err(Starved::default()) };
+        let Some(block) = self.block(sys, ctx, zswap, compressed) else { return Ok(Pc::Refused) };
         let (slot, pool) = (sys.folio(self.page()).slot(), sys.folio(self.folio).pool());
-        zswap.store_page(slot, pool, block, &sys.memcgs, frames).ok()?;
+        zswap.store_page(slot, pool, block, &sys.memcgs, frames).map_err(|_| Starved::default())?;
         // The reference is the entry's now; each later page of the folio brings one.
         match self.sub + 1 < self.nr_pages {
             true => zswap.hold(pool),
             false => sys.folio(self.folio).set_pool(NIL),
         }
-        Some(Pc::Publish { len: block.len as u32 })
+        Ok(Pc::Publish { len: block.len as u32 })
     }
 
     /// What goes into zswap's pool.

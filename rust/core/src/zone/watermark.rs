@@ -37,16 +37,21 @@ impl Zone {
         self.config.watermarks[which] + self.boost()
     }
 
+    /// More than this must be free for a request that may go down to `mark`; `None`: it passes always.
+    #[inline]
+    fn floor(&self, mark: Mark) -> Option<u32> {
+        match mark {
+            Mark::Low => Some(self.wmark(1)),
+            Mark::Min => Some(self.wmark(0)),
+            Mark::HalfMin => Some(self.wmark(0) / 2),
+            Mark::None => None,
+        }
+    }
+
     /// Whether a request that may go down to `mark` passes.
     #[inline]
     pub fn watermark_ok(&self, mark: Mark) -> bool {
-        let floor = match mark {
-            Mark::Low => self.wmark(1),
-            Mark::Min => self.wmark(0),
-            Mark::HalfMin => self.wmark(0) / 2,
-            Mark::None => return true,
-        };
-        self.free_pages() > floor
+        self.floor(mark).is_none_or(|floor| self.free_pages() > floor)
     }
 
     /// As who wakes, sleeps or throttles reads it: exact where it is low and the zone so small that what CPUs keep to
@@ -65,7 +70,7 @@ impl Zone {
 
     /// `allow_direct_reclaim`: more than half the min mark is free.
     pub fn allows_direct_reclaim(&self) -> bool {
-        self.free_pages_snapshot() > self.wmark(0) / 2
+        self.floor(Mark::HalfMin).is_none_or(|floor| self.free_pages_snapshot() > floor)
     }
 
     /// Whether an allocation that may wake kswapd is to do so for the boost's sake; asks once (ZONE_BOOSTED_WATERMARK).
