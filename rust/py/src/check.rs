@@ -1,13 +1,14 @@
 //! The explorer: scenarios from dictionaries, reports as dictionaries.
 
 use crate::config::{self, RunConfig, get};
+use crate::error::was_interrupted;
 use crate::policy;
 use kcompressd_core::driver::explore::scenario::{Replayed, Scenario};
 use kcompressd_core::driver::explore::{Choice, GoesOn, MAX_FOLIOS, Properties};
 use kcompressd_core::lifecycle::{Event, State};
 use kcompressd_core::reclaim::Toggle;
 use kcompressd_core::trace::{SYSTEM, system};
-use pyo3::exceptions::{PyKeyboardInterrupt, PyValueError};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::cell::RefCell;
@@ -63,9 +64,7 @@ pub fn explore<'py>(config: &Bound<'py, PyDict>, table: &Bound<'py, PyDict>) -> 
         let found = scenario.check(Properties { eventually, symmetry, reduction, goes_on, ..bounds });
         (found, raised.into_inner())
     });
-    if let Some(error) = raised.filter(|error: &PyErr| !error.is_instance_of::<PyKeyboardInterrupt>(py)) {
-        return Err(error);
-    }
+    was_interrupted(py, raised)?;
     let found = found.map_err(|error| PyValueError::new_err(error.to_string()))?;
     let (report, out) = (found.report, PyDict::new(py));
     out.set_item("seconds", start.elapsed().as_secs_f64())?;

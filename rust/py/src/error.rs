@@ -3,7 +3,7 @@
 use kcompressd_core::driver::explore::Refused;
 use kcompressd_core::lifecycle::{self, State, actor_name};
 use kcompressd_core::system;
-use pyo3::exceptions::{PyIndexError, PyOSError, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyIndexError, PyKeyboardInterrupt, PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
 pyo3::create_exception!(
@@ -99,5 +99,16 @@ pub fn refused(py: Python<'_>, refused: &Refused) -> PyErr {
     match set() {
         Ok(()) => error,
         Err(error) => error,
+    }
+}
+
+/// Whether Ctrl-C ended what Python was asked during.
+///
+/// # Errors
+/// What else was raised.
+pub fn was_interrupted(py: Python<'_>, raised: Option<PyErr>) -> PyResult<bool> {
+    match raised {
+        Some(error) if !error.is_instance_of::<PyKeyboardInterrupt>(py) => Err(error),
+        raised => Ok(raised.is_some()),
     }
 }

@@ -1,10 +1,11 @@
 //! Measuring pages, and accounting for what was measured.
 
 use crate::codec;
+use crate::error::was_interrupted;
 use crate::report::map;
 use kcompressd_core::estimate::{self, Account, CodecPages, MeasureError, Measured, Rate, Work};
 use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::{PyBufferError, PyKeyboardInterrupt, PyOSError, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyBufferError, PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
@@ -39,10 +40,7 @@ pub fn measure<'py>(
         let work = Work { pages: bytes, page_size, specs: &specs, threads };
         (estimate::measure(&work, ask), raised)
     });
-    let interrupted = match raised {
-        Some(error) if !error.is_instance_of::<PyKeyboardInterrupt>(py) => return Err(error),
-        raised => raised.is_some(),
-    };
+    let interrupted = was_interrupted(py, raised)?;
     let dict = measured.map_err(error).and_then(|measured| to_dict(py, &measured))?;
     dict.set_item("interrupted", interrupted)?;
     Ok(dict)

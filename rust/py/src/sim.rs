@@ -1,6 +1,7 @@
 //! A run in virtual time.
 
 use crate::config::{self, get};
+use crate::error::was_interrupted;
 use crate::policy;
 use crate::report::to_dict;
 use kcompressd_core::driver::profile::{KINDS, Profile, wake_ns};
@@ -10,7 +11,7 @@ use kcompressd_core::swap::{Backing, Device};
 use kcompressd_core::system::{Contents, Sizes, System};
 use kcompressd_core::trace::{Record, as_bytes};
 use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::{PyKeyboardInterrupt, PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 use std::io;
@@ -45,9 +46,7 @@ pub fn simulate<'py>(
         }
         (report, calls.raised.take())
     });
-    if let Some(error) = raised.filter(|error| !error.is_instance_of::<PyKeyboardInterrupt>(py)) {
-        return Err(error);
-    }
+    was_interrupted(py, raised)?;
     to_dict(py, &report, sys.folios.len(), sys.config.page_size, &notes)
 }
 
