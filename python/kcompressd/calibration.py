@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -177,10 +177,15 @@ def calibrate(
     Raises `CodecError`, `EstimateError` for no pages or no passes, and on Ctrl-C `RunInterrupted` with the Calibration of the
     compressors that were done. The machine should be idle.
     """
+    done: list[tuple[PageStats, int]] = []
     try:
-        return of_stats(pages, *timed(pages, compressors, passes=passes, progress=progress))
-    except Interrupted as interrupted:
-        raise RunInterrupted(of_stats(pages, *interrupted.result)) from None
+        for one in _each_timed(pages, compressors, passes, progress):
+            done.append(one)
+    except KeyboardInterrupt:
+        if not done:
+            raise
+        raise RunInterrupted(of_stats(pages, *_side_by_side(done))) from None
+    return of_stats(pages, *_side_by_side(done))
 
 
 def timed(
@@ -188,33 +193,27 @@ def timed(
 ) -> tuple[PageStats, int]:
     """Return what `calibrate` measures as stats, for estimates of the same times; and how often each page was timed.
 
-    Raises as `calibrate`, and on Ctrl-C `Interrupted` with the same of the compressors that were done, if one was.
+    Raises `CodecError`, and `EstimateError` for no pages or no passes.
     """
+    return _side_by_side(list(_each_timed(pages, compressors, passes, progress)))
+
+
+def _each_timed(
+    pages: Pages, compressors: str | Sequence[str], passes: int, progress: Progress | bool
+) -> Iterator[tuple[PageStats, int]]:
+    """The stats of one compressor after the other, each with how often every page was timed."""
     codecs = parse_codecs(compressors)
     if len(pages) == 0 or passes < 1:
         raise EstimateError("calibrate", f"{len(pages)} pages in {passes} passes measures nothing")
     tiles = max(1, -(-SET_BYTES // pages.nbytes))
     rounds = -(-passes // tiles)
     tiled = pages if tiles == 1 else Pages.from_array(np.tile(pages.array, (tiles, 1)), copy=False)
-    done: list[PageStats] = []
-    try:
-        for codec in codecs:
+    for codec in codecs:
+        try:
             times = [measure(tiled, codec.text, threads=1, progress=progress) for _ in range(rounds)]
-            done.append(_medians(pages, times))
-    except KeyboardInterrupt:
-        if not done:
-            raise KeyboardInterrupt from None
-        raise Interrupted((_side_by_side(done), tiles * rounds)) from None
-    return _side_by_side(done), tiles * rounds
-
-
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C ended `timed`: `result` is what it returns, of the compressors that were done."""
-
-    def __init__(self, result: tuple[PageStats, int]) -> None:
-        """Keep it."""
-        super().__init__("interrupted")
-        self.result = result
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt from None  # What it has of some pages is no calibration.
+        yield _medians(pages, times), tiles * rounds
 
 
 def _medians(pages: Pages, times: Sequence[PageStats]) -> PageStats:
@@ -238,15 +237,16 @@ def _medians(pages: Pages, times: Sequence[PageStats]) -> PageStats:
     )
 
 
-def _side_by_side(done: Sequence[PageStats]) -> PageStats:
-    """The stats of several compressors, each of the same pages, as one."""
+def _side_by_side(done: Sequence[tuple[PageStats, int]]) -> tuple[PageStats, int]:
+    """The stats of several compressors, each of the same pages timed as often, as one."""
+    parts = [stats for stats, _ in done]
     rows: dict[str, Any] = {
-        name: np.concatenate([getattr(stats, name) for stats in done])
+        name: np.concatenate([getattr(stats, name) for stats in parts])
         for name in ("size", "compress_ns", "decompress_ns")
     }
-    codecs = tuple(codec for stats in done for codec in stats.codecs)
-    timing = {name: sum(stats.timing[name] for stats in done) for name in done[0].timing} | {"threads": 1}
-    return dataclasses.replace(done[0], codecs=codecs, timing=timing, **rows)
+    codecs = tuple(codec for stats in parts for codec in stats.codecs)
+    timing = {name: sum(stats.timing[name] for stats in parts) for name in parts[0].timing} | {"threads": 1}
+    return dataclasses.replace(parts[0], codecs=codecs, timing=timing, **rows), done[0][1]
 
 
 def of_stats(pages: Pages, stats: PageStats, passes: int) -> Calibration:

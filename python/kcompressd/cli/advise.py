@@ -46,7 +46,7 @@ def add(verbs: common.Verbs) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Advise; that nothing helps is an answer, too."""
     from kcompressd.advise import Advice, advise
-    from kcompressd.errors import InputError, RunInterrupted
+    from kcompressd.errors import InputError
     from kcompressd.page_stats import DEFAULT_COMPRESSORS
     from kcompressd.sizes import parse_limit
 
@@ -57,9 +57,10 @@ def run(arguments: argparse.Namespace) -> int:
     if ram is not None and ram < LEAST_RAM:
         raise InputError("--ram", f"{arguments.ram} is {ram} bytes: no machine runs in so little", "give a unit: 8G")
     device = None if arguments.swap_device is None else arguments.swap_device == "yes"
-    try:
+
+    def make() -> Advice:
         with common.progress("advise") as progress:
-            found = advise(
+            return advise(
                 pages,
                 goal=arguments.goal,
                 cpus=arguments.cpus,
@@ -68,22 +69,17 @@ def run(arguments: argparse.Namespace) -> int:
                 compressors=arguments.compressors or DEFAULT_COMPRESSORS,
                 progress=progress,
             )
-    except RunInterrupted as interrupted:
-        if not isinstance(interrupted.result, Advice):
-            raise
-        _show(interrupted.result, arguments)
-        print("kcompressd: interrupted: the advice is partial", file=sys.stderr)
-        return common.INTERRUPTED
-    _show(found, arguments)
-    return 0
+
+    return common.shown(make, Advice, lambda found: _show(found, arguments), lambda _: "the advice is partial")
 
 
-def _show(found: Advice, arguments: argparse.Namespace) -> None:
+def _show(found: Advice, arguments: argparse.Namespace) -> int:
     if arguments.json is not None:
         common.write_text(json.dumps(found.to_dict(), indent=1) + "\n", arguments.json)
     if arguments.json != "-":
         common.console().print(found)
     common.write_html(found, arguments.html)
+    return found.exit_code
 
 
 def _pages(arguments: argparse.Namespace) -> Pages:

@@ -29,27 +29,20 @@ def add(verbs: common.Verbs) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Measure, save, and print medians."""
     from kcompressd.calibration import Calibration, calibrate
-    from kcompressd.errors import RunInterrupted
     from kcompressd.page_stats import DEFAULT_COMPRESSORS
 
     common.refuse_output(arguments.output)
     pages = common.pages(arguments)
     wanted = arguments.compressors or DEFAULT_COMPRESSORS
-    try:
-        found = calibrate(pages, wanted, passes=arguments.passes, progress=sys.stderr.isatty())
-    except RunInterrupted as interrupted:
-        if not isinstance(interrupted.result, Calibration):
-            raise
-        found = interrupted.result
-        _keep(found, arguments.output)
-        names = ", ".join(codec.text for codec in found.codecs)
-        print(f"kcompressd: interrupted: the calibration has {names} only", file=sys.stderr)
-        return common.INTERRUPTED
-    _keep(found, arguments.output)
-    return 0
+    return common.shown(
+        lambda: calibrate(pages, wanted, passes=arguments.passes, progress=sys.stderr.isatty()),
+        Calibration,
+        lambda found: _keep(found, arguments.output),
+        lambda found: f"the calibration has {', '.join(codec.text for codec in found.codecs)} only",
+    )
 
 
-def _keep(found: Calibration, output: str) -> None:
+def _keep(found: Calibration, output: str) -> int:
     """Save it and print medians."""
     from kcompressd.sizes import duration
 
@@ -62,3 +55,4 @@ def _keep(found: Calibration, output: str) -> None:
         ]
         print(f"  {codec.text:10} {medians[0]:>10} {medians[1]:>10}")
     print(f"digest {found.digest}")
+    return 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,37 +54,28 @@ def add(verbs: common.Verbs) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Explore or replay; 1 when something is wrong, 3 when a bound ended it."""
     from kcompressd.check import Check, check
-    from kcompressd.errors import RunInterrupted
     from kcompressd.sizes import parse_limit
 
     if arguments.replay is not None:
         return _replay(arguments.replay, arguments.design)
     common.refuse_output(arguments.json, stream=True)
     memory = 0 if arguments.max_memory is None else parse_limit(arguments.max_memory, 0, "max memory")
-    try:
-        found = check(
-            _scenario(arguments),
-            max_states=arguments.max_states,
-            max_depth=arguments.max_depth,
-            max_memory_bytes=memory,
-            symmetry=not arguments.no_reduction,
-            reduction=not arguments.no_reduction,
-        )
-    except RunInterrupted as interrupted:
-        if not isinstance(interrupted.result, Check):
-            raise
-        _show(interrupted.result, arguments)
-        print("kcompressd: interrupted: not every state was seen", file=sys.stderr)
-        return common.INTERRUPTED
-    _show(found, arguments)
-    return found.exit_code
+    bounds = {"max_states": arguments.max_states, "max_depth": arguments.max_depth, "max_memory_bytes": memory}
+    reduces = not arguments.no_reduction
+    return common.shown(
+        lambda: check(_scenario(arguments), symmetry=reduces, reduction=reduces, **bounds),
+        Check,
+        lambda found: _show(found, arguments),
+        lambda _: "not every state was seen",
+    )
 
 
-def _show(found: Check, arguments: argparse.Namespace) -> None:
+def _show(found: Check, arguments: argparse.Namespace) -> int:
     if arguments.json is not None:
         common.write_text(found.to_json(), arguments.json)
     if arguments.json != "-":
         common.console().print(str(found), markup=False, soft_wrap=True)
+    return found.exit_code
 
 
 def _scenario(arguments: argparse.Namespace) -> Scenario:

@@ -8,13 +8,15 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from kcompressd.pages import Pages
     from kcompressd.result import Result
+
+T = TypeVar("T")
 
 Verbs: TypeAlias = "argparse._SubParsersAction[Any]"
 """What `add` of a verb's module is given."""
@@ -147,6 +149,21 @@ def show(result: Result, json: str | None, html: str | None) -> int:
     if result.error is not None and result.error.kind != "cancelled":
         print(f"kcompressd: partial: {result.error.message}", file=sys.stderr)
     return result.exit_code
+
+
+def shown(make: Callable[[], T], kind: type[T], show: Callable[[T], int], partial: Callable[[T], str]) -> int:
+    """Show what `make` returns, or after Ctrl-C what there is of it and `partial` of that; return the exit code."""
+    from kcompressd.errors import RunInterrupted
+
+    try:
+        found = make()
+    except RunInterrupted as interrupted:
+        if not isinstance(interrupted.result, kind):
+            raise
+        show(interrupted.result)
+        print(f"kcompressd: interrupted: {partial(interrupted.result)}", file=sys.stderr)
+        return INTERRUPTED
+    return show(found)
 
 
 @contextlib.contextmanager

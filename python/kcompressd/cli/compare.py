@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,18 +74,12 @@ def run(arguments: argparse.Namespace) -> int:
 def _shown(arguments: argparse.Namespace, make: Callable[[Report | None], Comparison]) -> int:
     """Make the comparison and show it, or after Ctrl-C what there is of it; return the exit code."""
     from kcompressd.comparison import Comparison
-    from kcompressd.errors import RunInterrupted
 
-    try:
+    def reported() -> Comparison:
         with common.progress("compare") as progress:
-            found = make(progress)
-    except RunInterrupted as interrupted:
-        if not isinstance(interrupted.result, Comparison):
-            raise
-        _show(interrupted.result, arguments)
-        print(f"kcompressd: interrupted: {interrupted.result.interrupted}", file=sys.stderr)
-        return common.INTERRUPTED
-    return _show(found, arguments)
+            return make(progress)
+
+    return common.shown(reported, Comparison, lambda found: _show(found, arguments), lambda found: found.interrupted)
 
 
 def _show(found: Comparison, arguments: argparse.Namespace) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import TYPE_CHECKING
 
 from kcompressd.cli import common
@@ -32,27 +31,22 @@ def add(verbs: common.Verbs) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Compare, save what was asked for, print the table; 1 when something differs that should not."""
-    from kcompressd.errors import RunInterrupted
     from kcompressd.fidelity import Fidelity, of_kernel
 
     common.refuse_output(arguments.json, stream=True)
-    try:
+
+    def make() -> Fidelity:
         with common.progress("kernel") as progress:
-            found = of_kernel(common.pages(arguments), arguments.compressors, progress=progress)
-    except RunInterrupted as interrupted:
-        if not isinstance(interrupted.result, Fidelity):
-            raise
-        _show(interrupted.result, arguments)
-        print("kcompressd: interrupted: the comparison is partial", file=sys.stderr)
-        return common.INTERRUPTED
-    _show(found, arguments)
-    return found.exit_code
+            return of_kernel(common.pages(arguments), arguments.compressors, progress=progress)
+
+    return common.shown(make, Fidelity, lambda found: _show(found, arguments), lambda _: "the comparison is partial")
 
 
-def _show(found: Fidelity, arguments: argparse.Namespace) -> None:
+def _show(found: Fidelity, arguments: argparse.Namespace) -> int:
     if arguments.json is not None:
         common.write_text(found.to_json(), arguments.json)
     if arguments.markdown:
         print(found.to_markdown(), end="")
     elif arguments.json != "-":
         common.console().print(found)
+    return found.exit_code
