@@ -93,6 +93,9 @@ NEEDED = {
 """What the eater needs, whoever runs when: sums of these counters."""
 DONE = {"freed": ("pgsteal_anon",), "stored": ("pswpout", "zswpout", "swpout_zero")}
 """What reclaim did for it."""
+RUNS = {("april", "zswap"): 41, ("rfc", "zram"): 15}
+"""Live runs where more than three are needed for a median that stays: one in three and one in five has up to a third fewer faults, as it
+activates more of the pages that it meets under writeback or in the queue, and an eater's order suits that."""
 
 
 @pytest.mark.parametrize("store", ["zswap", "zram"])
@@ -101,7 +104,7 @@ def test_an_eater_on_free_running_threads_needs_the_same_within_5_percent(design
     """But `unofficial`: who overflows its queue finishes the oldest folio, and which pages that is too late for is chance."""
     lab = Lab(design=design, store=store)
     virtual = Sim(lab=lab, machine=Machine(speeds=(100, 100)), node=NODE, workload=EATER).run(CALIBRATION)
-    live = [lab.run(PAGES, node=NODE, workload=EATER) for _ in range(3)]
+    live = [lab.run(PAGES, node=NODE, workload=EATER) for _ in range(RUNS.get((design, store), 3))]
     assert all(run.applications[0].touches == virtual.applications[0].touches == 2 * EATER.pages for run in live)
     assert all(run.mismatched == () for run in live)
     assert apart(live, virtual, NEEDED, 0.15 if design == "unofficial" else 0.05) == []
