@@ -82,7 +82,7 @@ class Equation:
 
     def paths(self) -> frozenset[str]:
         """Return what the equation names in a result, words spelled out: `vmstat.zswpout`, `census.reclaim`."""
-        return frozenset(_paths(_parsed(self.text)[0])) | frozenset(_paths(_parsed(self.text)[2]))
+        return _named(self.text)
 
     def when(self) -> str:
         """Return when it applies, in words."""
@@ -269,6 +269,12 @@ def _parsed(text: str) -> _Sides:
     left, relation, right = text.partition(" ≤ ") if " ≤ " in text else text.partition(" = ")
     holds = operator.le if relation == " ≤ " else operator.eq
     return ast.parse(left, mode="eval").body, holds, ast.parse(right, mode="eval").body
+
+
+@functools.cache
+def _named(text: str) -> frozenset[str]:
+    left, _, right = _parsed(text)
+    return frozenset(_paths(left)) | frozenset(_paths(right))
 
 
 def _value(node: ast.expr, result: Result) -> int:

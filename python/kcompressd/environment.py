@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ def gather() -> dict[str, Any]:
     }
 
 
+@functools.cache
 def _cpu_model() -> str | None:
     """Return the first CPU's model, or None where /proc/cpuinfo does not say (it often does not on arm64)."""
     try:

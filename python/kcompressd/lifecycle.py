@@ -21,6 +21,7 @@ event log (:data:`LOG`) by it.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 from transitions import Machine
@@ -354,6 +355,11 @@ def table(edges: Sequence[Edge] = EDGES) -> Table:
     Other ``edges`` make another law of the same names: what an experiment with the law itself hands to the core. Raises
     :class:`TableError` for edges that do not make a table, and for events that :data:`EVENTS` does not name.
     """
+    return _compiled(tuple(edges))
+
+
+@functools.lru_cache(maxsize=16)
+def _compiled(edges: tuple[Edge, ...]) -> Table:
     compiled = compile(machine(edges), tuple(GUARDS), disjoint=True)
     events = tuple(EVENTS)
     if unnamed := set(compiled.events) - set(events):

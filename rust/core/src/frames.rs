@@ -39,9 +39,8 @@ impl Frames {
     /// If `contents` is not a whole number of pages; callers check that first and name the file.
     pub fn from_bytes(contents: &[u8], page_size: usize) -> io::Result<Self> {
         assert!(contents.len().is_multiple_of(page_size), "{} bytes are not whole pages", contents.len());
-        let frames = Self::map(contents.len() / page_size, page_size)?;
-        // SAFETY: the mapping has `contents.len()` bytes, is new and so nobody else's.
-        unsafe { std::ptr::copy_nonoverlapping(contents.as_ptr(), frames.base.as_ptr(), contents.len()) };
+        let mut frames = Self::zeroed(contents.len() / page_size, page_size)?;
+        frames.bytes_mut().copy_from_slice(contents);
         Ok(frames)
     }
 
@@ -55,11 +54,16 @@ impl Frames {
     pub fn absent(image: Vec<u8>, pages: usize, page_size: usize) -> io::Result<Self> {
         let whole = !image.is_empty() && image.len().is_multiple_of(page_size);
         assert!(whole, "{} bytes are not one or more whole pages", image.len());
-        let mut frames = Self::map(pages, page_size)?;
+        let mut frames = Self::zeroed(pages, page_size)?;
         frames.image = image.into();
-        // SAFETY: the mapping has `pages` pages, is new and so nobody else's. Its memory is there before any clock starts.
-        unsafe { std::ptr::write_bytes(frames.base.as_ptr(), POISON, pages * page_size) };
+        frames.bytes_mut().fill(POISON); // Its memory is there before any clock starts.
         Ok(frames)
+    }
+
+    /// All frames, one after the other.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: the mapping has so many bytes, initialised by the kernel, and is exclusively borrowed.
+        unsafe { std::slice::from_raw_parts_mut(self.base.as_ptr(), self.pages * self.page_size) }
     }
 
     /// What an application fills page `page` with; `None` where the frames were filled from the start.
@@ -69,7 +73,11 @@ impl Frames {
         Some(&self.image[at..at + self.page_size])
     }
 
-    fn map(pages: usize, page_size: usize) -> io::Result<Self> {
+    /// `pages` frames of zeroes, which take no memory before they are written.
+    ///
+    /// # Errors
+    /// As [`Frames::from_bytes`].
+    pub fn zeroed(pages: usize, page_size: usize) -> io::Result<Self> {
         let bytes = (pages * page_size).max(page_size);
         let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
         // SAFETY: a fresh anonymous mapping aliases nothing.

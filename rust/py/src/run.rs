@@ -5,7 +5,7 @@ use crate::error::{DeviceError, ZswapError};
 use crate::policy;
 use crate::report::to_dict;
 use kcompressd_core::driver::Report;
-use kcompressd_core::driver::live::{Live, LiveConfig};
+use kcompressd_core::driver::live::{FaultOrder, Live, LiveConfig};
 use kcompressd_core::frames::Frames;
 use kcompressd_core::swap::{Backing, Device, DeviceError as CoreDeviceError};
 use kcompressd_core::system::{Contents, System};
@@ -40,10 +40,10 @@ const POLL: Duration = Duration::from_millis(5);
 impl Run {
     #[new]
     fn new(pages: PyBuffer<u8>, config: &Bound<'_, PyDict>, table: &Bound<'_, PyDict>) -> PyResult<Self> {
-        let Made { system, live, contents, direct } = make(&pages, config, table)?;
+        let Made { system, live, original, direct } = make(&pages, config, table)?;
         let page_size = system.config.page_size;
         let (pages, notes) = (system.folios.len(), system.config.design.notes(system.config.store));
-        let state = Mutex::new(State::Made(Box::new((system, live, contents))));
+        let state = Mutex::new(State::Made(Box::new((system, live, original))));
         Ok(Self { state, pages, page_size, notes, direct })
     }
 
@@ -52,8 +52,8 @@ impl Run {
         let mut state = self.lock();
         match std::mem::replace(&mut *state, State::Spent) {
             State::Made(made) => {
-                let (system, live, contents) = *made;
-                let started = Live::start(system, live, contents);
+                let (system, live, original) = *made;
+                let started = Live::start(system, live, original);
                 *state = State::Running(started.map_err(|error| PyRuntimeError::new_err(error.message))?);
                 Ok(())
             }
@@ -69,15 +69,20 @@ impl Run {
         let until = Instant::now() + Duration::try_from_secs_f64(seconds.clamp(0.0, 3600.0)).unwrap_or_default();
         py.detach(|| {
             loop {
-                match &*self.lock() {
-                    State::Running(live) if live.has_ended() => return true,
-                    State::Running(live) => drop(live.sample()),
+                let end = match &*self.lock() {
+                    State::Running(live) => {
+                        drop(live.sample());
+                        live.end()
+                    }
                     _ => return true,
+                };
+                let left = until.saturating_duration_since(Instant::now());
+                if end.within(POLL.min(left)) {
+                    return true;
                 }
-                if Instant::now() >= until {
+                if left.is_zero() {
                     return false;
                 }
-                std::thread::sleep(POLL.min(until.saturating_duration_since(Instant::now())));
             }
         })
     }
@@ -192,7 +197,8 @@ impl Run {
 pub struct Made {
     pub system: System,
     pub live: LiveConfig,
-    contents: Vec<u8>,
+    /// What the pages are to be compared with at the end; with a memory budget the frames know that themselves.
+    original: Vec<u8>,
     direct: Option<bool>,
 }
 
@@ -200,20 +206,34 @@ pub struct Made {
 /// their pages with, over and over.
 pub fn make(pages: &PyBuffer<u8>, config: &Bound<'_, PyDict>, table: &Bound<'_, PyDict>) -> PyResult<Made> {
     let py = config.py();
-    let contents = pages.to_vec(py)?;
-    let page_size = config::page_size(config)?;
-    if contents.is_empty() || !contents.len().is_multiple_of(page_size) {
-        let len = contents.len();
+    let (page_size, len) = (config::page_size(config)?, pages.len_bytes());
+    if len == 0 || !len.is_multiple_of(page_size) {
         return Err(PyValueError::new_err(format!("{len} bytes are not one or more whole pages of {page_size} bytes")));
     }
-    let run = config::run_config(config, contents.len() / page_size)?;
+    let run = config::run_config(config, len / page_size)?;
     let table = config::table(table)?;
     let (backing, direct) = backing(&run)?;
     let live = run.live.clone();
-    let (system, contents) = py.detach(|| system(run, table, backing, contents))?;
+    let mut frames = frames(py, pages, &run)?;
+    let (system, original) = py.detach(|| {
+        let compared = live.verify && live.fault != FaultOrder::None && run.system.memory.is_none();
+        let original = if compared { frames.bytes_mut().to_vec() } else { Vec::new() };
+        system(run, table, backing, frames).map(|system| (system, original))
+    })?;
     config::shrinker(&system, config)?;
     let system = policy::scripted(system, config)?;
-    Ok(Made { system, live, contents, direct })
+    Ok(Made { system, live, original, direct })
+}
+
+/// The frames: filled with `pages`, or with a memory budget empty with `pages` as what fills them.
+fn frames(py: Python<'_>, pages: &PyBuffer<u8>, run: &RunConfig) -> PyResult<Frames> {
+    let page_size = run.system.page_size;
+    if let Some(memory) = run.system.memory {
+        return Ok(Frames::absent(pages.to_vec(py)?, memory.pages as usize, page_size)?);
+    }
+    let mut frames = Frames::zeroed(pages.len_bytes() / page_size, page_size)?;
+    pages.copy_to_slice(py, frames.bytes_mut())?;
+    Ok(frames)
 }
 
 fn backing(run: &RunConfig) -> PyResult<(Backing, Option<bool>)> {
@@ -224,21 +244,15 @@ fn backing(run: &RunConfig) -> PyResult<(Backing, Option<bool>)> {
     Ok((backing, Some(direct)))
 }
 
-/// The system, and what its pages are to be compared with at the end: with a memory budget the frames know that themselves.
 fn system(
     run: RunConfig,
     table: kcompressd_core::lifecycle::Table,
     backing: Backing,
-    contents: Vec<u8>,
-) -> PyResult<(System, Vec<u8>)> {
-    let page_size = run.system.page_size;
-    let (frames, contents) = match run.system.memory {
-        Some(memory) => (Frames::absent(contents, memory.pages as usize, page_size)?, Vec::new()),
-        None => (Frames::from_bytes(&contents, page_size)?, contents),
-    };
-    let device = Device::new(backing, page_size, run.faults);
+    frames: Frames,
+) -> PyResult<System> {
+    let device = Device::new(backing, run.system.page_size, run.faults);
     let memcg_of = run.memcg_of;
     let memcg = |page: u32| memcg_of.get(page as usize).copied().unwrap_or(0);
     let built = System::new(run.system, table, run.memcgs, memcg, device, Contents::Frames(frames));
-    Ok((built.map_err(|error| PyValueError::new_err(error.to_string()))?, contents))
+    built.map_err(|error| PyValueError::new_err(error.to_string()))
 }

@@ -1,8 +1,8 @@
-//! The memory behind a pool's bytes: chunks of 2 MiB from `mmap`, cut into runs of one zspage each.
+//! The memory behind a pool's bytes: chunks of 2 MiB from `mmap`, cut into blocks, and these into runs of one zspage each.
 //!
 //! A [`Run`] *owns* its bytes: no two runs overlap, none is copied, and the chunk it was cut from stays mapped
-//! until the last run of it is dropped. That is why its slices are safe. A chunk is cut into runs of one
-//! length only, so that a run given back fits whoever asks next for that length.
+//! until the last run of it is dropped. That is why its slices are safe. A block is cut into runs of one
+//! length only, so that neighbours can be returned to the system together.
 //!
 //! Resident size follows use: a run given back stays resident for the next taker, but when such runs of one
 //! length hold more than 1/32 of what is in use (and more than 128 KiB), the older half is returned to the
@@ -11,10 +11,13 @@
 
 use super::AllocError;
 use crate::sync::{Arc, CACHE_LINE_BYTES, Mutex, prefetch};
+use std::ops::Range;
 use std::ptr::NonNull;
 
 /// Bytes mapped at a time.
 pub const CHUNK_BYTES: usize = 2 << 20;
+/// Bytes that a run length takes of a chunk at a time, if a run is not longer. The last block of each length is cut in part.
+const BLOCK_BYTES: usize = 256 << 10;
 /// Idle resident bytes of one run length that are always allowed.
 const IDLE_BYTES: usize = 128 << 10;
 /// What is fetched to the cache of the run that is next.
@@ -99,6 +102,37 @@ fn advise(base: NonNull<u8>, len_bytes: usize, advice: i32) {
     }
 }
 
+/// A part of a chunk that is being cut.
+#[derive(Debug)]
+struct Block {
+    chunk: Arc<Chunk>,
+    /// What is left, in bytes from the chunk's start.
+    left: Range<usize>,
+}
+
+impl Block {
+    /// All of `chunk`.
+    fn whole(chunk: Chunk) -> Self {
+        Self { chunk: Arc::new(chunk), left: 0..CHUNK_BYTES }
+    }
+
+    /// Cuts a part off its start, if it still has room.
+    fn cut(&mut self, len_bytes: usize) -> Option<Self> {
+        let end = self.left.start + len_bytes;
+        let part = (end <= self.left.end).then(|| Self { chunk: self.chunk.clone(), left: self.left.start..end })?;
+        self.left.start = end;
+        Some(part)
+    }
+
+    /// Asks the CPU for the start of what is cut next.
+    fn prefetch(&self) {
+        if self.left.len() >= AHEAD_BYTES {
+            let lines = (self.left.start..).step_by(CACHE_LINE_BYTES).take(AHEAD_BYTES / CACHE_LINE_BYTES);
+            lines.for_each(|line| prefetch(self.chunk.0.as_ptr().wrapping_add(line)));
+        }
+    }
+}
+
 /// The bytes of one zspage, exclusively owned.
 #[derive(Debug)]
 pub(super) struct Run {
@@ -114,6 +148,13 @@ unsafe impl Send for Run {}
 unsafe impl Sync for Run {}
 
 impl Run {
+    /// What is left of `block`, which nobody cuts any more.
+    fn new(block: Block) -> Self {
+        // SAFETY: what is left of a block is inside its chunk.
+        let base = unsafe { block.chunk.0.add(block.left.start) };
+        Self { base, len_bytes: block.left.len(), _chunk: block.chunk }
+    }
+
     /// All bytes of the run.
     #[inline]
     pub fn bytes(&self) -> &[u8] {
@@ -147,29 +188,15 @@ struct Lane {
     idle: Vec<Run>,
     /// Returned to the system.
     cold: Vec<Run>,
-    /// The chunk being cut, and how many bytes of it are.
-    chunk: Option<(Arc<Chunk>, usize)>,
+    /// What the next runs are cut from.
+    block: Option<Block>,
     in_use: usize,
 }
 
 impl Lane {
-    /// Cuts a run from the current chunk, if it still has room.
+    /// Cuts a run from the current block, if it still has room.
     fn cut(&mut self, len_bytes: usize) -> Option<Run> {
-        let (chunk, cut) = self.chunk.as_mut().filter(|(_, cut)| cut + len_bytes <= CHUNK_BYTES)?;
-        // SAFETY: `cut + len_bytes` is inside the chunk.
-        let base = unsafe { chunk.0.add(*cut) };
-        *cut += len_bytes;
-        Some(Run { base, len_bytes, _chunk: chunk.clone() })
-    }
-
-    /// Asks the CPU for the start of the run that is cut next, whose first object comes with it.
-    fn prefetch_next(&self) {
-        let Some((chunk, cut)) = self.chunk.as_ref().filter(|(_, cut)| cut + AHEAD_BYTES <= CHUNK_BYTES) else {
-            return;
-        };
-        for line in (*cut..cut + AHEAD_BYTES).step_by(CACHE_LINE_BYTES) {
-            prefetch(chunk.0.as_ptr().wrapping_add(line));
-        }
+        self.block.as_mut()?.cut(len_bytes).map(Run::new)
     }
 
     /// The idle runs that are too many: the older half, or none.
@@ -186,8 +213,30 @@ pub(super) struct Arena {
     page_size: usize,
     /// By pages in a run, from 1.
     lanes: Box<[Mutex<Lane>]>,
+    spare: Mutex<Spare>,
+}
+
+/// What lanes take their blocks from.
+#[derive(Debug, Default)]
+struct Spare {
     /// Chunks made resident ahead of time.
-    spare: Mutex<Vec<Chunk>>,
+    resident: Vec<Chunk>,
+    /// The chunk being cut.
+    chunk: Option<Block>,
+}
+
+impl Spare {
+    /// A block for runs of `len_bytes`, as many as fit.
+    fn block(&mut self, len_bytes: usize) -> Result<Block, i32> {
+        let block_bytes = len_bytes * (BLOCK_BYTES / len_bytes).max(1);
+        let found = self.chunk.as_mut().and_then(|chunk| chunk.cut(block_bytes));
+        found.map_or_else(|| self.next_chunk().map(|chunk| chunk.cut(block_bytes).expect("a run is at most 1 MiB")), Ok)
+    }
+
+    fn next_chunk(&mut self) -> Result<&mut Block, i32> {
+        let chunk = self.resident.pop().map_or_else(Chunk::map, Ok)?;
+        Ok(self.chunk.insert(Block::whole(chunk)))
+    }
 }
 
 impl Arena {
@@ -197,13 +246,15 @@ impl Arena {
         Self { page_size, lanes, spare: Mutex::default() }
     }
 
-    /// Maps and touches memory for `bytes` of runs, so that a timed phase meets no page fault. Chunks go to run lengths as they ask, and the
-    /// last one of each length is cut in part: there is one more for each.
+    /// Maps and touches memory for `bytes` of runs, so that a timed phase meets no page fault: with a block more for each run
+    /// length, and for what is left at each chunk's end.
     pub fn prefault(&self, bytes: usize) -> Result<(), AllocError> {
-        for _ in 0..bytes.div_ceil(CHUNK_BYTES) + self.lanes.len() {
+        let block_bytes = BLOCK_BYTES.max(self.lanes.len() * self.page_size);
+        let wanted = bytes + self.lanes.len() * block_bytes;
+        for _ in 0..wanted.div_ceil(CHUNK_BYTES - block_bytes) {
             let chunk = Chunk::map_resident();
             let chunk = chunk.map_err(|errno| AllocError::Map { pages: CHUNK_BYTES / self.page_size, errno })?;
-            self.spare.lock().push(chunk);
+            self.spare.lock().resident.push(chunk);
         }
         Ok(())
     }
@@ -216,14 +267,15 @@ impl Arena {
         let run = match found {
             Some(run) => run,
             None => {
-                let spare = self.spare.lock().pop();
-                let chunk = spare.map_or_else(Chunk::map, Ok).map_err(|errno| AllocError::Map { pages, errno })?;
-                lane.chunk = Some((Arc::new(chunk), 0));
-                lane.cut(len_bytes).expect("a run is at most 1 MiB")
+                let block = self.spare.lock().block(len_bytes);
+                let block = lane.block.insert(block.map_err(|errno| AllocError::Map { pages, errno })?);
+                Run::new(block.cut(len_bytes).expect("a block has room for a run"))
             }
         };
         lane.in_use += 1;
-        lane.prefetch_next();
+        if let Some(block) = &lane.block {
+            block.prefetch();
+        }
         Ok(run)
     }
 
@@ -266,7 +318,22 @@ mod tests {
         assert_eq!(arena.take(3).expect("memory").bytes().len(), 3 * 4096);
     }
 
-    /// As above, through a pool: the frames that were taken for the zspage are given back.
+    /// What was touched ahead of time is enough, however run lengths share it: nothing more is mapped.
+    #[test]
+    fn prefaulted_memory_suffices() {
+        for (page_size, lengths) in [(4096, 8), (4096, 1), (65536, 16)] {
+            let (arena, bytes) = (Arena::new(page_size, lengths), 8 << 20);
+            arena.prefault(bytes).expect("memory");
+            REFUSE.set(true);
+            let mut taken = Vec::new();
+            while taken.iter().map(|run: &Run| run.len_bytes).sum::<usize>() < bytes {
+                taken.push(arena.take(taken.len() % lengths + 1).expect("memory is there"));
+            }
+            REFUSE.set(false);
+        }
+    }
+
+    /// A refused `mmap`, through a pool: the frames that were taken for the zspage are given back.
     #[test]
     fn a_failed_mmap_returns_the_frames() {
         use crate::zsmalloc::{Frames, Pool, PoolConfig};

@@ -21,11 +21,12 @@ use crate::reclaim::ReclaimRequest;
 use crate::stats::Vm;
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, CachePadded, Mutex, Ordering, thread};
 use crate::system::{Ctx, System};
+use crate::wait::{WaitCell, Woken};
 use crate::workload::Program;
 use controller::Controller;
 use meter::Gauges;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use watchdog::Watchdog;
 
 /// A planted failure, for tests of how a run ends.
@@ -199,10 +200,31 @@ pub struct Progress {
 
 const PHASES: [&str; 4] = ["reclaim", "fault", "exit", "ended"];
 
+/// The end of a run, to wait for.
+#[derive(Clone, Debug)]
+pub struct End(Arc<WaitCell>);
+
+impl End {
+    /// Waits for it, at most `timeout`; whether it has come, after which [`Live::finish`] hardly blocks.
+    pub fn within(&self, timeout: Duration) -> bool {
+        self.0.sleep(timeout) == Woken::Shutdown
+    }
+}
+
+/// Belongs to the controlling thread: however that ends, it is told.
+struct Ending(End);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.0.shutdown();
+    }
+}
+
 /// A run under way.
 pub struct Live {
     shared: Arc<Shared>,
     controller: Option<thread::JoinHandle<Report>>,
+    end: End,
 }
 
 impl Live {
@@ -225,11 +247,15 @@ impl Live {
             watchdog: Watchdog::default(),
             gauges,
         });
-        let run = shared.clone();
-        let control = move || Controller::new(run).run(&original);
+        let (run, end) = (shared.clone(), End(Arc::new(WaitCell::new())));
+        let ending = Ending(end.clone());
+        let control = move || {
+            let _ending = ending;
+            Controller::new(run).run(&original)
+        };
         let controller =
             thread::Builder::new().name("kcompressd-run".into()).spawn(control).map_err(RunError::thread)?;
-        Ok(Self { shared, controller: Some(controller) })
+        Ok(Self { shared, controller: Some(controller), end })
     }
 
     /// The system it runs.
@@ -241,6 +267,11 @@ impl Live {
     #[cfg(not(kcompressd_shuttle))]
     pub fn has_ended(&self) -> bool {
         self.controller.as_ref().is_none_or(thread::JoinHandle::is_finished)
+    }
+
+    /// Its end, for who waits without holding the run.
+    pub fn end(&self) -> End {
+        self.end.clone()
     }
 
     /// Ends it early; what was counted is kept.
