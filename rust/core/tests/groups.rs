@@ -3,7 +3,7 @@
 mod budget;
 mod cases;
 
-use budget::{PAGES, Plan, play};
+use budget::{PAGES, Plan, eaters, play};
 use kcompressd_core::design::{Preset, StoreKind};
 use kcompressd_core::driver::Crew;
 use kcompressd_core::driver::virtual_time::{Machine, run};
@@ -18,11 +18,6 @@ fn system(preset: Preset, groups: u16) -> System {
     Plan::new(preset, StoreKind::Zram).in_groups(groups)
 }
 
-fn programs(groups: u32) -> Vec<Program> {
-    let share = PAGES / groups;
-    (0..groups).map(|group| Program::eater(group * share..(group + 1) * share)).collect()
-}
-
 fn of_groups(sys: &System, counter: impl Fn(&Memcg) -> u64) -> Vec<u64> {
     sys.memcgs.iter().map(counter).collect()
 }
@@ -31,7 +26,7 @@ fn of_groups(sys: &System, counter: impl Fn(&Memcg) -> u64) -> Vec<u64> {
 fn the_counters_of_the_groups_add_up_to_the_nodes() {
     for &preset in Preset::ALL {
         let sys = system(preset, 3);
-        let stat = play(&sys, programs(3));
+        let stat = play(&sys, eaters(3));
         let name = preset.name();
         let pgscan = of_groups(&sys, Memcg::pgscan).iter().sum::<u64>();
         assert_eq!(pgscan, stat[Vm::PgscanAnon] + stat[Vm::PgscanFile], "{name}");
@@ -56,12 +51,34 @@ fn the_counters_of_the_groups_add_up_to_the_nodes() {
     }
 }
 
+/// Eight eaters under `april`, whose worker reclaims for itself, once turned for ever around what the worker held.
+#[test]
+fn any_number_of_groups_comes_to_its_end_under_every_design_and_both_list_policies() {
+    let lists = [StoreKind::Zram, StoreKind::Zswap].map(|store| [(store, false), (store, true)]);
+    for (seed, &preset) in (0..).zip(Preset::ALL) {
+        for (store, lru_gen) in lists.into_iter().flatten() {
+            for (groups, cpus) in [(2, 4), (8, 2)] {
+                let name = format!("{} on {store:?}, {groups} groups, lru_gen {lru_gen}, {cpus} CPUs", preset.name());
+                let sys = Plan { lru_gen, ..Plan::new(preset, store) }.in_groups(groups);
+                let mut crew = Crew::machine(&sys, eaters(groups.into()), false);
+                let run =
+                    run(&sys, &mut crew, &Machine::new(cpus), seed).unwrap_or_else(|error| panic!("{name}: {error}"));
+                sys.invariant();
+                let touched: u64 = crew.seats.iter().map(|seat| seat.ctx.pages_done).sum();
+                assert_eq!((run.stat[Vm::OomKill], touched >= 2 * u64::from(PAGES)), (0, true), "{name}: {touched}");
+                let steals = of_groups(&sys, Memcg::pgsteal);
+                assert!(steals[1..].iter().all(|&pages| pages > 0), "{name}: {steals:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn equal_groups_are_scanned_alike() {
     // An application a CPU: were there more, who runs first would have its pages in memory before any is reclaimed.
     for preset in [Preset::Sync, Preset::April, Preset::Unofficial] {
         let sys = system(preset, 2);
-        play(&sys, programs(2));
+        play(&sys, eaters(2));
         let steals = of_groups(&sys, Memcg::pgsteal)[1..].to_vec();
         let (least, most) = (steals.iter().min().unwrap(), steals.iter().max().unwrap());
         assert!(*least > 0 && most * 10 <= least * 11, "{} {steals:?}", preset.name());
@@ -72,7 +89,7 @@ fn equal_groups_are_scanned_alike() {
 #[test]
 fn one_group_below_the_root_fares_as_the_root_itself() {
     for preset in [Preset::Sync, Preset::Unofficial] {
-        let [root, group] = [0, 1].map(|groups| play(&system(preset, groups), programs(1)));
+        let [root, group] = [0, 1].map(|groups| play(&system(preset, groups), eaters(1)));
         for counter in [Vm::PgstealAnon, Vm::PgscanAnon] {
             let (root, group) = (root[counter], group[counter]);
             assert!(root.abs_diff(group) * 10 <= root, "{}: {root} {group}", counter.name());
@@ -236,7 +253,7 @@ fn the_dynamic_shrinker_writes_back_what_lies_in_the_pool() {
     let written_back = |enabled| {
         let sys = Plan::new(Preset::Sync, StoreKind::Zswap).in_groups(2);
         sys.zswap().unwrap().set_shrinker_enabled(enabled);
-        let stat = play(&sys, programs(2));
+        let stat = play(&sys, eaters(2));
         let of_groups: u64 = of_groups(&sys, |group| group.stat(MemcgStat::Zswpwb)).iter().sum();
         assert_eq!(of_groups, stat[Vm::Zswpwb]);
         assert_eq!(stat[Vm::OomKill], 0);

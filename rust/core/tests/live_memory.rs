@@ -4,13 +4,12 @@
 
 mod budget;
 
-use budget::{PAGES, Plan};
+use budget::{PAGES, Plan, dealt_out, eaters};
 use kcompressd_core::design::{Preset, StoreKind};
 use kcompressd_core::driver::live::{FaultOrder, Live, LiveConfig, Plant, Report};
 use kcompressd_core::frames::Frames;
 use kcompressd_core::judge::{Config as Judged, Judge};
 use kcompressd_core::lifecycle::{State, Table, actor};
-use kcompressd_core::memcg::{Memcgs, ROOT};
 use kcompressd_core::stats::Vm;
 use kcompressd_core::swap::Backing;
 use kcompressd_core::system::Contents;
@@ -51,12 +50,18 @@ fn swap_file(slots: u32) -> Backing {
 
 /// Starts `programs`; every event is logged.
 fn start(plan: Plan, programs: Vec<Program>, plant: Option<Plant>) -> Live {
+    start_in(0, plan, programs, plant)
+}
+
+/// The same, the pages dealt out to `groups` groups.
+fn start_in(groups: u16, plan: Plan, programs: Vec<Program>, plant: Option<Plant>) -> Live {
     let contents = Contents::Frames(Frames::absent(image(), PAGES as usize, PAGE).unwrap());
     let backing = match plan.store {
         StoreKind::Zswap => swap_file(plan.slots),
         StoreKind::Zram => Backing::Modelled,
     };
-    let sys = plan.of(contents, backing, Memcgs::default(), |_| ROOT);
+    let (memcgs, memcg_of) = dealt_out(groups);
+    let sys = plan.of(contents, backing, memcgs, memcg_of);
     let live = LiveConfig { fault: FaultOrder::None, trace: true, programs, plant, ..LiveConfig::default() };
     Live::start(sys, live, Vec::new()).unwrap()
 }
@@ -137,6 +142,21 @@ fn generations_bring_every_page_back() {
             let name = format!("{}-{store:?}-lru_gen", preset.name());
             let _ = eaten(Plan { lru_gen: true, ..Plan::new(preset, store) }, &name);
         }
+    }
+}
+
+/// With `april` a worker reclaims for itself, from groups whose pages it and others hold.
+#[test]
+fn eight_groups_bring_every_page_back() {
+    for (preset, lru_gen) in [(Preset::April, false), (Preset::April, true), (Preset::Split, true)] {
+        let name = format!("{}-8-{lru_gen}", preset.name());
+        let live = start_in(8, Plan { lru_gen, ..Plan::new(preset, StoreKind::Zram) }, eaters(8), None);
+        let report = finish(live, &name);
+        assert_eq!((&report.error, report.applications.len(), report.memcgs.len()), (&None, 8, 9), "{name}");
+        let pages = PAGES / 8;
+        let whole = report.applications.iter().filter(|eater| eater.touches == 2 * u64::from(pages)).count();
+        assert_eq!(whole as u64 + report.vmstat[Vm::OomKill], 8, "{name}: each is done, or was ended by name");
+        assert!(report.vmstat[Vm::PgstealAnon] > u64::from(pages), "{name}: they had to swap");
     }
 }
 

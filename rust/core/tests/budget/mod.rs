@@ -56,11 +56,8 @@ impl Plan {
 
     /// The pages are dealt out in equal runs to `groups` groups below the root; none: all are the root's.
     pub fn in_groups(self, groups: u16) -> System {
-        let mut memcgs = Memcgs::default();
-        for group in 0..groups {
-            memcgs.add(&format!("g{group}"), ROOT).unwrap();
-        }
-        self.with(memcgs, |page| if groups == 0 { ROOT } else { 1 + (page / (PAGES / u32::from(groups))) as u16 })
+        let (memcgs, memcg_of) = dealt_out(groups);
+        self.with(memcgs, memcg_of)
     }
 
     pub fn with(self, memcgs: Memcgs, memcg_of: impl Fn(u32) -> u16) -> System {
@@ -105,6 +102,21 @@ impl Plan {
         let device = Device::new(backing, 4096, IoFaults::default());
         System::new(config, Table::default(), memcgs, memcg_of, device, contents)
     }
+}
+
+/// `groups` groups below the root, and whose page is whose: equal runs; without groups all are the root's.
+pub fn dealt_out(groups: u16) -> (Memcgs, impl Fn(u32) -> u16) {
+    let mut memcgs = Memcgs::default();
+    for group in 0..groups {
+        memcgs.add(&format!("g{group}"), ROOT).unwrap();
+    }
+    (memcgs, move |page| if groups == 0 { ROOT } else { 1 + (page / (PAGES / u32::from(groups))) as u16 })
+}
+
+/// An eater for each of `groups` equal runs of pages.
+pub fn eaters(groups: u32) -> Vec<Program> {
+    let share = PAGES / groups;
+    (0..groups).map(|group| Program::eater(group * share..(group + 1) * share)).collect()
 }
 
 /// Runs the programs to their end.
