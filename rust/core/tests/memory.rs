@@ -7,9 +7,11 @@ use kcompressd_core::design::{Preset, StoreKind};
 use kcompressd_core::driver::Crew;
 use kcompressd_core::driver::virtual_time::{Machine, run};
 use kcompressd_core::lifecycle::State;
+use kcompressd_core::reclaim::Actor;
 use kcompressd_core::stats::{Vm, VmStat};
 use kcompressd_core::system::System;
 use kcompressd_core::workload::Program;
+use kcompressd_core::zone::{Mark, Migrate, Zone};
 
 fn machine(preset: Preset, store: StoreKind, free_pages: u32, slots: u32) -> System {
     // zswap of 6.12 sends what the compressor gives up on to the device.
@@ -122,4 +124,38 @@ fn no_run_gets_stuck_close_to_exhaustion() {
         }
     }
     assert!(kills > 0, "some had too little");
+}
+
+/// Leaves so many pages in the buddy lists of which two CPUs have not counted 16 yet: kswapd, which counts exactly, has
+/// nothing to do, and the marks let nobody pass.
+fn hide(zone: &Zone, free_pages: u32) {
+    let drain = || (0..zone.cpus()).for_each(|cpu| zone.drain(cpu));
+    zone.set_reclaim_active(false);
+    let uncounted = [0, 1].map(|cpu| (cpu, zone.take_order(cpu, Migrate::Movable, Mark::None, 3).unwrap()));
+    drain();
+    while zone.total_free() > free_pages - 16 {
+        zone.take(0, Migrate::Movable, Mark::None).unwrap();
+        drain();
+    }
+    uncounted.iter().for_each(|&(cpu, first)| zone.give_order(cpu, Migrate::Movable, first, 3));
+}
+
+#[test]
+fn a_worker_that_waits_for_pages_finds_those_that_cpus_have_not_counted() {
+    let watermarks = [80, 85, 90];
+    let sys = Plan { watermarks, boost_factor: 0, ..Plan::new(Preset::April, StoreKind::Zram) }.system();
+    let mut crew = Crew::machine(&sys, [Program::eater(0..PAGES)], false);
+    let worker = crew.seats.iter().position(|seat| matches!(seat.actor, Actor::Kcompressd(_))).unwrap();
+    while sys.queues[0].is_empty() {
+        let other = crew.runnable(&sys).find(|&seat| seat != worker).unwrap();
+        let _ = crew.step(&sys, other).unwrap();
+    }
+    let zone = &sys.mm.as_ref().unwrap().zone;
+    hide(zone, watermarks[0] + 16);
+    assert!(zone.is_balanced() && !zone.watermark_ok(Mark::Min));
+    let stored = (0..1_000_000).any(|_| {
+        let _ = crew.step(&sys, worker).unwrap();
+        crew.seats[worker].ctx.stat[Vm::KcompressdDone] > 0
+    });
+    assert!(stored, "{:?}", crew.seats[worker].actor);
 }

@@ -32,6 +32,12 @@ enum Pc {
         at: u8,
         pages: u32,
     },
+    /// A round of that is over: what `cpu` keeps to itself goes to the buddy lists and into the zone's count.
+    DrainCpu {
+        at: u8,
+        pages: u32,
+        cpu: u16,
+    },
     Sleep,
     Done,
 }
@@ -80,9 +86,10 @@ impl Kcompressd {
     /// Folios it has taken from its queue and not finished, in order.
     pub fn in_hand(&self) -> &[u32] {
         match self.pc {
-            Pc::Folio { at: first } | Pc::Reclaim { at: first, .. } | Pc::Settle { next: first, .. } => {
-                self.batch.as_slice().get(usize::from(first)..).unwrap_or_default()
-            }
+            Pc::Folio { at: first }
+            | Pc::Reclaim { at: first, .. }
+            | Pc::DrainCpu { at: first, .. }
+            | Pc::Settle { next: first, .. } => self.batch.as_slice().get(usize::from(first)..).unwrap_or_default(),
             Pc::Drain | Pc::Sleep | Pc::Done => &[],
         }
     }
@@ -103,6 +110,7 @@ impl Kcompressd {
             Pc::Folio { at } => self.folio(sys, ctx, at),
             Pc::Settle { node, next } => self.settle(sys, ctx, node, next),
             Pc::Reclaim { at, pages } => self.reclaim(sys, ctx, at, pages),
+            Pc::DrainCpu { at, pages, cpu } => Ok(self.drain_cpu(sys, at, pages, cpu)),
             Pc::Sleep => Ok(self.sleep(sys)),
             Pc::Done => Ok(Outcome::Done),
         }
@@ -188,8 +196,19 @@ impl Kcompressd {
         let (outcome, reclaimed) = reclaim.step(sys, ctx)?;
         if reclaimed.is_some() {
             self.reclaim = None;
+            self.pc = Pc::DrainCpu { at, pages, cpu: 0 };
         }
         Ok(outcome)
+    }
+
+    /// `drain_all_pages` after a round with progress. After one without, what `vmstat_update` and `quiet_vmstat` do every second and
+    /// on idle CPUs: until then the marks may refuse pages that kswapd, which counts exactly, takes for free.
+    fn drain_cpu(&mut self, sys: &System, at: u8, pages: u32, cpu: u16) -> Outcome {
+        let Some(mm) = &sys.mm else { return Outcome::Done };
+        mm.zone.drain(cpu);
+        let more = cpu + 1 < mm.zone.cpus();
+        self.pc = if more { Pc::DrainCpu { at, pages, cpu: cpu + 1 } } else { Pc::Reclaim { at, pages } };
+        Outcome::Ran(Work::Commit)
     }
 
     fn finish(&mut self, ctx: &mut Ctx, page: u32, nr_pages: u32) -> Outcome {

@@ -21,6 +21,8 @@ pub struct Plan {
     pub preset: Preset,
     pub store: StoreKind,
     pub free_pages: u32,
+    /// Min, low and high.
+    pub watermarks: [u32; 3],
     pub slots: u32,
     pub lru_gen: bool,
     /// `watermark_boost_factor`.
@@ -39,6 +41,7 @@ impl Plan {
             preset,
             store,
             free_pages: 7000,
+            watermarks: [80, 100, 120],
             slots: 2 * PAGES,
             lru_gen: false,
             boost_factor: 15_000,
@@ -83,7 +86,7 @@ impl Plan {
         memcgs: Memcgs,
         memcg_of: impl Fn(u32) -> u16,
     ) -> Result<System, BuildError> {
-        let (free_pages, boost_factor, watermarks) = (self.free_pages, self.boost_factor, [80, 100, 120]);
+        let Self { free_pages, watermarks, boost_factor, .. } = self;
         let zone = ZoneConfig { free_pages, watermarks, boost_factor, pcp_batch: 15, cpus: 2 };
         let config = Config {
             design: self.preset.design(self.store),
