@@ -32,6 +32,7 @@ check: setup
 	KCOMPRESSD_SHUTTLE_RUNS=5000 ci/test-shuttle.sh
 	PROPTEST_CASES=10000 ci/test-rust.sh
 	KCOMPRESSD_ALL_MUTANTS=1 ci/test-python.sh tests/test_mutants.py
+	.venv/bin/python tools/make_proofs.py --check
 	ci/tsan.sh
 	KCOMPRESSD_STATEFUL=3000 KCOMPRESSD_DICE=20000 ci/test-python.sh tests/test_stateful.py
 
