@@ -11,13 +11,13 @@ use kcompressd_core::driver::Crew;
 use kcompressd_core::system::{Outcome, System};
 use std::time::{Duration, Instant};
 
-/// Swaps every page of `sys` out.
+/// Swaps every page of `sys` out, in batches of steps as the live driver's threads take them.
 #[inline(never)]
 fn store_path(sys: &System, crew: &mut Crew) {
     let mut seat = crew.seats.len() - 1;
     while let Some(next) = crew.next_after(sys, seat) {
         seat = next;
-        while let Outcome::Ran(_) = crew.step(sys, seat).expect("a lawful step") {}
+        while let Outcome::Ran(_) = crew.batch(sys, seat).expect("a lawful step") {}
     }
     assert!(crew.is_done());
 }

@@ -222,8 +222,13 @@ impl Memcgs {
     }
 
     /// `mem_cgroup_zswap_writeback_enabled`: any 0 up to the root wins.
+    #[inline]
     pub fn writeback_enabled(&self, id: u16) -> bool {
-        self.ancestry(id).all(|(_, group)| group.writeback())
+        let mut group = self.get(id);
+        while let Some(of) = group.filter(|group| group.writeback()) {
+            group = of.parent.and_then(|parent| self.get(parent));
+        }
+        group.is_none()
     }
 
     /// Charges an entry of `bytes` to the group and its ancestors; always succeeds, as in the kernel.

@@ -91,6 +91,7 @@ pub trait Policy {
 }
 
 impl Policy for Design {
+    #[inline]
     fn admit(&self, point: EnqueueAt, view: View) -> Result<Admission, PolicyError> {
         let Gates { kswapd_only, anon_only, writeback_enabled, sync_device } = self.gates;
         let zswap = view.store == StoreKind::Zswap;
@@ -103,14 +104,17 @@ impl Policy for Design {
         Ok(if pass { Admission::Queue } else { Admission::Sync })
     }
 
+    #[inline]
     fn placement(&self, _view: View) -> Result<Placement, PolicyError> {
         Ok(self.placement)
     }
 
+    #[inline]
     fn full(&self, _view: View) -> Result<OnFull, PolicyError> {
         Ok(self.on_full)
     }
 
+    #[inline]
     fn refused(&self, queued: bool, view: View) -> Result<Refused, PolicyError> {
         Ok(match (queued, self.on_reject, view.writeback_enabled) {
             (true, OnReject::Device, _) if !self.recheck_writeback => Refused::Device,
@@ -120,19 +124,21 @@ impl Policy for Design {
         })
     }
 
+    #[inline]
     fn complete(&self, _view: View) -> Result<OnComplete, PolicyError> {
         Ok(self.on_complete)
     }
 }
 
 impl Placement {
-    /// The first queue to try among `lens` (their lengths); the order is cyclic from there.
-    pub fn first(self, node: u8, turn: u32, lens: &[u32]) -> usize {
+    /// The first of `queues` queues to try, `len` giving the length of each; the order is cyclic from there.
+    #[inline]
+    pub fn first(self, node: u8, turn: u32, queues: usize, len: impl Fn(usize) -> usize) -> usize {
         match self {
-            Self::PerNode => usize::from(node) % lens.len(),
+            Self::PerNode => usize::from(node) % queues,
             Self::FirstFit => 0,
-            Self::RoundRobin => turn as usize % lens.len(),
-            Self::Shortest => (0..lens.len()).min_by_key(|&q| lens[q]).unwrap_or(0),
+            Self::RoundRobin => turn as usize % queues,
+            Self::Shortest => (0..queues).min_by_key(|&queue| len(queue)).unwrap_or(0),
         }
     }
 
@@ -208,10 +214,10 @@ mod tests {
 
     #[test]
     fn placement_chooses_among_the_queues() {
-        let lens = [3, 1, 2];
-        assert_eq!([0, 1, 2, 4].map(|node| Placement::PerNode.first(node, 9, &lens)), [0, 1, 2, 1]);
-        assert_eq!([0, 1, 5].map(|turn| Placement::RoundRobin.first(2, turn, &lens)), [0, 1, 2]);
-        assert_eq!((Placement::FirstFit.first(2, 2, &lens), Placement::Shortest.first(0, 0, &lens)), (0, 1));
+        let first = |placement: Placement, node, turn| placement.first(node, turn, 3, |queue| [3, 1, 2][queue]);
+        assert_eq!([0, 1, 2, 4].map(|node| first(Placement::PerNode, node, 9)), [0, 1, 2, 1]);
+        assert_eq!([0, 1, 5].map(|turn| first(Placement::RoundRobin, 2, turn)), [0, 1, 2]);
+        assert_eq!((first(Placement::FirstFit, 2, 2), first(Placement::Shortest, 0, 0)), (0, 1));
         assert!(Placement::Shortest.spills() && !Placement::PerNode.spills());
     }
 }

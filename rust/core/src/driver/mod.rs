@@ -68,6 +68,9 @@ pub(crate) fn kswapds(sys: &System, stops: &Stops) -> impl Iterator<Item = (u16,
 /// application until it asks for an OOM kill while a worker that waits for memory turns beside it.
 pub(crate) const STUCK_STEPS: u64 = 1 << 28;
 
+/// Steps of a thread between two readings of the clock.
+pub const BATCH: u64 = 64;
+
 /// What `actor` has done so far: it rises with every page that it touches, frees or finishes.
 pub(crate) fn work(actor: &Actor, ctx: &Ctx) -> u64 {
     let touched = if let Actor::App(app) = actor { app.done() as u64 } else { 0 };
@@ -83,6 +86,17 @@ pub enum Status {
     Waiting(Waiting),
     /// It has finished.
     Done,
+}
+
+impl Status {
+    #[inline]
+    fn after(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Ran(_) | Outcome::Sleep(_) => Self::Ready,
+            Outcome::Wait(wait) => Self::Waiting(wait),
+            Outcome::Done => Self::Done,
+        }
+    }
 }
 
 /// One actor of a crew, with its belongings.
@@ -124,18 +138,30 @@ impl Seat {
     /// [`StepError`].
     #[inline]
     pub fn step(&mut self, sys: &System) -> Result<Outcome, Box<StepError>> {
+        self.begin(sys);
+        let outcome = self.actor.step(sys, &mut self.ctx)?;
+        self.ctx.timed_out = false;
+        self.status = Status::after(outcome);
+        Ok(outcome)
+    }
+
+    /// As [`Seat::step`], up to [`BATCH`] times while the actor goes on: how often, and what the last step was.
+    ///
+    /// # Errors
+    /// [`StepError`].
+    pub fn batch(&mut self, sys: &System) -> Result<(u64, Outcome), Box<StepError>> {
+        self.begin(sys);
+        let (steps, outcome) = self.actor.run(sys, &mut self.ctx, BATCH)?;
+        self.status = Status::after(outcome);
+        Ok((steps, outcome))
+    }
+
+    #[inline]
+    fn begin(&mut self, sys: &System) {
         if let Status::Waiting(wait) = self.status {
             self.ctx.timed_out = !sys.wait.cancel(wait.key, wait.ticket);
         }
         self.ctx.marks = 0;
-        let outcome = self.actor.step(sys, &mut self.ctx)?;
-        self.ctx.timed_out = false;
-        self.status = match outcome {
-            Outcome::Ran(_) | Outcome::Sleep(_) => Status::Ready,
-            Outcome::Wait(wait) => Status::Waiting(wait),
-            Outcome::Done => Status::Done,
-        };
-        Ok(outcome)
     }
 }
 
@@ -215,6 +241,21 @@ impl Crew {
             schedule.push(i);
         }
         let outcome = self.seats[i].step(sys)?;
+        if outcome == Outcome::Done {
+            self.send_home(sys);
+        }
+        Ok(outcome)
+    }
+
+    /// Up to [`BATCH`] steps of seat `i`, as a thread of the live driver takes them; the last one's outcome.
+    ///
+    /// # Errors
+    /// [`StepError`].
+    pub fn batch(&mut self, sys: &System, i: usize) -> Result<Outcome, Box<StepError>> {
+        let (steps, outcome) = self.seats[i].batch(sys)?;
+        if let Some(schedule) = &mut self.schedule {
+            schedule.extend(std::iter::repeat_n(i, steps as usize));
+        }
         if outcome == Outcome::Done {
             self.send_home(sys);
         }

@@ -77,7 +77,8 @@ impl Cell {
 /// The law: which event takes a page from which state to which.
 #[derive(Clone, Debug)]
 pub struct Table {
-    cells: Box<[Cell]>,
+    /// By event and state. Of known size and in place, so that an event's own row is one load from the table's address.
+    cells: [[Cell; STATES]; EVENTS],
     rows: Vec<Row>,
     /// What each state demands of the flags: its first alternative `(mask, value)`, and the others.
     flags: [(u16, u16); STATES],
@@ -112,9 +113,9 @@ impl Table {
             }
         }
         rows.sort_by_key(|r| (r.event, r.from, r.require_mask, r.require_value));
-        let mut cells = vec![Cell::EMPTY; STATES * EVENTS].into_boxed_slice();
+        let mut cells = [[Cell::EMPTY; STATES]; EVENTS];
         for (i, row) in rows.iter().enumerate() {
-            let cell = &mut cells[index(row.event, row.from)];
+            let cell = &mut cells[usize::from(row.event)][usize::from(row.from)];
             if cell.rows == 0 {
                 let first = u16::try_from(i).expect("at most 256 x 256 cells of few rows");
                 let &Row { require_mask, require_value, to, .. } = row;
@@ -152,12 +153,17 @@ impl Table {
 
     /// Where `event` leads from `from` under `guards`, with the guard bits that the cell reads; `None` where the law
     /// has no such edge.
-    #[inline]
+    #[inline(always)]
     pub fn next(&self, event: Event, from: State, guards: u8) -> Option<(State, u8)> {
-        let cell = self.cells[index(event as u8, from as u8)];
+        let cell = &self.cells[event as usize][from as usize];
         if guards & cell.require_mask == cell.require_value {
             return Some((cell.to, cell.require_value));
         }
+        self.next_of_others(cell, guards)
+    }
+
+    #[inline(never)]
+    fn next_of_others(&self, cell: &Cell, guards: u8) -> Option<(State, u8)> {
         let others = self.cell_rows(cell).get(1..)?;
         let row = others.iter().find(|row| guards & row.require_mask == row.require_value)?;
         Some((State::ALL[usize::from(row.to)], row.require_value))
@@ -165,30 +171,29 @@ impl Table {
 
     /// The rows of one cell.
     pub fn rows_of(&self, event: Event, from: State) -> &[Row] {
-        self.cell_rows(self.cells[index(event as u8, from as u8)])
+        self.cell_rows(&self.cells[event as usize][from as usize])
     }
 
-    #[inline]
-    fn cell_rows(&self, cell: Cell) -> &[Row] {
+    fn cell_rows(&self, cell: &Cell) -> &[Row] {
         &self.rows[usize::from(cell.first)..usize::from(cell.first) + usize::from(cell.rows)]
     }
 
     /// Whether `state` permits `flags`.
-    #[inline]
+    #[inline(always)]
     pub fn permits(&self, state: State, flags: u16) -> bool {
-        let fits = |&(mask, value): &(u16, u16)| flags & mask == value;
-        fits(&self.flags[state as usize]) || self.alternatives[state as usize].iter().any(fits)
+        let (mask, value) = self.flags[state as usize];
+        flags & mask == value || self.permits_otherwise(state, flags)
+    }
+
+    #[inline(never)]
+    fn permits_otherwise(&self, state: State, flags: u16) -> bool {
+        self.alternatives[state as usize].iter().any(|&(mask, value)| flags & mask == value)
     }
 
     /// All rows, sorted by event and state.
     pub fn rows(&self) -> &[Row] {
         &self.rows
     }
-}
-
-#[inline]
-fn index(event: u8, state: u8) -> usize {
-    usize::from(event) * STATES + usize::from(state)
 }
 
 fn check(got: &[String], want: &[&'static str], kind: &'static str) -> Result<(), TableError> {

@@ -103,6 +103,7 @@ impl Kcompressd {
     ///
     /// # Errors
     /// [`StepError`].
+    #[inline(always)]
     pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, Box<StepError>> {
         ctx.memalloc = sys.design().worker_flags.memalloc;
         match self.pc {
@@ -144,6 +145,7 @@ impl Kcompressd {
         Outcome::Ran(Work::Commit)
     }
 
+    #[inline(always)]
     fn folio(&mut self, sys: &System, ctx: &mut Ctx, at: u8) -> Result<Outcome, Box<StepError>> {
         let page = self.batch.as_slice()[usize::from(at)];
         let ticket = aux::ticket(self.queue, self.first_position + u64::from(at));

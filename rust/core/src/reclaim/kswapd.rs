@@ -79,6 +79,7 @@ impl Kswapd {
     ///
     /// # Errors
     /// [`StepError`].
+    #[inline(always)]
     pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, Box<StepError>> {
         let node = &sys.nodes[usize::from(self.node)];
         match self.pc {
@@ -129,6 +130,7 @@ impl Kswapd {
     }
 
     /// One step of a batch from the inactive tail, or of the script's one folio.
+    #[inline(always)]
     fn shrink(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, Box<StepError>> {
         let outcome = self.batch.step(sys, ctx, self.to_scan, self.only, Scope::GLOBAL)?;
         if outcome != Outcome::Done {

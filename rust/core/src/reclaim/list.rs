@@ -134,6 +134,7 @@ impl ShrinkList {
     ///
     /// # Errors
     /// [`StepError`].
+    #[inline(always)]
     pub fn step(
         &mut self,
         sys: &System,
@@ -198,6 +199,7 @@ impl ShrinkList {
     }
 
     /// One step of the look at folio `at`; `cond_resched` stands before each.
+    #[inline(always)]
     fn look(&mut self, sys: &System, ctx: &mut Ctx, at: u8, scope: Scope) -> Result<Outcome, Box<StepError>> {
         let page = if self.split.is_empty() { self.list.as_slice()[usize::from(at)] } else { self.split.start };
         let frame = sys.folio(page).pfn(); // Another's as soon as the page is freed.

@@ -108,6 +108,7 @@ impl Look {
     ///
     /// # Errors
     /// [`StepError`].
+    #[inline(always)]
     pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Glance, Box<StepError>> {
         match &mut self.pc {
             Pc::First => self.first(sys, ctx),

@@ -168,6 +168,19 @@ impl Actor {
         }
     }
 
+    /// Up to `limit` steps, until one is not [`Outcome::Ran`]: how many, and what the last one was. For a driver that looks at nothing
+    /// between two steps of one actor, which are then no more than a few jumps apart.
+    ///
+    /// # Errors
+    /// [`StepError`]: the run ends.
+    pub fn run(&mut self, sys: &System, ctx: &mut Ctx, limit: u64) -> Result<(u64, Outcome), Box<StepError>> {
+        match self {
+            Self::Kswapd(actor) => run(ctx, limit, |ctx| actor.step(sys, ctx)),
+            Self::Kcompressd(actor) => run(ctx, limit, |ctx| actor.step(sys, ctx)),
+            _ => run(ctx, limit, |ctx| self.step(sys, ctx)),
+        }
+    }
+
     /// Calls `f` on every page index in it: to see which there are, and to give them other names.
     pub fn each_page(&mut self, f: &mut dyn FnMut(&mut u32)) {
         match self {
@@ -220,6 +233,23 @@ impl Actor {
             Self::Kcompressd(actor) => actor.normalise(sys),
             Self::App(actor) => actor.normalise(),
             Self::Balance(_) | Self::Device(_) | Self::Shrink(_) | Self::Admin(_) | Self::Reclaim(_) => {}
+        }
+    }
+}
+
+#[inline(always)]
+fn run(
+    ctx: &mut Ctx,
+    limit: u64,
+    mut step: impl FnMut(&mut Ctx) -> Result<Outcome, Box<StepError>>,
+) -> Result<(u64, Outcome), Box<StepError>> {
+    let mut steps = 0;
+    loop {
+        let outcome = step(ctx)?;
+        ctx.timed_out = false;
+        steps += 1;
+        if steps == limit || !matches!(outcome, Outcome::Ran(_)) {
+            return Ok((steps, outcome));
         }
     }
 }

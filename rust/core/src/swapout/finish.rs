@@ -1,7 +1,7 @@
 //! How a swap-out ends: stored, sent to the device, activated, or dirty again.
 
 use super::{Pc, Progress, RAN, Swapout, Written};
-use crate::design::{Refused, StoreKind};
+use crate::design::{Policy, Refused, StoreKind, View};
 use crate::lifecycle::{Change, Event, Fire, flag, guard};
 use crate::memcg::MemcgStat;
 use crate::stats::{Mthp, Vm};
@@ -47,10 +47,11 @@ impl Swapout {
         if sys.zswap().is_some_and(Zswap::queue_shrink_work) {
             sys.wait.wake_all(WaitKey::Shrink);
         }
-        let view = sys.view(self.folio, ctx.actor);
-        match sys.policy().refused(self.queued, view)? {
+        let asked = |policy: &dyn Policy, view: View| Ok((policy.refused(self.queued, view)?, view.writeback_enabled));
+        let (refused, writeback_enabled) = sys.decide(self.folio, ctx.actor, asked)?;
+        match refused {
             // The knob flipped while it was queued, and the design does not look again.
-            Refused::Device if !view.writeback_enabled => self.write_to_device(sys, ctx),
+            Refused::Device if !writeback_enabled => self.write_to_device(sys, ctx),
             Refused::Device => {
                 let change = Change::flags(flag::WRITEBACK, flag::LOCKED);
                 sys.must(ctx, self.folio, Event::Reject, guard::WRITEBACK_ENABLED, change, 0)?;

@@ -15,7 +15,7 @@ pub mod writeback;
 
 pub use queueing::was_begun;
 
-use crate::design::{Admission, EnqueueAt, OnReject, StoreKind};
+use crate::design::{Admission, EnqueueAt, OnReject, Policy, StoreKind};
 use crate::lifecycle::{Change, Event, flag};
 use crate::stats::Vm;
 use crate::system::contents::Compressed;
@@ -152,6 +152,7 @@ impl Swapout {
     ///
     /// # Errors
     /// [`StepError`]; the folio stays in the state that its word says.
+    #[inline(always)]
     pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, Box<StepError>> {
         match self.pc {
             Pc::ZeroTest => Ok(self.zero_test(sys)),
@@ -188,21 +189,17 @@ impl Swapout {
     }
 
     fn route(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, Box<StepError>> {
-        let view = sys.view(self.folio, ctx.actor);
-        let points = match view.store {
-            StoreKind::Zswap => [EnqueueAt::SwapWriteout, EnqueueAt::ZswapStore],
-            StoreKind::Zram => [EnqueueAt::SwapWriteout, EnqueueAt::ZramBio],
+        let zswap = sys.config.store == StoreKind::Zswap;
+        let at_store = if zswap { EnqueueAt::ZswapStore } else { EnqueueAt::ZramBio };
+        let admits = |policy: &dyn Policy, view| {
+            let [first, second] = [policy.admit(EnqueueAt::SwapWriteout, view)?, policy.admit(at_store, view)?];
+            Ok(first == Admission::Queue || second == Admission::Queue)
         };
-        let mut queue = false;
-        for point in points {
-            queue |= sys.policy().admit(point, view)? == Admission::Queue;
-        }
-        let zswap = view.store == StoreKind::Zswap;
-        match (queue, zswap) {
+        match (sys.decide(self.folio, ctx.actor, admits)?, zswap) {
             (true, true) if sys.design().checks_before() => self.begin(sys, ctx, true),
             (true, _) => {
-                self.pc = self.first_queue(sys, ctx)?;
-                self.step(sys, ctx)
+                let first = self.first_queue(sys, ctx)?;
+                self.push(sys, ctx, first, 0)
             }
             (false, true) => self.begin(sys, ctx, false),
             (false, false) => self.start(sys, ctx),
@@ -256,7 +253,7 @@ impl Swapout {
         sys.folio(self.folio).set_pool(pool);
         self.begun = true;
         self.pc = match (then_queue, self.queued) {
-            (true, _) => self.first_queue(sys, ctx)?,
+            (true, _) => Pc::Push { first: self.first_queue(sys, ctx)?, tried: 0 },
             (false, true) => Pc::Compress,
             (false, false) => Pc::Start,
         };

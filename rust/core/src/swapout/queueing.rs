@@ -1,7 +1,7 @@
 //! The queue's side of `swap_writeout`: choosing a queue, pushing, and what a full one means.
 
 use super::{Pc, Progress, RAN, Swapout, Written};
-use crate::design::{EnqueueAt, Hold, OnComplete, OnFull, StoreKind, Tag};
+use crate::design::{EnqueueAt, Hold, OnComplete, OnFull, Policy, StoreKind, Tag};
 use crate::lifecycle::{Change, Event, flag};
 use crate::queue::{FolioQueue, Pop, ReserveError};
 use crate::stats::Vm;
@@ -27,16 +27,12 @@ pub fn was_begun(sys: &System, entry: TaggedFolio) -> bool {
 }
 
 impl Swapout {
-    pub(super) fn first_queue(&self, sys: &System, ctx: &Ctx) -> Result<Pc, Box<StepError>> {
-        let mut lens = [0; 64];
-        let lens = &mut lens[..sys.queues.len().min(64)];
-        for (len, queue) in lens.iter_mut().zip(&sys.queues) {
-            *len = queue.len() as u32;
-        }
-        let turn = if sys.queues.len() > 1 { sys.next_turn() } else { 0 };
-        let view = sys.view(self.folio, ctx.actor);
-        let first = sys.policy().placement(view)?.first(view.node, turn, lens) as u16;
-        Ok(Pc::Push { first, tried: 0 })
+    /// The number of the queue to try first.
+    pub(super) fn first_queue(&self, sys: &System, ctx: &Ctx) -> Result<u16, Box<StepError>> {
+        let queues = sys.queues.len();
+        let turn = if queues > 1 { sys.next_turn() } else { 0 };
+        let placement = sys.decide(self.folio, ctx.actor, |policy, view| policy.placement(view))?;
+        Ok(placement.first(sys.folio(self.folio).node, turn, queues, |queue| sys.queues[queue].len()) as u16)
     }
 
     /// Queues the folio: the state changes between the reservation and the publication, so that no consumer can see the
@@ -50,12 +46,11 @@ impl Swapout {
     ) -> Result<Progress, Box<StepError>> {
         let number = (first + tried) % sys.queues.len() as u16;
         let queue = &sys.queues[usize::from(number)];
-        let view = sys.view(self.folio, ctx.actor);
-        let spills = sys.policy().placement(view)?.spills();
-        let completion = sys.policy().complete(view)?;
+        let asked = |policy: &dyn Policy, view| Ok((policy.placement(view)?, policy.complete(view)?));
+        let (placement, completion) = sys.decide(self.folio, ctx.actor, asked)?;
         let mut reservation = match queue.reserve(1) {
             Ok(reservation) => reservation,
-            Err(ReserveError::Full) if spills && usize::from(tried) + 1 < sys.queues.len() => {
+            Err(ReserveError::Full) if placement.spills() && usize::from(tried) + 1 < sys.queues.len() => {
                 self.pc = Pc::Push { first, tried: tried + 1 };
                 return Ok(RAN);
             }
@@ -116,7 +111,7 @@ impl Swapout {
         ctx.stat[Vm::KcompressdFull] += 1;
         let on_full = match why {
             ReserveError::Closed => OnFull::SyncNew,
-            ReserveError::Full => sys.policy().full(sys.view(self.folio, ctx.actor))?,
+            ReserveError::Full => sys.decide(self.folio, ctx.actor, |policy, view| policy.full(view))?,
         };
         match on_full {
             OnFull::SyncNew => self.go_sync(sys, ctx),
@@ -144,6 +139,7 @@ impl Swapout {
         Progress::Step(Outcome::Wait(Waiting { key, ticket, timeout_ns: None }))
     }
 
+    /// Where a folio goes on that is not queued.
     fn sync_start(&self, sys: &System) -> Pc {
         match (sys.config.store, self.begun) {
             (StoreKind::Zswap, false) => Pc::Begin { then_queue: false },
@@ -153,8 +149,10 @@ impl Swapout {
 
     /// The producer goes on itself.
     fn go_sync(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, Box<StepError>> {
-        self.pc = self.sync_start(sys);
-        self.step(sys, ctx)
+        match self.sync_start(sys) {
+            Pc::Begin { then_queue } => self.begin(sys, ctx, then_queue),
+            _ => self.start(sys, ctx),
+        }
     }
 
     /// SyncHead: the oldest entry is taken out; when somebody else is at it, the new folio is finished instead.

@@ -14,9 +14,9 @@ use std::ops::Range;
 /// Pages that a page's word stands for.
 #[inline]
 pub(super) fn weight(folio: &Folio, word: Word) -> u32 {
-    match (folio.order, word.state()) {
-        (0, _) => 1,
-        (_, State::Tail) => 0,
+    match folio.order {
+        0 => 1,
+        _ if word.state() == State::Tail => 0,
         _ => folio.nr_pages_of(word),
     }
 }
@@ -62,7 +62,7 @@ impl System {
     ) -> Result<(), Box<StepError>> {
         for page in head + 1..head + nr_pages {
             if let Fire::Refused(word) = self.fire_within(ctx, page, event, guards, change, 0)? {
-                return Err(Box::new(StepError::Held { page, event, flags: word.flags() }));
+                return Err(super::held(page, event, word));
             }
         }
         Ok(())

@@ -26,9 +26,9 @@ pub use oom::OomKiller;
 pub use saved::PARTS;
 pub use store::Store;
 
-use crate::design::{Design, Policy, Scripted, StoreKind, View};
+use crate::design::{Design, Policy, PolicyError, Scripted, StoreKind, View};
 use crate::folio::Folio;
-use crate::lifecycle::{Change, Event, Fire, ProtocolViolation, Table, actor, flag};
+use crate::lifecycle::{Breach, Change, Event, Fire, ProtocolViolation, Table, Word, actor, flag};
 use crate::memcg::{MemcgStat, Memcgs, ROOT};
 use crate::mm::Mm;
 use crate::node::{Node, Place};
@@ -145,13 +145,22 @@ impl System {
         Self { scripted: Some(policy), ..self }
     }
 
-    /// Who decides: the script, else the design.
-    #[inline]
-    pub fn policy(&self) -> &dyn Policy {
-        match &self.scripted {
-            Some(scripted) => scripted,
-            None => &self.config.design,
-        }
+    /// What is decided about `page`, which actor `by` asks about: by the script, else by the design. `ask` is compiled for either,
+    /// so that a design, which looks at little, costs no call.
+    ///
+    /// # Errors
+    /// [`StepError::Policy`].
+    #[inline(always)]
+    pub fn decide<T>(
+        &self,
+        page: u32,
+        by: u16,
+        ask: impl Fn(&dyn Policy, View) -> Result<T, PolicyError>,
+    ) -> Result<T, Box<StepError>> {
+        Ok(match &self.scripted {
+            Some(scripted) => ask(scripted, self.view(page, by))?,
+            None => ask(&self.config.design, self.view(page, by))?,
+        })
     }
 
     /// Whether the lists are the multi-gen LRU's.
@@ -173,7 +182,8 @@ impl System {
     }
 
     /// What a decision about `page` may look at.
-    pub fn view(&self, page: u32, by: u16) -> View {
+    #[inline(always)]
+    fn view(&self, page: u32, by: u16) -> View {
         let folio = self.folio(page);
         View {
             store: self.config.store,
@@ -223,7 +233,7 @@ impl System {
     ///
     /// # Errors
     /// [`StepError::Violation`] when the law forbids it.
-    #[inline]
+    #[inline(always)]
     pub fn fire(
         &self,
         ctx: &mut Ctx,
@@ -238,7 +248,7 @@ impl System {
     }
 
     /// As [`System::fire`], but no boundary of its own: for what belongs to the change it follows.
-    #[inline]
+    #[inline(always)]
     fn fire_within(
         &self,
         ctx: &mut Ctx,
@@ -253,16 +263,13 @@ impl System {
             Ok(fire) => {
                 if let Fire::Done(fired) = &fire {
                     ctx.by_event[event as usize] += 1;
-                    ctx.census[fired.from.state() as usize] -= large::weight(folio, fired.from) as i32;
-                    ctx.census[fired.to.state() as usize] += large::weight(folio, fired.to) as i32;
+                    ctx.census[usize::from(fired.from.state_id())] -= large::weight(folio, fired.from) as i32;
+                    ctx.census[usize::from(fired.to.state_id())] += large::weight(folio, fired.to) as i32;
                     ctx.log.page(page, ctx.actor, event as u8, fired, aux);
                 }
                 Ok(fire)
             }
-            Err((word, reason)) => {
-                let state = word.state();
-                Err(ProtocolViolation { page, state, event, actor: ctx.actor, reason }.into())
-            }
+            Err((word, reason)) => Err(violation(ctx.actor, page, event, word, reason)),
         }
     }
 
@@ -270,7 +277,7 @@ impl System {
     ///
     /// # Errors
     /// [`StepError`].
-    #[inline]
+    #[inline(always)]
     pub fn must(
         &self,
         ctx: &mut Ctx,
@@ -282,7 +289,7 @@ impl System {
     ) -> Result<(), Box<StepError>> {
         match self.fire(ctx, page, event, guards, change, aux)? {
             Fire::Done(_) => Ok(()),
-            Fire::Refused(word) => Err(Box::new(StepError::Held { page, event, flags: word.flags() })),
+            Fire::Refused(word) => Err(held(page, event, word)),
         }
     }
 
@@ -342,4 +349,16 @@ impl System {
         // ORDERING: Acquire: pairs with `stop_kthread`.
         self.stopped_kthread.load(Ordering::Acquire) == u32::from(queue) + 1
     }
+}
+
+#[cold]
+#[inline(never)]
+fn violation(actor: u16, page: u32, event: Event, word: Word, reason: Breach) -> Box<StepError> {
+    ProtocolViolation { page, state: word.state(), event, actor, reason }.into()
+}
+
+#[cold]
+#[inline(never)]
+fn held(page: u32, event: Event, word: Word) -> Box<StepError> {
+    Box::new(StepError::Held { page, event, flags: word.flags() })
 }

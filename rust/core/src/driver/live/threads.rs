@@ -3,7 +3,7 @@
 use super::clock::{Gate, Turns, cpu, cpu_ns, pin};
 use super::meter::Meter;
 use super::{Plant, Shared};
-use crate::driver;
+use crate::driver::{self, BATCH};
 use crate::driver::report::{Application, Measures, Reclaimed, RunError, ThreadReport};
 use crate::lifecycle::{actor, actor_name};
 use crate::reclaim::Actor;
@@ -16,8 +16,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Steps between two readings of the clock.
-const BATCH: u64 = 64;
 /// How long a worker without work stays awake, nanoseconds: about what it takes to sleep and to be woken.
 const AWAKE_NS: u64 = 50_000;
 /// Its spins between two turns given away.
@@ -178,27 +176,30 @@ impl Thread {
         if metered {
             self.ctx.cpu = cpu(self.ctx.actor);
         }
-        for steps in 0..BATCH {
-            let stepped = actor.step(&self.shared.sys, &mut self.ctx);
+        let at_once = if fine || metered { 1 } else { BATCH };
+        let mut steps = 0;
+        while steps < BATCH {
+            let ran = actor.run(&self.shared.sys, &mut self.ctx, at_once);
             if metered {
                 self.measure();
             }
-            match stepped {
-                Ok(Outcome::Ran(Work::Think(ns))) => self.think(ns),
-                Ok(Outcome::Ran(_)) => self.ctx.timed_out = false,
-                Ok(Outcome::Wait(wait)) => return Ok(self.wait(wait).then_some(steps)),
-                Ok(Outcome::Sleep(ns)) => return Ok(self.sleep(ns).then_some(steps)),
-                Ok(Outcome::Done) => {
+            let (more, outcome) = ran.map_err(|error| RunError::step(&actor_name(self.ctx.actor), &error))?;
+            steps += more;
+            match outcome {
+                Outcome::Ran(Work::Think(ns)) => self.think(ns),
+                Outcome::Ran(_) => {}
+                Outcome::Wait(wait) => return Ok(self.wait(wait).then_some(steps)),
+                Outcome::Sleep(ns) => return Ok(self.sleep(ns).then_some(steps)),
+                Outcome::Done => {
                     self.read_clock();
                     return Ok(None);
                 }
-                Err(error) => return Err(RunError::step(&actor_name(self.ctx.actor), &error)),
             }
             if fine && self.ctx.pages_done != self.counted {
                 self.read_clock();
             }
         }
-        Ok(Some(BATCH))
+        Ok(Some(steps))
     }
 
     /// What the last step told the meter.

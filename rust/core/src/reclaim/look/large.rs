@@ -28,6 +28,9 @@ impl Look {
 
     /// The later pages of a large folio, each with its copy a page of its own from now on.
     pub(super) fn free_tails(&self, sys: &System, ctx: &mut Ctx, state: State) -> Result<(), Box<StepError>> {
+        if self.nr_pages == 1 {
+            return Ok(());
+        }
         let (event, guards) = match state {
             State::ZeroFilled => (Event::Zero, 0),
             State::Compressed => (Event::Reclaim, guard::IN_POOL),
