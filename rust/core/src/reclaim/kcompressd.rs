@@ -6,7 +6,7 @@ use crate::lifecycle::flag;
 use crate::queue::{Drained, Then};
 use crate::stats::Vm;
 use crate::swapout::{Progress, Swapout, was_begun};
-use crate::sync::{prefetch, spin_loop};
+use crate::sync::{prefetch_to_write, spin_loop};
 use crate::system::{Ctx, Outcome, StepError, System, Work};
 use crate::trace::aux;
 use crate::units::SWAP_CLUSTER_MAX;
@@ -134,7 +134,7 @@ impl Kcompressd {
         }
         for (i, entry) in taken[..n].iter().flatten().enumerate() {
             let page = sys.page_of(*entry);
-            prefetch(sys.folio(page));
+            prefetch_to_write(sys.folio(page));
             self.batch.push(page);
             self.begun |= u32::from(was_begun(sys, *entry)) << i;
         }

@@ -11,7 +11,7 @@ use crate::memcg::{MemcgStat, ROOT};
 use crate::node::{Lru, Place};
 use crate::stats::Vm;
 use crate::swapout::Swapout;
-use crate::sync::prefetch;
+use crate::sync::prefetch_to_write;
 use crate::system::{Ctx, Outcome, PAGEVEC_SIZE, StepError, System, Work, mark};
 use crate::units::{NIL, SWAP_CLUSTER_MAX};
 use std::ops::Range;
@@ -189,6 +189,7 @@ impl ShrinkList {
     ) -> Result<(), Box<StepError>> {
         while self.tally.taken < nr {
             let Some(page) = only.or_else(|| lru.of(self.memcg).inactive.tail()) else { break };
+            sys.folios.get(sys.folio(page).prev() as usize).into_iter().for_each(|next| prefetch_to_write(next));
             let word = sys.folio(page).word.load();
             sys.must(ctx, page, Event::Isolate, 0, Change::flags(0, flag::LRU).only(flag::LRU), 0)?;
             lru.of(self.memcg).del(&sys.folios, page, word.has(flag::ACTIVE));
@@ -232,10 +233,9 @@ impl ShrinkList {
         Ok(Outcome::Ran(work))
     }
 
-    /// Asks the CPU for what the look after the one at `at` reads first: the folio, and its page's last word.
+    /// Asks the CPU for what the look after the one at `at` reads of the page first: its last word.
     fn look_ahead(&self, sys: &System, at: u8) {
         if let Some(&next) = self.list.as_slice().get(usize::from(at) + 1) {
-            prefetch(sys.folio(next));
             sys.contents.prefetch_last(next);
         }
     }

@@ -297,6 +297,10 @@ impl Swapout {
                 unsafe { sys.contents.compress(self.page(), zram, ctx.codecs.get(spec), &mut ctx.block) }
             }
         };
+        if let (Store::Zswap(zswap), Some(len)) = (&sys.store, compressed.len) {
+            let folio = sys.folio(self.folio);
+            zswap.prefetch_store(folio.pool(), len, folio.memcg, folio.node);
+        }
         self.pc = Pc::Allocate { compressed };
         Progress::Step(Outcome::Ran(Work::Compress(self.page())))
     }

@@ -36,7 +36,7 @@ pub use frames::{Exhausted, Frames, Unlimited};
 pub use handle::Handle;
 pub use stats::{ClassStats, DESCRIPTOR_BYTES, PoolStats};
 
-use crate::sync::{AtomicU64, AtomicUsize, CachePadded, Mutex, MutexGuard, Ordering};
+use crate::sync::{AtomicU64, AtomicUsize, CachePadded, Mutex, MutexGuard, Ordering, prefetch_all_to_write};
 use crate::units::PAGE_SIZE;
 use arena::Arena;
 use zspage::{Class, Retired};
@@ -202,6 +202,12 @@ impl Pool {
             class.prefetch_next();
         }
         Ok(handle)
+    }
+
+    /// Asks the CPU for the class that an object of `size_bytes` would be of, to be changed soon.
+    #[inline]
+    pub fn prefetch(&self, size_bytes: usize) {
+        self.table.index_of(size_bytes).into_iter().for_each(|at| prefetch_all_to_write(&self.classes[at]));
     }
 
     /// Allocates, and returns the class still locked.

@@ -18,10 +18,6 @@ macro_rules! counters {
                 vec![$((stringify!($name), self.$name.load(Ordering::Relaxed)),)*]
             }
 
-            /// Those that say what is, not what has been.
-            pub(super) fn gauges(&self) -> [&AtomicU64; 2] {
-                [&self.stored_pages, &self.stored_incompressible_pages]
-            }
         }
     };
 }
@@ -35,7 +31,6 @@ counters! {
     reject_compress_poor "Stores whose page did not compress (before 6.18).",
     decompress_fail "Loads whose block did not decompress.",
     written_back_pages "Entries written back to the device.",
-    stored_pages "Entries in the pools.",
     stored_incompressible_pages "Entries that are the page itself.",
 }
 

@@ -9,8 +9,8 @@
 use super::entry::{Entry, OWNED};
 use crate::list::List;
 use crate::memcg::Memcgs;
-use crate::snapshot::{Reader, Saved};
-use crate::sync::{AtomicU64, Mutex, MutexGuard};
+use crate::snapshot::{Reader, Saved, narrow, widen};
+use crate::sync::{AtomicU32, AtomicU64, Mutex, MutexGuard, prefetch_to_write};
 
 #[derive(Debug, Default)]
 struct Lru {
@@ -19,9 +19,15 @@ struct Lru {
     reparented: bool,
 }
 
+/// On a cache line of its own: every store of a group on a node changes it.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 struct Lruvec {
     lru: Mutex<Lru>,
+    /// Entries whose group and node these are, on this list or on that of an ancestor.
+    stored: AtomicU64,
+    /// The entry at the young end, for who prefetches it and needs no true answer.
+    youngest: AtomicU32,
     /// Pages read from the device since the shrinker last asked: as many entries are protected.
     nr_disk_swapins: AtomicU64,
     /// What earlier calls of the shrinker were to look at and did not (`nr_deferred`).
@@ -98,12 +104,38 @@ impl Lrus {
         self.lruvec(memcg, node).nr_deferred.fetch_add(entries, OWNED); // ORDERING: Relaxed: as above.
     }
 
-    /// Adds an entry, referenced, at the young end.
+    /// Asks the CPU for the list of `memcg` on `node`, to which an entry is about to be added.
+    #[inline]
+    pub fn prefetch(&self, memcg: u16, node: u8) {
+        prefetch_to_write(self.lruvec(memcg, node));
+    }
+
+    /// Asks the CPU for the entry before which that entry is to be linked.
+    #[inline]
+    pub fn prefetch_youngest(&self, entries: &[Entry], memcg: u16, node: u8) {
+        let youngest = self.lruvec(memcg, node).youngest.load(OWNED); // ORDERING: Relaxed: a guess.
+        entries.get(youngest as usize).into_iter().for_each(|entry| prefetch_to_write(entry));
+    }
+
+    /// Adds an entry, referenced, at the young end, and counts it for its group.
     pub fn add(&self, entries: &[Entry], memcgs: &Memcgs, slot: u32) {
         let (memcg, node) = entries[slot as usize].place();
         let mut lru = self.lock(memcgs, memcg, node);
         entries[slot as usize].referenced.store(true, OWNED);
         lru.list.add_head(entries, slot);
+        let lruvec = self.lruvec(memcg, node);
+        lruvec.youngest.store(slot, OWNED); // ORDERING: Relaxed: a guess.
+        lruvec.stored.fetch_add(1, OWNED); // ORDERING: Relaxed: a counter.
+    }
+
+    /// An entry of `memcg` on `node` is no more.
+    pub fn note_erased(&self, memcg: u16, node: u8) {
+        self.lruvec(memcg, node).stored.fetch_sub(1, OWNED); // ORDERING: Relaxed: a counter.
+    }
+
+    /// Entries that there are.
+    pub fn stored(&self) -> u64 {
+        self.lruvecs.iter().map(|lruvec| lruvec.stored.load(OWNED)).sum() // ORDERING: Relaxed: counters.
     }
 
     /// Takes an entry off its list.
@@ -177,8 +209,9 @@ impl Lrus {
         for lruvec in &self.lruvecs {
             let lru = lruvec.lru.lock();
             lru.list.save(entries, out, |names| &names.slots);
-            // ORDERING: Relaxed: a saving driver is alone.
-            out.state.push(lruvec.nr_disk_swapins.load(OWNED) << 1 | u64::from(lru.reparented));
+            // ORDERING: Relaxed (both): a saving driver is alone.
+            let (swapins, stored) = (lruvec.nr_disk_swapins.load(OWNED), lruvec.stored.load(OWNED) as u32);
+            out.state.push(swapins << 21 | narrow(stored, 20) << 1 | u64::from(lru.reparented));
         }
     }
 
@@ -189,7 +222,8 @@ impl Lrus {
             lru.list.restore(entries, from);
             let word = from.state();
             lru.reparented = word & 1 == 1;
-            lruvec.nr_disk_swapins.store(word >> 1, OWNED); // ORDERING: Relaxed: a restoring driver is alone.
+            lruvec.stored.store(widen(word >> 1, 20).into(), OWNED); // ORDERING: Relaxed: a restoring driver is alone.
+            lruvec.nr_disk_swapins.store(word >> 21, OWNED); // ORDERING: as above.
         }
     }
 }

@@ -28,7 +28,7 @@ pub use pools::{POOLS, TooManyPools};
 
 use crate::codec::{CodecSpec, Codecs, DecodeError};
 use crate::memcg::Memcgs;
-use crate::sync::{AtomicBool, AtomicU32, CachePadded, prefetch};
+use crate::sync::{AtomicBool, AtomicU32, CachePadded, prefetch_to_write};
 use crate::units::NIL;
 use crate::zsmalloc::{AllocError, ConfigError, Frames, Pool};
 use debugfs::uncount;
@@ -125,7 +125,7 @@ impl Zswap {
 
     /// Entries in the pools.
     pub fn stored_pages(&self) -> u64 {
-        self.counters.stored_pages.load(OWNED) // ORDERING: Relaxed: a counter.
+        self.lrus.stored()
     }
 
     /// Bytes of the entries, one by one: right while nobody stores or frees.
@@ -136,10 +136,10 @@ impl Zswap {
 
     /// /sys/kernel/debug/zswap: names and values.
     pub fn debugfs(&self) -> Vec<(&'static str, u64)> {
-        let size = ("pool_total_size", self.total_pages() * self.page_size);
+        let sums = [("pool_total_size", self.total_pages() * self.page_size), ("stored_pages", self.stored_pages())];
         let mut all = self.counters.read();
-        let at = all.iter().position(|(name, _)| *name == "stored_pages").unwrap_or(all.len());
-        all.insert(at, size);
+        let at = all.iter().position(|(name, _)| *name == "stored_incompressible_pages").unwrap_or(all.len());
+        all.splice(at..at, sums);
         all
     }
 
@@ -230,7 +230,6 @@ impl Zswap {
         let entry = &self.entries[slot as usize];
         entry.belong(folio, memcg, node);
         memcgs.charge_zswap(memcg, u64::from(entry.meta().len));
-        count(&self.counters.stored_pages);
         if entry.meta().raw {
             count(&self.counters.stored_incompressible_pages);
         }
@@ -250,7 +249,16 @@ impl Zswap {
     /// Asks the CPU for the slot's entry, which a store is about to fill.
     #[inline]
     pub fn prefetch(&self, slot: u32) {
-        self.entries.get(slot as usize).into_iter().for_each(|entry| prefetch(entry));
+        self.entries.get(slot as usize).into_iter().for_each(|entry| prefetch_to_write(entry));
+    }
+
+    /// Asks the CPU for what the store of a block of `len` bytes is about to change beside the entry: all of it comes together, from
+    /// the CPU that has stored last.
+    #[inline]
+    pub fn prefetch_store(&self, pool: u32, len: u32, memcg: u16, node: u8) {
+        self.lrus.prefetch(memcg, node);
+        self.pools.zs(pool).prefetch(len as usize);
+        self.lrus.prefetch_youngest(&self.entries, memcg, node);
     }
 
     /// Bytes of the slot's entry; 0 where it has none.
@@ -311,8 +319,9 @@ impl Zswap {
     pub fn erase(&self, slot: u32, memcgs: &Memcgs, frames: &impl Frames) {
         let entry = &self.entries[slot as usize];
         let Some((handle, meta)) = entry.empty() else { return };
-        memcgs.uncharge_zswap(entry.place().0, u64::from(meta.len));
-        uncount(&self.counters.stored_pages);
+        let (memcg, node) = entry.place();
+        memcgs.uncharge_zswap(memcg, u64::from(meta.len));
+        self.lrus.note_erased(memcg, node);
         if meta.raw {
             uncount(&self.counters.stored_incompressible_pages);
         }

@@ -46,10 +46,10 @@ impl Snapshot for Zswap {
         self.pools.save(out);
         self.save_entries(out);
         self.lrus.save(&self.entries, out);
-        let [stored, incompressible] = self.counters.gauges().map(|gauge| narrow(gauge.load(OWNED) as u32, 20));
+        let incompressible = narrow(self.counters.stored_incompressible_pages.load(OWNED) as u32, 20);
         let flags = u64::from(self.is_full()) << 1 | u64::from(self.shrink_is_queued());
         let next = narrow(self.next_shrink().map_or(NIL, u32::from), 16);
-        out.state.push(next << 48 | stored << 28 | incompressible << 8 | flags);
+        out.state.push(next << 48 | incompressible << 8 | flags);
     }
 
     fn restore(&self, from: &mut Reader<'_>) {
@@ -65,8 +65,6 @@ impl Snapshot for Zswap {
         self.next_shrink.store(widen(word >> 48, 16), Ordering::Relaxed);
         self.full.store(word >> 1 & 1 != 0, Ordering::Relaxed); // ORDERING: as above.
         self.shrink_queued.store(word & 1 != 0, Ordering::Relaxed); // ORDERING: as above.
-        let [stored, incompressible] = self.counters.gauges();
-        stored.store(widen(word >> 28, 20).into(), OWNED);
-        incompressible.store(widen(word >> 8, 20).into(), OWNED);
+        self.counters.stored_incompressible_pages.store(widen(word >> 8, 20).into(), OWNED);
     }
 }

@@ -3,8 +3,8 @@
 use super::clock::{Gate, Turns, cpu, cpu_ns, pin};
 use super::meter::Meter;
 use super::{Plant, Shared};
-use crate::driver::{self, BATCH};
 use crate::driver::report::{Application, Measures, Reclaimed, RunError, ThreadReport};
+use crate::driver::{self, BATCH};
 use crate::lifecycle::{actor, actor_name};
 use crate::reclaim::Actor;
 use crate::sync::spin_loop;
