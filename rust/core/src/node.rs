@@ -8,14 +8,18 @@
 //! costs, ages and activations are noted for the group and every ancestor.
 
 mod lru_gen;
+mod memcg_lru;
+mod workingset;
 
 pub use lru_gen::{Generations, MAX_NR_GENS, MIN_NR_GENS, PTRS_PER_PTE, suitable_to_scan};
+pub use memcg_lru::{Cursor, MemcgLru, MemcgLruOp};
 
 use crate::folio::Folio;
 use crate::list::List;
 use crate::memcg::{Memcgs, ROOT};
 use crate::snapshot::{Reader, Saved};
 use crate::sync::{AtomicBool, AtomicU32, Mutex, MutexGuard, Ordering};
+use workingset::Workingset;
 
 /// Where a page is added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -218,15 +222,6 @@ fn ancestry(parents: &[u16], id: u16) -> impl Iterator<Item = u16> {
     std::iter::successors(Some(id), |&id| (id != ROOT).then(|| parents[usize::from(id)]))
 }
 
-/// What a group and its descendants remember of pages that have left.
-#[derive(Debug, Default)]
-struct Workingset {
-    /// Evictions and activations so far (`nonresident_age`).
-    age: AtomicU32,
-    /// Refaulted pages activated so far, and as many when reclaim last ended (`refaults`).
-    activations: [AtomicU32; 2],
-}
-
 /// Where partial walks through the groups below one have come to (`mem_cgroup_reclaim_iter`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReclaimIter {
@@ -245,6 +240,8 @@ pub struct Node {
     workingsets: Box<[Workingset]>,
     /// By the group at whose top walks begin.
     iters: Mutex<Box<[ReclaimIter]>>,
+    /// In which order the node's own reclaim comes to groups, with the multi-gen LRU (`pgdat->memcg_lru`).
+    memcg_lru: Option<Mutex<MemcgLru>>,
     /// Rises whenever something that kswapd may be waiting for has happened.
     progress: AtomicU32,
     /// balance_pgdat() calls since a page was last freed that freed none.
@@ -262,6 +259,7 @@ impl Node {
             lru: Mutex::new(Lru::new(parents.clone(), lru_gen)),
             workingsets: parents.iter().map(|_| Workingset::default()).collect(),
             iters: Mutex::new(vec![ReclaimIter::default(); parents.len()].into()),
+            memcg_lru: (lru_gen && groups > 1).then(|| Mutex::new(MemcgLru::new(groups))),
             parents,
             progress: AtomicU32::new(0),
             failures: AtomicU32::new(0),
@@ -277,6 +275,11 @@ impl Node {
     /// The walks' positions, for the length of a closure.
     pub fn with_iter<T>(&self, top: u16, f: impl FnOnce(&mut ReclaimIter) -> T) -> T {
         f(&mut self.iters.lock_within()[usize::from(top)])
+    }
+
+    /// The order of groups, for the length of a closure; `None`: there is one set of lists, or no generations.
+    pub fn with_memcg_lru<T>(&self, f: impl FnOnce(&mut MemcgLru) -> T) -> Option<T> {
+        self.memcg_lru.as_ref().map(|lru| f(&mut lru.lock_within()))
     }
 
     /// Groups that have lists of their own; 1: there is one set for all.
@@ -310,48 +313,6 @@ impl Node {
     pub fn set_all_writeback(&self, set: bool) {
         // ORDERING: Relaxed: as above.
         self.all_writeback.store(set, Ordering::Relaxed);
-    }
-
-    /// `nonresident_age` of a group and its descendants now.
-    pub fn age(&self, memcg: u16) -> u32 {
-        // ORDERING: Relaxed: a clock of list movements; distances are compared, nothing else hangs on it.
-        self.workingsets[usize::from(self.index(memcg))].age.load(Ordering::Relaxed)
-    }
-
-    /// Sets the age of one group: with the multi-gen LRU, its oldest generation.
-    pub fn set_age(&self, memcg: u16, age: u32) {
-        // ORDERING: Relaxed: as above.
-        self.workingsets[usize::from(self.index(memcg))].age.store(age, Ordering::Relaxed);
-    }
-
-    /// `by` pages more of `memcg` have left the lists or become active (`workingset_age_nonresident`).
-    pub fn grow_older(&self, memcg: u16, by: u32) {
-        for id in ancestry(&self.parents, self.index(memcg)) {
-            // ORDERING: Relaxed: as above.
-            self.workingsets[usize::from(id)].age.fetch_add(by, Ordering::Relaxed);
-        }
-    }
-
-    /// A refaulted page of `memcg` was activated.
-    pub fn note_activation(&self, memcg: u16) {
-        for id in ancestry(&self.parents, self.index(memcg)) {
-            // ORDERING: Relaxed: a counter.
-            self.workingsets[usize::from(id)].activations[0].fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Whether refaulted pages of `memcg` or below were activated since [`Node::snapshot_refaults`].
-    pub fn has_activations(&self, memcg: u16) -> bool {
-        let [now, then] = &self.workingsets[usize::from(self.index(memcg))].activations;
-        // ORDERING: Relaxed (both): counters.
-        now.load(Ordering::Relaxed) != then.load(Ordering::Relaxed)
-    }
-
-    /// `snapshot_refaults`: reclaim from `memcg` has ended.
-    pub fn snapshot_refaults(&self, memcg: u16) {
-        let [now, then] = &self.workingsets[usize::from(self.index(memcg))].activations;
-        // ORDERING: Relaxed (both): counters.
-        then.store(now.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// Notes that pages of the node became reclaimable.

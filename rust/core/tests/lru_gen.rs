@@ -4,8 +4,10 @@ mod budget;
 
 use budget::{PAGES, Plan, play};
 use kcompressd_core::design::{Preset, StoreKind};
+use kcompressd_core::driver::Crew;
+use kcompressd_core::driver::virtual_time::{Machine, run};
 use kcompressd_core::lifecycle::flag;
-use kcompressd_core::memcg::Memcg;
+use kcompressd_core::memcg::{Memcg, MemcgEvent};
 use kcompressd_core::stats::{Vm, VmStat};
 use kcompressd_core::system::System;
 use kcompressd_core::workload::{Pattern, Phase, Program};
@@ -101,4 +103,43 @@ fn groups_age_by_themselves_and_limits_hold() {
     assert!(scanned[1] > 0 && scanned[2] == 0, "{scanned:?}");
     assert!(sys.memcgs.get(1).unwrap().frames() <= 800);
     assert_eq!(stat[Vm::PgstealAnon], sys.memcgs.get(1).unwrap().pgsteal());
+}
+
+/// Pages freed of each of `groups` equal groups below the root.
+fn steals_of(sys: &System) -> Vec<u64> {
+    sys.memcgs.iter().skip(1).map(Memcg::pgsteal).collect()
+}
+
+/// A reclaimer takes what it needs from the group at the head of a bin and leaves; in time each has its turn.
+#[test]
+fn equal_groups_give_alike_in_time() {
+    for groups in [2, 8] {
+        let sys = system(Preset::Sync, StoreKind::Zram, true, groups);
+        let share = PAGES / u32::from(groups);
+        let writer = |i: u32| Program::usemem(i * share..(i + 1) * share, 4 * u64::from(share), i.into());
+        // A CPU for each: were there fewer, who runs first would be done when the others begin.
+        let mut crew = Crew::machine(&sys, (0..groups.into()).map(writer), false);
+        run(&sys, &mut crew, &Machine::new(groups.into()), 0).unwrap();
+        sys.invariant();
+        let steals = steals_of(&sys);
+        let (least, most) = (steals.iter().min().unwrap(), steals.iter().max().unwrap());
+        assert!(*least > u64::from(share) && most * 4 < least * 5, "{steals:?}");
+    }
+}
+
+/// Two groups of which the first has `min` and `low` pages protected; what was freed of each, and how often `low` gave way.
+fn protected(min: u64, low: u64) -> (Vec<u64>, u64) {
+    let sys = system(Preset::Sync, StoreKind::Zram, true, 2);
+    let group = sys.memcgs.get(1).unwrap();
+    group.set_memory_min_pages(min);
+    group.set_memory_low_pages(low);
+    let _ = play(&sys, [Program::eater(0..3000), Program::eater(6000..12_000)]);
+    (steals_of(&sys), group.event(MemcgEvent::Low))
+}
+
+#[test]
+fn min_protects_a_group_and_low_does_until_its_turn_comes_again() {
+    let [(free, _), (min, none), (low, lows)] = [(0, 0), (3100, 0), (0, 3100)].map(|(min, low)| protected(min, low));
+    assert!(free[0] > 200 && min[0] == 0 && none == 0, "{free:?} {min:?}");
+    assert!(low[0] > 0 && low[0] < free[0] && lows > 0, "{low:?} {free:?}: it has its turn at the end of a bin");
 }

@@ -43,8 +43,8 @@ pub(super) enum Evicted {
     GoesOn,
     /// Page-cache pages to free first.
     File(u32),
-    /// The group is done with.
-    Done,
+    /// The group is done with, and has `aged` or not.
+    Done { aged: bool },
 }
 
 /// A group's turn.
@@ -60,7 +60,7 @@ pub(super) struct EvictFolios {
 }
 
 /// The last step of a turn.
-const DONE: (Outcome, Evicted) = (RAN, Evicted::Done);
+const DONE: (Outcome, Evicted) = (RAN, Evicted::Done { aged: false });
 
 impl EvictFolios {
     /// A turn in a reclaim that has freed `before` pages.
@@ -94,7 +94,7 @@ impl EvictFolios {
                 ctx.marks |= mark::COND_RESCHED;
                 self.pc = Pc::Decide;
                 let ended = self.has_ended(sys, ctx, sc, tally.examined);
-                Ok((SCANNED, if ended { Evicted::Done } else { Evicted::GoesOn }))
+                Ok((SCANNED, if ended { DONE.1 } else { Evicted::GoesOn }))
             }
         }
     }
@@ -110,7 +110,7 @@ impl EvictFolios {
         if ages && sc.priority < DEF_PRIORITY {
             let Some(seq) = generations.begin_walk() else {
                 generations.inc_max_seq(&sys.folios);
-                return DONE;
+                return (RAN, Evicted::Done { aged: true });
             };
             self.pc = Pc::Walk { seq, at: 0 };
             return (RAN, Evicted::GoesOn);
@@ -136,13 +136,17 @@ impl EvictFolios {
         (SCANNED, Evicted::File(pages))
     }
 
-    /// Whether that was enough, a batch of `examined` pages later: nothing was found, or all that was to be, or what reclaim wants is there
-    /// (`should_abort_scan`; a group's own goes on, for fairness).
+    /// Whether that was enough, a batch of `examined` pages later: nothing was found, or all that was to be, or what reclaim wants is there.
     fn has_ended(&mut self, sys: &System, ctx: &Ctx, sc: &ScanControl, examined: u32) -> bool {
         self.scanned += examined;
+        examined == 0 || self.scanned >= self.nr_to_scan || self.should_abort_scan(sys, ctx, sc)
+    }
+
+    /// `should_abort_scan`: what reclaim wants is there; a group's own reclaim goes on, for fairness.
+    pub fn should_abort_scan(&self, sys: &System, ctx: &Ctx, sc: &ScanControl) -> bool {
         let balanced = || sys.mm.as_ref().is_some_and(|mm| mm.zone.free_pages() > mm.zone.wmark(2) + MIN_LRU_BATCH);
         let enough = || self.before + self.reclaimed >= sc.nr_to_reclaim || ctx.current_is_kswapd() && balanced();
-        examined == 0 || self.scanned >= self.nr_to_scan || sc.scope.target.is_none() && enough()
+        sc.scope.target.is_none() && enough()
     }
 
     /// `try_to_inc_max_seq`: one page table a step; after the last a new generation, and the turn has ended.
@@ -171,7 +175,7 @@ impl EvictFolios {
         }
         generations.inc_max_seq(&sys.folios);
         node.set_age(memcg, generations.min_seq());
-        (SCANNED, Evicted::Done)
+        (SCANNED, Evicted::Done { aged: true })
     }
 }
 
@@ -227,6 +231,13 @@ pub(super) fn look_around(sys: &System, lru: &mut Lru, page: u32) {
     if suitable_to_scan(looked_at, young) && nr_pages < PTRS_PER_PTE {
         generations.walk_soon(table);
     }
+}
+
+/// `lruvec_is_sizable`: whether a pass at this priority finds anything at all in `memcg`'s lists.
+pub(super) fn is_sizable(sys: &System, sc: &ScanControl, memcg: u16) -> bool {
+    let sizes = sys.nodes[0].lru().of(memcg).sizes();
+    let total = if sc.can_reclaim_anon_pages(sys) { sizes.total() } else { sizes.inactive_file };
+    total >> sc.priority > 0
 }
 
 /// Where a page that eviction kept goes: what is in use, or was kept `again`, to the youngest generation, what is on its way out to the

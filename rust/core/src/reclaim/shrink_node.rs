@@ -10,13 +10,13 @@ mod scan_count;
 mod slab;
 
 use super::Cluster;
-use super::evict::{EvictFolios, Evicted};
+use super::evict::{EvictFolios, Evicted, is_sizable};
 use super::list::{ShrinkList, Tally, note_scan, note_steal};
 use super::scan::{HZ_10_NS, ScanControl};
 use super::walk::Walk;
 use crate::lifecycle::{Change, Event, flag};
 use crate::memcg::{MemcgStat, ROOT};
-use crate::node::Node;
+use crate::node::{MemcgLruOp, Node};
 use crate::stats::Vm;
 use crate::swapout::writeback::Shrinking;
 use crate::system::{Ctx, Outcome, StepError, System, Work, mark};
@@ -214,7 +214,12 @@ impl ShrinkNode {
                 note_steal(sys, ctx, sc.scope.target, Vm::PgstealFile, self.batch.memcg, pages);
                 self.pc = Pc::FileFree { pages };
             }
-            Evicted::Done => self.pc = Pc::Slab,
+            Evicted::Done { aged } => {
+                if aged {
+                    self.walk.rotate(MemcgLruOp::Young);
+                }
+                self.pc = Pc::Slab;
+            }
         }
         Ok((outcome, GOES_ON))
     }
@@ -368,7 +373,12 @@ impl ShrinkNode {
         sc.nr_reclaimed += self.reclaimed;
         self.reclaimed_before += self.reclaimed;
         self.pc = Pc::Count;
-        if self.walk.next(sys, node, sc.nr_reclaimed >= sc.nr_to_reclaim) {
+        let mut enough = sc.nr_reclaimed >= sc.nr_to_reclaim;
+        if self.walk.is_memcg_lru() {
+            self.walk.end_turn(node, is_sizable(sys, sc, self.batch.memcg));
+            enough = self.evict.should_abort_scan(sys, ctx, sc);
+        }
+        if self.walk.next(sys, node, enough) {
             ctx.marks |= mark::COND_RESCHED;
             return (RAN, false);
         }

@@ -4,7 +4,7 @@
 
 use super::{INACTIVE_FILE, Pc, RAN, ShrinkNode};
 use crate::memcg::{MemcgEvent, ROOT};
-use crate::node::{Lru, Node};
+use crate::node::{Lru, MemcgLruOp, Node};
 use crate::reclaim::evict::{EvictFolios, MIN_LRU_BATCH, initial_priority};
 use crate::reclaim::list::Tally;
 use crate::reclaim::scan::{DEF_PRIORITY, ScanControl};
@@ -64,7 +64,11 @@ impl ShrinkNode {
             self.pc = Pc::End; // Without writing, for a boost's sake, it does not even begin.
             return RAN;
         }
-        let Some(protection) = protection_of(sys, sc, memcg) else {
+        let protection = match self.walk.is_memcg_lru() {
+            true => self.memcg_lru_passes(sys, node, memcg).then_some((0, 0)),
+            false => protection_of(sys, sc, memcg),
+        };
+        let Some(protection) = protection else {
             self.pc = Pc::End; // The group's turn is over.
             return RAN;
         };
@@ -80,6 +84,27 @@ impl ShrinkNode {
         RAN
     }
 
+    /// `shrink_one`: whether `memcg`, whose turn it is by the memcg LRU, is reclaimed from. `memory.min` says no; `memory.low` once,
+    /// and when the group's turn comes again in the same generation no more.
+    fn memcg_lru_passes(&mut self, sys: &System, node: &Node, memcg: u16) -> bool {
+        if memcg == ROOT || !sys.memcgs.protects() {
+            return true;
+        }
+        let (used, protection) = (sys.memcgs.current_pages(memcg), sys.memcgs.protection(ROOT, memcg));
+        if protection.min >= used {
+            self.walk.rotate(MemcgLruOp::Young);
+            return false;
+        }
+        if protection.low >= used {
+            if node.with_memcg_lru(|lru| lru.is_at_tail(memcg)) == Some(false) {
+                self.walk.rotate(MemcgLruOp::Tail);
+                return false;
+            }
+            sys.memcgs.note_event(memcg, MemcgEvent::Low);
+        }
+        true
+    }
+
     /// `prepare_scan_control`: what holds for all groups of this pass; returns the first.
     fn begin(&mut self, sys: &System, ctx: &Ctx, node: &Node, sc: &mut ScanControl, lru: &mut Lru) -> u16 {
         let top = sc.scope.target.unwrap_or(ROOT);
@@ -89,7 +114,8 @@ impl ShrinkNode {
         }
         (self.sums, self.reclaimed_before) = (Tally::default(), 0);
         let shared = !ctx.current_is_kswapd() && !sc.full_walk;
-        let first = self.walk.begin(sys, node, top, shared);
+        let by_lru = if sc.scope.target.is_none() && sc.may_swap { self.walk.begin_memcg_lru(node) } else { None };
+        let first = by_lru.unwrap_or_else(|| self.walk.begin(sys, node, top, shared));
         self.may_deactivate = sc.force_deactivate || lru.sizes(top).inactive_is_low() || node.has_activations(top);
         self.shares = self.shares(sys, lru, sc, top);
         first
