@@ -31,15 +31,16 @@ use std::time::Duration;
 use crate::sync::{AtomicU64, Condvar, Deadline, Mutex, Ordering, fence, spin_loop, thread};
 
 const ENROLLED_SHIFT: u32 = 32;
-/// Rounds before a waiter sleeps: spins and turns given away, alternately. Together they last longer than it takes to wake the
-/// other side. Were they shorter, two sides that once slept would go on sleeping and waking each other for every queueful.
-const SNOOZES: u32 = 40;
+/// Rounds before a waiter sleeps: first spins and turns given away, alternately, then turns only. Together they last longer than it
+/// takes to wake the other side. Were they shorter, two sides that once slept would go on sleeping and waking each other for
+/// every queueful.
+const SNOOZES: u32 = 64;
 
 /// Spins of the first round, doubled in every second one: long enough for entries to gather, so that a fast consumer does
 /// not fight its producers for one cache line an entry; short, since the other side may be waiting for this very CPU.
 const SPINS: u32 = 6;
 
-/// How often they are doubled.
+/// How often they are doubled. Who has spun so often in vain shares a CPU with others, whose time further spins would take.
 const DOUBLINGS: u32 = 3;
 
 const ONE_ENROLLED: u64 = 1 << ENROLLED_SHIFT;
@@ -102,7 +103,7 @@ impl Line {
     }
 }
 
-/// How long to stay awake before sleeping: a few spins, a turn given to other threads, again a little longer.
+/// How long to stay awake before sleeping: a few spins, a turn given to other threads, again a little longer, then turns only.
 ///
 /// Going to sleep and being woken costs two system calls and a reschedule, many times a push; the other side is
 /// usually about to run. Under loom and shuttle nobody stays awake, which keeps models small.
@@ -117,7 +118,7 @@ impl Backoff {
         Self::default()
     }
 
-    /// Waits a little, longer each time; `false` when it is time to sleep.
+    /// Waits a little; `false` when it is time to sleep.
     #[inline]
     pub fn snooze(&mut self) -> bool {
         let step = self.step;
@@ -125,8 +126,8 @@ impl Backoff {
         match step {
             _ if cfg!(any(kcompressd_loom, kcompressd_shuttle)) => return false,
             SNOOZES.. => return false,
-            _ if step % 2 == 1 => thread::yield_now(),
-            _ => (0..SPINS << (step / 2).min(DOUBLINGS)).for_each(|_| spin_loop()),
+            _ if step % 2 == 1 || step / 2 > DOUBLINGS => thread::yield_now(),
+            _ => (0..SPINS << (step / 2)).for_each(|_| spin_loop()),
         }
         true
     }
