@@ -73,6 +73,15 @@ fn what_became_clean_meanwhile_is_looked_at_again() {
     assert!(ends > stat[Vm::PgscanAnon] + stat[Vm::ExitQueued] / 4, "{ends} {}", stat[Vm::PgscanAnon]);
 }
 
+/// `april`'s worker reclaims for itself and may not write: it isolates nothing that it would have to.
+#[test]
+fn without_io_nothing_is_isolated_that_would_have_to_be_written() {
+    let sys = system(Preset::April, StoreKind::Zram, true, 0);
+    let stat = play(&sys, [Program::eater(0..PAGES)]);
+    assert!(stat[Vm::AllocstallNormal] > 0, "it reclaimed");
+    assert!(stat[Vm::ExitKept] * 50 < stat[Vm::PgscanAnon], "{} of {}", stat[Vm::ExitKept], stat[Vm::PgscanAnon]);
+}
+
 /// A hot set is touched again and again while cold pages stream by, once each.
 fn hot_beside_cold(lru_gen: bool) -> (VmStat, usize) {
     const HOT: u32 = 1000;

@@ -159,6 +159,13 @@ impl Generations {
         self.put(folios, page, self.min_seq + steps.max(1), false);
     }
 
+    /// A page that this reclaim may not isolate goes to the head of the list that it is on.
+    pub fn skip(&mut self, folios: &[Folio], page: u32) {
+        let list = &mut self.lists[usize::from(folios[page as usize].lru_gen().1)];
+        list.del(folios, page);
+        list.add_head(folios, page);
+    }
+
     /// `try_to_inc_min_seq`: passes over empty generations, down to two; whether there were any.
     pub fn try_to_inc_min_seq(&mut self) -> bool {
         let before = self.min_seq;
@@ -272,6 +279,17 @@ mod tests {
         }
         let order: Vec<u32> = std::iter::from_fn(|| next(&mut gens).inspect(|&page| gens.del(&folios, page))).collect();
         assert_eq!((order.len(), gens.nr_gens()), (4, 2));
+    }
+
+    #[test]
+    fn skipped_pages_come_last_in_their_generation() {
+        let (folios, mut gens) = (folios(3), Generations::default());
+        (0..3).for_each(|page| gens.add(&folios, page, Place::Active));
+        (0..2).for_each(|_| gens.inc_max_seq(&folios));
+        assert_eq!(next(&mut gens), Some(0));
+        gens.skip(&folios, 0);
+        let order: Vec<u32> = std::iter::from_fn(|| next(&mut gens).inspect(|&page| gens.del(&folios, page))).collect();
+        assert_eq!((order, gens.total()), (vec![1, 2, 0], 0));
     }
 
     #[test]

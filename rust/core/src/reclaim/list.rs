@@ -166,7 +166,7 @@ impl ShrinkList {
         self.kept.clear();
         self.tally = Tally::default();
         match sys.lru_gen() {
-            true => self.scan_folios(sys, ctx, &mut lru, scope)?,
+            true => self.isolate_folios(sys, ctx, &mut lru, scope)?,
             false => self.isolate_lru_folios(sys, ctx, &mut lru, (SWAP_CLUSTER_MAX as u32).min(nr), only)?,
         }
         if sys.mm.is_some() {

@@ -1,44 +1,62 @@
 //! A batch of the oldest generation: how it is isolated, and where what is kept of it goes (multi-gen LRU).
 
 use super::{Batch, Scope, ShrinkList, note};
-use crate::lifecycle::{Change, Event, flag};
+use crate::lifecycle::{Change, Event, Word, flag};
 use crate::memcg::MemcgStat;
-use crate::node::Lru;
+use crate::node::{Generations, Lru};
 use crate::reclaim::evict::{MAX_LRU_BATCH, MIN_LRU_BATCH, place_of};
 use crate::system::{Ctx, StepError, System};
 
 impl ShrinkList {
-    /// The oldest generation's turn: what is in use or waits for a write is sorted away, the rest isolated, folio by folio until there
-    /// are 64 pages.
-    pub(super) fn scan_folios(
+    /// The oldest generation's turn; a generation that it emptied counts as one page examined (`isolate_folios`, `try_to_inc_min_seq`).
+    pub(super) fn isolate_folios(
         &mut self,
         sys: &System,
         ctx: &mut Ctx,
         lru: &mut Lru,
         scope: Scope,
     ) -> Result<(), Box<StepError>> {
-        let mut sorted = 0;
         let Some(generations) = &mut lru.of(self.memcg).generations else { return Ok(()) };
-        for _ in 0..MAX_LRU_BATCH {
-            let Some(page) = generations.oldest().filter(|_| self.tally.taken < MIN_LRU_BATCH) else { break };
-            let nr_pages = sys.nr_pages(page);
+        self.scan_folios(sys, ctx, generations, scope)?;
+        self.tally.examined += u32::from(generations.try_to_inc_min_seq());
+        sys.nodes[usize::from(self.node)].set_age(self.memcg, generations.min_seq());
+        Ok(())
+    }
+
+    /// What is in use or waits for a write is sorted away, the rest isolated, folio by folio until there are 64 pages, or as many that may
+    /// not be isolated. If all that was left is of that kind, it does not count as examined, and the group's turn ends.
+    fn scan_folios(
+        &mut self,
+        sys: &System,
+        ctx: &mut Ctx,
+        generations: &mut Generations,
+        scope: Scope,
+    ) -> Result<(), Box<StepError>> {
+        let (mut sorted, mut skipped, mut remaining) = (0, 0, MAX_LRU_BATCH);
+        while remaining > 0 && self.tally.taken.max(skipped) < MIN_LRU_BATCH {
+            let Some(page) = generations.oldest() else { break };
+            let (nr_pages, word) = (sys.nr_pages(page), sys.folio(page).word.load());
             self.tally.examined += nr_pages;
-            let word = sys.folio(page).word.load();
+            remaining -= 1;
             if generations.is_promoted(&sys.folios, page) || word.has(flag::LOCKED) || word.has(flag::WRITEBACK) {
                 generations.sort(&sys.folios, page);
                 sorted += u64::from(nr_pages);
-                continue;
+            } else if !scope.may_io && is_swap_constrained(word) {
+                generations.skip(&sys.folios, page);
+                skipped += nr_pages;
+            } else {
+                if word.has(flag::ACTIVE) {
+                    sys.must(ctx, page, Event::Deactivate, 0, Change::flags(0, flag::ACTIVE), 0)?;
+                }
+                sys.must(ctx, page, Event::Isolate, 0, Change::flags(0, flag::LRU).only(flag::LRU), 0)?;
+                generations.del(&sys.folios, page);
+                self.list.push(page);
+                self.tally.taken += nr_pages;
             }
-            if word.has(flag::ACTIVE) {
-                sys.must(ctx, page, Event::Deactivate, 0, Change::flags(0, flag::ACTIVE), 0)?;
-            }
-            sys.must(ctx, page, Event::Isolate, 0, Change::flags(0, flag::LRU).only(flag::LRU), 0)?;
-            generations.del(&sys.folios, page);
-            self.list.push(page);
-            self.tally.taken += nr_pages;
         }
-        self.tally.examined += u32::from(generations.try_to_inc_min_seq());
-        sys.nodes[usize::from(self.node)].set_age(self.memcg, generations.min_seq());
+        if self.tally.taken == 0 && skipped > 0 && remaining > 0 {
+            self.tally.examined = 0;
+        }
         note(sys, ctx, scope.target, self.memcg, MemcgStat::Pgrefill, sorted);
         Ok(())
     }
@@ -74,4 +92,9 @@ impl ShrinkList {
         self.kept.clear();
         Ok(clean)
     }
+}
+
+/// Whether a page has to be written or added to the swap cache first, which nobody may do without `__GFP_IO`.
+fn is_swap_constrained(word: Word) -> bool {
+    word.has(flag::DIRTY) || !word.has(flag::SWAPCACHE)
 }
