@@ -51,6 +51,8 @@ def actors(result: Result) -> str:
 def sections(result: Result) -> Iterator[tuple[str, Rows]]:
     """Yield the table's sections: a heading and its rows; counters that are zero are left out."""
     yield "speed", _rates(result) if result.kind == "observed" else _speed(result)
+    if result.applications:
+        yield "waits", _waits(result)
     yield "where the pages are after reclaim", _numbers(result.census.reclaim)
     if result.zswap is not None:
         yield "zswap", _numbers(result.zswap)
@@ -124,11 +126,29 @@ def _speed(result: Result) -> Rows:
         ("reclaim phase", duration(timing.get("reclaim_ns", 0))),
         ("fault phase", duration(timing.get("fault_ns", 0))),
     ]
-    for name in ("reclaim_page_ns", "fault_page_ns"):
-        spread = timing.get(name)
-        if spread and spread.get("count"):
-            rows.append((f"{name} p50 / p99 / max", " / ".join(duration(spread[at]) for at in ("p50", "p99", "max"))))
-    return rows
+    return [*rows, *_spreads(timing, "reclaim_page_ns", "fault_page_ns")]
+
+
+def _spreads(timing: Names[Any], *names: str) -> Rows:
+    spreads = [(name, timing.get(name)) for name in names]
+    return [
+        (f"{name} p50 / p99 / max", " / ".join(duration(spread[at]) for at in ("p50", "p99", "max")))
+        for name, spread in spreads
+        if spread and spread.get("count")
+    ]
+
+
+def _waits(result: Result) -> Rows:
+    """What applications and queued pages waited for, and how long memory was short (docs/formats.md)."""
+    timing = result.timing
+    lasted = max(1, timing.get("reclaim_ns", 0))
+    stalled = [(f"stalled on memory, {who}", timing.get(f"memory_{who}_ns", 0)) for who in ("some", "full")]
+    below = [(f"not above the {mark} watermark", timing.get(f"below_{mark}_ns", 0)) for mark in ("min", "low", "high")]
+    return [
+        *_spreads(timing, "touch_ns", "queue_wait_ns", "fault_wait_ns", "stall_ns"),
+        *((name, f"{duration(ns)}, {ns / lasted:.2%}") for name, ns in (*stalled, *below) if ns),
+        *_numbers({"compressed out of order": timing.get("inversions", 0)}),
+    ]
 
 
 def _rates(result: Result) -> Rows:
