@@ -252,9 +252,9 @@ def test_an_eater_in_too_little_memory_reclaims_stalls_and_gives_everything_back
     assert (first.complete, first.check(), first.exit_code) == (True, [], 0)
     assert first.config.pages == 9000 and first.vmstat.pgsteal_anon > 4000
     assert first.timing.touch_ns.count == 18_000
-    # A sample is taken every few hundred pages; what is not sampled is measured.
+    # A sample is taken every few hundred pages: the lowest may be missed.
     assert min(first.series.free_pages) < 600 < max(first.series.free_pages)
-    assert 0 < first.timing.below_low_ns <= first.timing.below_high_ns
+    assert first.vmstat.allocstall_movable > 0 and first.timing.stall_ns.count > 0
 
 
 def test_what_an_eater_waited_for_is_shown_and_a_pageout_run_has_no_such_section(tmp_path: Path) -> None:
