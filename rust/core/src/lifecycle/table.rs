@@ -80,8 +80,8 @@ pub struct Table {
     /// By event and state. Of known size and in place, so that an event's own row is one load from the table's address.
     cells: [[Cell; STATES]; EVENTS],
     rows: Vec<Row>,
-    /// What each state demands of the flags: its first alternative `(mask, value)`, and the others.
-    flags: [(u16, u16); STATES],
+    /// What each state demands of the flags: its first two alternatives `(mask, value)`, which may be the same, and the others.
+    flags: [[(u16, u16); 2]; STATES],
     alternatives: Vec<Vec<(u16, u16)>>,
 }
 
@@ -106,10 +106,11 @@ impl Table {
             }
         }
         alternatives.resize(STATES, Vec::new());
-        let mut flags = [(0, 0); STATES];
-        for (first, others) in flags.iter_mut().zip(&mut alternatives) {
-            if !others.is_empty() {
-                *first = others.remove(0);
+        let mut flags = [[(0, 0); 2]; STATES];
+        for (flags, others) in flags.iter_mut().zip(&mut alternatives) {
+            let first: Vec<(u16, u16)> = others.drain(..others.len().min(2)).collect();
+            if let (Some(&first), Some(&second)) = (first.first(), first.last()) {
+                *flags = [first, second];
             }
         }
         rows.sort_by_key(|r| (r.event, r.from, r.require_mask, r.require_value));
@@ -181,8 +182,8 @@ impl Table {
     /// Whether `state` permits `flags`.
     #[inline(always)]
     pub fn permits(&self, state: State, flags: u16) -> bool {
-        let (mask, value) = self.flags[state as usize];
-        flags & mask == value || self.permits_otherwise(state, flags)
+        let [first, second] = self.flags[state as usize];
+        flags & first.0 == first.1 || flags & second.0 == second.1 || self.permits_otherwise(state, flags)
     }
 
     #[inline(never)]

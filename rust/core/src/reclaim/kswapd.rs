@@ -81,13 +81,13 @@ impl Kswapd {
     /// [`StepError`].
     #[inline(always)]
     pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, Box<StepError>> {
-        let node = &sys.nodes[usize::from(self.node)];
+        let node = || &sys.nodes[usize::from(self.node)];
         match self.pc {
-            Pc::PassStart => Ok(self.pass_start(node, ctx)),
-            Pc::Age => self.age(sys, ctx, node),
+            Pc::PassStart => Ok(self.pass_start(node(), ctx)),
+            Pc::Age => self.age(sys, ctx, node()),
             Pc::Shrink => self.shrink(sys, ctx),
-            Pc::PassEnd => Ok(self.pass_end(sys, node)),
-            Pc::Sleep => Ok(self.sleep(sys, node)),
+            Pc::PassEnd => Ok(self.pass_end(sys, node())),
+            Pc::Sleep => Ok(self.sleep(sys, node())),
             Pc::Done => Ok(Outcome::Done),
         }
     }

@@ -202,12 +202,12 @@ impl ShrinkList {
     /// One step of the look at folio `at`; `cond_resched` stands before each.
     #[inline(always)]
     fn look(&mut self, sys: &System, ctx: &mut Ctx, at: u8, scope: Scope) -> Result<Outcome, Box<StepError>> {
-        let page = if self.split.is_empty() { self.list.as_slice()[usize::from(at)] } else { self.split.start };
-        let frame = sys.folio(page).pfn(); // Another's as soon as the page is freed.
-        if self.look.is_none() {
-            self.look_ahead(sys, at);
-        }
-        let look = self.look.get_or_insert_with(|| Look::new(sys, page, scope));
+        let look = match &mut self.look {
+            Some(look) => look,
+            None => self.look.insert(Look::new(sys, Self::next_page(&self.list, &self.split, sys, at), scope)),
+        };
+        let page = look.page();
+        let frame = if sys.mm.is_some() { sys.folio(page).pfn() } else { NIL }; // Another's as soon as the page is freed.
         let (work, exit) = match look.step(sys, ctx)? {
             Glance::Goes(outcome) => {
                 if !matches!(outcome, Outcome::Ran(_)) {
@@ -233,11 +233,12 @@ impl ShrinkList {
         Ok(Outcome::Ran(work))
     }
 
-    /// Asks the CPU for what the look after the one at `at` reads of the page first: its last word.
-    fn look_ahead(&self, sys: &System, at: u8) {
-        if let Some(&next) = self.list.as_slice().get(usize::from(at) + 1) {
+    /// The page that the look at `at` is about. The CPU is asked for what the one after it reads of its page first: the last word.
+    fn next_page(list: &Batch, split: &Range<u32>, sys: &System, at: u8) -> u32 {
+        if let Some(&next) = list.as_slice().get(usize::from(at) + 1) {
             sys.contents.prefetch_last(next);
         }
+        if split.is_empty() { list.as_slice()[usize::from(at)] } else { split.start }
     }
 
     fn note(&mut self, page: u32, nr_pages: u32, exit: Exit) {

@@ -99,6 +99,12 @@ impl Look {
         Self { page, nr_pages, had_pages: nr_pages, pc: Pc::First, scope, has_written: false }
     }
 
+    /// The page that it is about.
+    #[inline]
+    pub fn page(&self) -> u32 {
+        self.page
+    }
+
     /// Whether it got as far as a write.
     pub fn has_written(&self) -> bool {
         self.has_written

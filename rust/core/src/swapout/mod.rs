@@ -269,6 +269,9 @@ impl Swapout {
             false => Change::NONE,
         };
         sys.must(ctx, self.folio, Event::Compress, 0, change, self.ticket)?;
+        if !self.queued {
+            sys.contents.prefetch(self.folio); // Nobody has asked for it: it was to be queued.
+        }
         match self.ticket {
             0 => ctx.marks |= mark::DIRECT,
             ticket => ctx.note_ticket(ticket, mark::TAKEN),

@@ -13,7 +13,7 @@ impl Pool {
     /// # Panics
     /// If anything disagrees, naming the class and what it is.
     pub fn invariant(&self) {
-        let pages: usize = self.classes.iter().map(|shard| check_class(&shard.0.lock())).sum();
+        let pages: usize = self.classes.iter().map(|shard| check_class(&shard.class.lock())).sum();
         assert_eq!(pages, self.total_pages(), "pages in zspages against total_pages");
     }
 }

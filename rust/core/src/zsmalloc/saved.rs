@@ -25,13 +25,13 @@ impl Snapshot for Pool {
 
     fn restore(&self, from: &mut Reader<'_>) {
         assert!(self.arena.is_none(), "a pool with bytes has no snapshot");
-        self.grown().for_each(|index| self.classes[index].0.lock().clear());
+        self.grown().for_each(|index| self.classes[index].class.lock().clear());
         let mut pages = 0;
         for _ in 0..from.state() {
             let head = from.state();
             let index = (head >> 32) as usize;
             self.note_grown(index);
-            let mut class = self.classes[index].0.lock();
+            let mut class = self.classes[index].class.lock();
             class.restore(head as u32, from);
             pages += head as u32 as usize * class.shape.pages as usize;
         }
@@ -47,7 +47,7 @@ impl Pool {
         let count_at = out.state.len();
         out.state.push(0);
         for index in self.grown() {
-            let class = self.classes[index].0.lock();
+            let class = self.classes[index].class.lock();
             if class.objects > 0 {
                 out.state[count_at] += 1;
                 out.state.push((index as u64) << 32 | class.zspage_count() as u64);

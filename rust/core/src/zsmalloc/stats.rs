@@ -80,7 +80,7 @@ impl PoolStats {
 impl Pool {
     /// Counts everything, one class lock at a time.
     pub fn stats(&self) -> PoolStats {
-        let of = |shard: &Shard| ClassStats::of(&shard.0.lock());
+        let of = |shard: &Shard| ClassStats::of(&shard.class.lock());
         let classes: Vec<_> = self.classes.iter().map(of).collect();
         let sum = |field: fn(&ClassStats) -> usize| classes.iter().map(field).sum::<usize>();
         let objects = sum(|class| class.objects_used);

@@ -11,7 +11,6 @@
 use super::arena::Run;
 use super::class::{EMPTY, FULL, FULLNESS_GROUPS, SizeClass};
 use super::index::IndexSet;
-use crate::sync::{CACHE_LINE_BYTES, prefetch};
 use crate::units::NIL;
 
 /// What a cell holds: `handle << 1 | 1` for an object, `next << 1` for a free cell.
@@ -96,6 +95,9 @@ pub(super) struct List {
     pub count: u32,
 }
 
+/// Zspages for which a class that gets its first has room in its tables.
+const FIRST_ZSPAGES: usize = 8;
+
 const NO_LIST: List = List { head: NIL, count: 0 };
 
 /// One size class: the state behind one lock.
@@ -165,6 +167,9 @@ impl Class {
     pub fn add_zspage(&mut self, name: u32, run: Option<Run>) -> u32 {
         let zspage = Zspage { inuse: 0, free: 0, group: EMPTY, prev: NIL, next: NIL, name };
         let objects = self.shape.objects as usize;
+        if self.zspages.is_empty() {
+            self.reserve_first();
+        }
         let index = self.vacant.pop().unwrap_or_else(|| {
             self.zspages.push(zspage.clone());
             self.runs.push(None);
@@ -179,6 +184,15 @@ impl Class {
         }
         cells[objects - 1] = Cell::free(Cell::END);
         index
+    }
+
+    /// Room in the tables for some zspages more than the first: a class that has one has several soon.
+    fn reserve_first(&mut self) {
+        let objects = FIRST_ZSPAGES * self.shape.objects as usize;
+        self.zspages.reserve(FIRST_ZSPAGES);
+        self.runs.reserve(FIRST_ZSPAGES);
+        self.cells.reserve(objects);
+        self.slots.reserve(objects);
     }
 
     /// Puts a new object of `len_bytes` into `zspage`, which has room, and returns its handle index.
@@ -240,15 +254,13 @@ impl Class {
         run.map_or(&mut [], |run| &mut run.bytes_mut()[start..start + slot.len_bytes()])
     }
 
-    /// Asks the CPU for the memory of the class's next object, which nothing has used for long: it comes while its contents
-    /// are being compressed. None without an arena, or when the next object needs a new zspage.
+    /// Where the bytes of the class's next object will lie; null without an arena, or when it needs a new zspage.
     #[inline]
-    pub fn prefetch_next(&self) {
-        let Some(zspage) = self.open_zspage() else { return };
-        let Some(run) = &self.runs[zspage as usize] else { return };
-        let size_bytes = self.shape.size_bytes as usize;
-        let start = self.zspages[zspage as usize].free as usize * size_bytes;
-        run.bytes()[start..start + size_bytes].chunks(CACHE_LINE_BYTES).for_each(|line| prefetch(line.as_ptr()));
+    pub fn next_bytes(&self) -> *mut u8 {
+        let Some(zspage) = self.open_zspage() else { return std::ptr::null_mut() };
+        let Some(run) = &self.runs[zspage as usize] else { return std::ptr::null_mut() };
+        let start = self.zspages[zspage as usize].free as usize * self.shape.size_bytes as usize;
+        run.bytes()[start..].as_ptr().cast_mut()
     }
 
     /// How many zspages' worth of cells is free: what compaction can give back.
