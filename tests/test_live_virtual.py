@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from kcompressd import Calibration, Costs, Lab, Machine, Pages, Result, Sim, _core
+from kcompressd.budget import Budget
 from kcompressd.lifecycle import table
 from kcompressd.node import Node
 from kcompressd.workload import Workload
@@ -120,3 +121,33 @@ def apart(live: list[Result], virtual: Result, sums: dict[str, tuple[str, ...]],
         if abs(ours - theirs) > part * max(ours, theirs):
             far.append(f"{name}: {ours} and {theirs}")
     return far
+
+
+@pytest.mark.parametrize("store", ["zswap", "zram"])
+def test_a_profile_counts_the_steps_of_a_live_run(store: str, tmp_path: Path) -> None:
+    """All but the few in which somebody was woken: two touches a page, and each page that is compressed was tested for zero."""
+    lab = Lab(design="split", store=store)
+    config = lab.config(EATER.pages, PAGES.page_size, tmp_path / "swap" if store == "zswap" else None)
+    config |= Budget.of(NODE, EATER).for_core(lab, 2)
+    found = _core.profile(PAGES.array, config, table().as_dict())
+    assert 1.9 * EATER.pages < found["touch"][0] <= 2 * EATER.pages
+    assert 0 < found["compress"][0] < found["zero_test"][0]
+    for kind in ("zero_page", "compress", "decompress"):
+        steps, cpu_ns = found[kind]
+        assert 50 * steps < cpu_ns < 1_000_000 * steps, kind
+
+
+def test_a_request_to_a_memory_device_is_cpu_time() -> None:
+    """The reader's own: the run ends later by what its requests take, no more."""
+    lab, given = Lab(design="sync", store="zswap"), {"node": NODE, "workload": EATER}
+    machine = Machine(speeds=(100,))
+
+    def cpu_ns(device_cpu_ns: int) -> tuple[int, int]:
+        costs = Costs(device_cpu_ns=device_cpu_ns, device_write_ns=0, device_read_ns=0)
+        found = Sim(lab=lab, machine=machine, costs=costs, **given).run(CALIBRATION)
+        (of_device,) = [thread["reclaim_cpu_ns"] for thread in found.threads if thread["actor"] == "swapdev0"]
+        return of_device, found.vmstat["pswpout"]
+
+    (free, _), (taken, writes) = cpu_ns(0), cpu_ns(10_000)
+    assert writes > 0
+    assert taken - free >= 10_000 * writes

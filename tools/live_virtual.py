@@ -1,21 +1,26 @@
 """Throughput of real threads against virtual time on this machine: `make live-virtual`.
 
-What steps, pages and wake-ups cost in this program is measured here (`_core.profile`, with the preset's own steps), on as many threads at
-once as the run keeps busy: two threads that work beside each other share the last cache and the memory. Every preset runs on real threads and in virtual time,
-pageout and an eater of a third more pages than there is memory; measuring and both runs take turns, since the speed of a machine drifts,
-and the ratio of each round counts: medians with spread. Counters are held together by tests/test_live_virtual.py. The machine must be
-idle and have two CPUs.
+What steps, wake-ups, the device and pages cost in this program is measured here (`_core.profile`) in a live run of the same preset: CPU time of
+its threads, with what they do to each other's caches and what the driver does between two steps; a wake-up and the scheduler's slice by
+themselves. Every preset runs on real threads and in virtual time, pageout and an eater of a third more pages than
+there is memory; measuring and both runs take turns, since the speed of a machine drifts, and the ratio of each round counts: medians with
+spread. A round in which other programs used a CPU is taken again. Counters are held together by tests/test_live_virtual.py. The machine must
+be idle and have two CPUs.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
+import itertools
+import os
 import statistics
 import sys
 import tempfile
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +36,12 @@ RUNS = 7
 CPUS = 2
 LEAST_PAGES = 12_000
 """An input is repeated up to so many pages: a run of a few milliseconds is mostly the waking of its threads."""
-KINDS = ("scan", "unmap", "fault", "zero_page", "touch", "commit", "device_write", "device_read")
+GAP_NS = 300_000
+"""A process that does not see the clock for so long had no CPU."""
+MOST_TAKEN = 0.05
+"""CPUs that others may use meanwhile."""
+KINDS = ("scan", "unmap", "fault", "zero_page", "touch", "commit")
 """Kinds of steps whose mean is their cost here; of the zero test it is the mean by byte."""
-DEVICE = ("device_write", "device_read", "wake", "idle_exit")
-"""What is measured by one thread alone, as there is one device, and an idle CPU to wake."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,39 +63,61 @@ class Case:
         """What a run in either time takes beside the pages."""
         return {} if self.budget is None else {"node": self.budget.node, "workload": self.budget.applications}
 
-    def busy(self, design: str) -> int:
-        """How many threads compute at once: one, or reclaim beside a worker or an application."""
-        alone = self.budget is None and _core.preset(design, self.store)["threads"] == 0
-        return 1 if alone else CPUS
-
-    def profile(self, design: str) -> dict[str, tuple[int, int]]:
-        """Steps of each kind, and nanoseconds in all, with all actors taking turns on one thread."""
-        with tempfile.TemporaryDirectory() as folder:
-            lab = Lab(design=design, store=self.store)
+    def profile(self, design: str) -> dict[str, float]:
+        """Mean nanoseconds of each kind of step, measured in a live run of its own."""
+        with swap_file(self.store) as file:
+            lab = Lab(design=design, store=self.store, warm=True)
             count = len(self.pages) if self.budget is None else self.budget.pages
-            config = lab.config(count, self.pages.page_size, Path(folder) / "swap" if self.store == "zswap" else None)
+            config = lab.config(count, self.pages.page_size, file)
             config |= {} if self.budget is None else self.budget.for_core(lab, CPUS)
-            return _core.profile(self.pages.array, config, table().as_dict())
+            found = _core.profile(self.pages.array, config, table().as_dict())
+        return {kind: ns / steps for kind, (steps, ns) in found.items() if steps}
 
 
-def measured(case: Case, design: str, threads: int) -> tuple[Costs, Machine, Calibration]:
-    """What steps, wake-ups and pages cost here while `threads` threads work: means; each page's part as calibrated. The device is one's."""
-    alone = case.profile(design)
-    with ThreadPoolExecutor(threads) as pool:
-        others = [pool.submit(case.profile, design) for _ in range(threads if threads > 1 else 0)]
-        found = [running.result() for running in others] or [alone]
-    found = [{**one, **{kind: alone[kind] for kind in DEVICE}} for one in found]
-    means = {kind: sum(f[kind][1] for f in found) / max(1, sum(f[kind][0] for f in found)) for kind in found[0]}
-    named = {f"{kind}_ns": round(means[kind]) for kind in KINDS if means[kind]}
-    machine = Machine(speeds=(100,) * CPUS, wake_ns=round(means["wake"]), idle_exit_ns=round(means["idle_exit"]))
-    costs = Costs(**named, zero_test_ps_per_byte=round(means["zero_test"] * 1000 / case.pages.page_size))
+@contextlib.contextmanager
+def swap_file(store: str) -> Iterator[Path | None]:
+    """A swap file in memory, which takes CPU time alone: a shared disk is twice as slow from one minute to the next. None for zram."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        yield Path(folder) / "swap" if store == "zswap" else None
+
+
+def measured(case: Case, design: str, slice_ns: int) -> tuple[Costs, Machine, Calibration]:
+    """What steps, wake-ups, the device and pages cost here: means; each page's part as calibrated."""
+    means = case.profile(design)
+    device = [means[kind] for kind in ("device_write", "device_read") if kind in means]
+    memory = {"device_cpu_ns": round(statistics.mean(device or [0])), "device_write_ns": 0, "device_read_ns": 0}
+    named = {f"{kind}_ns": round(means[kind]) for kind in KINDS if kind in means}
+    wakes = {"wake_ns": round(means["wake"]), "idle_exit_ns": round(means["idle_exit"])}
+    machine = Machine(speeds=(100,) * CPUS, slice_ns=slice_ns, wakeup_granularity_ns=0, **wakes)
+    costs = Costs(**named, **memory, zero_test_ps_per_byte=round(means["zero_test"] * 1000 / case.pages.page_size))
     ours = case.calibration
     stored = ours.same != 2  # zeroes are never compressed, but cleared when they come back
+    calibrated = {"compress": ours.compress_ns[:, stored].mean(), "decompress": ours.decompress_ns.mean()}
     times = {
-        "compress_ns": ours.compress_ns * (means["compress"] / ours.compress_ns[:, stored].mean()),
-        "decompress_ns": ours.decompress_ns * (means["decompress"] / ours.decompress_ns.mean()),
+        f"{kind}_ns": np.rint(getattr(ours, f"{kind}_ns") * (means.get(kind, mean) / mean)).astype(np.uint32)
+        for kind, mean in calibrated.items()
     }
-    return costs, machine, dataclasses.replace(ours, **{k: np.rint(ns).astype(np.uint32) for k, ns in times.items()})
+    return costs, machine, dataclasses.replace(ours, **times)
+
+
+def slice_ns(seconds: float = 1.0) -> int:
+    """How long a process computes here while another wants its CPU: the median of one more than there are CPUs."""
+    with ProcessPoolExecutor(CPUS + 1) as pool:
+        runs = [run for found in pool.map(_runs, [seconds] * (CPUS + 1)) for run in found]
+    return round(statistics.median(runs))
+
+
+def _runs(seconds: float) -> list[int]:
+    """Nanoseconds between two gaps of a process that reads the clock all the time."""
+    runs, begin = [], time.perf_counter_ns()
+    end, last = begin + round(seconds * 1e9), begin
+    while last < end:
+        now = time.perf_counter_ns()
+        if now - last > GAP_NS:
+            runs.append(last - begin)
+            begin = now
+        last = now
+    return runs
 
 
 def speed(result: Result) -> float:
@@ -105,16 +134,33 @@ def spread(values: Sequence[float], form: str) -> str:
     return f"{said[0]} ({said[1]} to {said[2]})"
 
 
-def compare(case: Case, design: str) -> bool:
+def others_s() -> float:
+    """CPU time of all other programs so far, and of the hypervisor's other guests where it says so, in seconds."""
+    user, nice, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
+    used = (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+    return used - sum(os.times()[:4])
+
+
+def rounds(case: Case, design: str, slice_ns: int) -> Iterator[tuple[float, float]]:
+    """Live and virtual speed of each round that had the machine to itself."""
+    while True:
+        begin, before = time.monotonic(), others_s()
+        costs, machine, calibration = measured(case, design, slice_ns)
+        with swap_file(case.store) as file:
+            lab = Lab(design=design, store=case.store, warm=True, swap_file=file)
+            live = speed(lab.run(case.pages, **case.given))
+        taken = (others_s() - before) / (time.monotonic() - begin)
+        if taken > MOST_TAKEN:
+            time.sleep(1.0)
+        else:
+            yield live, speed(Sim(lab=lab, machine=machine, costs=costs, **case.given).run(calibration))
+
+
+def compare(case: Case, design: str, slice_ns: int) -> bool:
     """Print the preset's line; whether the median ratio is more than a tenth away."""
-    lab = Lab(design=design, store=case.store, warm=True)
-    rounds = []
-    for _ in range(RUNS):
-        costs, machine, calibration = measured(case, design, case.busy(design))
-        live = speed(lab.run(case.pages, **case.given))
-        rounds.append((live, speed(Sim(lab=lab, machine=machine, costs=costs, **case.given).run(calibration))))
-    live, virtual = zip(*rounds, strict=True)
-    ratios = [sim / real for real, sim in rounds]
+    found = list(itertools.islice(rounds(case, design, slice_ns), RUNS))
+    live, virtual = zip(*found, strict=True)
+    ratios = [sim / real for real, sim in found]
     row = (case.name, design, spread(live, ".0f"), spread(virtual, ".0f"), spread(ratios, ".2f"))
     print(f"| {' | '.join(row)} |", flush=True)
     return abs(statistics.median(ratios) - 1) > 0.1
@@ -133,10 +179,11 @@ def main() -> int:
     calibration = calibrate(pages, "lz4").repeated(times)
     pages = Pages.from_array(np.tile(pages.array, (times, 1)), copy=False)
     eater = Budget.of(Node(managed=3 * len(pages) // 4), Workload(kind="eater", pages=len(pages)))
+    slice_here_ns = slice_ns()
     print(f"{len(pages)} pages, lz4, {CPUS} CPUs; MB/s: median of {RUNS} (least to most)\n")
     print("| workload | design | live | virtual | virtual / live |\n|:--|:--|--:|--:|--:|")
     far = [
-        compare(Case(pages, calibration, store, budget), design)
+        compare(Case(pages, calibration, store, budget), design, slice_here_ns)
         for budget in ({"pageout": [None], "eater": [eater]}.get(asked.workload or "", [None, eater]))
         for store in ([asked.store] if asked.store else ("zram", "zswap"))
         for design in ([asked.design] if asked.design else _core.presets())

@@ -71,6 +71,7 @@ KEYS: Final[Mapping[str, tuple[type, ...]]] = {
     "costs.commit_ns": _INT,
     "costs.zero_test_ps_per_byte": _INT,
     "costs.device_write_ns": _INT,
+    "costs.device_cpu_ns": _INT,
     "costs.device_read_ns": _INT,
     "costs.compress_ns": _INT,
     "costs.decompress_ns": _INT,

@@ -121,7 +121,7 @@ class Costs:
     """Nanoseconds of everything but compression and decompression, which the calibration has page by page; those two
     may be set to one number for all pages. `alloc_failed_ns`, a request to the page allocator in vain: by default as long as a look.
 
-    Device times are the device's, whatever the CPU. `SOURCES` says where each default comes from.
+    Device times are the device's, whatever the CPU; `device_cpu_ns` is what a request takes of a CPU before that. `SOURCES` says where each default comes from.
     """
 
     scan_ns: int = 100
@@ -131,6 +131,7 @@ class Costs:
     touch_ns: int = 200
     commit_ns: int = 50
     zero_test_ps_per_byte: int = 40
+    device_cpu_ns: int = 0
     device_write_ns: int = 20_000
     device_read_ns: int = 80_000
     alloc_failed_ns: int | None = None
@@ -156,6 +157,7 @@ SOURCES: Final[Mapping[str, str]] = {
     "touch_ns": "4 KiB read or written by the application at about 20 GB/s",
     "commit_ns": "a lock and a few cache lines",
     "zero_test_ps_per_byte": "4 KiB read at about 25 GB/s",
+    "device_cpu_ns": "left out: the device's own time is far longer",
     "device_write_ns": "NVMe, 4 KiB, order of magnitude",
     "alloc_failed_ns": "a pass over one zone's empty lists, nowhere measured: taken to be scan_ns",
     "device_read_ns": "NVMe, 4 KiB random read at queue depth 1, order of magnitude",

@@ -134,6 +134,7 @@ fn live(config: &Bound<'_, PyDict>, go_on: bool, plant: Option<Plant>) -> PyResu
         app_threads,
         go_on,
         turns: get(config, "turns", false)?,
+        profile: false,
         plant,
         programs: workload::programs(config, seed)?,
         reclaims: Vec::new(),

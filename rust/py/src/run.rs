@@ -198,7 +198,7 @@ pub struct Made {
     pub system: System,
     pub live: LiveConfig,
     /// What the pages are to be compared with at the end; with a memory budget the frames know that themselves.
-    original: Vec<u8>,
+    pub original: Vec<u8>,
     direct: Option<bool>,
 }
 

@@ -4,7 +4,9 @@ use crate::config::{self, get};
 use crate::error::was_interrupted;
 use crate::policy;
 use crate::report::to_dict;
-use kcompressd_core::driver::profile::{KINDS, Profile, wake_ns};
+use kcompressd_core::driver::live::host::wake_ns;
+use kcompressd_core::driver::live::{FaultOrder, Live, LiveConfig};
+use kcompressd_core::driver::profile::KINDS;
 use kcompressd_core::driver::virtual_time::{Machine, Policy, Preempt, Progress, Sim, SimConfig};
 use kcompressd_core::lifecycle::actors_named;
 use kcompressd_core::swap::{Backing, Device};
@@ -176,8 +178,8 @@ fn machine(dict: &Bound<'_, PyDict>, config: &Bound<'_, PyDict>) -> PyResult<Mac
     Ok(machine)
 }
 
-/// What each kind of step costs in this program on this host: name to (steps, nanoseconds in all); "wake" and "idle_exit", what a wake-up
-/// costs the waker, and how long the woken takes to run: of one.
+/// What each kind of step costs in this program on this host, in a run of `config` on real threads: name to (steps, nanoseconds of CPU time in
+/// all), of the reclaim phase; "wake" and "idle_exit", what a wake-up costs the waker, and how long the woken takes to run: of one.
 #[pyfunction]
 pub fn profile<'py>(
     pages: PyBuffer<u8>,
@@ -185,11 +187,16 @@ pub fn profile<'py>(
     table: &Bound<'py, PyDict>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let py = config.py();
-    let crate::run::Made { system, live, .. } = crate::run::make(&pages, config, table)?;
-    let (measured, (wake_ns, idle_exit_ns)) = py.detach(|| (Profile::measure(&system, &live.programs), wake_ns()));
-    let measured = measured.map_err(|error| PyRuntimeError::new_err(error.to_string()))?;
+    let crate::run::Made { system, live, original, .. } = crate::run::make(&pages, config, table)?;
+    let live = LiveConfig { profile: true, fault: FaultOrder::None, ..live };
+    let ((wake_ns, idle_exit_ns), report) =
+        py.detach(|| (wake_ns(), Live::start(system, live, original).map(Live::finish)));
+    let report = report.map_err(|error| PyRuntimeError::new_err(error.message))?;
+    if let Some(error) = report.error {
+        return Err(PyRuntimeError::new_err(error.message));
+    }
     let dict = PyDict::new(py);
-    KINDS.iter().zip(measured.kinds).try_for_each(|(name, kind)| dict.set_item(name, kind))?;
+    KINDS.iter().zip(report.profile.kinds).try_for_each(|(name, kind)| dict.set_item(name, kind))?;
     dict.set_item("wake", (1, wake_ns))?;
     dict.set_item("idle_exit", (1, idle_exit_ns))?;
     Ok(dict)

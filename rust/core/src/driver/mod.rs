@@ -13,7 +13,6 @@ mod gauges;
 #[cfg(not(kcompressd_loom))]
 pub mod live;
 mod phases;
-#[cfg(not(any(kcompressd_loom, kcompressd_shuttle)))]
 pub mod profile;
 mod report;
 pub mod virtual_time;

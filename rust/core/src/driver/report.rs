@@ -1,5 +1,6 @@
 //! What a run reports, complete or not: live and in virtual time.
 
+use super::profile::Profile;
 use crate::lifecycle::{Event, State, actor, actor_name};
 use crate::memcg::ROOT;
 use crate::reclaim::MemoryReclaim;
@@ -328,6 +329,8 @@ pub struct Report {
     pub applications: Vec<Application>,
     /// The groups of such a run, the root first, at the end of the reclaim phase; none where there is the root alone.
     pub memcgs: Vec<Group>,
+    /// What the steps of the reclaim phase cost, CPU time, where that was asked for.
+    pub profile: Profile,
     /// Samples over time.
     pub series: Vec<Sample>,
     /// Steps taken; 0 under the live driver, which does not count them.

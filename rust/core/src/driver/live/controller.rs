@@ -158,6 +158,7 @@ impl Controller {
     fn note(&mut self, ended: Ended) {
         self.report.mismatched.extend(ended.mismatched);
         self.report.measures.add(&ended.measures);
+        self.report.profile.add(&ended.profile);
         self.report.applications.extend(ended.application);
         self.reclaims.extend(ended.reclaimed);
         self.report.add(ended.report);

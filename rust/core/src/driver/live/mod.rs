@@ -8,7 +8,10 @@
 
 mod clock;
 mod controller;
+#[cfg(not(kcompressd_shuttle))]
+pub mod host;
 mod meter;
+mod stopwatch;
 mod threads;
 mod watchdog;
 
@@ -67,6 +70,8 @@ pub struct LiveConfig {
     pub go_on: bool,
     /// Actors run one at a time, each until it waits: the schedule of one CPU without time slices.
     pub turns: bool,
+    /// What the steps of the reclaim phase cost is measured ([`Report::profile`]).
+    pub profile: bool,
     /// A planted failure.
     pub plant: Option<Plant>,
     /// What applications do in a system with a memory budget: they run beside reclaim.
@@ -87,6 +92,7 @@ impl Default for LiveConfig {
             app_threads: 1,
             go_on: false,
             turns: false,
+            profile: false,
             plant: None,
             programs: Vec::new(),
             reclaims: Vec::new(),

@@ -2,7 +2,9 @@
 
 use super::clock::{Gate, Turns, cpu, cpu_ns, pin};
 use super::meter::Meter;
+use super::stopwatch::Stopwatch;
 use super::{Plant, Shared};
+use crate::driver::profile::Profile;
 use crate::driver::report::{Application, Measures, Reclaimed, RunError, ThreadReport};
 use crate::driver::{self, BATCH};
 use crate::lifecycle::{actor, actor_name};
@@ -30,6 +32,7 @@ pub(super) type Group = Vec<(u16, JoinHandle<Ended>)>;
 pub(super) struct Ended {
     pub report: ThreadReport,
     pub measures: Measures,
+    pub profile: Profile,
     /// Pages that its reads found changed.
     pub mismatched: Vec<u32>,
     /// Of an application in a run with a memory budget; its end counts from the making of the run.
@@ -72,6 +75,8 @@ struct Thread {
     summed: [u64; 5],
     /// Of a run with a memory budget.
     meter: Option<Box<Meter>>,
+    /// Where what its steps cost is asked for.
+    stopwatch: Option<Box<Stopwatch>>,
 }
 
 impl Thread {
@@ -87,8 +92,10 @@ impl Thread {
         let ctx = Ctx::new(id, sys.config.codec, sys.config.page_size, log);
         let measured = shared.gauges.is_some() && shared.phase() == 0;
         let meter = measured.then(|| Box::new(Meter::new(id)));
+        let timed = shared.config.profile && shared.phase() == 0;
+        let stopwatch = timed.then(|| Box::new(Stopwatch::new()));
         let report = ThreadReport::new(id);
-        Self { shared, ctx, turn, report, work: 0, counted: 0, read_ns: 0, summed: [0; 5], meter }
+        Self { shared, ctx, turn, report, work: 0, counted: 0, read_ns: 0, summed: [0; 5], meter, stopwatch }
     }
 
     fn run(mut self, mut actor: Actor, gate: &Gate) -> Ended {
@@ -134,7 +141,8 @@ impl Thread {
         report.errors = self.ctx.errors.iter().map(ToString::to_string).collect();
         report.records = self.ctx.log.take();
         let measures = meter.map_or_else(Measures::default, |meter| meter.found);
-        Ended { report, measures, mismatched: self.ctx.mismatched, application, reclaimed }
+        let profile = self.stopwatch.map_or_else(Profile::default, |stopwatch| stopwatch.found());
+        Ended { report, measures, profile, mismatched: self.ctx.mismatched, application, reclaimed }
     }
 
     /// What an application came to; one whose program is not at its end did not end.
@@ -173,10 +181,13 @@ impl Thread {
     /// Steps until the clock is to be read; how many, if the actor goes on.
     fn batch(&mut self, actor: &mut Actor) -> Result<Option<u64>, RunError> {
         let (fine, metered) = (matches!(actor, Actor::App(_)), self.meter.is_some());
+        if let Some(stopwatch) = &mut self.stopwatch {
+            stopwatch.begin(&self.shared.sys);
+        }
         if metered {
             self.ctx.cpu = cpu(self.ctx.actor);
         }
-        let at_once = if fine || metered { 1 } else { BATCH };
+        let at_once = if fine || metered || self.stopwatch.is_some() { 1 } else { BATCH };
         let mut steps = 0;
         while steps < BATCH {
             let ran = actor.run(&self.shared.sys, &mut self.ctx, at_once);
@@ -185,6 +196,9 @@ impl Thread {
             }
             let (more, outcome) = ran.map_err(|error| RunError::step(&actor_name(self.ctx.actor), &error))?;
             steps += more;
+            if let Some(stopwatch) = &mut self.stopwatch {
+                stopwatch.step(&self.shared.sys, outcome, steps == BATCH);
+            }
             match outcome {
                 Outcome::Ran(Work::Think(ns)) => self.think(ns),
                 Outcome::Ran(_) => {}

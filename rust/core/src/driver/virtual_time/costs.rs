@@ -25,6 +25,8 @@ pub struct Costs {
     pub compress_ns: Option<u64>,
     /// Decompressing any page; `None`: as the page's sizes say.
     pub decompress_ns: Option<u64>,
+    /// CPU time of a request to the device, before the device's own.
+    pub device_cpu_ns: u64,
     /// Writing a page to the device.
     pub device_write_ns: u64,
     /// Reading a page from the device.
@@ -45,6 +47,7 @@ impl Default for Costs {
             zero_test_ps_per_byte: 40,
             compress_ns: None,
             decompress_ns: None,
+            device_cpu_ns: 0,
             device_write_ns: 20_000,
             device_read_ns: 80_000,
         }
@@ -53,7 +56,7 @@ impl Default for Costs {
 
 impl Costs {
     /// Each cost that is one number, by name, for settings.
-    pub fn named(&mut self) -> [(&'static str, &mut u64); 9] {
+    pub fn named(&mut self) -> [(&'static str, &mut u64); 10] {
         [
             ("scan_ns", &mut self.scan_ns),
             ("unmap_ns", &mut self.unmap_ns),
@@ -62,6 +65,7 @@ impl Costs {
             ("touch_ns", &mut self.touch_ns),
             ("commit_ns", &mut self.commit_ns),
             ("zero_test_ps_per_byte", &mut self.zero_test_ps_per_byte),
+            ("device_cpu_ns", &mut self.device_cpu_ns),
             ("device_write_ns", &mut self.device_write_ns),
             ("device_read_ns", &mut self.device_read_ns),
         ]

@@ -26,6 +26,7 @@ use crate::trace::Record;
 use machine::is_app;
 use meter::Meter;
 use scheduler::Place;
+use std::num::NonZeroU64;
 
 /// Takes the records of a traced run in the order in which things happened.
 pub type Sink<'a> = &'a mut dyn FnMut(&[Record]) -> std::io::Result<()>;
@@ -274,7 +275,9 @@ impl Loop<'_> {
         let now_ns = self.sched.cpus[c].now_ns;
         match outcome {
             Outcome::Ran(work @ (Work::DeviceRead(_) | Work::DeviceWrite(_))) => {
-                Some(now_ns + self.machine.costs.of(self.sys, work))
+                self.sched.charge(c, seat, self.machine.costs.device_cpu_ns);
+                let device_ns = NonZeroU64::new(self.machine.costs.of(self.sys, work));
+                device_ns.map(|ns| self.sched.cpus[c].now_ns + ns.get()) // A memory device is done at once.
             }
             Outcome::Ran(work) => {
                 self.sched.charge(c, seat, self.machine.costs.of(self.sys, work));
