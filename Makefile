@@ -25,8 +25,8 @@ lint: setup
 	ci/docs.sh
 	ci/sdist.sh
 
-# Long, about an hour on two idle cores: loom with three preemptions (docs/proofs.md: without a bound some models do not end), shuttle with
-# thousands of schedules, proptest and Hypothesis with many more cases. docs/proofs.md says what each costs.
+# Long, one to two hours on two idle cores: loom with three preemptions (docs/proofs.md: without a bound some models do not end), shuttle with
+# thousands of schedules, proptest and Hypothesis with many more cases, the explorer's larger bounds. docs/proofs.md says what each costs.
 check: setup
 	LOOM_MAX_PREEMPTIONS=3 ci/test-loom.sh
 	KCOMPRESSD_SHUTTLE_RUNS=5000 ci/test-shuttle.sh

@@ -128,7 +128,7 @@ NOT = """
   that is killed while its pages are in flight is explored (`--exit`).
 - Weak memory: a step is atomic here. loom's models and shuttle's runs look at that (`ci/test-loom.sh`, `ci/test-shuttle.sh`).
 - A worker without PF_MEMALLOC that finds no memory looks again as long as it runs (GFP_NOIO). That somebody else then frees some is not proved:
-  shuttle finds no schedule to the contrary on a node of 56 pages (`KCOMPRESSD_SHUTTLE_RUNS=300 ci/test-shuttle.sh`), and a run in which it were so
+  shuttle finds no schedule to the contrary on a node of 56 pages (`KCOMPRESSD_SHUTTLE_RUNS=5000 ci/test-shuttle.sh`), and a run in which it were so
   would end with `livelock` and what there was.
 - A hash of 128 bits stands for a state: two states could share one (odds below 2^-80 for 2^24 states).
 - Where a page's copy is, is compared with its state at ends alone: on the way a copy comes before its event, or goes after it.
@@ -145,7 +145,8 @@ standard library has to be built with it too, else it reports races that are non
 report, and a race that is planted (core-02 below) is found. The compressors' C code is not instrumented.
 
 `make check` in CPU seconds, each command by itself and without its builds: loom 212; the dice of tests/test_stateful.py 450, its Hypothesis scripts 105;
-every removed edge 67; the property tests' two longest files, codec and groups, some 220 each (from a tenth of the cases).
+every removed edge 67; the explorer 350. Its longest are shuttle's (5000 schedules a design of a machine short of memory take twenty minutes on one core) and
+the property tests (ten to twenty minutes). `make soak` is not part of it: ten million page lives, a quarter of an hour.
 
 ## Removed edges
 
