@@ -318,18 +318,22 @@ mod tests {
         assert_eq!(arena.take(3).expect("memory").bytes().len(), 3 * 4096);
     }
 
-    /// What was touched ahead of time is enough, however run lengths share it: nothing more is mapped.
+    /// What was touched ahead of time is enough, whether run lengths share it evenly or one of each has a block: nothing more is mapped.
     #[test]
     fn prefaulted_memory_suffices() {
-        for (page_size, lengths) in [(4096, 8), (4096, 1), (65536, 16)] {
-            let (arena, bytes) = (Arena::new(page_size, lengths), 8 << 20);
-            arena.prefault(bytes).expect("memory");
-            REFUSE.set(true);
-            let mut taken = Vec::new();
-            while taken.iter().map(|run: &Run| run.len_bytes).sum::<usize>() < bytes {
-                taken.push(arena.take(taken.len() % lengths + 1).expect("memory is there"));
+        for (page_size, lengths) in [(4096, 8), (4096, 1), (65536, 16), (4096, 16)] {
+            let evenly = |taken: usize| taken % lengths + 1;
+            let mostly_one = |taken: usize| if taken < lengths { taken + 1 } else { 1 };
+            for pages in [&evenly as &dyn Fn(usize) -> usize, &mostly_one] {
+                let (arena, bytes) = (Arena::new(page_size, lengths), 8 << 20);
+                arena.prefault(bytes).expect("memory");
+                REFUSE.set(true);
+                let mut taken = Vec::new();
+                while taken.iter().map(|run: &Run| run.len_bytes).sum::<usize>() < bytes {
+                    taken.push(arena.take(pages(taken.len())).expect("memory is there"));
+                }
+                REFUSE.set(false);
             }
-            REFUSE.set(false);
         }
     }
 

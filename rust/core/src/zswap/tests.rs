@@ -1,6 +1,6 @@
 //! The store by itself, half by half.
 
-use super::shrink::{Next, NotShrunk, Outcome, Round, Scan, ShrinkMemcg};
+use super::shrink::{Next, NotShrunk, Outcome, Round, Scan, ShrinkMemcg, ShrinkSlab};
 use super::*;
 use crate::codec::CodecName;
 use crate::snapshot::{Saved, Snapshot};
@@ -86,6 +86,34 @@ fn one_entry_per_node_after_its_second_chance() {
     memcgs.get(0).unwrap().set_writeback(false);
     assert_eq!(shrink(&zswap, &memcgs, 1), (vec![], Err(NotShrunk::Nothing)), "writeback denied");
     zswap.invariant();
+}
+
+#[test]
+fn the_shrinker_puts_off_fewer_looks_than_a_batch_until_they_are_enough() {
+    let (zswap, memcgs) = zswap(100, 1);
+    (0..16).for_each(|slot| store(&zswap, &memcgs, slot, 4000, 1, 0)); // 15 pages to free
+    let turn = || {
+        let mut slab = ShrinkSlab::begin(&zswap, &memcgs, 1, 0, 2).unwrap();
+        while !matches!(slab.next(&zswap, &memcgs), Next::End(())) {}
+    };
+    turn();
+    assert_eq!(zswap.lrus.take_deferred(1, 0), 6, "twice a quarter of 15");
+    assert_eq!(zswap.lrus.take_deferred(1, 0), 0, "taken");
+    turn();
+    turn();
+    assert_eq!(zswap.lrus.take_deferred(1, 0), 12, "the second turn adds to what the first has put off");
+    zswap.lrus.defer(1, 0, 40);
+    turn();
+    assert_eq!(zswap.lrus.take_deferred(1, 0), 30, "16 of 46 would be enough: all are looked at");
+}
+
+#[test]
+fn a_slot_has_the_bytes_of_its_entry() {
+    let (zswap, memcgs) = zswap(100, 1);
+    store(&zswap, &memcgs, 3, 1234, 0, 0);
+    assert_eq!([zswap.len_bytes(3), zswap.len_bytes(4)], [1234, 0]);
+    zswap.invalidate(3, &memcgs, &Unlimited);
+    assert_eq!(zswap.len_bytes(3), 0);
 }
 
 #[test]
