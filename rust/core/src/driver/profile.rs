@@ -63,3 +63,9 @@ fn kind(work: Work) -> Option<usize> {
         Work::Think(_) | Work::AllocFailed(_) => return None,
     })
 }
+
+pub(super) fn median(ns: impl Iterator<Item = u64>) -> u64 {
+    let mut ns: Vec<u64> = ns.collect();
+    ns.sort_unstable();
+    ns.get(ns.len() / 2).copied().unwrap_or(0)
+}

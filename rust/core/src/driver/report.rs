@@ -54,6 +54,7 @@ impl RunError {
     }
 
     /// `actor` steps, and nothing comes of anybody's steps.
+    #[cfg(not(kcompressd_loom))]
     pub(super) fn livelock(actor: &str) -> Self {
         let message = format!("livelock: {actor} goes on, but nothing is touched, freed or written any more");
         Self { kind: "livelock", message, actor: actor.into() }

@@ -337,6 +337,21 @@ mod tests {
         }
     }
 
+    /// Runs of one length have blocks of their own: 64 pages lie in a row, whatever else is taken meanwhile.
+    #[test]
+    fn a_block_is_cut_into_runs_of_one_length() {
+        let arena = Arena::new(4096, 8);
+        let take = |pages| {
+            let mut run = arena.take(pages).expect("memory");
+            let at = run.bytes_mut().as_ptr().addr();
+            (run, at)
+        };
+        let (_keep, first) = take(1);
+        let _other = take(2);
+        let ours: Vec<_> = (1..64).map(|_| take(1)).collect();
+        assert!(ours.iter().zip(1..).all(|(run, at)| run.1 == first + at * 4096));
+    }
+
     /// A refused `mmap`, through a pool: the frames that were taken for the zspage are given back.
     #[test]
     fn a_failed_mmap_returns_the_frames() {

@@ -1,5 +1,6 @@
 //! What waking a thread costs on this host.
 
+use crate::driver::profile::median;
 use crate::sync::{Arc, Mutex, thread};
 use crate::wait::WaitCell;
 use std::time::{Duration, Instant};
@@ -34,10 +35,4 @@ pub fn wake_ns() -> (u64, u64) {
     let waker = woke.iter().map(|&(_, ns)| ns);
     let until = woke.iter().zip(ran.iter()).map(|(&(begin, _), &ran)| ran.duration_since(begin).as_nanos() as u64);
     (median(waker), median(until))
-}
-
-pub(super) fn median(ns: impl Iterator<Item = u64>) -> u64 {
-    let mut ns: Vec<u64> = ns.collect();
-    ns.sort_unstable();
-    ns.get(ns.len() / 2).copied().unwrap_or(0)
 }

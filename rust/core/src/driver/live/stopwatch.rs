@@ -7,7 +7,7 @@
 //! beyond the steps before them.
 
 use super::clock::cpu_ns;
-use crate::driver::profile::{FIRST_OF_DEVICE, Profile};
+use crate::driver::profile::{FIRST_OF_DEVICE, Profile, median};
 use crate::system::{Outcome, System, Work};
 use std::time::Instant;
 
@@ -87,7 +87,7 @@ impl Stopwatch {
 }
 
 fn clock_ns() -> u64 {
-    super::host::median((0..1001).map(|_| {
+    median((0..1001).map(|_| {
         let begin = Instant::now();
         begin.elapsed().as_nanos() as u64
     }))
