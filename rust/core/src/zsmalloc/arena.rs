@@ -352,6 +352,18 @@ mod tests {
         assert!(ours.iter().zip(1..).all(|(run, at)| run.1 == first + at * 4096));
     }
 
+    /// As said: a block more for each run length, whatever the last piece of each chunk is lost for.
+    #[test]
+    fn so_much_memory_is_touched_ahead() {
+        for (page_size, lengths, largest_block) in [(4096, 8, 256 << 10), (65536, 16, 1 << 20)] {
+            let (arena, bytes) = (Arena::new(page_size, lengths), 8 << 20);
+            arena.prefault(bytes).expect("memory");
+            let usable = arena.spare.lock().resident.len() * (CHUNK_BYTES - largest_block);
+            let wanted = bytes + lengths * largest_block;
+            assert!((wanted..wanted + CHUNK_BYTES).contains(&usable), "{usable} of {wanted}");
+        }
+    }
+
     /// A refused `mmap`, through a pool: the frames that were taken for the zspage are given back.
     #[test]
     fn a_failed_mmap_returns_the_frames() {
