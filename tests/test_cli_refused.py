@@ -63,6 +63,7 @@ def test_a_full_standard_output_is_named() -> None:
 def test_ctrl_c_ends_an_exploration_and_keeps_what_it_saw(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It would go on for minutes."""
     saved = tmp_path / "c.json"
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with it ignored
     timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
     assert main(["check", "--folios", "4", "--kcompressd", "2", "--json", str(saved)]) == 130
