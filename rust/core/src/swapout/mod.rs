@@ -22,7 +22,7 @@ use crate::system::contents::Compressed;
 use crate::system::{Ctx, Outcome, StepError, Store, System, Work, mark};
 use crate::units::NIL;
 use crate::wait::WaitKey;
-use crate::zram::{Data, NoMemory};
+use crate::zram::{Data, NoMemory, Zram};
 use crate::zsmalloc::{Exhausted, Frames, Handle};
 use crate::zswap::shrink::{NotShrunk, ShrinkMemcg};
 use crate::zswap::{Block, Form, Refusal, Zswap};
@@ -113,6 +113,9 @@ struct Starved {
     slow_path: Option<u32>,
 }
 
+/// What follows the search for a page's object.
+type Allocated = Result<Pc, Starved>;
+
 /// The first kernel whose zswap takes large folios.
 pub const LARGE_IN_ZSWAP: (u16, u16) = (6, 13);
 
@@ -201,8 +204,7 @@ impl Swapout {
                 let first = self.first_queue(sys, ctx)?;
                 self.push(sys, ctx, first, 0)
             }
-            (false, true) => self.begin(sys, ctx, false),
-            (false, false) => self.start(sys, ctx),
+            (false, _) => self.go_sync(sys, ctx),
         }
     }
 
@@ -326,32 +328,18 @@ impl Swapout {
         Ok(progress)
     }
 
-    /// What follows.
-    fn allocate_from(
-        &self,
-        sys: &System,
-        ctx: &Ctx,
-        compressed: Compressed,
-        frames: &impl Frames,
-    ) -> Result<Pc, Starved> {
+    fn allocate_from(&self, sys: &System, ctx: &Ctx, compressed: Compressed, frames: &impl Frames) -> Allocated {
         match &sys.store {
-            Store::Zram(_) => self.allocate_zram(sys, ctx, compressed, frames),
-            Store::Zswap(_) => self.allocate_zswap(sys, ctx, compressed, frames),
+            Store::Zram(zram) => self.allocate_zram(sys, ctx, zram, compressed, frames),
+            Store::Zswap(zswap) => self.allocate_zswap(sys, ctx, zswap, compressed, frames),
         }
     }
 
-    fn allocate_zram(
-        &self,
-        sys: &System,
-        ctx: &Ctx,
-        compressed: Compressed,
-        frames: &impl Frames,
-    ) -> Result<Pc, Starved> {
-        let Store::Zram(zram) = &sys.store else { return Err(Starved::default()) };
-        let data = match compressed.same {
+    fn allocate_zram(&self, sys: &System, ctx: &Ctx, zram: &Zram, of: Compressed, frames: &impl Frames) -> Allocated {
+        let data = match of.same {
             Some(word) => Data::Same(word),
             None => {
-                let len = compressed.len.map(|len| len as usize);
+                let len = of.len.map(|len| len as usize);
                 // SAFETY: a store's folio is locked, under writeback or queued until this swapout fires its end.
                 let page = unsafe { sys.contents.page(self.page()) };
                 Data::Block { len, bytes: page.and(len).map(|len| &ctx.block[..len]), page }
@@ -384,11 +372,11 @@ impl Swapout {
         &self,
         sys: &System,
         ctx: &Ctx,
-        compressed: Compressed,
+        zswap: &Zswap,
+        of: Compressed,
         frames: &impl Frames,
-    ) -> Result<Pc, Starved> {
-        let Store::Zswap(zswap) = &sys.store else { return Err(Starved::default()) };
-        let Some(block) = self.block(sys, ctx, zswap, compressed) else { return Ok(Pc::Refused) };
+    ) -> Allocated {
+        let Some(block) = self.block(sys, ctx, zswap, of) else { return Ok(Pc::Refused) };
         let (slot, pool) = (sys.folio(self.page()).slot(), sys.folio(self.folio).pool());
         zswap.store_page(slot, pool, block, &sys.memcgs, frames).map_err(|_| Starved::default())?;
         // The reference is the entry's now; each later page of the folio brings one.

@@ -147,12 +147,9 @@ impl Swapout {
         }
     }
 
-    /// The producer goes on itself.
-    fn go_sync(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, Box<StepError>> {
-        match self.sync_start(sys) {
-            Pc::Begin { then_queue } => self.begin(sys, ctx, then_queue),
-            _ => self.start(sys, ctx),
-        }
+    /// The producer goes on itself: zram has no first half, and zswap's may be done.
+    pub(super) fn go_sync(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, Box<StepError>> {
+        if self.begun { self.start(sys, ctx) } else { self.begin(sys, ctx, false) }
     }
 
     /// SyncHead: the oldest entry is taken out; when somebody else is at it, the new folio is finished instead.
