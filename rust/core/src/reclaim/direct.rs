@@ -234,9 +234,7 @@ impl AllocPages {
                 self.take(sys, ctx, mm, Mark::Min, next)
             }
             Rung::Drain { cpu } => {
-                mm.zone.drain(cpu);
-                let more = cpu + 1 < mm.zone.cpus();
-                self.rung = if more { Rung::Drain { cpu: cpu + 1 } } else { Rung::Last { progress: true } };
+                self.rung = mm.zone.drain(cpu).map_or(Rung::Last { progress: true }, |cpu| Rung::Drain { cpu });
                 None
             }
             Rung::Last { progress } => return Ok((RAN, self.last(sys, ctx, mm, progress))),

@@ -207,9 +207,7 @@ impl Kcompressd {
     /// on idle CPUs: until then the marks may refuse pages that kswapd, which counts exactly, takes for free.
     fn drain_cpu(&mut self, sys: &System, at: u8, pages: u32, cpu: u16) -> Outcome {
         let Some(mm) = &sys.mm else { return Outcome::Done };
-        mm.zone.drain(cpu);
-        let more = cpu + 1 < mm.zone.cpus();
-        self.pc = if more { Pc::DrainCpu { at, pages, cpu: cpu + 1 } } else { Pc::Reclaim { at, pages } };
+        self.pc = mm.zone.drain(cpu).map_or(Pc::Reclaim { at, pages }, |cpu| Pc::DrainCpu { at, pages, cpu });
         Outcome::Ran(Work::Commit)
     }
 

@@ -278,12 +278,13 @@ impl Zone {
         self.fold(pcp, i64::from(pages - left));
     }
 
-    /// `drain_all_pages`: every CPU's pages go to the buddy lists; one CPU a call.
-    pub fn drain(&self, cpu: u16) {
+    /// `drain_all_pages`: every CPU's pages go to the buddy lists; one CPU a call, which returns the next one.
+    pub fn drain(&self, cpu: u16) -> Option<u16> {
         let mut pcp = self.pcp(cpu).lock();
         let pages = pcp.count();
         self.spill(&mut pcp, Migrate::Movable, pages);
         self.fold_all(&mut pcp);
+        Some(cpu + 1).filter(|&next| next < self.cpus())
     }
 
     /// Pages on `cpu`'s lists.

@@ -137,7 +137,9 @@ proptest::proptest! {
             match op {
                 0..4 => out[of as usize].extend(zone.take(cpu, of, if op < 2 { Mark::Min } else { Mark::None })),
                 4 | 5 => zone.give(cpu, of, out[of as usize].pop()),
-                _ => zone.drain(cpu),
+                _ => {
+                    zone.drain(cpu);
+                }
             }
             proptest::prop_assert_eq!(zone.total_free() as usize + out[0].len() + out[1].len(), 2500);
         }
