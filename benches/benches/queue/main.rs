@@ -7,7 +7,7 @@
 //! cannot go on. `sync_channel` and `thingbuf blocking` bring their own way to sleep; `ArrayQueue` and `ThingBuf`
 //! have none and get ours. "batch" hands over 32 words at a time: one reservation for us, 32 pushes and one
 //! wake-up for those with our way to sleep, 32 sends for the others. The consumer takes up to 32 words at a time, and
-//! wakes sleeping producers when half of the queue is free (ours and those with our way to sleep).
+//! wakes sleeping producers when those awake leave it idle (ours and those with our way to sleep).
 //!
 //! With 0 producers one thread pushes 32 and drains 32 in turn, with the wake-up calls but nobody to wake.
 //! Every thread is pinned, on all sides alike. With fewer cores than threads this measures the scheduler as much as the queue.

@@ -104,8 +104,8 @@ fn folio_queue(run: &Run) -> Duration {
             let mut consumer = queue.claim().expect("only consumer");
             let mut buffer = [None::<TaggedFolio>; SWAP_CLUSTER_MAX];
             while left > 0 {
-                let n = items.wait_for(|| consumer.is_ready().then(|| consumer.drain(&mut buffer).n)).unwrap_or(0);
-                space.wake_all_if(|| queue.has_slack());
+                let some = || consumer.is_ready().then(|| consumer.drain(&mut buffer).n);
+                let n = items.wait_or(some, || _ = space.wake_all()).expect("no shutdown");
                 black_box(&buffer[..n]);
                 left -= n;
             }
@@ -167,7 +167,6 @@ fn thingbuf_blocking(run: &Run) -> Duration {
 trait Fifo: Sync {
     fn push(&self, word: usize) -> Result<(), usize>;
     fn pop(&self) -> Option<usize>;
-    fn len(&self) -> usize;
 }
 
 impl Fifo for ArrayQueue<usize> {
@@ -178,10 +177,6 @@ impl Fifo for ArrayQueue<usize> {
     fn pop(&self) -> Option<usize> {
         ArrayQueue::pop(self)
     }
-
-    fn len(&self) -> usize {
-        ArrayQueue::len(self)
-    }
 }
 
 impl Fifo for ThingBuf<usize> {
@@ -191,10 +186,6 @@ impl Fifo for ThingBuf<usize> {
 
     fn pop(&self) -> Option<usize> {
         ThingBuf::pop(self)
-    }
-
-    fn len(&self) -> usize {
-        ThingBuf::len(self)
     }
 }
 
@@ -223,12 +214,8 @@ fn with_cells(run: &Run, queue: &impl Fifo) -> Duration {
         |mut left| {
             let mut buffer = [0; SWAP_CLUSTER_MAX];
             while left > 0 {
-                let n = items.wait_for(|| match fill(queue, &mut buffer) {
-                    0 => None,
-                    n => Some(n),
-                });
-                space.wake_all_if(|| queue.len() <= CAPACITY / 2);
-                left -= n.unwrap_or(0);
+                let some = || Some(fill(queue, &mut buffer)).filter(|&n| n > 0);
+                left -= items.wait_or(some, || _ = space.wake_all()).expect("no shutdown");
             }
         },
     )

@@ -118,6 +118,12 @@ impl Backoff {
         Self::default()
     }
 
+    /// Whether a turn was given away.
+    #[inline]
+    fn has_yielded(&self) -> bool {
+        self.step > 1
+    }
+
     /// Waits a little; `false` when it is time to sleep.
     #[inline]
     pub fn snooze(&mut self) -> bool {
@@ -217,14 +223,27 @@ impl WaitCell {
     ///
     /// This is the one composition of prepare, look and park. Whoever makes an attempt succeed wakes the cell.
     #[inline]
-    pub fn wait_for<T>(&self, mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
+    pub fn wait_for<T>(&self, attempt: impl FnMut() -> Option<T>) -> Option<T> {
+        self.wait_or(attempt, || ())
+    }
+
+    /// As [`WaitCell::wait_for`], for one whom others wait for in turn: `idle` wakes them. It is called when a turn
+    /// given away has brought nothing, and before every sleep.
+    ///
+    /// As long as those awake keep this side busy, those asleep stay so: each of them, awake, would take turns of the CPU to find
+    /// that the others were there before it. Who stops waiting here for good wakes them too.
+    #[inline]
+    pub fn wait_or<T>(&self, mut attempt: impl FnMut() -> Option<T>, mut idle: impl FnMut()) -> Option<T> {
         let mut backoff = Backoff::new();
         loop {
             if let Some(done) = attempt() {
                 return Some(done);
             }
+            if backoff.has_yielded() {
+                idle();
+            }
             if !backoff.snooze() {
-                return self.wait_asleep(&mut attempt);
+                return self.wait_asleep(&mut attempt, &mut idle);
             }
         }
     }
@@ -269,15 +288,6 @@ impl WaitCell {
         self.wake(u32::MAX)
     }
 
-    /// As [`WaitCell::wake_all`], if somebody waits and `worth_it` says so.
-    ///
-    /// For wakers that let work gather: one that is told "not yet" must come back, with the same condition,
-    /// before it sleeps itself. `worth_it` runs only when somebody waits.
-    #[inline]
-    pub fn wake_all_if(&self, worth_it: impl FnOnce() -> bool) -> bool {
-        self.has_waiters() && worth_it() && self.wake_waiting(u32::MAX)
-    }
-
     /// Wakes everybody, and whoever parks from now on, for good.
     pub fn shutdown(&self) {
         self.parked.lock().shutdown = true;
@@ -285,7 +295,7 @@ impl WaitCell {
     }
 
     #[cold]
-    fn wait_asleep<T>(&self, attempt: &mut impl FnMut() -> Option<T>) -> Option<T> {
+    fn wait_asleep<T>(&self, attempt: &mut impl FnMut() -> Option<T>, idle: &mut impl FnMut()) -> Option<T> {
         loop {
             let ticket = self.prepare();
             if let Some(done) = attempt() {
@@ -295,6 +305,7 @@ impl WaitCell {
                 }
                 return Some(done);
             }
+            idle();
             if self.park(ticket) == Woken::Shutdown {
                 return None;
             }

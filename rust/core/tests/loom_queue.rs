@@ -61,16 +61,13 @@ impl<const CAP: usize> Rig<CAP> {
         self.space.wait_for(|| self.try_push(i).then_some(())).expect("no shutdown");
     }
 
-    /// One drain of at most `BATCH`; producers are woken when it left slack.
+    /// One drain of at most `BATCH`.
     fn drain(&self, got: &mut Vec<usize>) -> (usize, Then) {
         let mut consumer = self.queue.claim().expect("the only consumer");
         let mut buffer = [None; BATCH];
         let drained = consumer.drain(&mut buffer);
         drop(consumer);
         got.extend(buffer[..drained.n].iter().flatten().map(|folio| self.index(*folio)));
-        if drained.released > 0 {
-            self.space.wake_all_if(|| self.queue.has_slack());
-        }
         (drained.n, drained.then)
     }
 
@@ -78,13 +75,11 @@ impl<const CAP: usize> Rig<CAP> {
     fn consume(&self, want: usize) -> Vec<usize> {
         let mut got = Vec::new();
         while got.len() < want {
-            let (_, then) = self
-                .items
-                .wait_for(|| match self.drain(&mut got) {
-                    (0, Then::Empty | Then::Busy) => None,
-                    some => Some(some),
-                })
-                .expect("no shutdown");
+            let some = || match self.drain(&mut got) {
+                (0, Then::Empty | Then::Busy) => None,
+                some => Some(some),
+            };
+            let (_, then) = self.items.wait_or(some, || _ = self.space.wake_all()).expect("no shutdown");
             if then == Then::Closed {
                 break;
             }

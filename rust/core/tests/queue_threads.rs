@@ -56,14 +56,11 @@ fn consume(rig: &Rig) -> Vec<usize> {
     let mut got = Vec::new();
     let mut buffer = [None; 7];
     loop {
-        let drained = rig.waits.cell(ITEMS).wait_for(|| {
+        let some = || {
             let drained = rig.queue.claim()?.drain(&mut buffer);
-            if drained.released > 0 {
-                rig.waits.cell(SPACE).wake_all_if(|| rig.queue.has_slack());
-            }
             (drained.n > 0 || drained.then == Then::Closed).then_some(drained)
-        });
-        let drained = drained.expect("no shutdown");
+        };
+        let drained = rig.waits.cell(ITEMS).wait_or(some, || _ = rig.waits.wake_all(SPACE)).expect("no shutdown");
         for folio in buffer[..drained.n].iter().flatten() {
             let at = folio.index_in(&rig.folios).expect("one of ours");
             // SAFETY: the folio came out of the queue, so its producer is done with it.

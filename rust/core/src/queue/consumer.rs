@@ -1,10 +1,11 @@
 //! The consumer's token: whoever holds it takes folios from the head.
 
-use crate::sync::Ordering;
+use crate::folio::Folio;
+use crate::sync::{AtomicPtr, Ordering};
 use crate::tagged::{Slot, TaggedFolio};
 
 use super::tail::Tail;
-use super::{FolioQueue, after, distance};
+use super::{FolioQueue, after, distance, slot_of};
 
 /// What one [`Consumer::pop`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,11 +113,11 @@ impl<'q> Consumer<'q> {
     #[inline]
     fn take_run(&mut self, out: &mut [Option<TaggedFolio>]) -> (u64, usize) {
         let first = self.skip_tombstones(self.head);
-        let mut n = 0;
+        let (ring, mut n) = (&*self.queue.slots, 0);
         while n < out.len() {
-            let at = after(first, n);
-            let Slot::Folio(folio) = self.look(at) else { break };
-            self.clear(at);
+            let slot = slot_of(ring, after(first, n));
+            let Slot::Folio(folio) = look(slot) else { break };
+            clear(slot);
             out[n] = Some(folio);
             n += 1;
         }
@@ -128,7 +129,7 @@ impl<'q> Consumer<'q> {
     #[inline]
     fn skip_tombstones(&self, mut at: u64) -> u64 {
         while self.look(at) == Slot::Tombstone {
-            self.clear(at);
+            clear(self.queue.slot(at));
             at = after(at, 1);
         }
         at
@@ -153,14 +154,7 @@ impl<'q> Consumer<'q> {
 
     #[inline]
     fn look(&self, at: u64) -> Slot {
-        // ORDERING: Acquire pairs with the Release of `FolioQueue::publish`.
-        Slot::of(self.queue.slot(at).load(Ordering::Acquire))
-    }
-
-    #[inline]
-    fn clear(&self, at: u64) {
-        // ORDERING: Relaxed: ordered before the next producer's store by the Release of `release`.
-        self.queue.slot(at).store(Slot::VACANT, Ordering::Relaxed);
+        look(self.queue.slot(at))
     }
 
     /// Gives the slots before `head` back to the producers.
@@ -173,6 +167,18 @@ impl<'q> Consumer<'q> {
             self.queue.consumers.head.store(head, Ordering::Release);
         }
     }
+}
+
+#[inline]
+fn look(slot: &AtomicPtr<Folio>) -> Slot {
+    // ORDERING: Acquire pairs with the Release of `FolioQueue::publish`.
+    Slot::of(slot.load(Ordering::Acquire))
+}
+
+#[inline]
+fn clear(slot: &AtomicPtr<Folio>) {
+    // ORDERING: Relaxed: ordered before the next producer's store by the Release of `Consumer::release`.
+    slot.store(Slot::VACANT, Ordering::Relaxed);
 }
 
 impl Drop for Consumer<'_> {

@@ -26,8 +26,8 @@
 //! consumer sees what every earlier holder of the token did.
 //!
 //! **Waking** is composed by the callers with [`crate::wait`]: consumer `drain`; if nothing came, `prepare`,
-//! `drain` again, `park`. Producer: `push`, then `wake`; after a drain that released slots, wake those who wait for
-//! space. A busy slot may be slept on, since its producer
+//! `drain` again, `park`. Producer: `push`, then `wake`. Those asleep for space are woken by a consumer that
+//! released slots, at the latest before it sleeps itself or leaves. A busy slot may be slept on, since its producer
 //! wakes after it publishes.
 //!
 //! The ring follows the one-word-a-slot idea of bounded MPSC queues after D. Vyukov; a pointer is never null,
@@ -187,16 +187,6 @@ impl FolioQueue {
         self.len() == 0
     }
 
-    /// Whether at most half of the depth is taken: worth waking producers for, who then push more than one
-    /// entry before they sleep again. An empty queue always has slack, so that a consumer that asks after every
-    /// drain leaves nobody asleep.
-    #[inline]
-    pub fn has_slack(&self) -> bool {
-        let head = self.head();
-        let tail = self.tail();
-        distance(head, tail.position()) as usize <= tail.depth() / 2
-    }
-
     /// Takes up to `want` positions; returns the first and how many.
     #[inline]
     fn take_slots(&self, want: usize) -> Result<(u64, usize), ReserveError> {
@@ -271,7 +261,7 @@ impl FolioQueue {
 
     #[inline]
     fn slot(&self, position: u64) -> &AtomicPtr<Folio> {
-        &self.slots[position as usize & (self.slots.len() - 1)]
+        slot_of(&self.slots, position)
     }
 
     /// Publishes one reserved slot.
@@ -281,6 +271,13 @@ impl FolioQueue {
         // same reservation, are seen with it.
         self.slot(position).store(word, Ordering::Release);
     }
+}
+
+/// The slot of `position`. A loop that stores into slots holds the ring itself: of the queue, which others change, the compiler
+/// would load address and length again after every store.
+#[inline]
+fn slot_of(ring: &[AtomicPtr<Folio>], position: u64) -> &AtomicPtr<Folio> {
+    &ring[position as usize & (ring.len() - 1)]
 }
 
 fn check_depth(depth: usize, capacity: usize) -> Result<(), QueueError> {
