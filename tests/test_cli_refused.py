@@ -9,9 +9,11 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from kcompressd import _core
 from kcompressd.cli import main
 
 COMMAND = (sys.executable, "-m", "kcompressd")
@@ -60,12 +62,20 @@ def test_a_full_standard_output_is_named() -> None:
     assert (run.returncode, run.stderr) == (2, "kcompressd: error: standard output: No space left on device\n")
 
 
-def test_ctrl_c_ends_an_exploration_and_keeps_what_it_saw(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ctrl_c_ends_an_exploration_and_keeps_what_it_saw(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It would go on for minutes."""
     saved = tmp_path / "c.json"
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with it ignored
-    timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
+    timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    explore = _core.explore
+
+    def started(*arguments: Any) -> Any:
+        timer.start()
+        return explore(*arguments)
+
+    monkeypatch.setattr(_core, "explore", started)
     assert main(["check", "--folios", "4", "--kcompressd", "2", "--json", str(saved)]) == 130
     timer.join()
     said = capsys.readouterr()
