@@ -36,7 +36,7 @@ def result() -> Result:
 
 @pytest.fixture(scope="module")
 def comparison() -> Comparison:
-    return compare_job(Job.from_dict(TREE), ["sync", "split"])
+    return compare_job(Job.from_dict(TREE), ["sync", "split"], repeats=1)
 
 
 def test_measures_are_the_applications_own(result: Result) -> None:

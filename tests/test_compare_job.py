@@ -10,7 +10,7 @@ import pytest
 from kcompressd import _core
 from kcompressd.cli import main
 from kcompressd.compare import compare_job
-from kcompressd.errors import JobError
+from kcompressd.errors import JobError, LabError
 from kcompressd.job import Job
 
 SMALL = {"pages": "sample", "limit": 200, "store": "zram"}
@@ -33,6 +33,32 @@ def test_it_is_the_same_every_time() -> None:
     first, second = (compare_job(Job.from_dict(SMALL), ["split"], [2]) for _ in range(2))
     assert [e.last for e in first.entries] == [e.last for e in second.entries]
     assert first.sentences() == second.sentences()
+
+
+SHORT = SMALL | {
+    "node": {"managed": 300, "free": 280, "watermarks": [8, 12, 16]},
+    "workload": {"kind": "usemem", "pages": 500, "touches": 1000},
+}
+
+
+def test_where_memory_is_short_every_design_runs_at_five_boots() -> None:
+    job = Job.from_dict(SHORT)
+    found = compare_job(job, ["april"])
+    assert [[r.config.node["free"] for r in e.results] for e in found.entries] == [[280, 279, 278, 277, 276]] * 2
+    assert [r.config.seed for r in found["april"].results] == [0, 1, 2, 3, 4]
+    assert "5 boots, medians" in str(found) and "interleaved" not in str(found)
+    assert found["april"].results[0].vmstat == job.replace({"design": "april"}).sim().vmstat
+    assert len({r.vmstat["pgscan_anon"] for r in found["april"].results}) > 1
+    assert [len(e.results) for e in compare_job(job, ["april"], repeats=2).entries] == [2, 2]
+    assert [len(e.results) for e in compare_job(Job.from_dict(SMALL), ["april"]).entries] == [1, 1]
+    with pytest.raises(LabError, match="repeats: 0 is less than 1; give 5"):
+        compare_job(job, repeats=0)
+
+
+def test_a_boot_has_eight_pages_fewer_unless_the_node_is_small() -> None:
+    job = Job.from_dict(SHORT | {"node": {"managed": 60_000}})
+    assert [job.boot(n).node.free_pages for n in (0, 1, 3)] == [60_000, 59_992, 59_976]  # type: ignore[union-attr]
+    assert job.boot(0) is job and Job.from_dict(SMALL | {"seed": 5}).boot(2).tree["seed"] == 7
 
 
 def test_the_verb_takes_a_job(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ import pytest
 from kcompressd import Result
 from kcompressd.answers import UNANSWERED, drift, load, main, pictures, section, text, unanswered
 from kcompressd.errors import ExperimentError
-from kcompressd.experiment import Answer, Experiment, Kernel, ask
+from kcompressd.experiment import Answer, Experiment, Kernel, Said, ask
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "experiments"
@@ -50,11 +50,11 @@ no = "Not more with 2 ({ratio})."
 """
 
 
-def simulate(changes: Mapping[str, Any], **series: list[int]) -> Result:
-    """April scans 1.5 times as often on 2 CPUs and thrice on 8; speed is the number of CPUs."""
+def simulate(changes: Mapping[str, Any], boot: int = 0, **series: list[int]) -> Result:
+    """April scans 1.5 times as often on 2 CPUs and thrice on 8, less by the tenth at each boot; speed is the number of CPUs."""
     data = json.loads(json.dumps(GOLDEN))
-    scans = {2: 1.5, 8: 3.0}[changes["cpus"]] if changes["design"] == "april" else 1.0
-    data["vmstat"] |= {"pgscan_anon": int(1000 * scans), "pgsteal_anon": 1000}
+    scans = {2: 1.5, 8: 3.0}[changes["cpus"]] * (1 - boot / 10) if changes["design"] == "april" else 1.0
+    data["vmstat"] |= {"pgscan_anon": round(1000 * scans), "pgsteal_anon": 1000}
     data["series"] |= series
     data["timing"]["bytes_per_s"] = 2.0**20 * changes["cpus"]
     return Result.from_dict(data)
@@ -70,7 +70,9 @@ def test_every_cell_is_run_with_what_group_and_row_set(asked: Experiment) -> Non
     seen: list[Mapping[str, Any]] = []
     told: list[str] = []
     answer = ask(
-        asked, lambda c: seen.append(c) or simulate(c), lambda n, done, total: told.append(f"{n} {done}/{total}")
+        asked,
+        lambda c, boot: seen.append(c) or simulate(c),
+        progress=lambda n, done, total: told.append(f"{n} {done}/{total}"),
     )
     assert seen == [{"cpus": n, "design": d} for n in (2, 8) for d in ("sync", "april")]
     assert told[0] == "sync 2 CPUs 0/4" and told[-1] == "april 8 CPUs 3/4"
@@ -83,16 +85,30 @@ def test_every_cell_is_run_with_what_group_and_row_set(asked: Experiment) -> Non
 
 
 def test_pictures_have_a_line_for_each_row(asked: Experiment) -> None:
-    ((path, drawn),) = pictures(ask(asked, lambda changes: simulate(changes, queue_len=[3, 4])))
+    ((path, drawn),) = pictures(ask(asked, lambda changes, boot: simulate(changes, queue_len=[3, 4])))
     assert path == "pictures/scans.queue_len.svg" and all(name in drawn for name in ("sync", "april", "Queue depth"))
     assert list(pictures(ask(asked, simulate))) == []  # nothing ever queued
 
 
 def test_a_finding_says_the_true_sentence_with_its_numbers(asked: Experiment) -> None:
     assert ask(asked, simulate).found() == [
-        "april scans 3.00 times as often, 3.00 against 1.00, on 8 CPUs.",
-        "Not more with 2 (0.25).",
+        Said("april scans 3.00 times as often, 3.00 against 1.00, on 8 CPUs.", 1, 1),
+        Said("Not more with 2 (0.25).", 1, 1),
     ]
+
+
+def test_a_finding_that_is_not_so_at_all_boots_says_at_how_many(asked: Experiment) -> None:
+    answer = ask(asked, simulate, repeats=7)  # 3.0, 2.7, 2.4, 2.1, 1.8, 1.5, 1.2: above 1.5 at five
+    assert answer.found()[0] == Said("april scans 2.10 times as often, 2.10 against 1.00, on 8 CPUs.", 5, 7)
+    good = document(answer)
+    assert (
+        "*Found*, by chance: at 5 of 7 boots: april scans 2.10 times" in good
+        and "*Found*: Not more with 2 (0.25)." in good
+    )
+    assert (
+        "2.10 against 1.00, on 8 CPUs, by chance: at 5 of 7 boots. Not more" in good and drift(good, [asked], {}) == []
+    )
+    assert "| april | 2 ≈ | 1.05 ≈ |" in good and "| april | 8 ≈ | 2.10 |" in good
 
 
 KERNEL = """

@@ -65,7 +65,7 @@ def test_traces_that_were_judged_are_kept() -> None:
     assert list(found.validations) == ["sync"]
 
 
-def test_a_job_s_comparison_keeps_the_runs_there_are() -> None:
+def test_a_job_s_comparison_keeps_the_rows_there_are() -> None:
     job = Job.from_dict({"pages": "sample", "limit": 64, "store": "zram"})
     found = interrupted(compare_job, job, ["april", "split"], [1, 2], progress=after(4))
     assert [(entry.group, entry.name) for entry in found.entries] == [
@@ -74,7 +74,7 @@ def test_a_job_s_comparison_keeps_the_runs_there_are() -> None:
         ("1 CPU", "split"),
         ("2 CPUs", "sync"),
     ]
-    assert found.interrupted == "4 of 6 runs"
+    assert found.interrupted == "4 of 6 rows"
 
 
 def test_advice_without_every_option_recommends_none() -> None:

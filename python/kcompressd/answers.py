@@ -17,10 +17,11 @@ from typing import Any, Final
 
 from kcompressd import compare_report, files, series
 from kcompressd.errors import ExperimentError
-from kcompressd.experiment import Answer, Experiment, ask
+from kcompressd.experiment import Answer, Experiment, Said, ask
 from kcompressd.html.over_time import drawn
 from kcompressd.html.standalone import picture
 from kcompressd.measures import MEASURES
+from kcompressd.result import Result
 
 UNANSWERED: Final = "unanswered.toml"
 """Questions that no experiment can answer, each with its reason."""
@@ -41,8 +42,10 @@ file and ask again ([experiments.md](experiments.md)).
 What all of these have in common. The model runs the real code of this repository's stores, queue and designs; what it assumes is
 the machine: costs per step that are numbers in the file, CPUs that differ only in speed, no caches, no memory bandwidth, no
 interrupts, no heat. Ratios between designs on one machine are what it is for; absolute times are those of the costs put in.
-Virtual runs are exact repetitions: a difference in a table is a difference of the designs, not noise, but whether your
-machine shows it is another question.
+A virtual run repeats exactly, but under pressure it is one course of many: eight free pages more or less, and what follows is
+another. So where memory is short every row is run at five boots that differ by that, and by the seed. Tables hold medians, and beside them
+the median of the boots' ratios, or ≈ where boots lie on both sides of 1; a sentence compares medians, and says at how many boots it is true
+where that is not all, and that it is chance at fewer than four of five. Whether your machine shows it is another question.
 """
 
 
@@ -75,7 +78,12 @@ def _short(answers: Sequence[Answer]) -> Iterator[str]:
     yield ""
     for answer in answers:
         asked = answer.experiment
-        yield f"- {', '.join(asked.answers)}: *{asked.title}* {' '.join(answer.found()[:2])}".rstrip()
+        yield f"- {', '.join(asked.answers)}: *{asked.title}* {' '.join(map(_one, answer.found()[:2]))}".rstrip()
+
+
+def _one(said: Said) -> str:
+    """A finding among others: where it is not so at all boots, that goes before the full stop."""
+    return f"{said.sentence.removesuffix('.')}{said.share}." if said.share else said.sentence
 
 
 def section(answer: Answer) -> Iterator[str]:
@@ -99,7 +107,7 @@ def section(answer: Answer) -> Iterator[str]:
     yield from (f"\n![{name}]({picture_path(asked, name)})" for name in asked.pictures)
     yield from _kernel(answer)
     yield ""
-    yield from (f"*Found*: {sentence}" + "\n" for sentence in answer.found())
+    yield from (f"*Found*{said.share}: {said.sentence}" + "\n" for said in answer.found())
     if not answer.complete:
         yield "*Incomplete*: a run ended early or did not add up.\n"
     if asked.limits:
@@ -179,7 +187,7 @@ def _section_drift(part: str, asked: Experiment) -> Iterator[str]:
     if cells != ([KERNEL_COLUMNS[:2], *figures] if figures else []):
         yield f"the kernel's table has the rows {cells}"
     yield from (f"lacks the picture {p}" for p in asked.pictures if f"]({picture_path(asked, p)})" not in part)
-    said = [line.removeprefix("*Found*: ") for line in part.splitlines() if line.startswith("*Found*: ")]
+    said = re.findall(r"^\*Found\*(?:,(?: by chance:)? at \d+ of \d+ boots)?: (.*)$", part, flags=re.M)
     if len(said) != len(asked.findings):
         yield f"{len(said)} findings, not {len(asked.findings)}"
     for line, finding in zip(said, asked.findings, strict=False):
@@ -259,7 +267,8 @@ def _write(arguments: argparse.Namespace) -> int:
 
 
 def answered(asked: Experiment) -> Answer:
-    """Run an experiment's job in virtual time, once for each of its cells."""
+    """Run an experiment's job in virtual time, each of its cells at as many boots as tell a difference from chance."""
+    from kcompressd.compare import boots
     from kcompressd.job import Job
 
     job = Job.from_dict(dict(asked.job))
@@ -267,7 +276,10 @@ def answered(asked: Experiment) -> Answer:
     def tell(name: str, done: int, total: int) -> None:
         print(f"{asked.name}: {name} ({done + 1} of {total})", file=sys.stderr)
 
-    return ask(asked, lambda changes: job.replace(changes).sim(), tell)
+    def simulate(changes: Mapping[str, Any], boot: int) -> Result:
+        return job.replace(changes).boot(boot).sim()
+
+    return ask(asked, simulate, repeats=boots(job), progress=tell)
 
 
 if __name__ == "__main__":

@@ -87,45 +87,66 @@ def _interrupted(
 def matrix(
     rows: Mapping[str, Mapping[str, Any]],
     groups: Mapping[str, Mapping[str, Any]],
-    run: Callable[[Mapping[str, Any]], Result],
+    run: Callable[[Mapping[str, Any], int], Result],
     *,
+    repeats: int = 1,
     title: str = "",
     progress: Report | None = None,
 ) -> Comparison:
-    """Run every row in every group, once: `run` is given the keys that both set. The first row is each group's baseline.
+    """Run every row in every group: `run` is given the keys that both set, and the repeat. The first row is each group's
+    baseline.
 
-    For virtual time, where a repeat would be the same. On Ctrl-C raises `RunInterrupted` with a Comparison of the runs that were
-    done.
+    For virtual time, where only what `run` makes of the repeat's number differs (`Job.boot`). On Ctrl-C raises `RunInterrupted`
+    with a Comparison of the rows that had all their repeats.
     """
-    count = _Counter(progress or (lambda name, done, total: None), len(rows) * len(groups))
+    count = _Counter(progress or (lambda name, done, total: None), len(rows) * len(groups) * repeats)
     entries: list[Entry] = []
     try:
         for group, common in groups.items():
             base: tuple[Result, ...] = ()
             for name, keys in rows.items():
-                count.next(f"{name} {group}".rstrip())
-                results = (run({**common, **keys}),)
+                done = []
+                for repeat in range(repeats):
+                    count.next(f"{name} {group}".rstrip())
+                    done.append(run({**common, **keys}, repeat))
+                results = tuple(done)
                 base = base or results
                 entries.append(Entry(name, results, base, group))
     except KeyboardInterrupt:
-        raise _interrupted(entries, f"{len(entries)} of {count.total} runs", title=title) from None
+        raise _interrupted(entries, f"{len(entries)} of {len(rows) * len(groups)} rows", title=title) from None
     return Comparison(tuple(entries), title=title)
 
 
 def compare_job(
-    job: Job, designs: Sequence[str] | None = None, cpus: Sequence[int] = (), *, progress: Report | None = None
+    job: Job,
+    designs: Sequence[str] | None = None,
+    cpus: Sequence[int] = (),
+    *,
+    repeats: int | None = None,
+    progress: Report | None = None,
 ) -> Comparison:
     """Run a job in virtual time with each of `designs` (default: every preset), on each of so many `cpus`.
 
-    A design is a preset's name, or "FILE.py:CLASS" for a policy of your own, which starts at the job's folder. Raises what
-    `Job.sim` raises.
+    A design is a preset's name, or "FILE.py:CLASS" for a policy of your own, which starts at the job's folder. `repeats` boots
+    of the machine (`Job.boot`; default `boots`). Raises what `Job.sim` raises, and `LabError` for no repeats.
     """
+    count = boots(job) if repeats is None else repeats
+    if count < 1:
+        raise LabError("repeats", f"{count} is less than 1", f"give {MIN_REPEATS}, to see what is chance")
     names = _baseline_first(designs or Design.presets())
     rows = {name.rpartition(":")[2]: {"design": name} for name in names}
     groups = {f"{n} CPU{'s' if n > 1 else ''}": {"node.cpus": n} for n in cpus} or {"": {}}
     calibration = job.calibration  # once: a job without one measures
 
-    return matrix(rows, groups, lambda keys: job.replace(keys).sim(calibration=calibration), progress=progress)
+    def run(keys: Mapping[str, Any], boot: int) -> Result:
+        return job.replace(keys).boot(boot).sim(calibration=calibration)
+
+    return matrix(rows, groups, run, repeats=count, progress=progress)
+
+
+def boots(job: Job) -> int:
+    """Return how many boots of a job tell a difference from chance: one where memory is not short, as all are alike."""
+    return 1 if job.node is None else MIN_REPEATS
 
 
 class _Counter:

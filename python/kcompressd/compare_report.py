@@ -27,7 +27,8 @@ def title(comparison: Comparison) -> str:
     config = first.last.config
     size = mib(first.last.pages * config.page_size)
     runs = len(first.results)
-    repeats = f": {runs} interleaved repeats, medians" if runs > 1 else ""
+    kind = "boots" if first.last.kind == "virtual" else "interleaved repeats"
+    repeats = f": {runs} {kind}, medians" if runs > 1 else ""
     said = comparison.title or f"{first.last.pages} pages ({size}) on {config.store}, {config.compressor}{repeats}"
     return f"{said}; interrupted: {comparison.interrupted}" if comparison.interrupted else said
 

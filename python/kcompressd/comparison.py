@@ -1,7 +1,8 @@
 """`Comparison`: runs that differ in one thing, set beside a baseline; what it prints, stores and draws.
 
-Two kinds of noise: a live run's repeats differ, so a ratio whose range over the repeats contains 1 is shown as ≈ (with 5
-repeats that happens by chance in 1 of 16 comparisons); a virtual run is the same every time and needs no repeat.
+Two kinds of noise: a live run's repeats differ of themselves; a virtual run is the same every time, and its repeats are other
+boots of the machine (`Job.boot`). Either way a ratio whose range over the repeats contains 1 is shown as ≈ (with 5 repeats of
+what does not differ the range misses 1 by chance in 1 of 16 comparisons).
 """
 
 from __future__ import annotations

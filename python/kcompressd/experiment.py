@@ -11,16 +11,19 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
 
 from kcompressd.compare import Report, matrix
-from kcompressd.comparison import Comparison
+from kcompressd.comparison import Comparison, Entry
 from kcompressd.errors import ExperimentError
 from kcompressd.measures import MEASURES, Measure
 from kcompressd.result import Result
 
 ANY: Final = "*"
 """As a finding's row or group: the one with the largest ratio."""
+MOST: Final = 0.8
+"""What is so at a smaller share of boots is so by chance."""
 _MEASURES: Final = {measure.name: measure for measure in MEASURES}
 _KEYS: Final = (
     "answers",
@@ -108,6 +111,21 @@ class Experiment:
         return _experiment(path, data)
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a finding says of the boots' medians, and at how many of the `boots` that is `so`."""
+
+    sentence: str
+    so: int
+    boots: int
+
+    @property
+    def share(self) -> str:
+        """Where it is not so at all boots: at how many it is, and whether that is chance."""
+        chance = " by chance:" if self.so < MOST * self.boots else ""
+        return f",{chance} at {self.so} of {self.boots} boots" if self.so < self.boots else ""
+
+
 @dataclass(frozen=True)
 class Answer:
     """An experiment and what came of it."""
@@ -115,8 +133,8 @@ class Answer:
     experiment: Experiment
     comparison: Comparison
 
-    def found(self) -> list[str]:
-        """Return a sentence for each finding, the true one."""
+    def found(self) -> list[Said]:
+        """Return what each finding says."""
         return [_said(finding, self.comparison, self.experiment) for finding in self.experiment.findings]
 
     @property
@@ -127,35 +145,49 @@ class Answer:
 
 def ask(
     experiment: Experiment,
-    simulate: Callable[[Mapping[str, Any]], Result],
+    simulate: Callable[[Mapping[str, Any], int], Result],
+    *,
+    repeats: int = 1,
     progress: Report | None = None,
 ) -> Answer:
-    """Run every cell of an experiment: `simulate` is given the keys that the cell sets, dotted, and runs its job.
+    """Run every cell of an experiment: `simulate` is given the keys that the cell sets, dotted, and which of `repeats` boots it is,
+    and runs its job.
 
     `progress` is called before each with its name, how many are done, and how many there are.
     """
     rows = {row.name: row.set for row in experiment.rows}
     groups = {group.name: group.set for group in experiment.groups}
-    return Answer(experiment, matrix(rows, groups, simulate, title=experiment.title, progress=progress))
+    return Answer(
+        experiment, matrix(rows, groups, simulate, repeats=repeats, title=experiment.title, progress=progress)
+    )
 
 
-def _said(finding: Finding, comparison: Comparison, experiment: Experiment) -> str:
+def _said(finding: Finding, comparison: Comparison, experiment: Experiment) -> Said:
     entries = {(entry.group, entry.name): entry for entry in comparison.entries}
     rows = [r.name for r in experiment.rows[1:]] if finding.row == ANY else [finding.row]
     groups = [g.name for g in experiment.groups] if finding.group == ANY else [finding.group]
     seen = []
     for group in groups:
         for row in rows:
-            ours = entries[group, row].value(finding.measure)
-            base = entries[finding.against_group or group, finding.against].value(finding.measure)
-            if ours is not None and base is not None:
-                seen.append((_ratio(ours.median, base.median), ours.median, base.median, row, group))
+            base = entries[finding.against_group or group, finding.against]
+            pairs = _pairs(finding.measure, entries[group, row], base)
+            if pairs:
+                value, other = (median(side) for side in zip(*pairs, strict=True))
+                seen.append((_ratio(value, other), value, other, pairs, row, group))
     if not seen:
-        return f"{finding.measure.title} was not measured."
-    ratio, value, other, row, group = max(seen)
+        return Said(f"{finding.measure.title} was not measured.", 0, 0)
+    ratio, value, other, pairs, row, group = max(seen, key=lambda one: one[0])
     words = {"ratio": f"{ratio:.2f}", "row": row, "group": group}
     words |= {"value": finding.measure.text(value), "other": finding.measure.text(other)}
-    return (finding.yes if ratio > finding.above else finding.no).format_map(words)
+    above = ratio > finding.above
+    so = sum((_ratio(*pair) > finding.above) == above for pair in pairs)
+    return Said((finding.yes if above else finding.no).format_map(words), so, len(pairs))
+
+
+def _pairs(measure: Measure, ours: Entry, base: Entry) -> list[tuple[float, float]]:
+    """The measure of both at each boot; none where a run does not have it."""
+    pairs = [(measure.of(run), measure.of(other)) for run, other in zip(ours.results, base.results, strict=True)]
+    return [(run, other) for run, other in pairs if run is not None and other is not None]
 
 
 def _ratio(ours: float, base: float) -> float:

@@ -48,7 +48,7 @@ class Node:
             value = getattr(self, name)
             if value is not None and not least <= value <= most:
                 raise LabError(f"node.{name}", f"{value} is not between {least} and {most}")
-        free = self.managed if self.free is None else self.free
+        free = self.free_pages
         if not 0 < free <= self.managed:
             raise LabError("node.free", f"{free} is not between 1 and node.managed = {self.managed}")
         if not 0 <= self.file < free:
@@ -58,6 +58,11 @@ class Node:
         marks = self.marks
         if len(marks) != 3 or not 0 < marks[0] <= marks[1] <= marks[2] < free:
             raise LabError("node.watermarks", f"{list(marks)} are not three rising numbers below {free} free pages")
+
+    @property
+    def free_pages(self) -> int:
+        """Pages that are free when the run begins."""
+        return self.managed if self.free is None else self.free
 
     @property
     def marks(self) -> tuple[int, int, int]:
@@ -76,7 +81,7 @@ class Node:
         """Return what the core takes, for so many pages of applications."""
         return {
             "pages": pages,
-            "free_pages": self.managed if self.free is None else self.free,
+            "free_pages": self.free_pages,
             "file_pages": self.file,
             "watermarks": list(self.marks),
             "boost_factor": self.boost_factor,

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from kcompressd.comparison import Comparison
     from kcompressd.result import Result
 
-REPEATS = 5
-
 
 def add(verbs: common.Verbs) -> None:
     """Declare the verb."""
@@ -24,8 +22,8 @@ def add(verbs: common.Verbs) -> None:
         "compare",
         help="run every design on the same pages, or a job in virtual time; or set stored Results side by side",
         description="Interleaved repeats of every design; medians, spread, and the ratio to sync. A difference "
-        "inside the spread is shown as ≈. A job (JOB.toml) runs in virtual time, once: --cpus and --set are for it. Of "
-        "two or more stored Results (run --json, observe --json): one table, ratios to the first.",
+        "inside the spread is shown as ≈. A job (JOB.toml) runs in virtual time, where a repeat is another boot of the machine, "
+        "with some fewer free pages and another seed: --cpus and --set are for it. Of two or more stored Results (run --json, observe --json): one table, ratios to the first.",
     )
     common.add_input(parser)
     parser.add_argument("more", nargs="*", metavar="RESULT.json", help="stored Results, when FILE is one")
@@ -41,7 +39,12 @@ def add(verbs: common.Verbs) -> None:
     parser.add_argument("--cpus", type=counts, default=(), metavar="2,4,8", help="of a job: on so many CPUs each")
     common.add_settings(parser)
     common.add_lab(parser)
-    parser.add_argument("--repeats", type=common.count, default=REPEATS, metavar="N", help="at least 5 (default)")
+    parser.add_argument(
+        "--repeats",
+        type=common.count,
+        metavar="N",
+        help="at least 5 (default); boots of a job: any number (default: 5, one where memory is not short)",
+    )
     parser.add_argument("--validate", action="store_true", help="trace each design once more and validate it")
     parser.add_argument("--trace-dir", metavar="DIR", help="save those traces as DIR/DESIGN.npy")
     parser.add_argument("--json", metavar="FILE", help="save all results; - for standard output")
@@ -51,7 +54,7 @@ def add(verbs: common.Verbs) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Compare, save what was asked for, print the table and what to look at."""
-    from kcompressd.compare import compare
+    from kcompressd.compare import MIN_REPEATS, compare
     from kcompressd.errors import InputError
     from kcompressd.lab import Lab
 
@@ -67,7 +70,12 @@ def run(arguments: argparse.Namespace) -> int:
         if name not in DESIGNS:
             raise InputError(name, "is a policy, for jobs in virtual time", "give a JOB.toml")
     pages, lab, saver = common.pages(arguments), Lab(**common.lab(arguments)), _saver(arguments.trace_dir)
-    options = {"lab": lab, "repeats": arguments.repeats, "validate": arguments.validate, "on_trace": saver}
+    options = {
+        "lab": lab,
+        "repeats": arguments.repeats or MIN_REPEATS,
+        "validate": arguments.validate,
+        "on_trace": saver,
+    }
     return _shown(arguments, lambda progress: compare(pages, arguments.designs, progress=progress, **options))
 
 
@@ -97,7 +105,10 @@ def _job(arguments: argparse.Namespace) -> int:
     from kcompressd.job import Job
 
     job = Job.load(arguments.file, arguments.set)
-    return _shown(arguments, lambda progress: compare_job(job, arguments.designs, arguments.cpus, progress=progress))
+    options = {"repeats": arguments.repeats}
+    return _shown(
+        arguments, lambda progress: compare_job(job, arguments.designs, arguments.cpus, progress=progress, **options)
+    )
 
 
 def _stored(arguments: argparse.Namespace) -> int:
