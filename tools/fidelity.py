@@ -159,7 +159,11 @@ def save_touches(path: Path, own_every: int) -> None:
 
 
 def runs(
-    depth: int, design: str = "unofficial", changes: Mapping[str, Any] | None = None, own_every: int = OWN_EVERY
+    depth: int,
+    design: str = "unofficial",
+    changes: Mapping[str, Any] | None = None,
+    own_every: int = OWN_EVERY,
+    free: int = FREE,
 ) -> dict[str, tuple[float, ...]]:
     """Our runs of one depth (0: synchronous) of a design that queues, with these keys of the job changed."""
     of = {"design": "sync"} if depth == 0 else {"design": design, "depth": depth}
@@ -168,7 +172,7 @@ def runs(
         save_touches(trace, own_every)
         workload = {"workload": {"kind": "replay", "trace": str(trace)}}
         job = Job.from_dict({**JOB, **workload, **of}).replace(changes or {})
-        rows = [found(job.replace({"node.free": FREE + more}).sim()) for more in RUNS]
+        rows = [found(job.replace({"node.free": free + more}).sim()) for more in RUNS]
     return {name: tuple(row[name] for row in rows) for name in rows[0]}
 
 
@@ -191,13 +195,16 @@ def prediction(argv: Sequence[str]) -> str:
     parser.add_argument("--pages", default=str(CORPUS))
     parser.add_argument("--compressor", default="lz4")
     parser.add_argument("--own-every", type=int, choices=[2**n for n in range(16)], default=OWN_EVERY, metavar="PAGES")
+    parser.add_argument(
+        "--free", type=int, default=FREE, metavar="PAGES", help="free or page cache when the eater begins"
+    )
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     wanted = parser.parse_args(argv)
     changes = {"pages": os.path.abspath(wanted.pages), **dict(map(parse_setting, wanted.set))}
     if wanted.compressor != "lz4":
         changes = {**codec_costs(changes["pages"], wanted.compressor), **changes}
     depth = 0 if wanted.design == "sync" else wanted.depth
-    rows = runs(depth, wanted.design, changes, wanted.own_every)
+    rows = runs(depth, wanted.design, changes, wanted.own_every, wanted.free)
     lines = [f"{wanted.design}, depth {depth}, {wanted.compressor}: virtual, least / median / most of {len(RUNS)} runs"]
     for name in (*KERNEL[0], *ALSO, "failed writes"):
         figures = (min(rows[name]), median(rows[name]), max(rows[name]))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import lzma
 import re
 import shutil
 import subprocess
@@ -116,22 +117,32 @@ def contents(busybox: Path, modules: Path, pages: Pages) -> Mapping[str, bytes]:
 
 def load_order(modules: Path, wanted: Iterable[str] = MODULES) -> list[Path]:
     """Return the `wanted` modules and what they depend on, each after its dependencies."""
-    there = {path.stem.replace("-", "_"): path for path in modules.rglob("*.ko")}
+    there = {path.name.split(".")[0].replace("-", "_"): path for path in modules.rglob("*.ko*")}
     order: dict[str, Path] = {}
 
     def need(name: str) -> None:
         if name not in there or name in order:
             return
-        said = re.search(rb"\0depends=([^\0]*)\0", there[name].read_bytes())
+        module = uncompressed(there[name])
+        said = re.search(rb"\0depends=([^\0]*)\0", module.read_bytes())
         for other in said[1].decode().split(",") if said and said[1] else []:
             need(other.replace("-", "_"))
-        order[name] = there[name]
+        order[name] = module
 
     for name in wanted:
         need(name)
     if "zram" not in order:
-        raise SystemExit(f"{modules}: no uncompressed zram.ko in it")
+        raise SystemExit(f"{modules}: neither zram.ko nor zram.ko.xz in it")
     return list(order.values())
+
+
+def uncompressed(module: Path) -> Path:
+    """Return the module, or where it is xz-compressed what came of it, beside it."""
+    if module.suffix != ".xz":
+        return module
+    plain = module.with_suffix("")
+    plain.write_bytes(lzma.decompress(module.read_bytes()))
+    return plain
 
 
 def archive(files: Mapping[str, bytes]) -> Iterator[bytes]:
