@@ -15,39 +15,47 @@ use crate::zone::{Mark, Migrate, Zone, ZoneConfig};
 use crate::zsmalloc::Frames;
 use std::collections::VecDeque;
 
-/// Objects of one size and the pages they fill.
+/// Pages in a row: the first, and how many.
+type Chunk = (u32, u32);
+
+/// Objects of one size and the pages they fill. Which objects a chunk has is not known: the one taken last goes first.
 #[derive(Debug, Default)]
-struct Slab {
-    /// Objects in use, and the pages taken. Which objects a page has is not known: the page taken last goes first.
-    filled: Mutex<(u32, Vec<u32>)>,
+struct Filled {
+    /// Objects in use.
+    objects: u32,
+    pages: u32,
+    chunks: Vec<Chunk>,
 }
 
+#[derive(Debug, Default)]
+struct Slab(Mutex<Filled>);
+
 impl Slab {
-    /// One more object; where no room is left `grow` is asked for the pages of a slab, or for one if there are no more.
-    fn take(&self, kind: Kind, mut grow: impl FnMut() -> Option<u32>) -> bool {
-        let (objects, pages) = &mut *self.filled.lock_within();
-        if *objects == pages.len() as u32 * kind.per_page() {
-            let Some(page) = grow() else { return false };
-            pages.push(page);
-            pages.extend((1..kind.slab_pages()).map_while(|_| grow()));
+    /// One more object; where no room is left `grow` is asked for the pages of a slab.
+    fn take(&self, per_page: u32, grow: impl FnOnce() -> Option<Chunk>) -> bool {
+        let mut filled = self.0.lock_within();
+        if filled.objects == filled.pages * per_page {
+            let Some(chunk) = grow() else { return false };
+            filled.pages += chunk.1;
+            filled.chunks.push(chunk);
         }
-        *objects += 1;
+        filled.objects += 1;
         true
     }
 
-    /// One object less; `shrink` gets a page when more than `spare` would be empty if all objects moved together.
-    fn give(&self, per_page: u32, spare: u32, shrink: impl FnOnce(u32)) {
-        let (objects, pages) = &mut *self.filled.lock_within();
-        *objects -= 1;
-        if pages.len() as u32 * per_page - *objects >= per_page * (spare + 1)
-            && let Some(page) = pages.pop()
-        {
-            shrink(page);
+    /// One object less; `shrink` gets a slab when more than `spare` pages would be empty without it if all objects moved together.
+    fn give(&self, per_page: u32, spare: u32, shrink: impl FnOnce(Chunk)) {
+        let mut filled = self.0.lock_within();
+        filled.objects -= 1;
+        let empty = filled.pages * per_page - filled.objects;
+        if let Some(chunk) = filled.chunks.pop_if(|&mut (_, pages)| empty >= per_page * (spare + pages)) {
+            filled.pages -= chunk.1;
+            shrink(chunk);
         }
     }
 
     fn pages(&self) -> u32 {
-        self.filled.lock_within().1.len() as u32
+        self.0.lock_within().pages
     }
 }
 
@@ -58,19 +66,11 @@ enum Kind {
     Handle,
     /// zsmalloc's zspage descriptor, about 56 bytes.
     Descriptor,
-    /// A leaf of the swap cache's tree: 14 in a slab of two pages.
+    /// A leaf of the swap cache's tree: 14 in a slab of two pages, 7 where no two in a row are to be had.
     Leaf,
 }
 
 impl Kind {
-    /// Pages of a slab, where they are to be had.
-    const fn slab_pages(self) -> u32 {
-        match self {
-            Self::Handle | Self::Descriptor => 1,
-            Self::Leaf => 2,
-        }
-    }
-
     const fn per_page(self) -> u32 {
         match self {
             Self::Handle => 512,
@@ -179,12 +179,18 @@ impl Mm {
     }
 
     fn take_object(&self, kind: Kind, cpu: u16, mark: Mark) -> bool {
-        self.slabs[kind as usize].take(kind, || self.zone.take(cpu, Migrate::Unmovable, mark))
+        let one = || Some((self.zone.take(cpu, Migrate::Unmovable, mark)?, 1));
+        let pair = || Some((self.zone.take_pair(cpu, mark)?, 2));
+        let grow = || if kind == Kind::Leaf { pair().or_else(one) } else { one() };
+        self.slabs[kind as usize].take(kind.per_page(), grow)
     }
 
     fn give_object(&self, kind: Kind, cpu: u16) {
         let spare = kind.spare_pages(self.zone.cpus().into());
-        self.slabs[kind as usize].give(kind.per_page(), spare, |page| self.zone.give(cpu, Migrate::Unmovable, [page]));
+        self.slabs[kind as usize].give(kind.per_page(), spare, |(first, pages)| match pages {
+            1 => self.zone.give(cpu, Migrate::Unmovable, [first]),
+            _ => self.zone.give_pair(cpu, first),
+        });
     }
 
     /// Page frames in use: applications' and page cache.

@@ -45,6 +45,8 @@ pub struct ZoneConfig {
 #[derive(Debug, Default)]
 struct Pcp {
     lists: [List; 2],
+    /// Chunks of two unmovable pages, which slabs take: single pages are not made of them.
+    pairs: List,
     /// Refills since pages were last freed here; the next one is `batch << factor`.
     alloc_factor: u32,
     /// Pages freed lately, halved at each allocation.
@@ -60,7 +62,7 @@ const NORMAL_THRESHOLD: u32 = 8;
 
 impl Pcp {
     fn count(&self) -> u32 {
-        self.lists[0].len() + self.lists[1].len()
+        self.lists[0].len() + self.lists[1].len() + 2 * self.pairs.len()
     }
 }
 
@@ -208,6 +210,44 @@ impl Zone {
         self.fold(pcp, -i64::from(taken));
     }
 
+    /// Two unmovable pages in a row, by way of the CPU's own list of such: where it has none, half a batch comes out of the buddy lists.
+    pub fn take_pair(&self, cpu: u16, mark: Mark) -> Option<u32> {
+        if !self.watermark_ok(mark) {
+            return None;
+        }
+        let mut pcp = self.pcp(cpu).lock();
+        if pcp.pairs.is_empty() {
+            self.refill_pairs(&mut pcp);
+        }
+        let first = pcp.pairs.head()?;
+        pcp.pairs.del(&self.map.pages, first);
+        Some(first)
+    }
+
+    fn refill_pairs(&self, pcp: &mut Pcp) {
+        let mut buddy = self.buddy.lock_within();
+        let mut taken = 0;
+        while taken < (self.config.pcp_batch / 2).max(2)
+            && let Some((first, boosts)) = buddy.0.take(&self.map, Migrate::Unmovable, 1)
+        {
+            taken += 1;
+            pcp.pairs.add_tail(&self.map.pages, first);
+            self.note_boost(&mut buddy.1, boosts);
+        }
+        buddy.1.least_free_pages = buddy.1.least_free_pages.min(buddy.0.free_pages());
+        drop(buddy);
+        self.fold(pcp, -2 * i64::from(taken));
+    }
+
+    /// The pages of [`Zone::take_pair`] come back as they are.
+    pub fn give_pair(&self, cpu: u16, first: u32) {
+        let mut pcp = self.pcp(cpu).lock();
+        pcp.alloc_factor /= 2;
+        pcp.free_count = (pcp.free_count + 2).min(self.config.pcp_batch << SCALE_MAX);
+        pcp.pairs.add_head(&self.map.pages, first);
+        self.spill_above_high(&mut pcp, Migrate::Unmovable);
+    }
+
     fn note_boost(&self, stat: &mut ZoneStat, boosts: bool) {
         stat.boosts += u64::from(boosts);
         if boosts {
@@ -245,37 +285,44 @@ impl Zone {
     }
 
     fn give_to_pcp(&self, pcp: &mut Pcp, of: Migrate, pages: impl IntoIterator<Item = u32>) {
-        let batch = self.config.pcp_batch;
         for page in pages {
             self.map.note_given(page, of);
             let home = self.map.migrate_type(page);
             pcp.alloc_factor /= 2;
-            pcp.free_count = (pcp.free_count + 1).min(batch << SCALE_MAX);
+            pcp.free_count = (pcp.free_count + 1).min(self.config.pcp_batch << SCALE_MAX);
             pcp.lists[home as usize].add_head(&self.map.pages, page);
-            let high = self.pcp_high();
-            if pcp.count() >= high {
-                let spill = pcp.free_count.clamp(batch, high.saturating_sub(batch).max(batch));
-                self.spill(pcp, home, spill);
-            }
+            self.spill_above_high(pcp, home);
         }
     }
 
-    /// `free_pcppages_bulk`: the longest unused of `first`'s list, and then of the other's.
+    fn spill_above_high(&self, pcp: &mut Pcp, first: Migrate) {
+        let (batch, high) = (self.config.pcp_batch, self.pcp_high());
+        if pcp.count() >= high {
+            let spill = pcp.free_count.clamp(batch, high.saturating_sub(batch).max(batch));
+            self.spill(pcp, first, spill);
+        }
+    }
+
+    /// `free_pcppages_bulk`: the longest unused of `first`'s list, and then of the others'; of a pair both pages.
     fn spill(&self, pcp: &mut Pcp, first: Migrate, pages: u32) {
+        let Pcp { lists: [unmovable, movable], pairs, .. } = pcp;
+        let lists = match first {
+            Migrate::Unmovable => [(unmovable, 0), (movable, 0), (pairs, 1)],
+            Migrate::Movable => [(movable, 0), (pairs, 1), (unmovable, 0)],
+        };
         let mut buddy = self.buddy.lock_within();
-        let mut left = pages;
-        for of in [first, first.other()] {
-            let list = &mut pcp.lists[of as usize];
-            while left > 0
+        let mut given = 0;
+        for (list, order) in lists {
+            while given < pages
                 && let Some(page) = list.tail()
             {
                 list.del(&self.map.pages, page);
-                buddy.0.give(&self.map, page, 0);
-                left -= 1;
+                buddy.0.give(&self.map, page, order);
+                given += 1 << order;
             }
         }
         drop(buddy);
-        self.fold(pcp, i64::from(pages - left));
+        self.fold(pcp, given.into());
     }
 
     /// `drain_all_pages`: every CPU's pages go to the buddy lists; one CPU a call, which returns the next one.
