@@ -8,14 +8,13 @@ from __future__ import annotations
 import importlib.util
 from functools import cache
 from pathlib import Path
-from statistics import median
 from types import ModuleType
 
 import pytest
 
 NOT_YET = {(24, "exit_referenced_activated")}
-"""Bounds of the issue that are not met, by depth and row: there the kernel activates 13 to 19 of the eater's own 34 pages, and how
-often it uses which of them is not known (docs/fidelity.md)."""
+"""Bounds of the issue that are not met, by depth and row. How many of its own pages the eater has activated depends on the runs before in the
+same boot (docs/fidelity.md), which ours has not."""
 
 
 @cache
@@ -38,19 +37,6 @@ def test_the_ground_truth_s_bounds_hold() -> None:
     assert far == NOT_YET, f"beyond a bound and new: {far - NOT_YET}; within it by now: {NOT_YET - far}"
     assert max(ours[0]["failed writes"]) == 0, "a synchronous kernel has no write errors"
     assert all(min(ours[depth]["failed writes"]) > 1000 for depth in (24, 256)), "the kernel has them with a queue"
-
-
-def test_how_often_the_eater_uses_its_own_pages_shows_at_other_depths_alone() -> None:
-    tool = fidelity()
-    if not tool.CORPUS.is_file():
-        pytest.skip(f"needs {tool.CORPUS.name} (KCOMPRESSD_SHARED)")
-    activated = {
-        (depth, every): median(tool.runs(depth, own_every=every)["exit_referenced_activated"])
-        for depth in (0, 24)
-        for every in (tool.OWN_EVERY, 512)
-    }
-    assert activated[0, tool.OWN_EVERY] == activated[0, 512] == tool.OWN
-    assert activated[24, 512] < 13 < 19 < activated[24, tool.OWN_EVERY], "the kernel's 13 to 19 lie in between"
 
 
 def test_a_row_of_another_design_is_predicted() -> None:

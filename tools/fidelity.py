@@ -48,8 +48,7 @@ OWN = 34
 """Pages that the eater itself consists of and uses all the time: text (its initramfs is a tmpfs), data, stack. Each is found in use
 twice, activated, and then left alone, so they are as many as the kernel activates at depth 0."""
 OWN_EVERY = 32
-"""After so many pages eaten comes one of its own. Nothing says how many: from 1 to 512 all of them are activated once at depth 0, which is all
-that the kernel tells; so it is about the middle of what is possible. What depends on it at other depths: docs/fidelity.md."""
+"""After so many pages eaten comes one of its own. From 1 to 512 all of them are activated once at depth 0."""
 RUNS = (-8, 0, 8)
 """Our three runs of a depth: as many pages more are free, as between boots of the guest."""
 KERNEL: dict[int, dict[str, tuple[float, ...]]] = {
@@ -147,9 +146,9 @@ def found(result: Result) -> dict[str, float]:
     return row
 
 
-def save_touches(path: Path, own_every: int) -> None:
-    """Write the eater's touches as an access trace, after each `own_every` pages eaten one of its own."""
-    eaten = np.arange(EATEN).reshape(-1, own_every)
+def save_touches(path: Path) -> None:
+    """Write the eater's touches as an access trace."""
+    eaten = np.arange(EATEN).reshape(-1, OWN_EVERY)
     own = EATEN + np.arange(len(eaten)) % OWN
     fill = np.column_stack([eaten, own]).ravel()
     pages = np.concatenate([EATEN + np.arange(OWN), fill, fill])
@@ -162,14 +161,13 @@ def runs(
     depth: int,
     design: str = "unofficial",
     changes: Mapping[str, Any] | None = None,
-    own_every: int = OWN_EVERY,
     free: int = FREE,
 ) -> dict[str, tuple[float, ...]]:
     """Our runs of one depth (0: synchronous) of a design that queues, with these keys of the job changed."""
     of = {"design": "sync"} if depth == 0 else {"design": design, "depth": depth}
     with tempfile.TemporaryDirectory() as folder:
         trace = Path(folder) / "touches.npy"
-        save_touches(trace, own_every)
+        save_touches(trace)
         workload = {"workload": {"kind": "replay", "trace": str(trace)}}
         job = Job.from_dict({**JOB, **workload, **of}).replace(changes or {})
         rows = [found(job.replace({"node.free": free + more}).sim()) for more in RUNS]
@@ -194,7 +192,6 @@ def prediction(argv: Sequence[str]) -> str:
     parser.add_argument("--depth", type=int, default=256)
     parser.add_argument("--pages", default=str(CORPUS))
     parser.add_argument("--compressor", default="lz4")
-    parser.add_argument("--own-every", type=int, choices=[2**n for n in range(16)], default=OWN_EVERY, metavar="PAGES")
     parser.add_argument(
         "--free", type=int, default=FREE, metavar="PAGES", help="free or page cache when the eater begins"
     )
@@ -204,7 +201,7 @@ def prediction(argv: Sequence[str]) -> str:
     if wanted.compressor != "lz4":
         changes = {**codec_costs(changes["pages"], wanted.compressor), **changes}
     depth = 0 if wanted.design == "sync" else wanted.depth
-    rows = runs(depth, wanted.design, changes, wanted.own_every, wanted.free)
+    rows = runs(depth, wanted.design, changes, wanted.free)
     lines = [f"{wanted.design}, depth {depth}, {wanted.compressor}: virtual, least / median / most of {len(RUNS)} runs"]
     for name in (*KERNEL[0], *ALSO, "failed writes"):
         figures = (min(rows[name]), median(rows[name]), max(rows[name]))

@@ -11,6 +11,7 @@ use kcompressd_core::memcg::{Memcg, MemcgEvent, MemcgStat, Memcgs, ROOT};
 use kcompressd_core::reclaim::ReclaimRequest;
 use kcompressd_core::stats::{Vm, VmStat};
 use kcompressd_core::system::System;
+use kcompressd_core::units::SWAP_CLUSTER_MAX;
 use kcompressd_core::workload::{Phase, Program};
 
 /// The pages dealt out to `groups` groups.
@@ -209,7 +210,8 @@ fn what_min_or_low_protects_stays_while_others_have_something_to_give() {
     }
     let half = protected(0, 2000);
     assert!((1..steals(&free)[1]).contains(&steals(&half)[1]), "above its protection a group gives in proportion");
-    assert!(half.memcgs.get(1).unwrap().frames() >= 2000);
+    let frames = half.memcgs.get(1).unwrap().frames();
+    assert!(frames + SWAP_CLUSTER_MAX as u64 > 2000, "{frames}: a round that began above it may end below");
 }
 
 /// Both groups are protected by more than there is: low gives way and says so, min does not and somebody has to go.
