@@ -1,7 +1,8 @@
 //! A node's memory: one zone with its buddy lists, per-CPU page lists and watermarks (mm/page_alloc.c).
 //!
-//! All page frames, zspages and kernel objects of a system with a memory budget come from here, one page at a time but for large
-//! folios, which pass the per-CPU lists by; a page has a number, which says what block it lies in.
+//! All page frames, zspages and kernel objects of a system with a memory budget come from here, one page at a time but for slabs of two
+//! pages, which have a per-CPU list of their own, and large folios, which pass these lists by; a page has a number, which says what block
+//! it lies in.
 //! Watermarks compare the pages of the buddy lists alone: pages on per-CPU lists count as taken, and only their own CPU can
 //! use them. The count compared is approximate, as in the kernel: a CPU folds its changes in when they exceed a threshold.
 //!

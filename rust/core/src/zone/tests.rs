@@ -56,6 +56,22 @@ fn a_request_stops_at_the_mark_that_its_rights_allow() {
 }
 
 #[test]
+fn pairs_on_a_cpu_s_list_are_there_when_no_page_is() {
+    let zone = Zone::new(ZoneConfig { free_pages: 3000, ..GUEST });
+    let first = zone.take_pair(0, Mark::None).unwrap();
+    assert_eq!((first % 2, zone.cached(0)), (0, 12), "half a batch of pairs, less one");
+    for cpu in [0, 1] {
+        while zone.take(cpu, Unmovable, Mark::None).is_some() {}
+    }
+    let pairs: Vec<u32> = std::iter::from_fn(|| zone.take_pair(0, Mark::None)).collect();
+    assert_eq!((pairs.len(), zone.take_pair(1, Mark::None), zone.total_free()), (6, None, 0));
+    pairs.into_iter().for_each(|pair| zone.give_pair(0, pair));
+    assert_eq!((zone.cached(0), zone.take(0, Unmovable, Mark::None)), (12, None));
+    zone.drain(0);
+    assert!(zone.take(0, Unmovable, Mark::None).is_some(), "drained, they are pages as any");
+}
+
+#[test]
 fn a_refill_doubles_until_it_is_as_large_as_the_list() {
     let zone = Zone::new(GUEST);
     let mut refills = Vec::new();
