@@ -82,7 +82,7 @@ static void set_up(void)
 	put("/sys/kernel/mm/lru_gen/enabled", option("lru_gen", lru_gen));
 	if (*option("min_free", min_free))
 		put("/proc/sys/vm/min_free_kbytes", min_free);
-	put("/sys/block/zram0/comp_algorithm", codec);
+	put("/sys/block/zram0/comp_algorithm", option("codec", codec));
 	put("/sys/block/zram0/disksize", "1073741824");
 	/* A swap header: version 1, the last page (include/linux/swap.h). */
 	*(unsigned *)(first + 1024) = 1;
