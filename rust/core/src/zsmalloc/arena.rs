@@ -1,4 +1,4 @@
-//! The memory behind a pool's bytes: chunks of 2 MiB from `mmap`, cut into blocks, and these into runs of one zspage each.
+//! The memory behind a pool's bytes: chunks of 2 MiB, cut into blocks, and these into runs of one zspage each.
 //!
 //! A [`Run`] *owns* its bytes: no two runs overlap, none is copied, and the chunk it was cut from stays mapped
 //! until the last run of it is dropped. That is why its slices are safe. A block is cut into runs of one
@@ -6,101 +6,20 @@
 //!
 //! Resident size follows use: a run given back stays resident for the next taker, but when such runs of one
 //! length hold more than 1/32 of what is in use (and more than 128 KiB), the older half is returned to the
-//! system. Transparent huge pages are off here, since one would make a few objects cost 2 MiB; only what is asked to be
-//! resident ahead of time is mapped huge.
+//! system.
 
 use super::AllocError;
+use super::chunk::{CHUNK_BYTES, Chunk, advise};
 use crate::sync::{Arc, CACHE_LINE_BYTES, Mutex, prefetch};
 use std::ops::Range;
 use std::ptr::NonNull;
 
-/// Bytes mapped at a time.
-pub const CHUNK_BYTES: usize = 2 << 20;
 /// Bytes that a run length takes of a chunk at a time, if a run is not longer. The last block of each length is cut in part.
 const BLOCK_BYTES: usize = 256 << 10;
 /// Idle resident bytes of one run length that are always allowed.
 const IDLE_BYTES: usize = 128 << 10;
 /// What is fetched to the cache of the run that is next.
 const AHEAD_BYTES: usize = 2 << 10;
-
-/// One mapping, unmapped on drop.
-#[derive(Debug)]
-struct Chunk(NonNull<u8>);
-
-// SAFETY: a chunk is an address; the memory is reached through the runs cut from it, each exclusively owned.
-unsafe impl Send for Chunk {}
-// SAFETY: as above; a shared chunk gives no access to its bytes.
-unsafe impl Sync for Chunk {}
-
-impl Chunk {
-    /// Maps fresh zeroed memory that is not resident yet. The error is the `errno` of `mmap`.
-    fn map() -> Result<Self, i32> {
-        let chunk = Self(map(CHUNK_BYTES)?);
-        advise(chunk.0, CHUNK_BYTES, libc::MADV_NOHUGEPAGE);
-        Ok(chunk)
-    }
-
-    /// Maps fresh zeroed memory and makes all of it resident: as one huge page where the system has one to give.
-    fn map_resident() -> Result<Self, i32> {
-        let wide = map(2 * CHUNK_BYTES)?;
-        let before = wide.align_offset(CHUNK_BYTES);
-        // SAFETY: `before` is less than a chunk, so it and the chunk after it are inside the mapping.
-        let base = unsafe { wide.add(before) };
-        // SAFETY: as above: the rest is `CHUNK_BYTES - before` bytes.
-        let after = unsafe { base.add(CHUNK_BYTES) };
-        for (start, len_bytes) in [(wide, before), (after, CHUNK_BYTES - before)] {
-            if len_bytes > 0 {
-                // SAFETY: this end of the mapping is ours and nothing points into it.
-                unsafe { libc::munmap(start.as_ptr().cast(), len_bytes) };
-            }
-        }
-        let mut chunk = Self(base);
-        advise(chunk.0, CHUNK_BYTES, libc::MADV_HUGEPAGE);
-        chunk.touch();
-        Ok(chunk)
-    }
-
-    fn touch(&mut self) {
-        for page in (0..CHUNK_BYTES).step_by(crate::units::PAGE_SIZE) {
-            // SAFETY: `page` is inside the mapping, which nothing else uses while this value is exclusive.
-            let byte = unsafe { self.0.add(page) };
-            // SAFETY: as above; the byte is mapped writable.
-            unsafe { byte.write_volatile(0) };
-        }
-    }
-}
-
-impl Drop for Chunk {
-    fn drop(&mut self) {
-        // SAFETY: the mapping is ours, of this size, and no run of it is left: each holds an Arc of this chunk.
-        unsafe { libc::munmap(self.0.as_ptr().cast(), CHUNK_BYTES) };
-    }
-}
-
-/// Maps `len_bytes`. The error is the `errno` of `mmap`.
-fn map(len_bytes: usize) -> Result<NonNull<u8>, i32> {
-    #[cfg(test)]
-    if tests::refused() {
-        return Err(libc::ENOMEM);
-    }
-    let (prot, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-    // SAFETY: an anonymous mapping at an address of the system's choice touches nothing that exists.
-    let base = unsafe { libc::mmap(std::ptr::null_mut(), len_bytes, prot, flags, -1, 0) };
-    if base == libc::MAP_FAILED {
-        return Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(0));
-    }
-    Ok(NonNull::new(base.cast()).expect("mmap never returns page 0 unasked"))
-}
-
-/// Advice that may be refused: it changes what is resident, never what is stored.
-fn advise(base: NonNull<u8>, len_bytes: usize, advice: i32) {
-    debug_assert!([libc::MADV_NOHUGEPAGE, libc::MADV_HUGEPAGE, libc::MADV_DONTNEED].contains(&advice));
-    if !cfg!(miri) {
-        // SAFETY: the caller owns this range of a mapping of ours; no such advice makes an access invalid
-        // (MADV_DONTNEED zeroes the contents, which no reference of Rust's is looking at).
-        unsafe { libc::madvise(base.as_ptr().cast(), len_bytes, advice) };
-    }
-}
 
 /// A part of a chunk that is being cut.
 #[derive(Debug)]
@@ -128,7 +47,7 @@ impl Block {
     fn prefetch(&self) {
         if self.left.len() >= AHEAD_BYTES {
             let lines = (self.left.start..).step_by(CACHE_LINE_BYTES).take(AHEAD_BYTES / CACHE_LINE_BYTES);
-            lines.for_each(|line| prefetch(self.chunk.0.as_ptr().wrapping_add(line)));
+            lines.for_each(|line| prefetch(self.chunk.base().as_ptr().wrapping_add(line)));
         }
     }
 }
@@ -151,7 +70,7 @@ impl Run {
     /// What is left of `block`, which nobody cuts any more.
     fn new(block: Block) -> Self {
         // SAFETY: what is left of a block is inside its chunk.
-        let base = unsafe { block.chunk.0.add(block.left.start) };
+        let base = unsafe { block.chunk.base().add(block.left.start) };
         Self { base, len_bytes: block.left.len(), _chunk: block.chunk }
     }
 
@@ -298,14 +217,8 @@ impl Arena {
 
 #[cfg(test)]
 mod tests {
+    use super::super::chunk::REFUSE;
     use super::*;
-    use std::cell::Cell;
-
-    thread_local!(static REFUSE: Cell<bool> = const { Cell::new(false) });
-
-    pub(super) fn refused() -> bool {
-        REFUSE.get()
-    }
 
     /// Injected: `mmap` refuses. The error names what was asked for, and the next try works.
     #[test]

@@ -20,6 +20,7 @@
 
 mod arena;
 mod check;
+mod chunk;
 mod class;
 mod frames;
 mod handle;
@@ -28,7 +29,7 @@ mod saved;
 mod stats;
 mod zspage;
 
-pub use arena::CHUNK_BYTES;
+pub use chunk::CHUNK_BYTES;
 pub use class::{
     BEFORE_6_3, ClassTable, ConfigError, EMPTY, FULL, FULLNESS_GROUPS, HANDLE_BYTES, MIN_ALLOC_BYTES, SizeClass,
 };
@@ -136,32 +137,6 @@ impl Pool {
         Ok(Self { table, classes, arena, pages, pages_compacted, grown: std::array::from_fn(|_| AtomicU64::new(0)) })
     }
 
-    fn note_grown(&self, class: usize) {
-        if self.grown_word(class / 64) >> (class % 64) & 1 == 0 {
-            // ORDERING: Relaxed: read only by a snapshot, whose caller is alone.
-            self.grown[class / 64].fetch_or(1 << (class % 64), Ordering::Relaxed);
-        }
-    }
-
-    /// The classes that [`Pool::note_grown`] noted, in order.
-    fn grown(&self) -> impl Iterator<Item = usize> {
-        let (mut at, mut word) = (0, self.grown_word(0));
-        std::iter::from_fn(move || {
-            while word == 0 {
-                at += 1;
-                word = if at < self.grown.len() { self.grown_word(at) } else { return None };
-            }
-            let bit = word.trailing_zeros() as usize;
-            word &= word - 1;
-            Some(at * 64 + bit)
-        })
-    }
-
-    fn grown_word(&self, at: usize) -> u64 {
-        // ORDERING: Relaxed: as for `note_grown`; a class sets its own bit, under its lock.
-        self.grown[at].load(Ordering::Relaxed)
-    }
-
     /// The size classes.
     pub fn table(&self) -> &ClassTable {
         &self.table
@@ -185,12 +160,15 @@ impl Pool {
         self.pages_compacted.load(Ordering::Relaxed)
     }
 
-    /// Maps and touches memory for at least `bytes` of zspages ahead of time, of whatever lengths. Nothing without bytes.
+    /// Maps and touches memory for at least `bytes` of zspages ahead of time, of whatever lengths, and makes room in the tables of
+    /// every class for its first zspages. Nothing without bytes.
     ///
     /// # Errors
     /// [`AllocError::Map`]; what was touched before stays.
     pub fn prefault(&self, bytes: usize) -> Result<(), AllocError> {
-        self.arena.as_ref().map_or(Ok(()), |arena| arena.prefault(bytes))
+        let Some(arena) = &self.arena else { return Ok(()) };
+        self.classes.iter().for_each(|shard| shard.class.lock_within().reserve_first());
+        arena.prefault(bytes)
     }
 
     /// Allocates an object of `size_bytes`; its contents are undefined until written.

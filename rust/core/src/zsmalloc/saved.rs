@@ -41,6 +41,33 @@ impl Snapshot for Pool {
 }
 
 impl Pool {
+    /// Notes that `class` has a zspage.
+    pub(super) fn note_grown(&self, class: usize) {
+        if self.grown_word(class / 64) >> (class % 64) & 1 == 0 {
+            // ORDERING: Relaxed: read only by a snapshot, whose caller is alone.
+            self.grown[class / 64].fetch_or(1 << (class % 64), Ordering::Relaxed);
+        }
+    }
+
+    /// The classes that [`Pool::note_grown`] noted, in order.
+    fn grown(&self) -> impl Iterator<Item = usize> {
+        let (mut at, mut word) = (0, self.grown_word(0));
+        std::iter::from_fn(move || {
+            while word == 0 {
+                at += 1;
+                word = if at < self.grown.len() { self.grown_word(at) } else { return None };
+            }
+            let bit = word.trailing_zeros() as usize;
+            word &= word - 1;
+            Some(at * 64 + bit)
+        })
+    }
+
+    fn grown_word(&self, at: usize) -> u64 {
+        // ORDERING: Relaxed: as for `note_grown`; a class sets its own bit, under its lock.
+        self.grown[at].load(Ordering::Relaxed)
+    }
+
     /// [`Snapshot::save`] of the pool with this number: handles have names by pool.
     pub fn save_as(&self, number: u32, out: &mut Saved) {
         assert!(self.arena.is_none(), "a pool with bytes has no snapshot");

@@ -187,7 +187,7 @@ impl Class {
     }
 
     /// Room in the tables for some zspages more than the first: a class that has one has several soon.
-    fn reserve_first(&mut self) {
+    pub fn reserve_first(&mut self) {
         let objects = FIRST_ZSPAGES * self.shape.objects as usize;
         self.zspages.reserve(FIRST_ZSPAGES);
         self.runs.reserve(FIRST_ZSPAGES);
