@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, TypeAlias
 from kcompressd.errors import LabError
 
 Preempt: TypeAlias = Literal["none", "full"]
+Fair: TypeAlias = Literal["cfs", "eevdf"]
 _THREAD = re.compile(r"(kswapd|kcompressd|app|swapdev|shrink_worker)\d{0,3}")
 _MOST_CPUS: Final = 64
 
@@ -26,8 +27,11 @@ class Machine:
     - `speeds`: each CPU's speed in per cent of the calibrated one;
     - `slice_ns`: how long a thread keeps a CPU that another wants; `wakeup_granularity_ns`: how far behind in weighted run
       time a woken thread must be to take a CPU earlier;
-    - `wake_ns` a wake-up costs the waker, `idle_exit_ns` passes until an idle CPU runs the woken, `switch_ns` a switch;
+    - `wake_ns` a wake-up costs the waker, `ipi_ns` more if an idle CPU takes the woken, `idle_exit_ns` passes until that runs him,
+      `switch_ns` a switch;
     - `preempt`: "none" is PREEMPT_NONE: a thread in the kernel gives its CPU up at cond_resched() only; "full" at any step;
+    - `fair`: what sleeping earns. "cfs", until Linux 6.5: a woken thread is behind by at most a slice; "eevdf", since 6.6: it has the
+      lag that it went to sleep with;
     - `nice` (-20 to 19) and `affinity` (CPU numbers) by thread ("kswapd0") or kind of threads ("kcompressd", "app").
     """
 
@@ -35,9 +39,11 @@ class Machine:
     slice_ns: int = 3_000_000
     wakeup_granularity_ns: int = 1_000_000
     wake_ns: int = 1_000
+    ipi_ns: int = 0
     idle_exit_ns: int = 2_000
     switch_ns: int = 1_000
     preempt: Preempt = "full"
+    fair: Fair = "cfs"
     nice: Mapping[str, int] = field(default_factory=dict)
     affinity: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
@@ -48,6 +54,8 @@ class Machine:
             raise LabError("machine.speeds", f"{list(self.speeds)} is not 1 to {_MOST_CPUS} numbers of at least 1")
         if self.preempt not in ("none", "full"):
             raise LabError("machine.preempt", f"{self.preempt!r} is neither none nor full")
+        if self.fair not in ("cfs", "eevdf"):
+            raise LabError("machine.fair", f"{self.fair!r} is neither cfs nor eevdf")
         for name, value in self._times():
             if value < 0:
                 raise LabError(f"machine.{name}", f"{value} is less than 0")
@@ -94,7 +102,13 @@ class Machine:
         names = sorted({*self.nice, *self.affinity}, key=lambda name: (name[-1].isdigit(), name))
         every = range(self.cpus)
         policies = [(n, self.nice.get(n, 0), sum(1 << cpu for cpu in set(self.affinity.get(n, every)))) for n in names]
-        return {"speeds": list(self.speeds), "preempt": self.preempt, "policies": policies, **dict(self._times())}
+        return {
+            "speeds": list(self.speeds),
+            "preempt": self.preempt,
+            "fair": self.fair,
+            "policies": policies,
+            **dict(self._times()),
+        }
 
 
 def _refuse_stranger(table: str, name: str) -> None:

@@ -4,7 +4,7 @@ use crate::codec;
 use crate::design::{from_dict, store_kind};
 use crate::error::{DesignError, TableError};
 use crate::workload;
-use kcompressd_core::driver::live::{FaultOrder, LiveConfig, Plant};
+use kcompressd_core::driver::live::{FaultOrder, LiveConfig, Plant, Profiling};
 use kcompressd_core::lifecycle::{Row, Table, actor};
 use kcompressd_core::memcg::{MAX, Memcg, Memcgs, ROOT};
 use kcompressd_core::reclaim::ReclaimRequest;
@@ -134,7 +134,7 @@ fn live(config: &Bound<'_, PyDict>, go_on: bool, plant: Option<Plant>) -> PyResu
         app_threads,
         go_on,
         turns: get(config, "turns", false)?,
-        profile: false,
+        profiling: Profiling::Off,
         plant,
         programs: workload::programs(config, seed)?,
         reclaims: Vec::new(),

@@ -4,10 +4,10 @@ use crate::config::{self, get};
 use crate::error::was_interrupted;
 use crate::policy;
 use crate::report::to_dict;
-use kcompressd_core::driver::live::host::wake_ns;
-use kcompressd_core::driver::live::{FaultOrder, Live, LiveConfig};
+use kcompressd_core::driver::live::host::WakeUps;
+use kcompressd_core::driver::live::{FaultOrder, Live, LiveConfig, Profiling};
 use kcompressd_core::driver::profile::KINDS;
-use kcompressd_core::driver::virtual_time::{Machine, Policy, Preempt, Progress, Sim, SimConfig};
+use kcompressd_core::driver::virtual_time::{Fair, Machine, Policy, Preempt, Progress, Sim, SimConfig};
 use kcompressd_core::lifecycle::actors_named;
 use kcompressd_core::swap::{Backing, Device};
 use kcompressd_core::system::{Contents, Sizes, System};
@@ -151,6 +151,7 @@ fn machine(dict: &Bound<'_, PyDict>, config: &Bound<'_, PyDict>) -> PyResult<Mac
         ("slice_ns", &mut scheduler.slice_ns),
         ("wakeup_granularity_ns", &mut scheduler.wakeup_granularity_ns),
         ("wake_ns", &mut scheduler.wake_ns),
+        ("ipi_ns", &mut scheduler.ipi_ns),
         ("idle_exit_ns", &mut scheduler.idle_exit_ns),
         ("switch_ns", &mut scheduler.switch_ns),
     ] {
@@ -160,6 +161,11 @@ fn machine(dict: &Bound<'_, PyDict>, config: &Bound<'_, PyDict>) -> PyResult<Mac
         "none" => Preempt::None,
         "full" => Preempt::Full,
         other => return Err(PyValueError::new_err(format!("machine.preempt: {other:?} is none of none, full"))),
+    };
+    scheduler.fair = match get(dict, "fair", "cfs".to_owned())?.as_str() {
+        "cfs" => Fair::Cfs,
+        "eevdf" => Fair::Eevdf,
+        other => return Err(PyValueError::new_err(format!("machine.fair: {other:?} is none of cfs, eevdf"))),
     };
     for (name, nice, cpus) in get(dict, "policies", Vec::<(String, i8, u64)>::new())? {
         let unknown = || PyValueError::new_err(format!("machine: {name:?} is no thread or kind of threads"));
@@ -178,8 +184,8 @@ fn machine(dict: &Bound<'_, PyDict>, config: &Bound<'_, PyDict>) -> PyResult<Mac
     Ok(machine)
 }
 
-/// What each kind of step costs in this program on this host, in a run of `config` on real threads: name to (steps, nanoseconds of CPU time in
-/// all), of the reclaim phase; "wake" and "idle_exit", what a wake-up costs the waker, and how long the woken takes to run: of one.
+/// What each kind of step costs in this program on this host, in runs of `config` on real threads: name to (steps, nanoseconds of CPU time in
+/// all), of the reclaim phase. "wake", "ipi" and "idle_exit" are of one wake-up (`WakeUps`).
 #[pyfunction]
 pub fn profile<'py>(
     pages: PyBuffer<u8>,
@@ -187,17 +193,23 @@ pub fn profile<'py>(
     table: &Bound<'py, PyDict>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let py = config.py();
-    let crate::run::Made { system, live, original, .. } = crate::run::make(&pages, config, table)?;
-    let live = LiveConfig { profile: true, fault: FaultOrder::None, ..live };
-    let ((wake_ns, idle_exit_ns), report) =
-        py.detach(|| (wake_ns(), Live::start(system, live, original).map(Live::finish)));
-    let report = report.map_err(|error| PyRuntimeError::new_err(error.message))?;
-    if let Some(error) = report.error {
-        return Err(PyRuntimeError::new_err(error.message));
-    }
+    let run = |profiling| {
+        let crate::run::Made { system, live, original, .. } = crate::run::make(&pages, config, table)?;
+        let live = LiveConfig { profiling, fault: FaultOrder::None, ..live };
+        let report = py.detach(|| Live::start(system, live, original).map(Live::finish));
+        let mut report = report.map_err(|error| PyRuntimeError::new_err(error.message))?;
+        match report.error.take() {
+            Some(error) => Err(PyRuntimeError::new_err(error.message)),
+            None => Ok(report),
+        }
+    };
+    let (timed, counted) = (run(Profiling::Time)?, run(Profiling::Count)?);
+    let wakes = py.detach(WakeUps::measure);
+    let profile = timed.profile.without_clock(&counted.profile, counted.cpu_ns(), wakes.wake_ns);
     let dict = PyDict::new(py);
-    KINDS.iter().zip(report.profile.kinds).try_for_each(|(name, kind)| dict.set_item(name, kind))?;
-    dict.set_item("wake", (1, wake_ns))?;
-    dict.set_item("idle_exit", (1, idle_exit_ns))?;
+    KINDS.iter().zip(profile.kinds).try_for_each(|(name, kind)| dict.set_item(name, kind))?;
+    for (name, ns) in [("wake", wakes.wake_ns), ("ipi", wakes.ipi_ns), ("idle_exit", wakes.idle_exit_ns)] {
+        dict.set_item(name, (1, ns))?;
+    }
     Ok(dict)
 }

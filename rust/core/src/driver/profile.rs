@@ -22,11 +22,25 @@ pub const KINDS: [&str; 11] = [
 /// The kinds from here on are the device's.
 pub const FIRST_OF_DEVICE: usize = 9;
 
+/// What a live run finds out about its steps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Profiling {
+    /// Nothing.
+    #[default]
+    Off,
+    /// How many there were.
+    Count,
+    /// What they took as well: the clock is read after each.
+    Time,
+}
+
 /// Steps of each kind, and the nanoseconds of CPU time that they took in all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Profile {
     /// By [`KINDS`]: steps, nanoseconds.
     pub kinds: [(u64, u64); KINDS.len()],
+    /// Wake-ups of the whole run.
+    pub wakes: u64,
 }
 
 impl Profile {
@@ -39,11 +53,28 @@ impl Profile {
         }
     }
 
+    /// The same without what the reading of the clock does to the steps after it, beyond its own time: the means, times the steps that
+    /// `counted` had without a clock, come to the CPU time that its threads used, `cpu_ns`, wake-ups of `wake_ns` included. What there is too
+    /// much or too little is every step's alike, but the device's, which are not timed by that clock.
+    #[must_use]
+    pub fn without_clock(&self, counted: &Self, cpu_ns: u64, wake_ns: u64) -> Self {
+        let mean = |kind: usize| self.kinds[kind].1 as f64 / self.kinds[kind].0.max(1) as f64;
+        let all: f64 = (0..KINDS.len()).map(|kind| counted.kinds[kind].0 as f64 * mean(kind)).sum();
+        let timed: u64 = counted.kinds[..FIRST_OF_DEVICE].iter().map(|kind| kind.0).sum();
+        let extra = (all + (counted.wakes * wake_ns) as f64 - cpu_ns as f64) / timed.max(1) as f64;
+        let mut found = *self;
+        for kind in &mut found.kinds[..FIRST_OF_DEVICE] {
+            kind.1 = (kind.1 as f64 - kind.0 as f64 * extra).max(0.0) as u64;
+        }
+        found
+    }
+
     /// Adds another's steps.
     pub fn add(&mut self, other: &Self) {
         for (sum, kind) in self.kinds.iter_mut().zip(other.kinds) {
             *sum = (sum.0 + kind.0, sum.1 + kind.1);
         }
+        self.wakes += other.wakes;
     }
 }
 
@@ -68,4 +99,21 @@ pub(super) fn median(ns: impl Iterator<Item = u64>) -> u64 {
     let mut ns: Vec<u64> = ns.collect();
     ns.sort_unstable();
     ns.get(ns.len() / 2).copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_clock_costs_comes_off_every_step_alike() {
+        let mut timed = Profile::default();
+        (timed.kinds[0], timed.kinds[5], timed.kinds[FIRST_OF_DEVICE]) = ((100, 13_000), (200, 46_000), (10, 30_000));
+        let mut counted = Profile { wakes: 5, ..Profile::default() };
+        (counted.kinds[0], counted.kinds[5], counted.kinds[FIRST_OF_DEVICE]) = ((300, 0), (100, 0), (20, 0));
+        let cpu_ns = 300 * 100 + 100 * 200 + 20 * 3_000 + 5 * 2_000; // 30 ns less a step than they took by the clock
+        let found = timed.without_clock(&counted, cpu_ns, 2_000);
+        assert_eq!((found.kinds[0], found.kinds[5]), ((100, 10_000), (200, 40_000)));
+        assert_eq!(found.kinds[FIRST_OF_DEVICE], timed.kinds[FIRST_OF_DEVICE]);
+    }
 }

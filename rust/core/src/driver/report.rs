@@ -360,6 +360,11 @@ impl Report {
         self.add(thread);
     }
 
+    /// CPU time of all threads of the reclaim and fault phases, nanoseconds.
+    pub fn cpu_ns(&self) -> u64 {
+        self.threads.iter().map(|thread| thread.cpu_ns).sum()
+    }
+
     /// All records in one order ([`crate::trace::merge`]); the threads' logs are emptied.
     pub fn take_trace(&mut self, pages: usize) -> Vec<Record> {
         let notes = std::mem::take(&mut self.notes);

@@ -82,6 +82,7 @@ impl Controller {
         }
         self.report.timing.reclaim_ns = start.elapsed().as_nanos() as u64;
         self.end_workers(&stops, [kcompressd, kswapd, shrink, device]);
+        self.report.profile.wakes = self.shared.sys.wait.wakes().into();
         self.report.note_stores(&self.shared.sys);
         self.report.census_reclaim = self.shared.sys.census();
         self.note_pool();

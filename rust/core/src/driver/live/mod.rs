@@ -16,6 +16,7 @@ mod threads;
 mod watchdog;
 
 pub use super::phases::FaultOrder;
+pub use super::profile::Profiling;
 pub use super::report::{Report, RunError, Sample, ThreadReport, Timing};
 pub use clock::{Gate, Turns, cpu, cpu_ns, pin};
 
@@ -70,8 +71,8 @@ pub struct LiveConfig {
     pub go_on: bool,
     /// Actors run one at a time, each until it waits: the schedule of one CPU without time slices.
     pub turns: bool,
-    /// What the steps of the reclaim phase cost is measured ([`Report::profile`]).
-    pub profile: bool,
+    /// What is found out about the steps of the reclaim phase ([`Report::profile`]).
+    pub profiling: Profiling,
     /// A planted failure.
     pub plant: Option<Plant>,
     /// What applications do in a system with a memory budget: they run beside reclaim.
@@ -92,7 +93,7 @@ impl Default for LiveConfig {
             app_threads: 1,
             go_on: false,
             turns: false,
-            profile: false,
+            profiling: Profiling::Off,
             plant: None,
             programs: Vec::new(),
             reclaims: Vec::new(),

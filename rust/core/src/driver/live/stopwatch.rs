@@ -1,4 +1,4 @@
-//! What the steps of one thread cost in a run with [`super::LiveConfig::profile`]: its CPU time from step to step, so that what threads do
+//! How many steps one thread takes, and what they cost, in a run with [`super::LiveConfig::profiling`]: its CPU time from step to step, so that what threads do
 //! to each other's caches and what this driver does between two steps is in it.
 //!
 //! The clock is read after each step, the reading's own time taken off. A thread that loses its CPU loses it at any step alike: what
@@ -7,13 +7,15 @@
 //! beyond the steps before them.
 
 use super::clock::cpu_ns;
-use crate::driver::profile::{FIRST_OF_DEVICE, Profile, median};
+use crate::driver::profile::{FIRST_OF_DEVICE, Profile, Profiling, median};
 use crate::system::{Outcome, System, Work};
 use std::time::Instant;
 
 #[derive(Debug)]
 pub(super) struct Stopwatch {
     found: Profile,
+    /// Whether the clock is read.
+    timed: bool,
     /// What two readings of the clock in a row are apart.
     clock_ns: u64,
     /// When the step under way began.
@@ -30,20 +32,43 @@ pub(super) struct Stopwatch {
 }
 
 impl Stopwatch {
-    pub fn new() -> Self {
-        let (found, last) = (Profile::default(), Instant::now());
-        Self { found, clock_ns: clock_ns(), last, began: None, steps_ns: 0, took_ns: 0, ran_ns: 0, wakes: 0 }
+    /// For a run that wants to know.
+    pub fn new(profiling: Profiling) -> Option<Self> {
+        let (timed, last) = (profiling == Profiling::Time, Instant::now());
+        (profiling != Profiling::Off).then(|| Self {
+            found: Profile::default(),
+            timed,
+            clock_ns: if timed { clock_ns() } else { 0 },
+            last,
+            began: None,
+            steps_ns: 0,
+            took_ns: 0,
+            ran_ns: 0,
+            wakes: 0,
+        })
     }
 
     /// Steps begin, after whatever the thread did meanwhile.
     pub fn begin(&mut self, sys: &System) {
+        if !self.timed {
+            return;
+        }
         self.wakes = sys.wait.wakes();
         (self.began, self.steps_ns) = (Some(cpu_ns()), 0);
         self.last = Instant::now();
     }
 
     /// A step has ended; `last`: others than steps follow, as after a step that waits.
+    #[inline]
     pub fn step(&mut self, sys: &System, outcome: Outcome, last: bool) {
+        match outcome {
+            _ if self.timed => self.time(sys, outcome, last),
+            Outcome::Ran(work) => self.found.note(work, 0),
+            _ => {}
+        }
+    }
+
+    fn time(&mut self, sys: &System, outcome: Outcome, last: bool) {
         let begin = std::mem::replace(&mut self.last, Instant::now());
         let passed_ns = (self.last - begin).as_nanos() as u64;
         let wakes = sys.wait.wakes();

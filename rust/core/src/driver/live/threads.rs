@@ -4,7 +4,7 @@ use super::clock::{Gate, Turns, cpu, cpu_ns, pin};
 use super::meter::Meter;
 use super::stopwatch::Stopwatch;
 use super::{Plant, Shared};
-use crate::driver::profile::Profile;
+use crate::driver::profile::{Profile, Profiling};
 use crate::driver::report::{Application, Measures, Reclaimed, RunError, ThreadReport};
 use crate::driver::{self, BATCH};
 use crate::lifecycle::{actor, actor_name};
@@ -18,7 +18,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a worker without work stays awake, nanoseconds: about what it takes to sleep and to be woken.
+/// How long a worker without work stays awake, nanoseconds: about what it takes to sleep and to be woken. Where applications want the
+/// CPUs it sleeps at once, as the kernel's does.
 const AWAKE_NS: u64 = 50_000;
 /// Its spins between two turns given away.
 const SPINS: u32 = 16;
@@ -92,8 +93,8 @@ impl Thread {
         let ctx = Ctx::new(id, sys.config.codec, sys.config.page_size, log);
         let measured = shared.gauges.is_some() && shared.phase() == 0;
         let meter = measured.then(|| Box::new(Meter::new(id)));
-        let timed = shared.config.profile && shared.phase() == 0;
-        let stopwatch = timed.then(|| Box::new(Stopwatch::new()));
+        let profiling = if shared.phase() == 0 { shared.config.profiling } else { Profiling::Off };
+        let stopwatch = Stopwatch::new(profiling).map(Box::new);
         let report = ThreadReport::new(id);
         Self { shared, ctx, turn, report, work: 0, counted: 0, read_ns: 0, summed: [0; 5], meter, stopwatch }
     }
@@ -247,7 +248,7 @@ impl Thread {
             self.ctx.timed_out = !wait.cancel(key, ticket);
             return goes_on;
         }
-        if matches!(key, WaitKey::Queue(_)) {
+        if matches!(key, WaitKey::Queue(_)) && self.meter.is_none() {
             self.stay_awake(key, &ticket);
         }
         let woken = match timeout_ns {

@@ -12,6 +12,16 @@ pub enum Preempt {
     Full,
 }
 
+/// What an actor that wakes up has of having slept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fair {
+    /// Until Linux 6.5: it is behind by at most a slice, if others ran meanwhile.
+    Cfs,
+    /// Since 6.6: nothing. It comes back as far behind the mean as it went, and who went ahead of it is so until the others have
+    /// caught up (Documentation/scheduler/sched-eevdf.rst: lag). Who is not ahead takes a CPU at once.
+    Eevdf,
+}
+
 /// The scheduler's numbers, nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scheduler {
@@ -21,12 +31,16 @@ pub struct Scheduler {
     pub wakeup_granularity_ns: u64,
     /// What waking another costs the waker.
     pub wake_ns: u64,
+    /// What it costs more where an idle CPU is to be interrupted.
+    pub ipi_ns: u64,
     /// From the wake-up until an idle CPU runs the woken.
     pub idle_exit_ns: u64,
     /// Switching a CPU to another actor.
     pub switch_ns: u64,
     /// Preemption in the kernel.
     pub preempt: Preempt,
+    /// What sleeping earns.
+    pub fair: Fair,
 }
 
 impl Default for Scheduler {
@@ -36,9 +50,11 @@ impl Default for Scheduler {
             slice_ns: 3_000_000,
             wakeup_granularity_ns: 1_000_000,
             wake_ns: 1_000,
+            ipi_ns: 0,
             idle_exit_ns: 2_000,
             switch_ns: 1_000,
             preempt: Preempt::Full,
+            fair: Fair::Cfs,
         }
     }
 }

@@ -14,7 +14,7 @@ mod scheduler;
 mod sim;
 
 pub use costs::Costs;
-pub use machine::{Machine, Policy, Preempt, Scheduler};
+pub use machine::{Fair, Machine, Policy, Preempt, Scheduler};
 pub use meter::Measured;
 pub use sim::{Sim, SimConfig};
 
@@ -303,8 +303,10 @@ impl Loop<'_> {
                 && matches!(self.crew.seats[seat].status, Status::Waiting(_))
                 && self.crew.seats[seat].is_ready(self.sys)
             {
-                self.sched.charge(c, waker, self.machine.scheduler.wake_ns);
-                taken |= self.sched.wake(seat, at_ns);
+                let idle = self.sched.wake(seat, at_ns);
+                let scheduler = &self.machine.scheduler;
+                self.sched.charge(c, waker, scheduler.wake_ns + if idle { scheduler.ipi_ns } else { 0 });
+                taken |= idle;
             }
         }
         taken

@@ -2,10 +2,10 @@
 //!
 //! A CPU that needs an actor takes the runnable one, allowed on it, that has run least for its weight. A woken actor goes
 //! to its last CPU if that is idle, else to the fastest idle one (the first of equals); where none is idle it may take the
-//! CPU of the actor that has run most, if it is behind by more than the wake-up granularity. Sleeping earns at most a slice.
-//! Ties go to who became runnable first. Nothing is random.
+//! CPU of the actor that has run most, if it is behind by more than the wake-up granularity. What sleeping earns is
+//! [`Fair`]'s. Ties go to who became runnable first. Nothing is random.
 
-use super::machine::{Machine, Preempt, weight};
+use super::machine::{Fair, Machine, Preempt, weight};
 
 /// Where an actor is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,12 +34,14 @@ pub(super) struct Task {
     weight: u64,
     cpus: u64,
     last_cpu: usize,
+    /// How far it was behind the mean when it went to sleep; 0 where that is forgotten.
+    lag: u64,
 }
 
 impl Task {
     fn new((nice, cpus): (i8, u64)) -> Self {
         let (place, weight) = (Place::Runnable(0), weight(nice));
-        Self { place, due_ns: u64::MAX, cpu_ns: 0, vruntime: 0, ran_ns: 0, weight, cpus, last_cpu: 0 }
+        Self { place, due_ns: u64::MAX, cpu_ns: 0, vruntime: 0, ran_ns: 0, weight, cpus, last_cpu: 0, lag: 0 }
     }
 
     fn vruntime(&self) -> u64 {
@@ -161,16 +163,35 @@ impl<'a> Scheduler<'a> {
     pub fn block(&mut self, c: usize, place: Place, due_ns: u64) {
         if let Some(seat) = self.cpus[c].seat.take() {
             self.settle(seat);
-            (self.tasks[seat].place, self.tasks[seat].due_ns) = (place, due_ns);
+            let lag = match self.machine.scheduler.fair {
+                Fair::Cfs => 0,
+                Fair::Eevdf => self.mean().saturating_sub(self.tasks[seat].vruntime),
+            };
+            let task = &mut self.tasks[seat];
+            (task.place, task.due_ns, task.lag) = (place, due_ns, lag);
         }
+    }
+
+    /// The mean weighted run time of those that can run, by weight.
+    fn mean(&self) -> u64 {
+        let live = self.tasks.iter().filter(|task| matches!(task.place, Place::Running(_) | Place::Runnable(_)));
+        let (mut weights, mut sum) = (0, 0);
+        for task in live {
+            weights += u128::from(task.weight);
+            sum += u128::from(task.weight) * u128::from(task.vruntime());
+        }
+        if weights == 0 { self.floor } else { (sum / weights) as u64 }
     }
 
     /// The blocked actor can run from `now_ns` on; returns whether an idle CPU takes it.
     pub fn wake(&mut self, seat: usize, now_ns: u64) -> bool {
-        let credit = self.machine.scheduler.slice_ns;
         let turn = self.next_turn();
+        let least = match self.machine.scheduler.fair {
+            Fair::Cfs => self.floor.saturating_sub(self.machine.scheduler.slice_ns),
+            Fair::Eevdf => self.mean().saturating_sub(self.tasks[seat].lag),
+        };
         let task = &mut self.tasks[seat];
-        task.vruntime = task.vruntime.max(self.floor.saturating_sub(credit));
+        task.vruntime = task.vruntime.max(least);
         (task.place, task.due_ns) = (Place::Runnable(turn), u64::MAX);
         self.waiting += 1;
         let task = self.tasks[seat];
@@ -187,9 +208,11 @@ impl<'a> Scheduler<'a> {
     fn preempt_for(&mut self, woken: &Task) {
         let busy = (0..self.cpus.len()).filter(|&c| woken.may_run_on(c));
         let ran = busy.filter_map(|c| self.cpus[c].seat.map(|seat| (self.tasks[seat].vruntime(), c)));
-        let limit = woken.vruntime.saturating_add(self.machine.scheduler.wakeup_granularity_ns);
+        let scheduler = &self.machine.scheduler;
+        let limit = woken.vruntime.saturating_add(scheduler.wakeup_granularity_ns);
+        let even = scheduler.fair == Fair::Eevdf;
         if let Some((most, c)) = ran.max_by_key(|&(vruntime, c)| (vruntime, std::cmp::Reverse(c)))
-            && most > limit
+            && (most > limit || even && most == limit)
         {
             self.cpus[c].need_resched = true;
         }
@@ -244,5 +267,46 @@ impl<'a> Scheduler<'a> {
     /// The first sleep or time-out to end.
     pub fn next_due(&self) -> u64 {
         self.tasks.iter().map(|task| task.due_ns).min().unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lifecycle::actor;
+
+    /// How far a sleeper is behind who ran 10 ms meanwhile, and whether it takes the CPU.
+    fn after_a_sleep(fair: Fair) -> (u64, bool) {
+        let mut machine = Machine::new(1);
+        (machine.scheduler.fair, machine.scheduler.wakeup_granularity_ns) = (fair, 0);
+        let mut sched = Scheduler::new(&machine, [actor::KSWAPD, actor::APP].into_iter(), 0);
+        sched.fill(0);
+        sched.charge(0, 0, 1_000);
+        sched.block(0, Place::Blocked, u64::MAX);
+        sched.fill(1_000);
+        sched.charge(0, 1, 10_000_000);
+        assert!(!sched.wake(0, sched.cpus[0].now_ns), "no CPU is idle");
+        (sched.tasks[1].vruntime() - sched.tasks[0].vruntime(), sched.cpus[0].need_resched)
+    }
+
+    #[test]
+    fn sleeping_earns_under_cfs_alone_and_who_is_even_takes_a_cpu() {
+        let (behind_ns, takes) = after_a_sleep(Fair::Cfs);
+        assert!(behind_ns > 3_000_000 && takes, "{behind_ns} ns");
+        assert_eq!(after_a_sleep(Fair::Eevdf), (0, true));
+    }
+
+    #[test]
+    fn who_went_ahead_is_ahead_until_the_others_have_caught_up() {
+        let mut machine = Machine::new(1);
+        (machine.scheduler.fair, machine.scheduler.wakeup_granularity_ns) = (Fair::Eevdf, 0);
+        let mut sched = Scheduler::new(&machine, [actor::KSWAPD, actor::APP].into_iter(), 0);
+        sched.fill(0);
+        sched.charge(0, 0, 50_000);
+        sched.block(0, Place::Blocked, u64::MAX);
+        sched.fill(50_000);
+        sched.charge(0, 1, 10_000);
+        let _ = sched.wake(0, 60_000);
+        assert!(!sched.cpus[0].need_resched, "40 us ahead");
     }
 }
