@@ -303,10 +303,12 @@ impl Loop<'_> {
                 && matches!(self.crew.seats[seat].status, Status::Waiting(_))
                 && self.crew.seats[seat].is_ready(self.sys)
             {
-                let idle = self.sched.wake(seat, at_ns);
                 let scheduler = &self.machine.scheduler;
-                self.sched.charge(c, waker, scheduler.wake_ns + if idle { scheduler.ipi_ns } else { 0 });
-                taken |= idle;
+                self.sched.charge(c, waker, scheduler.wake_ns);
+                if self.sched.wake(seat, at_ns) {
+                    self.sched.charge(c, waker, scheduler.ipi_ns);
+                    taken = true;
+                }
             }
         }
         taken
