@@ -180,7 +180,7 @@ impl<'a> Scheduler<'a> {
             weights += u128::from(task.weight);
             sum += u128::from(task.weight) * u128::from(task.vruntime());
         }
-        if weights == 0 { self.floor } else { (sum / weights) as u64 }
+        u128::checked_div(sum, weights).map_or(self.floor, |mean| mean as u64)
     }
 
     /// The blocked actor can run from `now_ns` on; returns whether an idle CPU takes it.
