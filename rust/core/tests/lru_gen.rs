@@ -73,6 +73,16 @@ fn what_became_clean_meanwhile_is_looked_at_again() {
     assert!(ends > stat[Vm::PgscanAnon] + stat[Vm::ExitQueued] / 4, "{ends} {}", stat[Vm::PgscanAnon]);
 }
 
+/// What a direct reclaimer finds young around a page is counted as activated; nothing else is, where every page finds a leaf.
+#[test]
+fn neighbours_that_a_direct_reclaimer_finds_young_are_counted_as_activated() {
+    let sys = system(Preset::Sync, StoreKind::Zram, true, 0);
+    let stat = play(&sys, [Program::eater(0..PAGES)]);
+    assert_eq!((stat[Vm::ExitReferencedActivated], stat[Vm::ExitAddToSwap]), (0, 0));
+    let (activated, kept) = (stat[Vm::Pgactivate], stat[Vm::ExitReferenced]);
+    assert!(0 < activated && activated < kept / 4, "{activated} activated, {kept} kept: most are kswapd's");
+}
+
 /// `april`'s worker reclaims for itself and may not write: it isolates nothing that it would have to.
 #[test]
 fn without_io_nothing_is_isolated_that_would_have_to_be_written() {

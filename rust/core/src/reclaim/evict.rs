@@ -215,8 +215,8 @@ fn make_young(sys: &System, generations: &mut Generations, memcg: u16, pages: Ra
 }
 
 /// `lru_gen_look_around`: the 64 pages around `page` in its page table, and as many more as its folio has. What is young among them is
-/// in use as it is itself. Around a folio that fills its table there is nothing.
-pub(super) fn look_around(sys: &System, lru: &mut Lru, page: u32) {
+/// in use as it is itself. Around a folio that fills its table there is nothing. How many pages came to the youngest generation by that.
+pub(super) fn look_around(sys: &System, lru: &mut Lru, page: u32) -> u32 {
     const HALF: u32 = MIN_LRU_BATCH / 2;
     let (memcg, nr_pages) = (sys.folio(page).memcg, sys.nr_pages(page));
     let table = page / PTRS_PER_PTE;
@@ -225,12 +225,14 @@ pub(super) fn look_around(sys: &System, lru: &mut Lru, page: u32) {
     let end = (start + MIN_LRU_BATCH).max(page + nr_pages).min(all.end);
     let window = end.saturating_sub(MIN_LRU_BATCH).clamp(all.start, start)..end;
     let looked_at = window.len() as u32;
-    let Some(generations) = &mut lru.of(memcg).generations else { return };
+    let Some(generations) = &mut lru.of(memcg).generations else { return 0 };
+    let before = generations.len(generations.max_seq());
     // The folio itself was young as well.
     let young = nr_pages + make_young(sys, generations, memcg, window);
     if suitable_to_scan(looked_at, young) && nr_pages < PTRS_PER_PTE {
         generations.walk_soon(table);
     }
+    generations.len(generations.max_seq()) - before
 }
 
 /// `lruvec_is_sizable`: whether a pass at this priority finds anything at all in `memcg`'s lists.

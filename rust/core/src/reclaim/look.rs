@@ -211,7 +211,11 @@ impl Look {
     }
 
     fn look_around(&self, sys: &System, ctx: &mut Ctx) -> Glance {
-        evict::look_around(sys, &mut sys.node(self.page).lru(), self.page);
+        let promoted = evict::look_around(sys, &mut sys.node(self.page).lru(), self.page);
+        if !ctx.current_is_kswapd() {
+            // Without kswapd's own batch of them they go by way of `folio_activate`, which counts them.
+            sys.count(ctx, sys.folio(self.page).memcg, MemcgStat::Pgactivate, promoted.into());
+        }
         ctx.stat[Vm::ExitReferenced] += 1;
         Glance::Ends(Work::Scan, Exit::Kept)
     }
