@@ -120,7 +120,7 @@ impl<T> std::ops::DerefMut for MutexGuard<'_, T> {
     }
 }
 
-/// Looks at a lock that is held before its waiter sleeps: some 20 microseconds.
+/// Looks at a lock that is held before its waiter sleeps: some 30 microseconds on an EPYC.
 #[cfg(not(any(kcompressd_loom, kcompressd_shuttle)))]
 const LOCK_SPINS: u32 = 1000;
 
