@@ -34,8 +34,10 @@ impl Gate {
             waiting = self.changed.wait(waiting);
         }
         waiting.1 = true;
+        let opened = Instant::now(); // Before the lock is let go: nobody has passed.
+        drop(waiting);
         self.changed.notify_all();
-        Instant::now() // Before the lock is let go: nobody has passed.
+        opened
     }
 }
 
