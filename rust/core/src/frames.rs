@@ -7,7 +7,7 @@
 //! Where pages are absent until an application touches them, the frames have an *image*: what applications fill them with,
 //! and what must be there whenever a page has come back.
 
-use crate::sync::{CACHE_LINE_BYTES, prefetch, prefetch_far};
+use crate::sync::prefetch;
 use std::io;
 use std::ptr::NonNull;
 
@@ -110,15 +110,6 @@ impl Frames {
     #[inline]
     pub fn prefetch_last(&self, page: u32) {
         prefetch(self.at(page).wrapping_add(self.page_size - size_of::<u64>()));
-    }
-
-    /// Asks the CPU for all of frame `page`, for a cache that is large enough.
-    #[inline]
-    pub fn prefetch(&self, page: u32) {
-        let base = self.at(page);
-        for line in (0..self.page_size).step_by(CACHE_LINE_BYTES) {
-            prefetch_far(base.wrapping_add(line));
-        }
     }
 
     /// The contents of frame `page`.

@@ -42,14 +42,16 @@ impl<T> std::ops::Deref for CachePadded<T> {
 /// What a CPU moves between its caches and memory at a time, bytes, on all that we know.
 pub const CACHE_LINE_BYTES: usize = 64;
 
-/// x86's names of caches: `_MM_HINT_T0`, `_MM_HINT_T1`.
-const FIRST_LEVEL: i32 = 3;
-const SECOND_LEVEL: i32 = 2;
-
 /// Asks the CPU for the cache line of `place`, any address, where there is an instruction for it.
 #[inline(always)]
 pub fn prefetch<T>(place: *const T) {
-    prefetch_into::<FIRST_LEVEL, T>(place);
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch reads nothing and cannot fault.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(place.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = place;
 }
 
 /// As [`prefetch`], for what is about to be written: the CPU takes the line for itself, in the place of sharing it first.
@@ -69,23 +71,6 @@ pub fn prefetch_to_write<T>(place: *const T) {
 pub fn prefetch_all_to_write<T>(value: &T) {
     let first = std::ptr::from_ref(value).cast::<u8>();
     (0..size_of::<T>()).step_by(CACHE_LINE_BYTES).for_each(|at| prefetch_to_write(first.wrapping_add(at)));
-}
-
-/// As [`prefetch`], into the second-level cache: for more than the first has room for.
-#[inline(always)]
-pub fn prefetch_far<T>(place: *const T) {
-    prefetch_into::<SECOND_LEVEL, T>(place);
-}
-
-#[inline(always)]
-fn prefetch_into<const LEVEL: i32, T>(place: *const T) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch reads nothing and cannot fault.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<LEVEL>(place.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = place;
 }
 
 /// A spin-wait hint; under loom and shuttle it yields to the scheduler, without which a spin never ends.

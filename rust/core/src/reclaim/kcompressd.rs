@@ -150,11 +150,6 @@ impl Kcompressd {
         let page = self.batch.as_slice()[usize::from(at)];
         let ticket = aux::ticket(self.queue, self.first_position + u64::from(at));
         let begun = self.begun >> at & 1 == 1;
-        if self.swapout.is_none()
-            && let Some(&next) = self.batch.as_slice().get(usize::from(at) + 1)
-        {
-            sys.contents.prefetch(next);
-        }
         let swapout = self.swapout.get_or_insert_with(|| Swapout::from_queue(page, sys.nr_pages(page), ticket, begun));
         let outcome = match swapout.step(sys, ctx)? {
             Progress::Step(outcome) => return Ok(outcome),

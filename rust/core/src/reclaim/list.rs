@@ -199,8 +199,8 @@ impl ShrinkList {
         Ok(())
     }
 
-    /// One step of the look at folio `at`; `cond_resched` stands before each.
-    #[inline(always)]
+    /// One step of the look at folio `at`, or as many as may be taken at once; `cond_resched` stands before each look.
+    #[inline(never)]
     fn look(&mut self, sys: &System, ctx: &mut Ctx, at: u8, scope: Scope) -> Result<Outcome, Box<StepError>> {
         let look = match &mut self.look {
             Some(look) => look,

@@ -110,12 +110,22 @@ impl Look {
         self.has_written
     }
 
-    /// One step, and how the look ended if it did.
+    /// One step, or as many as may be taken at once ([`Ctx::goes_on`]), and how the look ended if it did.
     ///
     /// # Errors
     /// [`StepError`].
     #[inline(always)]
     pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Glance, Box<StepError>> {
+        loop {
+            let glance = self.one_step(sys, ctx)?;
+            if !matches!(glance, Glance::Goes(Outcome::Ran(_))) || !ctx.goes_on() {
+                return Ok(glance);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn one_step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Glance, Box<StepError>> {
         match &mut self.pc {
             Pc::First => self.first(sys, ctx),
             Pc::Activate => self.activate(sys, ctx, Vm::ExitReferencedActivated, aux::REFERENCED),

@@ -174,11 +174,15 @@ impl Actor {
     /// # Errors
     /// [`StepError`]: the run ends.
     pub fn run(&mut self, sys: &System, ctx: &mut Ctx, limit: u64) -> Result<(u64, Outcome), Box<StepError>> {
-        match self {
-            Self::Kswapd(actor) => run(ctx, limit, |ctx| actor.step(sys, ctx)),
-            Self::Kcompressd(actor) => run(ctx, limit, |ctx| actor.step(sys, ctx)),
-            _ => run(ctx, limit, |ctx| self.step(sys, ctx)),
-        }
+        ctx.ahead = limit - 1;
+        let ended = match self {
+            Self::Kswapd(actor) => run(ctx, |ctx| actor.step(sys, ctx)),
+            Self::Kcompressd(actor) => run(ctx, |ctx| actor.step(sys, ctx)),
+            _ => run(ctx, |ctx| self.step(sys, ctx)),
+        };
+        ctx.timed_out = false;
+        let steps = limit - std::mem::take(&mut ctx.ahead);
+        Ok((steps, ended?))
     }
 
     /// Calls `f` on every page index in it: to see which there are, and to give them other names.
@@ -240,16 +244,12 @@ impl Actor {
 #[inline(always)]
 fn run(
     ctx: &mut Ctx,
-    limit: u64,
     mut step: impl FnMut(&mut Ctx) -> Result<Outcome, Box<StepError>>,
-) -> Result<(u64, Outcome), Box<StepError>> {
-    let mut steps = 0;
+) -> Result<Outcome, Box<StepError>> {
     loop {
         let outcome = step(ctx)?;
-        ctx.timed_out = false;
-        steps += 1;
-        if steps == limit || !matches!(outcome, Outcome::Ran(_)) {
-            return Ok((steps, outcome));
+        if !matches!(outcome, Outcome::Ran(_)) || !ctx.goes_on() {
+            return Ok(outcome);
         }
     }
 }

@@ -151,12 +151,22 @@ impl Swapout {
         self.nr_pages.into()
     }
 
-    /// One step.
+    /// One step, or as many as may be taken at once ([`Ctx::goes_on`]); what the last one was.
     ///
     /// # Errors
     /// [`StepError`]; the folio stays in the state that its word says.
-    #[inline(always)]
+    #[inline(never)]
     pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, Box<StepError>> {
+        loop {
+            let progress = self.one_step(sys, ctx)?;
+            if !matches!(progress, Progress::Step(Outcome::Ran(_))) || !ctx.goes_on() {
+                return Ok(progress);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn one_step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, Box<StepError>> {
         match self.pc {
             Pc::ZeroTest => Ok(self.zero_test(sys)),
             Pc::ZeroCommit { zero: true } => self.mark_zero(sys, ctx),
@@ -271,9 +281,6 @@ impl Swapout {
             false => Change::NONE,
         };
         sys.must(ctx, self.folio, Event::Compress, 0, change, self.ticket)?;
-        if !self.queued {
-            sys.contents.prefetch(self.folio); // Nobody has asked for it: it was to be queued.
-        }
         match self.ticket {
             0 => ctx.marks |= mark::DIRECT,
             ticket => ctx.note_ticket(ticket, mark::TAKEN),
@@ -289,11 +296,7 @@ impl Swapout {
     fn compress(&mut self, sys: &System, ctx: &mut Ctx) -> Progress {
         let (zram, spec) = match &sys.store {
             Store::Zram(_) => (true, sys.config.codec),
-            Store::Zswap(zswap) => {
-                let folio = sys.folio(self.folio);
-                zswap.prefetch(folio.slot());
-                (false, zswap.codec(folio.pool()))
-            }
+            Store::Zswap(zswap) => (false, zswap.codec(sys.folio(self.folio).pool())),
         };
         let compressed = match ctx.fails() {
             true => Compressed::default(),
@@ -304,7 +307,7 @@ impl Swapout {
         };
         if let (Store::Zswap(zswap), Some(len)) = (&sys.store, compressed.len) {
             let folio = sys.folio(self.folio);
-            zswap.prefetch_store(folio.pool(), len, folio.memcg, folio.node);
+            zswap.prefetch_store(sys.folio(self.page()).slot(), folio.pool(), len, folio.memcg, folio.node);
         }
         self.pc = Pc::Allocate { compressed };
         Progress::Step(Outcome::Ran(Work::Compress(self.page())))

@@ -137,14 +137,6 @@ impl Contents {
         }
     }
 
-    /// Asks the CPU for the page, which is to be compressed soon.
-    #[inline]
-    pub(crate) fn prefetch(&self, page: u32) {
-        if let Self::Frames(frames) = self {
-            frames.prefetch(page);
-        }
-    }
-
     /// Whether the page is all zero.
     ///
     /// # Safety

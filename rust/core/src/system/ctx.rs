@@ -182,6 +182,8 @@ pub struct Ctx {
     pub inject: bool,
     /// Whether the wait before this step ended by its time-out: set by the driver, for that step only.
     pub timed_out: bool,
+    /// Steps that it may take after this one before its driver looks: set by the driver, counted by [`Ctx::goes_on`].
+    pub ahead: u64,
     /// What its last step told the driver ([`mark`]).
     pub marks: u8,
     /// The ticket of [`mark::QUEUED`] and [`mark::TAKEN`], as a trace has it.
@@ -225,6 +227,7 @@ impl Ctx {
             pages_done: 0,
             inject: false,
             timed_out: false,
+            ahead: 0,
             marks: 0,
             ticket: 0,
             census: [0; State::ALL.len()],
@@ -237,6 +240,15 @@ impl Ctx {
     /// Whether this step is to fail, once.
     pub fn fails(&mut self) -> bool {
         std::mem::take(&mut self.inject)
+    }
+
+    /// Whether the actor takes the next step at once, its driver having no look at this one. Asked by the loop that is nearest to the
+    /// steps, so that nothing is handed on between two of them.
+    #[inline(always)]
+    pub fn goes_on(&mut self) -> bool {
+        let Some(ahead) = self.ahead.checked_sub(1) else { return false };
+        (self.ahead, self.timed_out) = (ahead, false);
+        true
     }
 
     /// Notes for the driver what became of a ticket ([`mark::QUEUED`], [`mark::TAKEN`]).

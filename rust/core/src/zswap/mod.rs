@@ -246,16 +246,11 @@ impl Zswap {
         self.entries.get(slot as usize).is_some_and(|e| e.expected.load(OWNED))
     }
 
-    /// Asks the CPU for the slot's entry, which a store is about to fill.
+    /// Asks the CPU for what the store of a block of `len` bytes in `slot` is about to change: all of it comes together, from
+    /// the CPU that has stored last. Earlier would be too early: that CPU links its next entry before the last one.
     #[inline]
-    pub fn prefetch(&self, slot: u32) {
+    pub fn prefetch_store(&self, slot: u32, pool: u32, len: u32, memcg: u16, node: u8) {
         self.entries.get(slot as usize).into_iter().for_each(|entry| prefetch_to_write(entry));
-    }
-
-    /// Asks the CPU for what the store of a block of `len` bytes is about to change beside the entry: all of it comes together, from
-    /// the CPU that has stored last.
-    #[inline]
-    pub fn prefetch_store(&self, pool: u32, len: u32, memcg: u16, node: u8) {
         self.lrus.prefetch(memcg, node);
         self.pools.zs(pool).prefetch(len as usize);
         self.lrus.prefetch_youngest(&self.entries, memcg, node);
