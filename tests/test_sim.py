@@ -211,6 +211,7 @@ def test_a_machine_refuses_what_none_is() -> None:
         {"speeds": ()},
         {"speeds": (0,)},
         {"preempt": "some"},
+        {"fair": "some"},
         {"slice_ns": -1},
         {"nice": {"kswapd": 40}},
         {"affinity": {"app": [7]}},
