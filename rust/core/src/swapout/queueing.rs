@@ -58,11 +58,6 @@ impl Swapout {
         };
         let folio = sys.folio(self.folio);
         let position = reservation.position();
-        let hold = match sys.design().hold {
-            Hold::Locked => Change::NONE,
-            Hold::Writeback => Change::flags(flag::WRITEBACK, flag::LOCKED),
-        };
-        let clear = if completion == OnComplete::Rotate { hold.clear } else { hold.clear | flag::RECLAIM };
         if sys.design().extra_ref {
             folio.get();
         }
@@ -71,7 +66,8 @@ impl Swapout {
         {
             zswap.expect(folio.slot(), self.begun);
         }
-        sys.must(ctx, self.folio, Event::Queue, 0, Change { clear, ..hold }, aux::ticket(number, position))?;
+        let change = holding(sys.design().hold, completion);
+        sys.must(ctx, self.folio, Event::Queue, 0, change, aux::ticket(number, position))?;
         reservation.write(0, sys.entry(self.folio));
         sys.depart(self.nr_pages());
         let _ = reservation.publish();
@@ -200,4 +196,14 @@ impl Swapout {
 
 fn has_room(queue: &FolioQueue) -> bool {
     queue.len() < queue.depth() || queue.is_closed()
+}
+
+/// What changes of a folio that a design holds so while it waits.
+fn holding(hold: Hold, completion: OnComplete) -> Change {
+    let hold = match hold {
+        Hold::Locked => Change::NONE,
+        Hold::Writeback => Change::flags(flag::WRITEBACK, flag::LOCKED),
+    };
+    let clear = if completion == OnComplete::Rotate { hold.clear } else { hold.clear | flag::RECLAIM };
+    Change { clear, ..hold }
 }
