@@ -198,18 +198,23 @@ impl Zone {
         let most = self.pcp_floor().saturating_sub(pcp.count() + batch).max(batch);
         let want = (batch << pcp.alloc_factor).min(most);
         pcp.alloc_factor = (pcp.alloc_factor + 1).min(SCALE_MAX);
+        let taken = self.take_bulk(&mut pcp.lists[of as usize], of, 0, want);
+        self.fold(pcp, -i64::from(taken));
+    }
+
+    /// `rmqueue_bulk`: as many chunks of `2^order` pages as there are, up to `want`, from the buddy lists to a CPU's `list`; how many came.
+    fn take_bulk(&self, list: &mut List, of: Migrate, order: usize, want: u32) -> u32 {
         let mut buddy = self.buddy.lock_within();
         let mut taken = 0;
         while taken < want
-            && let Some((page, boosts)) = buddy.0.take(&self.map, of, 0)
+            && let Some((first, boosts)) = buddy.0.take(&self.map, of, order)
         {
             taken += 1;
-            pcp.lists[of as usize].add_tail(&self.map.pages, page);
+            list.add_tail(&self.map.pages, first);
             self.note_boost(&mut buddy.1, boosts);
         }
         buddy.1.least_free_pages = buddy.1.least_free_pages.min(buddy.0.free_pages());
-        drop(buddy);
-        self.fold(pcp, -i64::from(taken));
+        taken
     }
 
     fn note_boost(&self, stat: &mut ZoneStat, boosts: bool) {
@@ -252,14 +257,15 @@ impl Zone {
         for page in pages {
             self.map.note_given(page, of);
             let home = self.map.migrate_type(page);
-            pcp.alloc_factor /= 2;
-            pcp.free_count = (pcp.free_count + 1).min(self.config.pcp_batch << SCALE_MAX);
             pcp.lists[home as usize].add_head(&self.map.pages, page);
-            self.spill_above_high(pcp, home);
+            self.note_freed(pcp, home, 1);
         }
     }
 
-    fn spill_above_high(&self, pcp: &mut Pcp, first: Migrate) {
+    /// `pages` have come to a CPU's lists, the last ones to that of `first`: what is too much there goes on.
+    fn note_freed(&self, pcp: &mut Pcp, first: Migrate, pages: u32) {
+        pcp.alloc_factor /= 2;
+        pcp.free_count = (pcp.free_count + pages).min(self.config.pcp_batch << SCALE_MAX);
         let (batch, high) = (self.config.pcp_batch, self.pcp_high());
         if pcp.count() >= high {
             let spill = pcp.free_count.clamp(batch, high.saturating_sub(batch).max(batch));
