@@ -104,9 +104,13 @@ class Entry:
 
     def ratio_of(self, measure: Measure) -> Spread | None:
         """Return a measure against the baseline's in the same repeat, None where that is 0 or not known."""
-        pairs = [(measure.of(r), measure.of(b)) for r, b in zip(self.results, self.baseline, strict=True)]
-        ratios = [ours / base for ours, base in pairs if ours is not None and base]
-        return Spread.of(ratios) if len(ratios) == len(pairs) else None
+        ratios = [ours / base for ours, base in self.pairs(measure, self.baseline) if base]
+        return Spread.of(ratios) if len(ratios) == len(self.results) else None
+
+    def pairs(self, measure: Measure, others: Sequence[Result]) -> list[tuple[float, float]]:
+        """Return a measure beside that of `others` in the same repeat, of the repeats in which both have it."""
+        both = [(measure.of(run), measure.of(other)) for run, other in zip(self.results, others, strict=True)]
+        return [(run, other) for run, other in both if run is not None and other is not None]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from statistics import median
 from typing import Any, Final
 
 from kcompressd.compare import Report, matrix
-from kcompressd.comparison import Comparison, Entry
+from kcompressd.comparison import Comparison
 from kcompressd.errors import ExperimentError
 from kcompressd.measures import MEASURES, Measure
 from kcompressd.result import Result
@@ -170,7 +170,7 @@ def _said(finding: Finding, comparison: Comparison, experiment: Experiment) -> S
     for group in groups:
         for row in rows:
             base = entries[finding.against_group or group, finding.against]
-            pairs = _pairs(finding.measure, entries[group, row], base)
+            pairs = entries[group, row].pairs(finding.measure, base.results)
             if pairs:
                 value, other = (median(side) for side in zip(*pairs, strict=True))
                 seen.append((_ratio(value, other), value, other, pairs, row, group))
@@ -182,12 +182,6 @@ def _said(finding: Finding, comparison: Comparison, experiment: Experiment) -> S
     above = ratio > finding.above
     so = sum((_ratio(*pair) > finding.above) == above for pair in pairs)
     return Said((finding.yes if above else finding.no).format_map(words), so, len(pairs))
-
-
-def _pairs(measure: Measure, ours: Entry, base: Entry) -> list[tuple[float, float]]:
-    """The measure of both at each boot; none where a run does not have it."""
-    pairs = [(measure.of(run), measure.of(other)) for run, other in zip(ours.results, base.results, strict=True)]
-    return [(run, other) for run, other in pairs if run is not None and other is not None]
 
 
 def _ratio(ours: float, base: float) -> float:

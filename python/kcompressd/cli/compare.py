@@ -23,7 +23,8 @@ def add(verbs: common.Verbs) -> None:
         help="run every design on the same pages, or a job in virtual time; or set stored Results side by side",
         description="Interleaved repeats of every design; medians, spread, and the ratio to sync. A difference "
         "inside the spread is shown as ≈. A job (JOB.toml) runs in virtual time, where a repeat is another boot of the machine, "
-        "with some fewer free pages and another seed: --cpus and --set are for it. Of two or more stored Results (run --json, observe --json): one table, ratios to the first.",
+        "with some fewer free pages and another seed: --cpus and --set are for it. Of two or more stored Results "
+        "(run --json, observe --json): one table, ratios to the first.",
     )
     common.add_input(parser)
     parser.add_argument("more", nargs="*", metavar="RESULT.json", help="stored Results, when FILE is one")
@@ -105,9 +106,11 @@ def _job(arguments: argparse.Namespace) -> int:
     from kcompressd.job import Job
 
     job = Job.load(arguments.file, arguments.set)
-    options = {"repeats": arguments.repeats}
     return _shown(
-        arguments, lambda progress: compare_job(job, arguments.designs, arguments.cpus, progress=progress, **options)
+        arguments,
+        lambda progress: compare_job(
+            job, arguments.designs, arguments.cpus, repeats=arguments.repeats, progress=progress
+        ),
     )
 
 
