@@ -61,10 +61,10 @@ impl Stopwatch {
     /// A step has ended; `last`: others than steps follow, as after a step that waits.
     #[inline]
     pub fn step(&mut self, sys: &System, outcome: Outcome, last: bool) {
-        match outcome {
-            _ if self.timed => self.time(sys, outcome, last),
-            Outcome::Ran(work) => self.found.note(work, 0),
-            _ => {}
+        if self.timed {
+            self.time(sys, outcome, last);
+        } else if let Outcome::Ran(work) = outcome {
+            self.found.note(work, 0);
         }
     }
 

@@ -275,38 +275,31 @@ mod tests {
     use super::*;
     use crate::lifecycle::actor;
 
-    /// How far a sleeper is behind who ran 10 ms meanwhile, and whether it takes the CPU.
-    fn after_a_sleep(fair: Fair) -> (u64, bool) {
+    /// On one CPU the first of two ran so long and slept while the second ran so long, and wakes: how far it is behind, and whether it
+    /// takes the CPU.
+    fn after_a_sleep(fair: Fair, first_ns: u64, second_ns: u64) -> (i64, bool) {
         let mut machine = Machine::new(1);
         (machine.scheduler.fair, machine.scheduler.wakeup_granularity_ns) = (fair, 0);
         let mut sched = Scheduler::new(&machine, [actor::KSWAPD, actor::APP].into_iter(), 0);
         sched.fill(0);
-        sched.charge(0, 0, 1_000);
+        sched.charge(0, 0, first_ns);
         sched.block(0, Place::Blocked, u64::MAX);
-        sched.fill(1_000);
-        sched.charge(0, 1, 10_000_000);
+        sched.fill(first_ns);
+        sched.charge(0, 1, second_ns);
         assert!(!sched.wake(0, sched.cpus[0].now_ns), "no CPU is idle");
-        (sched.tasks[1].vruntime() - sched.tasks[0].vruntime(), sched.cpus[0].need_resched)
+        let [first, second] = [0, 1].map(|seat| sched.tasks[seat].vruntime() as i64);
+        (second - first, sched.cpus[0].need_resched)
     }
 
     #[test]
     fn sleeping_earns_under_cfs_alone_and_who_is_even_takes_a_cpu() {
-        let (behind_ns, takes) = after_a_sleep(Fair::Cfs);
+        let (behind_ns, takes) = after_a_sleep(Fair::Cfs, 1_000, 10_000_000);
         assert!(behind_ns > 3_000_000 && takes, "{behind_ns} ns");
-        assert_eq!(after_a_sleep(Fair::Eevdf), (0, true));
+        assert_eq!(after_a_sleep(Fair::Eevdf, 1_000, 10_000_000), (0, true));
     }
 
     #[test]
     fn who_went_ahead_is_ahead_until_the_others_have_caught_up() {
-        let mut machine = Machine::new(1);
-        (machine.scheduler.fair, machine.scheduler.wakeup_granularity_ns) = (Fair::Eevdf, 0);
-        let mut sched = Scheduler::new(&machine, [actor::KSWAPD, actor::APP].into_iter(), 0);
-        sched.fill(0);
-        sched.charge(0, 0, 50_000);
-        sched.block(0, Place::Blocked, u64::MAX);
-        sched.fill(50_000);
-        sched.charge(0, 1, 10_000);
-        let _ = sched.wake(0, 60_000);
-        assert!(!sched.cpus[0].need_resched, "40 us ahead");
+        assert!(!after_a_sleep(Fair::Eevdf, 50_000, 10_000).1, "40 us ahead");
     }
 }
