@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kcompressd import Result
+from kcompressd import Pages, Result
 from kcompressd.answers import UNANSWERED, drift, load, main, pictures, section, text, unanswered
 from kcompressd.errors import ExperimentError
 from kcompressd.experiment import Answer, Experiment, Kernel, Said, ask
@@ -152,6 +152,16 @@ def test_a_wrong_kernel_is_refused_by_name(old: str, new: str, says: str, tmp_pa
     (tmp_path / "bad.toml").write_text(FILE + KERNEL.replace(old, new))
     with pytest.raises(ExperimentError, match=re.escape(says)):
         Experiment.load(tmp_path / "bad.toml")
+
+
+def test_an_experiments_pages_lie_beside_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    job = FILE.replace('{ pages = "sample" }', '{ pages = "few.pages" }').replace("{ cpus =", '{ "node.cpus" =')
+    (tmp_path / "few.toml").write_text(job)
+    assert main([str(tmp_path / "few.toml")]) == 2
+    assert f"{tmp_path / 'few.pages'} no such file" in capsys.readouterr().err
+    Pages.sample()[:64].save(tmp_path / "few.pages")
+    assert main([str(tmp_path / "few.toml")]) == 0
+    assert "| april |" in capsys.readouterr().out
 
 
 def document(answer: Answer) -> str:

@@ -69,6 +69,18 @@ def test_every_preset_adds_up_on_every_kind_of_machine(design: str, store: str, 
     assert str(result) and result.timing.touch_ns.count == len(CALIBRATION)
 
 
+def test_zram_reads_a_page_of_one_word_and_zswap_compresses_it() -> None:
+    words = Pages.from_array(np.repeat(np.arange(1, 65, dtype=np.uint64), 512).view(np.uint8).reshape(64, 4096))
+    costs = Costs(zero_test_ps_per_byte=1000, compress_ns=1_000_000, decompress_ns=500_000, zero_page_ns=300)
+    spent: dict[str, dict[str, int]] = {}
+    for store in ("zram", "zswap"):
+        result = Sim(lab=Lab(design="sync", store=store), costs=costs).run(calibrate(words, "lz4", passes=1))
+        assert result.complete and result.exit_code == 0
+        spent[store] = {thread.actor: thread.reclaim_cpu_ns + thread.fault_cpu_ns for thread in result.threads}
+    for thread, each in (("kswapd0", 1_000_000 - 4096), ("app0", 500_000 - 300)):
+        assert spent["zswap"][thread] - spent["zram"][thread] == pytest.approx(64 * each, rel=0.01)
+
+
 def test_equal_jobs_give_equal_bytes_and_another_seed_another_order(job: Path) -> None:
     first, second = (Job.load(job).sim() for _ in range(2))
     assert json.dumps(plain(first)) == json.dumps(plain(second))

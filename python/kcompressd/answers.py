@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from kcompressd import compare_report, files, series
-from kcompressd.errors import ExperimentError
+from kcompressd.errors import InputError
 from kcompressd.experiment import Answer, Experiment, Said, ask
 from kcompressd.html.over_time import drawn
 from kcompressd.html.standalone import picture
@@ -236,7 +236,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         return _check(arguments) if arguments.check else _write(arguments)
-    except (ExperimentError, OSError) as error:
+    except (InputError, OSError) as error:
         print(f"answers: error: {error}", file=sys.stderr)
         return 2
 
@@ -271,7 +271,7 @@ def answered(asked: Experiment) -> Answer:
     from kcompressd.compare import boots
     from kcompressd.job import Job
 
-    job = Job.from_dict(dict(asked.job))
+    job = Job.from_dict(asked.job, asked.path.parent)
 
     def tell(name: str, done: int, total: int) -> None:
         print(f"{asked.name}: {name} ({done + 1} of {total})", file=sys.stderr)

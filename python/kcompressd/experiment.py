@@ -83,9 +83,9 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Experiment:
-    """A question, how it is put to the model, and what would be found."""
+    """A question, how it is put to the model, and what would be found. Paths in `job` start at the folder of `path`."""
 
-    name: str
+    path: Path
     answers: tuple[str, ...]
     title: str
     question: str
@@ -98,6 +98,11 @@ class Experiment:
     groups: tuple[Variant, ...]
     kernel: tuple[Kernel, ...]
     findings: tuple[Finding, ...]
+
+    @property
+    def name(self) -> str:
+        """The file's name without its suffix."""
+        return self.path.stem
 
     @classmethod
     def load(cls, path: Path) -> Experiment:
@@ -206,7 +211,7 @@ def _experiment(path: Path, data: Mapping[str, Any]) -> Experiment:
     )
     known = {"row": {row.name for row in rows}, "group": {group.name for group in groups}}
     return Experiment(
-        name=path.stem,
+        path=path,
         answers=tuple(data["answers"]),
         title=data["title"],
         question=data["question"],

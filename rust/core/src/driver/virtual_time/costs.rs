@@ -1,6 +1,6 @@
 //! What work costs on a CPU of 100 % speed.
 
-use crate::system::{Contents, System, Work};
+use crate::system::{Contents, Store, System, Work};
 
 /// Nanoseconds where nothing else is said, on a CPU of 100 % speed. Device times do not scale with the CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub struct Costs {
     pub touch_ns: u64,
     /// A state change or a short critical section.
     pub commit_ns: u64,
-    /// The zero test, picoseconds per byte of the page.
+    /// Reading a page for the zero test, or for zram's repeated word: picoseconds per byte.
     pub zero_test_ps_per_byte: u64,
     /// Compressing any page; `None`: as the page's [`crate::system::Sizes`] say.
     pub compress_ns: Option<u64>,
@@ -83,13 +83,25 @@ impl Costs {
             Work::Touch => self.touch_ns,
             Work::Think(ns) => u64::from(ns),
             Work::Commit => self.commit_ns,
-            Work::ZeroTest(_) => self.zero_test_ps_per_byte * sys.config.page_size as u64 / 1000,
+            Work::ZeroTest(_) => self.zero_test_ns(sys),
+            // zram finds the word by reading the page, and writes it all over a page that is read back.
+            Work::Compress(page) if zram_finds_same(sys, page) => self.zero_test_ns(sys),
+            Work::Decompress(page) if zram_finds_same(sys, page) => self.zero_page_ns,
             Work::Compress(page) => self.compress_ns.unwrap_or_else(|| codec_ns(sys, page).0),
             Work::Decompress(page) => self.decompress_ns.unwrap_or_else(|| codec_ns(sys, page).1),
             Work::DeviceWrite(_) => self.device_write_ns,
             Work::DeviceRead(_) => self.device_read_ns,
         }
     }
+
+    fn zero_test_ns(&self, sys: &System) -> u64 {
+        self.zero_test_ps_per_byte * sys.config.page_size as u64 / 1000
+    }
+}
+
+/// Whether the page is one repeated word and zram, which looks for one before it compresses, its store.
+fn zram_finds_same(sys: &System, page: u32) -> bool {
+    matches!((&sys.store, &sys.contents), (Store::Zram(_), Contents::Sizes(sizes)) if sizes.same[sys.contents.source(page)])
 }
 
 /// Nanoseconds to compress and to decompress a page; 0 for a system with bytes, which no table describes.

@@ -109,7 +109,11 @@ impl App {
             Vm::Zswpin => sys.count(ctx, sys.folio(page).memcg, MemcgStat::Zswpin, 1),
             others => ctx.stat[others] += 1,
         }
-        Outcome::Ran(if copy == Copy::Device { Work::DeviceRead(page) } else { Work::Decompress(page) })
+        Outcome::Ran(match copy {
+            Copy::Device => Work::DeviceRead(page),
+            Copy::Zeromap => Work::ZeroPage,
+            _ => Work::Decompress(page),
+        })
     }
 
     pub(super) fn read_failed(
