@@ -251,7 +251,7 @@ BAD: dict[str, str] = {
     "run --sample --fault never": "argument --fault: invalid choice: 'never'",
     "run --sample --seed -1": "argument --seed: '-1' is not a whole number of at least 0",
     "run --sample --swap-file taken": "taken: is not empty and would be overwritten",
-    "run --sample --swap-file none/swap": "device file none/swap: No such file or directory",
+    "run --sample --swap-file none/swap": "swap file none/swap: No such file or directory",
     "run --sample --trace none/t.npy": "none/t.npy: its folder does not exist; mkdir -p none",
     "run --sample --trace folder": "folder: is a folder",
     "run --sample --trace /dev/null": "/dev/null: is not a regular file",

@@ -183,7 +183,7 @@ def run_limited(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[
 def test_a_swap_file_without_room_is_named_with_its_size(tmp_path: Path) -> None:
     ended = run_limited(tmp_path, "run", "--sample", "--limit", "100", "--swap-file", "swap")
     assert ended.returncode == 2
-    assert "device file swap: no room for 409600 bytes" in ended.stderr and "Traceback" not in ended.stderr
+    assert "swap file swap: no room for 409600 bytes" in ended.stderr and "Traceback" not in ended.stderr
     assert list(tmp_path.iterdir()) == []
 
 

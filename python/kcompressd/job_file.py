@@ -123,10 +123,17 @@ def parse(text: str, origin: str) -> Tree:
     try:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise JobError(origin, f"not TOML: {error}") from None
+        raise JobError(origin, f"not TOML: {error}", _in_quotes(text)) from None
     lines = dict(_lines(text))
     refuse_strangers(tree, lambda key: f"{origin}:{lines[key]}" if key in lines else origin)
     return tree
+
+
+def _in_quotes(text: str) -> str:
+    """The likeliest fix of a file that is not TOML: the first text that stands without quotes, with them."""
+    bare = re.finditer(r"^[ \t]*([\w.-]+[ \t]*=[ \t]*)([A-Za-z][\w./-]*)[ \t]*(?:#.*)?$", text, re.MULTILINE)
+    found = (match for match in bare if match[2] not in ("true", "false", "inf", "nan"))
+    return next((f'texts stand in quotes: {match[1]}"{match[2]}"' for match in found), "")
 
 
 def refuse_strangers(tree: Mapping[str, Any], place: Any) -> None:

@@ -86,7 +86,7 @@ class Machine:
     def with_cpus(self, cpus: int) -> Machine:
         """Return the machine with another number of CPUs: the first ones, or more like the last."""
         if not 1 <= cpus <= _MOST_CPUS:
-            raise LabError("machine.cpus", f"{cpus} is not between 1 and {_MOST_CPUS}")
+            raise LabError("cpus", f"{cpus} is not between 1 and {_MOST_CPUS}")
         speeds = (self.speeds + self.speeds[-1:] * cpus)[:cpus]
         affinity = {name: [cpu for cpu in on if cpu < cpus] for name, on in self.affinity.items()}
         return dataclasses.replace(self, speeds=speeds, affinity={name: on for name, on in affinity.items() if on})

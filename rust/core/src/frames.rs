@@ -7,12 +7,14 @@
 //! Where pages are absent until an application touches them, the frames have an *image*: what applications fill them with,
 //! and what must be there whenever a page has come back.
 
-use crate::sync::prefetch;
+use crate::sync::{in_parallel, prefetch};
 use std::io;
 use std::ptr::NonNull;
 
 /// What a frame is filled with before a load, so that nothing survives a reclaim by accident.
 pub const POISON: u8 = 0xaa;
+/// What one thread fills at a time, bytes: a huge page.
+const PART_BYTES: usize = 2 << 20;
 
 /// All frames.
 #[derive(Debug)]
@@ -40,7 +42,8 @@ impl Frames {
     pub fn from_bytes(contents: &[u8], page_size: usize) -> io::Result<Self> {
         assert!(contents.len().is_multiple_of(page_size), "{} bytes are not whole pages", contents.len());
         let mut frames = Self::zeroed(contents.len() / page_size, page_size)?;
-        frames.bytes_mut().copy_from_slice(contents);
+        let parts = frames.bytes_mut().chunks_mut(PART_BYTES).zip(contents.chunks(PART_BYTES));
+        in_parallel(parts, |(to, from)| to.copy_from_slice(from));
         Ok(frames)
     }
 
@@ -56,7 +59,8 @@ impl Frames {
         assert!(whole, "{} bytes are not one or more whole pages", image.len());
         let mut frames = Self::zeroed(pages, page_size)?;
         frames.image = image.into();
-        frames.bytes_mut().fill(POISON); // Its memory is there before any clock starts.
+        // Their memory is there before any clock starts.
+        in_parallel(frames.bytes_mut().chunks_mut(PART_BYTES), |part| part.fill(POISON));
         Ok(frames)
     }
 

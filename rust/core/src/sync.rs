@@ -82,6 +82,27 @@ pub fn spin_loop() {
     std::hint::spin_loop();
 }
 
+/// Does `work` for each of `parts`, the caller's thread the first of them and helpers the others with it; one after the other under
+/// loom and shuttle. For memory that is made ready before any clock starts: no step does it, and no other thread knows that memory yet.
+pub fn in_parallel<T: Send>(mut parts: impl ExactSizeIterator<Item = T> + Send, work: impl Fn(T) + Sync) {
+    let Some(first) = parts.next() else { return };
+    let helpers = if cfg!(any(kcompressd_loom, kcompressd_shuttle)) { 0 } else { parts.len().min(MOST_HELPERS) };
+    let parts = std::sync::Mutex::new(parts);
+    let next = || parts.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let rest = || std::iter::from_fn(next).for_each(&work);
+    std::thread::scope(|scope| {
+        for _ in 0..helpers {
+            // Without a thread the others do its part.
+            let _ = std::thread::Builder::new().spawn_scoped(scope, rest);
+        }
+        work(first);
+        rest();
+    });
+}
+
+/// Threads beside the caller's in [`in_parallel`]: more do not make memory faster.
+const MOST_HELPERS: usize = 3;
+
 /// A guard of [`Mutex`]: one critical section.
 #[derive(Debug)]
 pub struct MutexGuard<'a, T> {

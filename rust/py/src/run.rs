@@ -231,9 +231,13 @@ fn frames(py: Python<'_>, pages: &PyBuffer<u8>, run: &RunConfig) -> PyResult<Fra
     if let Some(memory) = run.system.memory {
         return Ok(Frames::absent(pages.to_vec(py)?, memory.pages as usize, page_size)?);
     }
-    let mut frames = Frames::zeroed(pages.len_bytes() / page_size, page_size)?;
-    pages.copy_to_slice(py, frames.bytes_mut())?;
-    Ok(frames)
+    if !pages.is_c_contiguous() {
+        return Ok(Frames::from_bytes(&pages.to_vec(py)?, page_size)?);
+    }
+    // SAFETY: the exporter keeps `len_bytes` contiguous bytes alive as long as `pages`. While they are copied, this thread is attached to
+    // the interpreter: nobody writes to them from Python. (Code that writes without a GIL spoils any copy of its own array.)
+    let contents = unsafe { std::slice::from_raw_parts(pages.buf_ptr().cast::<u8>(), pages.len_bytes()) };
+    Ok(Frames::from_bytes(contents, page_size)?)
 }
 
 fn backing(run: &RunConfig) -> PyResult<(Backing, Option<bool>)> {

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
     /// The file cannot be made.
-    #[error("device file {path}: {source}")]
+    #[error("swap file {path}: {source}")]
     Create {
         /// The file.
         path: PathBuf,
@@ -24,7 +24,7 @@ pub enum DeviceError {
         source: io::Error,
     },
     /// The file system has no room for it.
-    #[error("device file {path}: no room for {bytes} bytes ({source}); choose a larger file system")]
+    #[error("swap file {path}: no room for {bytes} bytes ({source}); choose a larger file system")]
     NoSpace {
         /// The file.
         path: PathBuf,
@@ -289,6 +289,6 @@ mod tests {
     #[test]
     fn a_swap_file_that_cannot_be_made_is_named() {
         let error = Backing::create(Path::new("/nonexistent/swap"), 1, 4096).unwrap_err();
-        assert!(error.to_string().starts_with("device file /nonexistent/swap: No such file"), "{error}");
+        assert!(error.to_string().starts_with("swap file /nonexistent/swap: No such file"), "{error}");
     }
 }

@@ -10,7 +10,7 @@
 
 use super::AllocError;
 use super::chunk::{CHUNK_BYTES, Chunk, advise};
-use crate::sync::{Arc, CACHE_LINE_BYTES, Mutex, prefetch};
+use crate::sync::{Arc, CACHE_LINE_BYTES, Mutex, in_parallel, prefetch};
 use std::ops::Range;
 use std::ptr::NonNull;
 
@@ -170,12 +170,13 @@ impl Arena {
     pub fn prefault(&self, bytes: usize) -> Result<(), AllocError> {
         let block_bytes = BLOCK_BYTES.max(self.lanes.len() * self.page_size);
         let wanted = bytes + self.lanes.len() * block_bytes;
-        for _ in 0..wanted.div_ceil(CHUNK_BYTES - block_bytes) {
-            let chunk = Chunk::map_resident();
-            let chunk = chunk.map_err(|errno| AllocError::Map { pages: CHUNK_BYTES / self.page_size, errno })?;
-            self.spare.lock().resident.push(chunk);
-        }
-        Ok(())
+        let refused = Mutex::new(None);
+        in_parallel(0..wanted.div_ceil(CHUNK_BYTES - block_bytes), |_| match Chunk::map_resident() {
+            Ok(chunk) => self.spare.lock().resident.push(chunk),
+            Err(errno) => *refused.lock() = Some(errno),
+        });
+        let refused = refused.lock().take();
+        refused.map_or(Ok(()), |errno| Err(AllocError::Map { pages: CHUNK_BYTES / self.page_size, errno }))
     }
 
     /// A run of `pages`; its contents are whatever the last owner left.

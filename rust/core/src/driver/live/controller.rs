@@ -2,7 +2,7 @@
 
 use super::clock::{Gate, Turns};
 use super::threads::{Ended, Group, spawn};
-use super::{LiveConfig, Shared};
+use super::{EXIT, LiveConfig, Shared};
 use crate::driver::Stops;
 use crate::driver::phases::{FaultOrder, apps};
 use crate::driver::report::{Reclaimed, Report, RunError};
@@ -145,7 +145,7 @@ impl Controller {
     }
 
     fn join(&mut self, group: Group) {
-        let exit = self.shared.phase() == 2;
+        let exit = self.shared.phase() == EXIT;
         for (id, handle) in group {
             match handle.join() {
                 Ok(ended) if exit => self.report.add_exit(ended.report),

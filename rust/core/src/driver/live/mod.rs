@@ -206,6 +206,8 @@ pub struct Progress {
 }
 
 const PHASES: [&str; 4] = ["reclaim", "fault", "exit", "ended"];
+/// The place of "exit".
+const EXIT: usize = 2;
 
 /// The end of a run, to wait for.
 #[derive(Clone, Debug)]

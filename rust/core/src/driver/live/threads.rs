@@ -3,7 +3,7 @@
 use super::clock::{Gate, Turns, cpu, cpu_ns, pin};
 use super::meter::Meter;
 use super::stopwatch::Stopwatch;
-use super::{Plant, Shared};
+use super::{EXIT, Plant, Shared};
 use crate::driver::profile::{Profile, Profiling};
 use crate::driver::report::{Application, Measures, Reclaimed, RunError, ThreadReport};
 use crate::driver::{self, BATCH};
@@ -181,7 +181,9 @@ impl Thread {
 
     /// Steps until the clock is to be read; how many, if the actor goes on.
     fn batch(&mut self, actor: &mut Actor) -> Result<Option<u64>, RunError> {
-        let (fine, metered) = (matches!(actor, Actor::App(_)), self.meter.is_some());
+        // Each page that is read back has a time of its own; of those given up nobody asks for it.
+        let fine = matches!(actor, Actor::App(_)) && self.shared.phase() < EXIT;
+        let metered = self.meter.is_some();
         if let Some(stopwatch) = &mut self.stopwatch {
             stopwatch.begin(&self.shared.sys);
         }
