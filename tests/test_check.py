@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,9 @@ EXACT = [
     (Scenario("split", folios=2, faults=1), 31464, 100458),
     (Scenario("split", folios=1, touch=True), 17114, 62155),
     (Scenario("split", folios=2, toggles=("stop",)), 35028, 126886),
+    (Scenario("split", folios=1, threads=1, swapoff=True), 44504, 156462),
+    (Scenario("april", folios=1, bytes=INCOMPRESSIBLE, swapoff=True), 58074, 208655),
+    (Scenario("split", folios=1, threads=1, folio_order=1, swapoff=True), 168286, 620795),
     (Scenario("rfc", "zram", folios=2, threads=1, faults=1), 5037, 9479),
     (Scenario("unofficial", folios=2, depth=1), 13504, 40996),
     (Scenario("sync", folios=1, folio_order=1, kernel=(6, 13)), 136, 286),
@@ -64,6 +68,13 @@ def test_an_application_may_be_killed_while_its_pages_are_in_flight() -> None:
     found = check(Scenario("split", folios=1, threads=1, exit=True))
     assert (found.states, found.why, found.complete) == (10282, None, True)
     assert found.sometimes["freed"] > 0 and found.sometimes["compressing"] > 0
+
+
+def test_swapoff_of_a_page_that_cannot_be_read_fails_and_leaves_it_where_it_is() -> None:
+    scenario = Scenario("sync", folios=1, bytes=INCOMPRESSIBLE, swapoff=True)
+    good, failed = check(scenario), check(replace(scenario, read_errors=(0,)))
+    assert (good.why, failed.why, failed.complete) == (None, None, True)
+    assert failed.sometimes["written_back_freed"] > 0 and failed.states != good.states
 
 
 def test_a_schedule_of_something_else_is_refused() -> None:

@@ -45,6 +45,8 @@ COMMANDS = (
     "--design split --folios 1 --kcompressd 1 --exit",
     "--design split --folios 1 --kcompressd 1 --incompressible --exit",
     "--design rfc --store zram --folios 1 --kcompressd 1 --faults 1 --exit",
+    "--design split --folios 2 --kcompressd 1 --swapoff",
+    "--design april --folios 2 --swapoff",
     "--design split --folios 2 --toggle stop",
     "--design split --folios 1 --toggle depth",
     "--design split --folios 1 --toggle pool",
@@ -68,9 +70,14 @@ LARGE = (
     "--design split --folios 2 --kcompressd 2 --faults 2",
     "--design split --folios 2 --kcompressd 2 --faults 1 --touch",
     "--design split --folios 3 --kcompressd 2 --faults 1 --toggle writeback",
+    "--design split --folios 2 --kcompressd 2 --swapoff",
+    "--design split --folios 1 --kcompressd 1 --incompressible --faults 1 --swapoff",
     "--design split --folios 2 --folio-order 1 --kcompressd 2",
     "--design split --store zram --folios 3 --kcompressd 2",
     "--design split --store zram --folios 2 --faults 1 --touch",
+    "--design rfc --store zram --folios 2 --kcompressd 2 --faults 1 --swapoff",
+    "--design async-store --folios 2 --faults 1 --swapoff",
+    "--design unofficial --folios 2 --depth 1 --faults 1 --swapoff",
     "--design unofficial --folios 5 --depth 1",
     "--design unofficial --folios 3 --faults 2",
     "--design unofficial --folios 2 --faults 1 --touch",
@@ -124,8 +131,8 @@ NOT = """
 
 - More folios, threads and faults together than the lines above; more than one kswapd; large folios of more than four pages (`tests/test_check.py` and
   `rust/core/tests/large.rs` have the exact counts of two and four).
-- swapoff (there is no such actor), reclaim under memory pressure (`Config::memory`: such runs are judged, not explored). An application
-  that is killed while its pages are in flight is explored (`--exit`).
+- Reclaim under memory pressure (`Config::memory`: such runs are judged, not explored). What is explored beside reclaim: an application
+  that is killed while its pages are in flight (`--exit`), and swapoff (`--swapoff`), after which no slot is in use unless a page could not be read.
 - Weak memory: a step is atomic here. loom's models and shuttle's runs look at that (`ci/test-loom.sh`, `ci/test-shuttle.sh`).
 - A worker without PF_MEMALLOC that finds no memory looks again as long as it runs (GFP_NOIO). That somebody else then frees some is not proved:
   shuttle finds no schedule to the contrary on a node of 56 pages (`KCOMPRESSD_SHUTTLE_RUNS=5000 ci/test-shuttle.sh`), and a run in which it were so

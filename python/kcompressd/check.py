@@ -36,7 +36,7 @@ INCOMPRESSIBLE = 0xFFFFFFFF
 class Scenario:
     """What is explored: `design` is a preset's name, a `Design` or a `Policy`; `lens` gives what each page compresses to in
     bytes, and so the number of folios, where they are not all `bytes`; `touch` and `exit` are applications that fault
-    every folio in and give every folio up; `read_errors` numbers the device reads that fail, from 0. `folio_order` is log2 of the
+    every folio in and give every folio up, `swapoff` parts every page from its slot; `read_errors` numbers the device reads that fail, from 0. `folio_order` is log2 of the
     pages of each folio, of which there are 16 at most in all; a page of a large folio steps for itself wherever the core does so.
     """
 
@@ -51,6 +51,7 @@ class Scenario:
     toggles: tuple[str, ...] = ()
     touch: bool = False
     exit: bool = False
+    swapoff: bool = False
     read_errors: tuple[int, ...] = ()
     writeback: bool = True
     pool_limit_pages: int | None = None
@@ -91,7 +92,7 @@ class Scenario:
             raise LabError("toggle stop", "there is no kcompressd thread to stop", "choose another design")
         if self.store == "zram" and {"pool", "zswap_max"} & set(self.toggles):
             raise LabError("toggle", "zram has neither memory.zswap.max nor another pool", "use --store zswap")
-        names = ("store", "faults", "touch", "exit", "writeback", "pool_limit_pages", "kernel")
+        names = ("store", "faults", "touch", "exit", "swapoff", "writeback", "pool_limit_pages", "kernel")
         given = {name: getattr(self, name) for name in names}
         policy = {"policy": self.design.name} if isinstance(self.design, Policy) else {}
         order = {"folio_order": self.folio_order} if self.folio_order else {}

@@ -41,6 +41,7 @@ def add(verbs: common.Verbs) -> None:
     add("--toggle", action="append", choices=TOGGLES, default=[], help="turned once, at any time; may be repeated")
     add("--touch", action="store_true", help="an application touches every folio, at any time")
     add("--exit", action="store_true", help="an application gives every folio up, at any time")
+    add("--swapoff", action="store_true", help="every page is brought in and parted from its slot, at any time")
     add("--kernel", type=common.kernel, default=(6, 12), metavar="X.Y", help="kernel modelled (default 6.12)")
     add("--max-states", type=common.natural, default=0, metavar="N", help="stop after N states")
     add("--max-depth", type=common.natural, default=0, metavar="N", help="look no further than N steps")
@@ -93,6 +94,7 @@ def _scenario(arguments: argparse.Namespace) -> Scenario:
         toggles=tuple(arguments.toggle),
         touch=arguments.touch,
         exit=arguments.exit,
+        swapoff=arguments.swapoff,
         writeback=not arguments.writeback_denied,
         pool_limit_pages=arguments.pool_limit,
         kernel=arguments.kernel,

@@ -142,6 +142,8 @@ pub enum Access {
     Write,
     /// It is given up.
     Exit,
+    /// It is brought in and its slot given up, so that the swap device can go (`try_to_unuse`).
+    Unuse,
 }
 
 /// One touch.

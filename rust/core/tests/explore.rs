@@ -82,8 +82,34 @@ fn reductions_change_nothing_where_steps_may_fail_and_pages_come_back() {
     same_with_and_without(&plan, faulty, "split with a fault");
     let touched = |sys: &System| Crew::reclaim(sys, false).with_app(sys, Task::Touch, &[0]);
     same_with_and_without(&small(Preset::April, StoreKind::Zswap, &[1000]), touched, "april with an application");
+    let off = |sys: &System| Crew::reclaim(sys, false).with_app(sys, Task::Unuse, &[0]);
+    same_with_and_without(&small(Preset::April, StoreKind::Zswap, &[INCOMPRESSIBLE]), off, "april with swapoff");
     let refused = small(Preset::Split, StoreKind::Zswap, &[INCOMPRESSIBLE, INCOMPRESSIBLE]);
     same_with_and_without(&refused, |sys| Crew::reclaim(sys, false), "split, incompressible");
+}
+
+/// Wherever a page is, in a queue, a worker's hands, the store or at the device, swapoff gets its slot back.
+#[test]
+fn swapoff_leaves_no_slot_in_use() {
+    let nothing_used = |sys: &System, _: &Crew| match (sys.slots.used(), sys.slots.is_off()) {
+        (0, true) => Ok(()),
+        other => Err(format!("slots in use, and whether the device is off: {other:?}")),
+    };
+    for (&preset, store) in Preset::ALL.iter().flat_map(|preset| clocks::STORES.map(|store| (preset, store))) {
+        for len in [1000, INCOMPRESSIBLE, 0] {
+            let sys = small(preset, store, &[len]).build();
+            let mut crew = Crew::reclaim(&sys, false).with_app(&sys, Task::Unuse, &[0]);
+            let at_end = vec![("no slot is in use", Box::new(nothing_used) as _)];
+            let report = explore(
+                &sys,
+                &mut crew,
+                &Properties { at_end, eventually: true, max_states: 1_000_000, ..Properties::default() },
+            );
+            let name = format!("{} on {store:?}, {len} bytes", preset.name());
+            assert!(report.complete && report.ends > 1, "{name}");
+            assert!(report.failure.is_none(), "{name}: {}", report.failure.unwrap().wrong);
+        }
+    }
 }
 
 /// The system with its folios in the other order behaves the same, and its states have the same words.
@@ -120,6 +146,7 @@ fn a_step_depends_on_the_words_alone() {
         for store in clocks::STORES {
             let sys = small(preset, store, &[1000, INCOMPRESSIBLE, 0]).build();
             let mut crew = Crew::reclaim(&sys, false).with_app(&sys, Task::Touch, &[1, 0]);
+            crew = crew.with_app(&sys, Task::Unuse, &[0, 1, 2]);
             let mut states = States::new(&sys, &crew, false);
             let all = some_states(&sys, &mut crew, &mut states, 2000);
             for (i, words) in all.iter().enumerate() {

@@ -36,6 +36,7 @@ fn scenario(config: &Bound<'_, PyDict>, table: &Bound<'_, PyDict>) -> PyResult<S
         toggles: toggles.iter().map(toggle).collect::<PyResult<_>>()?,
         touches: if get(config, "touch", false)? { (0..lens.len() as u32).collect() } else { Vec::new() },
         exit: get(config, "exit", false)?,
+        swapoff: get(config, "swapoff", false)?,
         read_errors: get(config, "read_errors", Vec::new())?,
         faults: get(config, "faults", 0)?,
         script: policy::shared(config)?,

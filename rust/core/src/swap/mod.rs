@@ -15,7 +15,7 @@ pub use cache::{BATCH, CLUSTER};
 pub use device::{Backing, Device, DeviceError, IoFaults};
 
 use crate::snapshot::{Reader, Saved, Snapshot};
-use crate::sync::{AtomicU64, Mutex, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 
 #[derive(Debug, Default)]
 struct Free {
@@ -51,6 +51,8 @@ impl Free {
 pub struct Slots {
     total: u32,
     free: Mutex<Free>,
+    /// SWP_WRITEOK is clear: no slot is handed out.
+    off: AtomicBool,
     caches: Option<Caches>,
     zeromap: Box<[AtomicU64]>,
 }
@@ -60,13 +62,25 @@ impl Slots {
     pub fn new(total: u32) -> Self {
         let words = (total as usize).div_ceil(64);
         let zeromap = (0..words).map(|_| AtomicU64::new(0)).collect();
-        Self { total, free: Mutex::new(Free::default()), caches: None, zeromap }
+        Self { total, free: Mutex::new(Free::default()), off: AtomicBool::new(false), caches: None, zeromap }
     }
 
     /// `total` free slots behind caches of `cpus` CPUs: [`Slots::alloc_on`] and [`Slots::free_on`].
     /// `large`: in clusters that hold the slots of a large folio.
     pub fn with_caches(total: u32, cpus: u16, large: bool) -> Self {
         Self { caches: Some(Caches::new(total, cpus, large)), ..Self::new(total) }
+    }
+
+    /// From now on no slot is handed out, or again (`swapoff`'s SWP_WRITEOK).
+    pub fn set_off(&self, off: bool) {
+        // ORDERING: Relaxed: an allocation that does not see it yet is found by who looks at the folios.
+        self.off.store(off, Ordering::Relaxed);
+    }
+
+    /// Whether no slot is handed out.
+    pub fn is_off(&self) -> bool {
+        // ORDERING: Relaxed: as for `set_off`.
+        self.off.load(Ordering::Relaxed)
     }
 
     /// The first of an aligned run of `2^order` slots (`folio_alloc_swap` of a large folio).
@@ -105,9 +119,9 @@ impl Slots {
         self.caches.as_ref().is_some_and(|caches| 2 * caches.free_slots() < self.total)
     }
 
-    /// Whether no slot is left but those in CPUs' caches.
+    /// Whether no slot is to be had but those in CPUs' caches.
     pub fn is_exhausted(&self) -> bool {
-        self.caches.as_ref().is_some_and(|caches| caches.free_slots() == 0)
+        self.is_off() || self.caches.as_ref().is_some_and(|caches| caches.free_slots() == 0)
     }
 
     /// Slots there are.
@@ -158,6 +172,9 @@ impl Slots {
     }
 }
 
+/// In a saved state: above every number of freed slots that an explored system has.
+const OFF: u64 = 1 << 31;
+
 impl Snapshot for Slots {
     /// Slots under new names have those in use first: which free slot comes next then decides nothing.
     ///
@@ -165,13 +182,14 @@ impl Snapshot for Slots {
     /// If names were given to others than those in use.
     fn save(&self, out: &mut Saved) {
         let free = self.free.lock();
+        let off = if self.is_off() { OFF } else { 0 };
         match out.names.slots.renames() {
             true => {
                 assert_eq!(free.used(), out.names.slots.named(self.total), "a slot in use is some folio's");
-                out.state.push(u64::from(free.used()) << 32);
+                out.state.push(u64::from(free.used()) << 32 | off);
             }
             false => {
-                out.state.push(u64::from(free.next) << 32 | free.freed.len() as u64);
+                out.state.push(u64::from(free.next) << 32 | off | free.freed.len() as u64);
                 out.state.extend(free.freed.iter().map(|&s| u64::from(s)));
             }
         }
@@ -191,8 +209,9 @@ impl Snapshot for Slots {
         let mut free = self.free.lock();
         let head = from.state();
         free.next = (head >> 32) as u32;
+        self.set_off(head & OFF != 0);
         free.freed.clear();
-        free.freed.extend((0..head as u32).map(|_| from.state() as u32));
+        free.freed.extend((0..(head & !OFF) as u32).map(|_| from.state() as u32));
         for word in &self.zeromap {
             // ORDERING: Relaxed: a restoring driver is alone.
             word.store(from.state(), Ordering::Relaxed);

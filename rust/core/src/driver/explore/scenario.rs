@@ -34,6 +34,8 @@ pub struct Scenario {
     pub touches: Vec<u32>,
     /// Whether an application gives every page up, at any time, in order.
     pub exit: bool,
+    /// Whether swapoff is called, at any time.
+    pub swapoff: bool,
     /// Reads from the swap device that fail, by number from 0.
     pub read_errors: Vec<u64>,
     /// Steps that may fail.
@@ -80,9 +82,12 @@ impl Scenario {
         if !self.touches.is_empty() {
             crew = crew.with_app(&sys, Task::Touch, &self.touches);
         }
+        let pages: Vec<u32> = (0..self.lens.len() as u32).collect();
         if self.exit {
-            let pages: Vec<u32> = (0..self.lens.len() as u32).collect();
             crew = crew.with_app(&sys, Task::Killed, &pages);
+        }
+        if self.swapoff {
+            crew = crew.with_app(&sys, Task::Unuse, &pages);
         }
         for &toggle in &self.toggles {
             crew = crew.with_toggle(&sys, toggle);
@@ -103,7 +108,10 @@ impl Scenario {
         let (sys, mut crew) = self.build(true)?;
         let properties = Properties {
             always: vec![("the LRU lists are what PG_lru and PG_active say", Box::new(lists_agree))],
-            at_end: vec![("a large folio is stored as a whole or not at all", Box::new(whole_or_not))],
+            at_end: vec![
+                ("a large folio is stored as a whole or not at all", Box::new(whole_or_not)),
+                ("a device that is off has no slot in use", Box::new(off_is_empty)),
+            ],
             on_step: vec![("memory.zswap.writeback is respected", Box::new(writeback_is_respected))],
             sometimes: sometimes(),
             ..limits
@@ -201,6 +209,14 @@ fn whole_or_not(sys: &System, _: &Crew) -> Result<(), String> {
     match (0..sys.folios.len() as u32).find(|&page| stored(page) != stored(sys.head(page))) {
         None => Ok(()),
         Some(page) => Err(format!("the folio of page {} is stored but in part: not as page {page} is", sys.head(page))),
+    }
+}
+
+/// After swapoff, unless a page could not be read.
+fn off_is_empty(sys: &System, _: &Crew) -> Result<(), String> {
+    match sys.slots.used() {
+        used if used > 0 && sys.slots.is_off() => Err(format!("swapoff is done, and {used} slots are in use")),
+        _ => Ok(()),
     }
 }
 

@@ -97,6 +97,7 @@ impl App {
                 Pc::ReadFailed(copy)
             }
             (Ok(()), Copy::Pool) => Pc::Drop(copy, Then::Load),
+            (Ok(()), _) if self.unuses() => Pc::Drop(copy, Then::Load),
             // SWP_SYNCHRONOUS_IO with one user: the slot goes at once, whatever it held.
             (Ok(()), Copy::Zeromap) if sys.mm.is_some() && sys.zswap().is_none() => Pc::FreeSlot(Then::Load),
             (Ok(()), _) => Pc::Load { exclusive: false },
@@ -129,6 +130,7 @@ impl App {
         sys.wait.wake_all(WaitKey::Folio(page));
         self.frame = sys.folio(page).pfn();
         self.pc = Pc::Next;
+        self.unuse_failed(sys);
         Ok(RAN)
     }
 

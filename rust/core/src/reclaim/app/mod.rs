@@ -9,6 +9,7 @@
 mod allocate;
 mod exit;
 mod fault;
+mod swapoff;
 
 use super::charge::{CHARGE_BATCH, HandleOverHigh, TryCharge};
 use super::direct::{AllocPages, Wanted};
@@ -31,6 +32,8 @@ pub enum Task {
     Exit,
     /// Gives it up as an application that is killed: beside reclaim, at any time.
     Killed,
+    /// Brings it in and frees its slot, as swapoff does; under explore, where one pass is enough.
+    Unuse,
 }
 
 /// Where the copy of a page is, which a fault reads and a drop frees.
@@ -114,7 +117,11 @@ const RAN: Outcome = Outcome::Ran(Work::Commit);
 impl App {
     /// A thread that does `task` to each page of `order`.
     pub fn new(task: Task, order: Arc<[u32]>) -> Self {
-        let access = if task == Task::Touch { Access::Read } else { Access::Exit };
+        let access = match task {
+            Task::Touch => Access::Read,
+            Task::Exit | Task::Killed => Access::Exit,
+            Task::Unuse => Access::Unuse,
+        };
         Self { pc: Pc::Look, dying: task == Task::Killed, ..Self::running(Program::each(access, order)) }
     }
 
@@ -197,6 +204,10 @@ impl App {
             self.pc = Pc::GiveFrame; // Another brought the page back meanwhile.
             return RAN;
         }
+        if access == Access::Unuse && sys.folio(page).slot() != NIL {
+            self.pc = Pc::Look;
+            return RAN;
+        }
         if self.charged >= CHARGE_BATCH && !self.dying {
             self.charged = 0;
             if sys.memcgs.over_high(sys.folio(page).memcg).is_some() {
@@ -246,6 +257,7 @@ impl App {
         }
         match access {
             Access::Exit => self.exit(sys, ctx, page, word),
+            Access::Unuse => self.unuse(sys, ctx, page, word),
             Access::Read | Access::Write => self.touch(sys, ctx, page, access, word),
         }
     }
