@@ -104,6 +104,7 @@ def test_sentences_come_by_measure_the_largest_first_and_notes_once() -> None:
     entries = [Entry("sync", base, base), *(Entry(f"d{n}", results(SCANS, [n]), base) for n in (2, 4, 3))]
     found = list(sentences(Comparison(tuple(entries))))
     assert [s.split()[0] for s in found if "scans" in s] == ["d4", "d3", "d2"]
+    assert [s.split()[0] for s in found if "comes round" in s] == ["d4"]  # Why is told once.
     assert sum("activation after a failed compression" in s for s in found) == 1
 
 

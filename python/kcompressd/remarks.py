@@ -38,9 +38,14 @@ class Remark:
         """Tell whether the difference is for the better."""
         return (self.size < 0) == (self.measure.less == "better")
 
-    def sentence(self, others: Sequence[Remark] = ()) -> str:
-        """Return the cell in words, with the baseline's value and the mechanism of a rise; `others` are remarks on the
-        same design and measure in other groups, which get their ratios only.
+    @property
+    def mechanism(self) -> str:
+        """Why there is more, "" of a measure that does not say and of less."""
+        return self.measure.because if self.size > 0 else ""
+
+    def sentence(self, others: Sequence[Remark] = (), mechanism: str | None = None) -> str:
+        """Return the cell in words, with the baseline's value and its own `mechanism` or another text; `others` are remarks on
+        the same design and measure in other groups, which get their ratios only.
         """
         ours, base = self.entry.value(self.measure), self.base.value(self.measure)
         assert ours is not None and base is not None
@@ -48,7 +53,8 @@ class Remark:
         ratio = self.entry.times(self.measure)
         times = f" ({ratio})" if ratio else ""
         elsewhere = "".join(f", {r.entry.group} {r.entry.times(r.measure) or r.value}" for r in others)
-        why = f": {self.measure.because}" if self.measure.because and self.size > 0 else ""
+        because = self.mechanism if mechanism is None else mechanism
+        why = f": {because}" if because else ""
         says = self.measure.says.format(value=value)
         return f"{_named(self.entry)} {says}, {self.base.name} {other}{times}{elsewhere}{why}."
 
@@ -96,11 +102,17 @@ def sentences(comparison: Comparison) -> Iterator[str]:
 
 
 def spoken(found: Sequence[Remark]) -> Iterator[tuple[Remark, str]]:
-    """Yield a sentence for each design and measure with the remark that it begins with: the largest; the other groups' follow."""
+    """Yield a sentence for each design and measure with the remark that it begins with: the largest; the other groups' follow. A
+    mechanism is told once in a row of remarks on one measure.
+    """
     same: dict[tuple[str, str], list[Remark]] = {}
     for remark in found:
         same.setdefault((remark.measure.name, remark.entry.name), []).append(remark)
-    yield from ((first, first.sentence(rest)) for first, *rest in same.values())
+    told = set[tuple[str, str]]()
+    for first, *rest in same.values():
+        reason = (first.measure.name, first.mechanism)
+        yield first, first.sentence(rest, "" if reason in told else None)
+        told.add(reason)
 
 
 def notes(comparison: Comparison) -> Iterator[str]:
