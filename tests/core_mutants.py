@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -79,13 +80,16 @@ def run(mutant: Mutant, *, apply: bool = True) -> str | None:
     built = subprocess.run([*command, "--no-run"], cwd=copy, env=env, capture_output=True, text=True, check=False)
     if built.returncode:
         raise RuntimeError(f"{mutant.patch.stem} does not compile: {built.stderr}")
-    try:
-        done = subprocess.run(command, cwd=copy, env=env, capture_output=True, text=True, timeout=SECONDS, check=False)
-    except subprocess.TimeoutExpired:
-        return "it does not come to an end"
-    finally:
-        tree()
-    return failure(done.stdout + done.stderr) if done.returncode else None
+    pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, cwd=copy, env=env, start_new_session=True, **pipe) as check:
+        try:
+            output, _ = check.communicate(timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(check.pid, signal.SIGKILL)  # cargo, and the test that it started
+            return "it does not come to an end"
+        finally:
+            tree()
+    return failure(output) if check.returncode else None
 
 
 def failure(output: str) -> str:

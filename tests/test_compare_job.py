@@ -43,14 +43,14 @@ SHORT = SMALL | {
 
 def test_where_memory_is_short_every_design_runs_at_five_boots() -> None:
     job = Job.from_dict(SHORT)
-    found = compare_job(job, ["april"])
+    found = compare_job(job, ["split"])
     assert [[r.config.node["free"] for r in e.results] for e in found.entries] == [[280, 279, 278, 277, 276]] * 2
-    assert [r.config.seed for r in found["april"].results] == [0, 1, 2, 3, 4]
+    assert [r.config.seed for r in found["split"].results] == [0, 1, 2, 3, 4]
     assert "5 boots, medians" in str(found) and "interleaved" not in str(found)
-    assert found["april"].results[0].vmstat == job.replace({"design": "april"}).sim().vmstat
-    assert len({r.vmstat["pgscan_anon"] for r in found["april"].results}) > 1
-    assert [len(e.results) for e in compare_job(job, ["april"], repeats=2).entries] == [2, 2]
-    assert [len(e.results) for e in compare_job(Job.from_dict(SMALL), ["april"]).entries] == [1, 1]
+    assert found["split"].results[0].vmstat == job.replace({"design": "split"}).sim().vmstat
+    assert len({r.vmstat["pgscan_anon"] for r in found["split"].results}) > 1
+    assert [len(e.results) for e in compare_job(job, ["split"], repeats=2).entries] == [2, 2]
+    assert [len(e.results) for e in compare_job(Job.from_dict(SMALL), ["split"]).entries] == [1, 1]
     with pytest.raises(LabError, match="repeats: 0 is less than 1; give 5"):
         compare_job(job, repeats=0)
 

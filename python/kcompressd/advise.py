@@ -30,7 +30,7 @@ from kcompressd.html.scale import size
 from kcompressd.machine import Machine
 from kcompressd.page_stats import DEFAULT_COMPRESSORS
 from kcompressd.pages import Pages
-from kcompressd.pressure import LEAST_PAGES, WORKING_SET, Pressed, Pressure
+from kcompressd.pressure import BOOTS, LEAST_PAGES, WORKING_SET, Pressed, Pressure
 from kcompressd.sizes import duration
 
 if TYPE_CHECKING:
@@ -282,7 +282,7 @@ def _facts(pages: Pages, some: Pages, pressure: Pressure, device: bool) -> Itera
         part = f", run as {size(managed * some.page_size)}, the least there is"
     yield (
         f"virtual time: {cpus} CPU{'s' if cpus > 1 else ''}, {size(pressure.ram_bytes)} of memory{part}; "
-        f"random writes to {WORKING_SET} times as much, these pages over and over"
+        f"random writes to {WORKING_SET} times as much, these pages over and over; medians of {BOOTS} boots"
     )
     if len(some) < len(pages):
         yield f"{len(some)} of {len(pages)} pages were measured, evenly spread"

@@ -34,8 +34,6 @@ from kcompressd.workload import Workload
 
 SAMPLE: Final = "sample"
 """As `pages`: those that come with the package, with their calibration."""
-BOOT_PAGES: Final = 8
-"""By so many free pages one boot differs from the next, less on nodes of fewer than 8192 pages."""
 _LAB: Final = (
     "store",
     "compressor",
@@ -94,15 +92,10 @@ class Job:
         return dataclasses.replace(self, tree=tree)
 
     def boot(self, number: int) -> Job:
-        """Return the job as after another boot of its machine, 0 the job itself: for each, `BOOT_PAGES` fewer pages are free, and
-        the seed is the next. Without a memory budget only the seed differs.
-
-        What happens under pressure hangs on such small things: a run is one course of many.
+        """Return the job as after another boot of its machine, 0 the job itself: its node's, and the seed is the next. Without a
+        memory budget only the seed differs.
         """
-        node = self.node
-        free = {}
-        if node is not None:
-            free["node.free"] = node.free_pages - number * min(BOOT_PAGES, max(1, node.managed // 1024))
+        free = {} if self.node is None else {"node.free": self.node.boot(number).free}
         return self.replace({"seed": self.lab.seed + number, **free}) if number else self
 
     @property

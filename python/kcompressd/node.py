@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from kcompressd.errors import LabError
 
 _MOST_PAGES = 2**32 - 2
 """A page's number is 32 bits, one of which values is none's."""
+BOOT_PAGES: Final = 8
+"""By so many free pages one boot differs from the next, less on nodes of fewer than 8192 pages."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +65,14 @@ class Node:
     def free_pages(self) -> int:
         """Pages that are free when the run begins."""
         return self.managed if self.free is None else self.free
+
+    def boot(self, number: int) -> Node:
+        """Return the node as after another boot, 0 itself: for each, `BOOT_PAGES` fewer pages are free.
+
+        What happens under pressure hangs on such small things: a run is one course of many.
+        """
+        fewer = number * min(BOOT_PAGES, max(1, self.managed // 1024))
+        return dataclasses.replace(self, free=self.free_pages - fewer) if number else self
 
     @property
     def marks(self) -> tuple[int, int, int]:
