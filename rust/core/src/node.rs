@@ -19,6 +19,7 @@ use crate::list::List;
 use crate::memcg::{Memcgs, ROOT};
 use crate::snapshot::{Reader, Saved};
 use crate::sync::{AtomicBool, AtomicU32, Mutex, MutexGuard, Ordering};
+use crate::units::MAX_RECLAIM_RETRIES;
 use workingset::Workingset;
 
 /// Where a page is added.
@@ -295,6 +296,11 @@ impl Node {
     pub fn failures(&self) -> u32 {
         // ORDERING: Relaxed: a count that guards nothing.
         self.failures.load(Ordering::Relaxed)
+    }
+
+    /// Whether kswapd has failed so often that nobody waits for it or wakes it.
+    pub fn is_hopeless(&self) -> bool {
+        self.failures() >= u32::from(MAX_RECLAIM_RETRIES)
     }
 
     /// Sets `kswapd_failures`.

@@ -7,7 +7,7 @@
 use super::list::Scope;
 use super::scan::{DEF_PRIORITY, HZ_10_NS, ScanControl, wait_at_most};
 use super::shrink_node::ShrinkNode;
-use super::{MAX_RECLAIM_RETRIES, Stop, wait_unless};
+use super::{Stop, wait_unless};
 use crate::memcg::ROOT;
 use crate::mm::Mm;
 use crate::stats::Vm;
@@ -90,7 +90,7 @@ impl BalancePgdat {
     }
 
     fn is_settled(sys: &System, mm: &Mm) -> bool {
-        mm.zone.is_balanced() || sys.nodes[0].failures() >= u32::from(MAX_RECLAIM_RETRIES)
+        mm.zone.is_balanced() || sys.nodes[0].is_hopeless()
     }
 
     /// Whether it must not go to sleep after all: asked once more when it stands in line, or an allocation that came in

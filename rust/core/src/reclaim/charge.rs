@@ -3,11 +3,10 @@
 //! Source: Documentation/admin-guide/cgroup-v2.rst (`memory.max`, `memory.high`, `memory.reclaim`); observed, 6.12. Differences: frames are
 //! charged one by one, without a CPU's stock of 64.
 
-use super::MAX_RECLAIM_RETRIES;
 use super::direct::TryToFreePages;
 use crate::memcg::MemcgEvent;
 use crate::system::{Ctx, Outcome, StepError, System, Work};
-use crate::units::SWAP_CLUSTER_MAX;
+use crate::units::{MAX_RECLAIM_RETRIES, SWAP_CLUSTER_MAX};
 
 const RAN: Outcome = Outcome::Ran(Work::Commit);
 

@@ -5,7 +5,6 @@
 //! per-CPU lists, and goes round while there is progress or at most 16 times without.
 //! Source: reclaim.md sections 3 and 9 (observed, 6.12).
 
-use super::MAX_RECLAIM_RETRIES;
 use super::list::Scope;
 use super::scan::{DEF_PRIORITY, ScanControl, TICK_NS};
 use super::shrink_node::ShrinkNode;
@@ -15,19 +14,11 @@ use crate::memcg::ROOT;
 use crate::mm::Mm;
 use crate::stats::Vm;
 use crate::system::{Ctx, Outcome, StepError, System, Work};
-use crate::units::SWAP_CLUSTER_MAX;
+use crate::units::{MAX_RECLAIM_RETRIES, SWAP_CLUSTER_MAX};
 use crate::wait::WaitKey;
 use crate::zone::Mark;
 
 const RAN: Outcome = Outcome::Ran(Work::Commit);
-
-/// Wakes kswapd, if it has anything to do.
-pub(super) fn wakeup_kswapd(sys: &System, mm: &Mm) {
-    let hopeless = sys.nodes[0].failures() >= u32::from(MAX_RECLAIM_RETRIES);
-    if !hopeless && (!mm.zone.is_balanced() || mm.zone.boost() > 0) {
-        sys.wait.wake_all(WaitKey::Kswapd);
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Pc {
@@ -102,7 +93,7 @@ impl TryToFreePages {
     /// `throttle_direct_reclaim`: below half the min mark it is kswapd's turn.
     fn throttle(&mut self, sys: &System, ctx: &mut Ctx, waited: bool) -> Outcome {
         let allowed = || sys.mm.as_ref().is_none_or(|mm| mm.zone.allows_direct_reclaim());
-        let hopeless = || sys.nodes[0].failures() >= u32::from(MAX_RECLAIM_RETRIES);
+        let hopeless = || sys.nodes[0].is_hopeless();
         if allowed() || hopeless() {
             self.pc = Pc::Restart;
             return RAN;
@@ -118,9 +109,7 @@ impl TryToFreePages {
         let design = sys.design();
         // Locked folios in a queue are not under writeback.
         let pending = if design.threads > 0 && design.hold == Hold::Locked { 0 } else { sys.in_flight() };
-        self.sc.scope.may_io
-            && sys.nodes[0].failures() < u32::from(MAX_RECLAIM_RETRIES)
-            && 2 * pending > sys.nodes[0].lru().len()
+        self.sc.scope.may_io && !sys.nodes[0].is_hopeless() && 2 * pending > sys.nodes[0].lru().len()
     }
 
     fn pass_end(&mut self, sys: &System, ctx: &mut Ctx) -> (Outcome, Option<u32>) {
@@ -223,7 +212,7 @@ impl AllocPages {
         let page = match self.rung {
             Rung::Fast => self.take(sys, ctx, mm, Mark::Low, Rung::Wake),
             Rung::Wake => {
-                wakeup_kswapd(sys, mm);
+                sys.wakeup_kswapd();
                 self.rung = Rung::Min;
                 None
             }
@@ -248,8 +237,8 @@ impl AllocPages {
             Wanted::Table => mm.take_table(ctx.cpu, mark),
         };
         self.rung = otherwise;
-        if page.is_some() && mm.zone.take_boosted() {
-            wakeup_kswapd(sys, mm);
+        if page.is_some() {
+            sys.heed_boost();
         }
         page
     }

@@ -1,6 +1,6 @@
 //! A kcompressd thread: empties its queue, a batch at a time, and finishes what it took.
 
-use super::direct::{TryToFreePages, wakeup_kswapd};
+use super::direct::TryToFreePages;
 use super::{Cluster, wait_unless};
 use crate::lifecycle::flag;
 use crate::queue::{Drained, Then};
@@ -184,10 +184,11 @@ impl Kcompressd {
         if self.reclaim.is_none() {
             if mm.zone.take_more(&mut self.held, ctx.cpu, Migrate::Unmovable, Mark::Min, pages) {
                 mm.zone.give_held(&mut self.held, ctx.cpu, Migrate::Unmovable); // zs_malloc takes them at once.
+                sys.heed_boost();
                 self.pc = Pc::Folio { at };
                 return Ok(Outcome::Ran(Work::Commit));
             }
-            wakeup_kswapd(sys, mm);
+            sys.wakeup_kswapd();
         }
         let reclaim = self.reclaim.get_or_insert_with(|| Box::new(TryToFreePages::noio()));
         let (outcome, reclaimed) = reclaim.step(sys, ctx)?;

@@ -12,11 +12,8 @@ use crate::node::Node;
 use crate::stats::Vm;
 use crate::swapout::Swapout;
 use crate::system::{Ctx, Outcome, StepError, System, Work};
-use crate::units::SWAP_CLUSTER_MAX;
+use crate::units::{MAX_RECLAIM_RETRIES, SWAP_CLUSTER_MAX};
 use crate::wait::WaitKey;
-
-/// `MAX_RECLAIM_RETRIES`: fruitless passes after which kswapd gives up.
-pub const MAX_RECLAIM_RETRIES: u8 = 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Pc {

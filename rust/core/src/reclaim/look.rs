@@ -258,6 +258,7 @@ impl Look {
         let mark = sys.budget(ctx).mark;
         let grow = || sys.mm.as_ref().is_none_or(|mm| mm.take_leaf(ctx.cpu, mark));
         if sys.slots.insert(sys.folio(self.page).slot(), self.nr_pages, grow) {
+            sys.heed_boost();
             self.pc = Pc::Pageout;
             return Ok(RAN);
         }

@@ -29,7 +29,7 @@ pub use balance::BalancePgdat;
 pub use charge::{MemoryReclaim, ReclaimRequest};
 pub use device::SwapDevice;
 pub use kcompressd::Kcompressd;
-pub use kswapd::{Kswapd, MAX_RECLAIM_RETRIES};
+pub use kswapd::Kswapd;
 pub use shrink::ShrinkWorker;
 
 use crate::swapout::Swapout;

@@ -32,7 +32,10 @@ impl Swapout {
             false => self.allocate_from(sys, ctx, compressed, &frames),
         };
         let (pc, progress) = match next {
-            Ok(pc) => (pc, RAN),
+            Ok(pc) => {
+                sys.heed_boost();
+                (pc, RAN)
+            }
             // It lets its stream go, reclaims under GFP_NOIO and compresses again.
             Err(Starved { slow_path: Some(pages) }) => (Pc::Compress, Progress::Stalled { pages }),
             // Without and with the right to wait.

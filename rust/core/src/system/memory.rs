@@ -3,6 +3,7 @@
 use super::{Ctx, StepError, Store, System};
 use crate::mm::Budget;
 use crate::units::NIL;
+use crate::wait::WaitKey;
 use crate::zone::Mark;
 
 impl System {
@@ -17,8 +18,24 @@ impl System {
     pub fn take_frame(&self, ctx: &Ctx, page: u32) -> Option<u32> {
         let Some(mm) = &self.mm else { return Some(NIL) };
         let frame = mm.take_frame(ctx.cpu, self.budget(ctx).mark)?;
+        self.heed_boost();
         self.memcgs.charge(self.folio(page).memcg);
         Some(frame)
+    }
+
+    /// Wakes kswapd, if it has anything to do.
+    pub fn wakeup_kswapd(&self) {
+        let Some(mm) = &self.mm else { return };
+        if !self.nodes[0].is_hopeless() && (!mm.zone.is_balanced() || mm.zone.boost() > 0) {
+            self.wait.wake_all(WaitKey::Kswapd);
+        }
+    }
+
+    /// An allocation has what it wanted: if the watermarks were boosted for it, kswapd is to know, if it sleeps.
+    pub fn heed_boost(&self) {
+        if self.mm.as_ref().is_some_and(|mm| mm.zone.take_boosted()) {
+            self.wakeup_kswapd();
+        }
     }
 
     /// The `2^order` frames of a folio of `memcg` go back, and their charge.

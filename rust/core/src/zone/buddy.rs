@@ -4,7 +4,7 @@
 //! their free neighbours. When its own type has none left, a request falls back on the other's chunks, the largest first: a whole block
 //! changes hands; of a smaller chunk the block does, with all that is free in it, if half of it is free or of the request's
 //! own kind. That try is a *boost event*. Movable requests try it from order 5 on. When no block can be claimed the request
-//! takes a single page out of the smallest chunk and leaves the block as it is.
+//! takes a single page out of the smallest chunk and leaves the block as it is; a refill of a CPU's list tries once.
 //!
 //! Pages of zsmalloc are unmovable in a kernel without compaction, and those of applications movable. The kernel's
 //! RECLAIMABLE counts as unmovable: both always may claim.
@@ -32,6 +32,15 @@ impl Migrate {
     fn least_claim(self) -> usize {
         if self == Self::Movable { PAGEBLOCK_ORDER / 2 } else { 0 }
     }
+}
+
+/// How a request came by its pages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// It tried to claim a part of a block: a boost event.
+    pub boosts: bool,
+    /// It has them from a block that stays the other type's.
+    pub stolen: bool,
 }
 
 /// No free chunk begins at the page.
@@ -76,10 +85,15 @@ impl Buddy {
         &mut self.lists[of as usize][order]
     }
 
-    /// Takes the first of `2^order` pages in a row; true with it if that was a boost event.
-    pub fn take(&mut self, map: &Map, of: Migrate, order: usize) -> Option<(u32, bool)> {
-        let own = self.take_smallest(map, of, order).map(|page| (page, false));
+    /// Takes the first of `2^order` pages in a row.
+    pub fn take(&mut self, map: &Map, of: Migrate, order: usize) -> Option<(u32, Taken)> {
+        let own = self.take_smallest(map, of, order).map(|page| (page, Taken::default()));
         own.or_else(|| self.fall_back(map, of, order))
+    }
+
+    /// The same where no block could be claimed just now: out of the other type's smallest chunk.
+    pub fn steal(&mut self, map: &Map, of: Migrate, order: usize) -> Option<u32> {
+        self.take_smallest(map, of.other(), order)
     }
 
     /// From the smallest chunk that has as many (`__rmqueue_smallest`, `expand`).
@@ -98,17 +112,17 @@ impl Buddy {
         Some(page)
     }
 
-    fn fall_back(&mut self, map: &Map, of: Migrate, wanted: usize) -> Option<(u32, bool)> {
+    fn fall_back(&mut self, map: &Map, of: Migrate, wanted: usize) -> Option<(u32, Taken)> {
         let mut boosts = false;
         for order in (of.least_claim().max(wanted)..=PAGEBLOCK_ORDER).rev() {
             let Some(page) = self.list(of.other(), order).head() else { continue };
             boosts |= order < PAGEBLOCK_ORDER;
             if order == PAGEBLOCK_ORDER || self.may_claim(map, page, of) {
                 self.claim(map, page, of);
-                return self.take_smallest(map, of, wanted).map(|page| (page, boosts));
+                return self.take_smallest(map, of, wanted).map(|page| (page, Taken { boosts, stolen: false }));
             }
         }
-        self.take_smallest(map, of.other(), wanted).map(|page| (page, boosts))
+        self.steal(map, of, wanted).map(|page| (page, Taken { boosts, stolen: true }))
     }
 
     /// Whether half of the block that `page` is in is free or used for `of`.
@@ -174,9 +188,9 @@ mod tests {
     use Migrate::{Movable, Unmovable};
 
     fn take(buddy: &mut Buddy, map: &Map, of: Migrate) -> (u32, bool) {
-        let taken = buddy.take(map, of, 0).expect("a page");
-        map.note_taken(taken.0, of);
-        taken
+        let (page, taken) = buddy.take(map, of, 0).expect("a page");
+        map.note_taken(page, of);
+        (page, taken.boosts)
     }
 
     #[test]

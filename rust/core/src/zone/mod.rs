@@ -25,7 +25,7 @@ pub use watermark::Mark;
 use crate::list::{Links, List};
 use crate::sync::{AtomicBool, AtomicI64, AtomicU32, Mutex, Ordering};
 use crate::units::NIL;
-use buddy::Buddy;
+use buddy::{Buddy, Taken};
 use map::Map;
 
 /// How a zone is built, in pages.
@@ -203,15 +203,20 @@ impl Zone {
     }
 
     /// `rmqueue_bulk`: as many chunks of `2^order` pages as there are, up to `want`, from the buddy lists to a CPU's `list`; how many came.
+    /// Once no block could be claimed, none is tried for the rest of them.
     fn take_bulk(&self, list: &mut List, of: Migrate, order: usize, want: u32) -> u32 {
         let mut buddy = self.buddy.lock_within();
-        let mut taken = 0;
-        while taken < want
-            && let Some((first, boosts)) = buddy.0.take(&self.map, of, order)
-        {
+        let (mut taken, mut steals) = (0, false);
+        while taken < want {
+            let next = match steals {
+                true => buddy.0.steal(&self.map, of, order).map(|first| (first, Taken::default())),
+                false => buddy.0.take(&self.map, of, order),
+            };
+            let Some((first, how)) = next else { break };
+            steals |= how.stolen;
             taken += 1;
             list.add_tail(&self.map.pages, first);
-            self.note_boost(&mut buddy.1, boosts);
+            self.note_boost(&mut buddy.1, how.boosts);
         }
         buddy.1.least_free_pages = buddy.1.least_free_pages.min(buddy.0.free_pages());
         taken
@@ -231,8 +236,8 @@ impl Zone {
             return None;
         }
         let mut buddy = self.buddy.lock_within();
-        let (first, boosts) = buddy.0.take(&self.map, of, order.into())?;
-        self.note_boost(&mut buddy.1, boosts);
+        let (first, how) = buddy.0.take(&self.map, of, order.into())?;
+        self.note_boost(&mut buddy.1, how.boosts);
         buddy.1.least_free_pages = buddy.1.least_free_pages.min(buddy.0.free_pages());
         drop(buddy);
         (first..first + (1 << order)).for_each(|page| self.map.note_taken(page, of));

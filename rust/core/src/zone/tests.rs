@@ -34,6 +34,16 @@ fn marks_are_base_and_boost() {
 }
 
 #[test]
+fn a_refill_tries_once_to_claim_a_block() {
+    let zone = Zone::new(ZoneConfig { free_pages: 4 * PAGEBLOCK_PAGES, ..GUEST });
+    while zone.take(0, Movable, Mark::None).is_some() {}
+    (0..32).for_each(|page| zone.give(0, Movable, [128 * page]));
+    zone.drain(0);
+    assert!(zone.take(1, Unmovable, Mark::None).is_some());
+    assert_eq!((zone.cached(1), zone.stat().boosts), (14, 1), "15 pages out of blocks that stay movable");
+}
+
+#[test]
 fn without_a_boost_factor_nothing_is_boosted() {
     let zone = Zone::new(ZoneConfig { boost_factor: 0, ..GUEST });
     down_to(&zone, 900);
