@@ -6,7 +6,7 @@
 //!
 //! Resident size follows use: a run given back stays resident for the next taker, but when such runs of one
 //! length hold more than 1/32 of what is in use (and more than 128 KiB), the older half is returned to the
-//! system.
+//! system. What was made resident ahead of time is not: it is one huge page, which the system would have to split.
 
 use super::AllocError;
 use super::chunk::{CHUNK_BYTES, Chunk, advise};
@@ -58,7 +58,7 @@ pub(super) struct Run {
     base: NonNull<u8>,
     len_bytes: usize,
     /// Keeps the mapping alive.
-    _chunk: Arc<Chunk>,
+    chunk: Arc<Chunk>,
 }
 
 // SAFETY: a run is the only owner of its bytes, so they may go with it to another thread.
@@ -71,14 +71,14 @@ impl Run {
     fn new(block: Block) -> Self {
         // SAFETY: what is left of a block is inside its chunk.
         let base = unsafe { block.chunk.base().add(block.left.start) };
-        Self { base, len_bytes: block.left.len(), _chunk: block.chunk }
+        Self { base, len_bytes: block.left.len(), chunk: block.chunk }
     }
 
     /// All bytes of the run.
     #[inline]
     pub fn bytes(&self) -> &[u8] {
         // SAFETY: `base` starts `len_bytes` mapped, initialised (zeroed by the system) bytes that belong to this
-        // run alone and outlive it through `_chunk`; writing needs `&mut self`.
+        // run alone and outlive it through `chunk`; writing needs `&mut self`.
         unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.len_bytes) }
     }
 
@@ -105,6 +105,8 @@ impl Run {
 struct Lane {
     /// Given back and still resident; the last is taken first.
     idle: Vec<Run>,
+    /// Likewise of what was made resident ahead of time.
+    warm: Vec<Run>,
     /// Returned to the system.
     cold: Vec<Run>,
     /// What the next runs are cut from.
@@ -183,7 +185,8 @@ impl Arena {
     pub fn take(&self, pages: usize) -> Result<Run, AllocError> {
         let len_bytes = pages * self.page_size;
         let mut lane = self.lanes[pages - 1].lock();
-        let found = lane.idle.pop().or_else(|| lane.cold.pop()).or_else(|| lane.cut(len_bytes));
+        let idle = lane.idle.pop().or_else(|| lane.warm.pop()).or_else(|| lane.cold.pop());
+        let found = idle.or_else(|| lane.cut(len_bytes));
         let run = match found {
             Some(run) => run,
             None => {
@@ -206,6 +209,9 @@ impl Arena {
         let mut surplus = {
             let mut lane = lane.lock();
             lane.in_use -= 1;
+            if run.chunk.is_warm() {
+                return lane.warm.push(run);
+            }
             lane.idle.push(run);
             lane.surplus(len_bytes)
         };
@@ -316,6 +322,21 @@ mod tests {
             let lengths: Vec<_> = back.iter().map(|run| run.len_bytes / 65536).collect();
             back.into_iter().for_each(|run| arena.give(run));
             runs.extend(lengths.into_iter().map(|pages| arena.take(pages).expect("memory")));
+        }
+    }
+
+    /// What was made resident ahead of time is never returned, and is taken again.
+    #[test]
+    fn warm_runs_stay_in_memory() {
+        let arena = Arena::new(4096, 8);
+        arena.prefault(8 << 20).expect("memory");
+        for _ in 0..2 {
+            let mut runs: Vec<_> = (0..400).map(|_| arena.take(4).expect("memory")).collect();
+            runs.iter_mut().for_each(|run| run.bytes_mut().fill(7));
+            runs.drain(..).for_each(|run| arena.give(run));
+            let lane = arena.lanes[3].lock();
+            assert_eq!((lane.idle.len(), lane.warm.len(), lane.cold.len(), lane.in_use), (0, 400, 0, 0));
+            assert!(lane.warm.iter().all(|run| run.bytes().iter().all(|&byte| byte == 7)), "kept");
         }
     }
 

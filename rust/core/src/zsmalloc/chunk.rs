@@ -16,7 +16,11 @@ thread_local!(
 
 /// One mapping, unmapped on drop.
 #[derive(Debug)]
-pub(super) struct Chunk(NonNull<u8>);
+pub(super) struct Chunk {
+    base: NonNull<u8>,
+    /// Whether it was made resident ahead of time.
+    is_warm: bool,
+}
 
 // SAFETY: a chunk is an address; the memory is reached through the runs cut from it, each exclusively owned.
 unsafe impl Send for Chunk {}
@@ -26,9 +30,9 @@ unsafe impl Sync for Chunk {}
 impl Chunk {
     /// Maps fresh zeroed memory that is not resident yet. The error is the `errno` of `mmap`.
     pub fn map() -> Result<Self, i32> {
-        let chunk = Self(map(CHUNK_BYTES)?);
-        advise(chunk.0, CHUNK_BYTES, libc::MADV_NOHUGEPAGE);
-        Ok(chunk)
+        let base = map(CHUNK_BYTES)?;
+        advise(base, CHUNK_BYTES, libc::MADV_NOHUGEPAGE);
+        Ok(Self { base, is_warm: false })
     }
 
     /// Maps fresh zeroed memory and makes all of it resident: as one huge page where the system has one to give.
@@ -45,8 +49,8 @@ impl Chunk {
                 unsafe { libc::munmap(start.as_ptr().cast(), len_bytes) };
             }
         }
-        let mut chunk = Self(base);
-        advise(chunk.0, CHUNK_BYTES, libc::MADV_HUGEPAGE);
+        let mut chunk = Self { base, is_warm: true };
+        advise(base, CHUNK_BYTES, libc::MADV_HUGEPAGE);
         chunk.touch();
         Ok(chunk)
     }
@@ -54,13 +58,19 @@ impl Chunk {
     /// Its first byte.
     #[inline]
     pub fn base(&self) -> NonNull<u8> {
-        self.0
+        self.base
+    }
+
+    /// Whether it was made resident ahead of time.
+    #[inline]
+    pub fn is_warm(&self) -> bool {
+        self.is_warm
     }
 
     fn touch(&mut self) {
         for page in (0..CHUNK_BYTES).step_by(crate::units::PAGE_SIZE) {
             // SAFETY: `page` is inside the mapping, which nothing else uses while this value is exclusive.
-            let byte = unsafe { self.0.add(page) };
+            let byte = unsafe { self.base.add(page) };
             // SAFETY: as above; the byte is mapped writable.
             unsafe { byte.write_volatile(0) };
         }
@@ -70,7 +80,7 @@ impl Chunk {
 impl Drop for Chunk {
     fn drop(&mut self) {
         // SAFETY: the mapping is ours, of this size, and no run of it is left: each holds an Arc of this chunk.
-        unsafe { libc::munmap(self.0.as_ptr().cast(), CHUNK_BYTES) };
+        unsafe { libc::munmap(self.base.as_ptr().cast(), CHUNK_BYTES) };
     }
 }
 
