@@ -122,7 +122,7 @@ choice! {
         FirstFit = "first_fit",
         /// In turn.
         RoundRobin = "round_robin",
-        /// The shortest.
+        /// The shortest, counted in batches.
         Shortest = "shortest",
     }
 }

@@ -32,7 +32,9 @@ impl Swapout {
         let queues = sys.queues.len();
         let turn = if queues > 1 { sys.next_turn() } else { 0 };
         let placement = sys.decide(self.folio, ctx.actor, |policy, view| policy.placement(view))?;
-        Ok(placement.first(sys.folio(self.folio).node, turn, queues, |queue| sys.queues[queue].len()) as u16)
+        // In batches: what a worker takes at once are neighbours, in memory and on the LRU list, and another worker's pages are not among them.
+        let len = |queue: usize| sys.queues[queue].len().div_ceil(sys.design().batch.into());
+        Ok(placement.first(sys.folio(self.folio).node, turn, queues, len) as u16)
     }
 
     /// Queues the folio: the state changes between the reservation and the publication, so that no consumer can see the
