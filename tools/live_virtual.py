@@ -2,7 +2,7 @@
 
 What steps, wake-ups, the device and pages cost in this program is measured here (`_core.profile`) in a live run of the same preset: CPU time of
 its threads, with what they do to each other's caches and what the driver does between two steps, and so that the steps of a second run,
-in which they are counted and not timed, come to the CPU time that it used; a wake-up and the scheduler's slice by themselves. Every preset runs on real threads and in virtual time, pageout and an eater of a third more pages than
+in which they are counted and not timed, come to the CPU time that it used; a wake-up and the scheduler's tick by themselves. Every preset runs on real threads and in virtual time, pageout and an eater of a third more pages than
 there is memory; measuring and both runs take turns, since the speed of a machine drifts, and the ratio of each round counts: medians with
 spread. A round in which other programs used a CPU is taken again. Counters are compared in the same runs (`apart`). The machine must be idle
 and have two CPUs.
@@ -15,6 +15,7 @@ import contextlib
 import dataclasses
 import itertools
 import os
+import re
 import statistics
 import sys
 import tempfile
@@ -38,6 +39,7 @@ LEAST_PAGES = 12_000
 """An input is repeated up to so many pages: a run of a few milliseconds is mostly the waking of its threads."""
 GAP_NS = 300_000
 """A process that does not see the clock for so long had no CPU."""
+SCHED = Path("/proc/self/sched")
 MOST_TAKEN = 0.05
 """CPUs that others may use meanwhile."""
 CLOSE = 0.05
@@ -98,14 +100,14 @@ def swap_file(store: str) -> Iterator[Path | None]:
         yield Path(folder) / "swap" if store == "zswap" else None
 
 
-def measured(case: Case, design: str, slice_ns: int) -> tuple[Costs, Machine, Calibration]:
+def measured(case: Case, design: str, tick_ns: int) -> tuple[Costs, Machine, Calibration]:
     """What steps, wake-ups, the device and pages cost here: means; each page's part as calibrated."""
     means = case.profile(design)
     device = [means[kind] for kind in ("device_write", "device_read") if kind in means]
     memory = {"device_cpu_ns": round(statistics.mean(device or [0])), "device_write_ns": 0, "device_read_ns": 0}
     named = {f"{kind}_ns": round(means[kind]) for kind in KINDS if kind in means}
     wakes = {f"{name}_ns": round(means[name]) for name in ("wake", "ipi", "idle_exit")}
-    machine = Machine(speeds=(100,) * CPUS, slice_ns=slice_ns, wakeup_granularity_ns=0, fair="eevdf", **wakes)
+    machine = Machine(speeds=(100,) * CPUS, slice_ns=slice_ns(), tick_ns=tick_ns, **wakes)
     costs = Costs(**named, **memory, zero_test_ps_per_byte=round(means["zero_test"] * 1000 / case.pages.page_size))
     ours = case.calibration
     stored = ours.same != 2  # zeroes are never compressed, but cleared when they come back
@@ -117,8 +119,16 @@ def measured(case: Case, design: str, slice_ns: int) -> tuple[Costs, Machine, Ca
     return costs, machine, dataclasses.replace(ours, **times)
 
 
-def slice_ns(seconds: float = 1.0) -> int:
-    """How long a process computes here while another wants its CPU: the median of one more than there are CPUs."""
+def slice_ns() -> int:
+    """The scheduler's base slice: as it says of this process (/proc/self/sched), else 0.7 ms with one CPU and as much more for each doubling
+    of them to 8, as it is by default."""
+    said = re.search(r"^se\.slice\s*:\s*(\d+)", SCHED.read_text(), re.M) if SCHED.exists() else None
+    return int(said[1]) if said else 700_000 * min(4, CPUS.bit_length())
+
+
+def tick_ns(seconds: float = 1.0) -> int:
+    """How long a process computes here while another wants its CPU, the median of one more than there are CPUs: until the tick after
+    its slice."""
     with ProcessPoolExecutor(CPUS + 1) as pool:
         runs = [run for found in pool.map(_runs, [seconds] * (CPUS + 1)) for run in found]
     return round(statistics.median(runs))
@@ -158,11 +168,11 @@ def others_s() -> float:
     return used - sum(os.times()[:4])
 
 
-def rounds(case: Case, design: str, slice_ns: int) -> Iterator[tuple[Result, Result]]:
+def rounds(case: Case, design: str, tick_ns: int) -> Iterator[tuple[Result, Result]]:
     """Live and virtual run of each round that had the machine to itself."""
     while True:
         begin, before = time.monotonic(), others_s()
-        costs, machine, calibration = measured(case, design, slice_ns)
+        costs, machine, calibration = measured(case, design, tick_ns)
         with swap_file(case.store) as file:
             lab = Lab(design=design, store=case.store, warm=True, swap_file=file)
             live = lab.run(case.pages, **case.given)
@@ -187,9 +197,9 @@ def apart(live: Sequence[Result], virtual: Sequence[Result]) -> list[str]:
     return far
 
 
-def compare(case: Case, design: str, slice_ns: int) -> tuple[bool, list[str]]:
+def compare(case: Case, design: str, tick_ns: int) -> tuple[bool, list[str]]:
     """Print the preset's line; whether the median ratio of speeds is more than a tenth away, and which counters are apart."""
-    found = list(itertools.islice(rounds(case, design, slice_ns), RUNS))
+    found = list(itertools.islice(rounds(case, design, tick_ns), RUNS))
     live, virtual = zip(*found, strict=True)
     ratios = [speed(sim) / speed(real) for real, sim in found]
     far = apart(live, virtual)
@@ -212,11 +222,11 @@ def main() -> int:
     calibration = calibrate(pages, "lz4").repeated(times)
     pages = Pages.from_array(np.tile(pages.array, (times, 1)), copy=False)
     eater = Budget.of(Node(managed=3 * len(pages) // 4), Workload(kind="eater", pages=len(pages)))
-    slice_here_ns = slice_ns()
+    tick_here_ns = tick_ns()
     print(f"{len(pages)} pages, lz4, {CPUS} CPUs; MB/s: median of {RUNS} (least to most)\n")
     print("| workload | design | live | virtual | virtual / live | counters apart |\n|:--|:--|--:|--:|--:|:--|")
     found = [
-        compare(Case(pages, calibration, store, budget), design, slice_here_ns)
+        compare(Case(pages, calibration, store, budget), design, tick_here_ns)
         for budget in ({"pageout": [None], "eater": [eater]}.get(asked.workload or "", [None, eater]))
         for store in ([asked.store] if asked.store else ("zram", "zswap"))
         for design in ([asked.design] if asked.design else _core.presets())

@@ -54,6 +54,8 @@ KEYS: Final[Mapping[str, tuple[type, ...]]] = {
     "machine.preset": _TEXT,
     "machine.speeds": _NUMBERS,
     "machine.slice_ns": _INT,
+    "machine.tick_ns": _INT,
+    "machine.migration_cost_ns": _INT,
     "machine.wakeup_granularity_ns": _INT,
     "machine.wake_ns": _INT,
     "machine.ipi_ns": _INT,

@@ -25,25 +25,28 @@ class Machine:
     """CPUs and their scheduler; times in nanoseconds.
 
     - `speeds`: each CPU's speed in per cent of the calibrated one;
-    - `slice_ns`: how long a thread keeps a CPU that another wants; `wakeup_granularity_ns`: how far behind in weighted run
-      time a woken thread must be to take a CPU earlier;
+    - `slice_ns`: how long a thread keeps a CPU that another wants, and until the next tick; `tick_ns`: between two ticks (0: a slice ends
+      on time); `wakeup_granularity_ns`: how far behind in weighted run time a woken thread must be to take a CPU earlier (0 since Linux 6.6);
+    - `migration_cost_ns`: who ran so short a time ago stays in its CPU's queue when another CPU looks for work;
     - `wake_ns` a wake-up costs the waker, `ipi_ns` more if an idle CPU takes the woken, `idle_exit_ns` passes until that runs him,
       `switch_ns` a switch;
     - `preempt`: "none" is PREEMPT_NONE: a thread in the kernel gives its CPU up at cond_resched() only; "full" at any step;
-    - `fair`: what sleeping earns. "cfs", until Linux 6.5: a woken thread is behind by at most a slice; "eevdf", since 6.6: it has the
-      lag that it went to sleep with;
+    - `fair`: who is next. "cfs", until Linux 6.5: who has run least, a woken thread being behind by at most a slice; "eevdf", since 6.6: who is
+      not ahead and has the earliest deadline, a woken thread having the lag that it went to sleep with;
     - `nice` (-20 to 19) and `affinity` (CPU numbers) by thread ("kswapd0") or kind of threads ("kcompressd", "app").
     """
 
     speeds: tuple[int, ...] = (100, 100)
     slice_ns: int = 3_000_000
-    wakeup_granularity_ns: int = 1_000_000
+    tick_ns: int = 4_000_000
+    migration_cost_ns: int = 500_000
+    wakeup_granularity_ns: int = 0
     wake_ns: int = 1_000
     ipi_ns: int = 0
     idle_exit_ns: int = 2_000
     switch_ns: int = 1_000
     preempt: Preempt = "full"
-    fair: Fair = "cfs"
+    fair: Fair = "eevdf"
     nice: Mapping[str, int] = field(default_factory=dict)
     affinity: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
@@ -119,14 +122,14 @@ def _refuse_stranger(table: str, name: str) -> None:
 
 MACHINES: Final[Mapping[str, Machine]] = {
     "laptop": Machine(speeds=(100,) * 8),
-    "phone": Machine(speeds=(100, 85, 85, 85, 35, 35, 35, 35)),
+    "phone": Machine(speeds=(100, 85, 85, 85, 35, 35, 35, 35), fair="cfs", wakeup_granularity_ns=1_000_000),
     "server": Machine(speeds=(100,) * 32, preempt="none"),
     "single": Machine(speeds=(100,)),
-    "guest": Machine(speeds=(100, 100), preempt="none", slice_ns=4_000_000),
+    "guest": Machine(speeds=(100, 100), preempt="none", slice_ns=1_500_000),
 }
 """Machines by name: `laptop` 8 equal CPUs; `phone` 1 big, 3 middle and 4 little cores (relative speeds of a flagship of
-2024, rounded); `server` 32 CPUs without preemption in the kernel; `single` one CPU; `guest` the ground truth's (2 CPUs,
-PREEMPT_NONE, HZ 250: a slice is a tick).
+2024, rounded, and a kernel from before 6.6); `server` 32 CPUs without preemption in the kernel; `single` one CPU; `guest` the ground truth's
+(2 CPUs, PREEMPT_NONE, HZ 250, and Linux 6.12's base slice with two CPUs).
 """
 
 

@@ -73,10 +73,10 @@ fn costs() -> Costs {
     costs
 }
 
-/// PREEMPT_NONE at HZ 250: a slice is a tick.
+/// PREEMPT_NONE at HZ 250, and Linux 6.12's base slice with two CPUs.
 fn guest() -> Machine {
     let mut machine = Machine { costs: costs(), ..Machine::new(2) };
-    (machine.scheduler.preempt, machine.scheduler.slice_ns) = (Preempt::None, 4_000_000);
+    (machine.scheduler.preempt, machine.scheduler.slice_ns) = (Preempt::None, 1_500_000);
     machine
 }
 

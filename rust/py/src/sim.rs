@@ -149,6 +149,8 @@ fn machine(dict: &Bound<'_, PyDict>, config: &Bound<'_, PyDict>) -> PyResult<Mac
     let scheduler = &mut machine.scheduler;
     for (name, value) in [
         ("slice_ns", &mut scheduler.slice_ns),
+        ("tick_ns", &mut scheduler.tick_ns),
+        ("migration_cost_ns", &mut scheduler.migration_cost_ns),
         ("wakeup_granularity_ns", &mut scheduler.wakeup_granularity_ns),
         ("wake_ns", &mut scheduler.wake_ns),
         ("ipi_ns", &mut scheduler.ipi_ns),
@@ -162,7 +164,7 @@ fn machine(dict: &Bound<'_, PyDict>, config: &Bound<'_, PyDict>) -> PyResult<Mac
         "full" => Preempt::Full,
         other => return Err(PyValueError::new_err(format!("machine.preempt: {other:?} is none of none, full"))),
     };
-    scheduler.fair = match get(dict, "fair", "cfs".to_owned())?.as_str() {
+    scheduler.fair = match get(dict, "fair", "eevdf".to_owned())?.as_str() {
         "cfs" => Fair::Cfs,
         "eevdf" => Fair::Eevdf,
         other => return Err(PyValueError::new_err(format!("machine.fair: {other:?} is none of cfs, eevdf"))),

@@ -12,22 +12,26 @@ pub enum Preempt {
     Full,
 }
 
-/// What an actor that wakes up has of having slept.
+/// Who of a CPU's queue runs next, and what an actor that wakes up has of having slept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fair {
-    /// Until Linux 6.5: it is behind by at most a slice, if others ran meanwhile.
+    /// Until Linux 6.5: who has run least. Who wakes up is behind by at most a slice, if others ran meanwhile.
     Cfs,
-    /// Since 6.6: nothing. It comes back as far behind the mean as it went, and who went ahead of it is so until the others have
-    /// caught up (Documentation/scheduler/sched-eevdf.rst: lag). Who is not ahead takes a CPU at once.
+    /// Since 6.6 (6.12 for who sleeps ahead): who is not ahead of the mean and has the earliest deadline. Who wakes up is as far behind as
+    /// it was, or ahead until the others have caught up (Documentation/scheduler/sched-eevdf.rst).
     Eevdf,
 }
 
 /// The scheduler's numbers, nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scheduler {
-    /// How long an actor keeps a CPU that another wants.
+    /// How long an actor keeps a CPU that another wants; until the tick after that, where there are ticks.
     pub slice_ns: u64,
-    /// How far behind a woken actor's weighted run time must be to take a CPU before the slice is over.
+    /// Between two ticks, at which a CPU looks whether a slice is over; 0: it is told at once.
+    pub tick_ns: u64,
+    /// An actor that ran so short a time ago stays in its queue when others look for work.
+    pub migration_cost_ns: u64,
+    /// How far behind a woken actor's weighted run time must be to take a CPU before the slice is over: 0 under EEVDF.
     pub wakeup_granularity_ns: u64,
     /// What waking another costs the waker.
     pub wake_ns: u64,
@@ -39,22 +43,24 @@ pub struct Scheduler {
     pub switch_ns: u64,
     /// Preemption in the kernel.
     pub preempt: Preempt,
-    /// What sleeping earns.
+    /// Who is next, and what sleeping earns.
     pub fair: Fair,
 }
 
 impl Default for Scheduler {
-    /// Linux's base slice with 8 and more CPUs; round numbers for the rest.
+    /// Linux's base slice with 8 and more CPUs, `HZ` 250, its `migration_cost_ns`; round numbers for the rest.
     fn default() -> Self {
         Self {
             slice_ns: 3_000_000,
-            wakeup_granularity_ns: 1_000_000,
+            tick_ns: 4_000_000,
+            migration_cost_ns: 500_000,
+            wakeup_granularity_ns: 0,
             wake_ns: 1_000,
             ipi_ns: 0,
             idle_exit_ns: 2_000,
             switch_ns: 1_000,
             preempt: Preempt::Full,
-            fair: Fair::Cfs,
+            fair: Fair::Eevdf,
         }
     }
 }

@@ -216,7 +216,7 @@ impl Loop<'_> {
         self.now_ns = self.now_ns.max(due_ns);
         for seat in 0..self.sched.tasks.len() {
             if self.sched.tasks[seat].due_ns <= due_ns {
-                self.sched.wake(seat, due_ns);
+                self.sched.wake(seat, due_ns, None);
             }
         }
     }
@@ -265,7 +265,7 @@ impl Loop<'_> {
             }
             _ => return Ok(self.sched.resched(c, marks & mark::COND_RESCHED != 0) || woke),
         }
-        self.sched.fill(self.sched.cpus[c].now_ns);
+        self.sched.next(c, self.sched.cpus[c].now_ns);
         Ok(true)
     }
 
@@ -298,14 +298,14 @@ impl Loop<'_> {
         self.wakes = self.sys.wait.wakes();
         let mut taken = false;
         for seat in 0..self.sched.tasks.len() {
-            let waits = self.sched.tasks[seat].place == Place::Blocked;
+            let waits = self.sched.tasks[seat].is_asleep();
             if waits
                 && matches!(self.crew.seats[seat].status, Status::Waiting(_))
                 && self.crew.seats[seat].is_ready(self.sys)
             {
                 let scheduler = &self.machine.scheduler;
                 self.sched.charge(c, waker, scheduler.wake_ns);
-                if self.sched.wake(seat, at_ns) {
+                if self.sched.wake(seat, at_ns, Some(c)) {
                     self.sched.charge(c, waker, scheduler.ipi_ns);
                     taken = true;
                 }
@@ -316,7 +316,7 @@ impl Loop<'_> {
 
     fn finish(self, error: Option<VirtualError>) -> Run {
         let ids = self.crew.seats.iter().map(|seat| seat.ctx.actor);
-        let ends = self.sched.cpus.iter().filter(|cpu| cpu.slice_end_ns > 0).map(|cpu| cpu.now_ns);
+        let ends = self.sched.cpus.iter().filter(|cpu| cpu.has_run()).map(|cpu| cpu.now_ns);
         let end_ns = ends.max().unwrap_or(self.now_ns).max(self.now_ns);
         Run {
             end_ns,

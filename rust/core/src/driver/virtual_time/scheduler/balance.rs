@@ -1,0 +1,141 @@
+//! In which queue a woken actor goes, and what moves from one queue to another.
+//!
+//! A woken actor goes to the CPU that it was on if that is idle; else to an idle one, for which the others are looked through the
+//! less the busier all are (`SIS_UTIL`): on two CPUs not at all when both are used by more than 60 %; else to the less loaded of its
+//! own and the waker's CPU. A CPU that becomes idle takes a waiting actor of another that has not run just now, an idle one at a tick of
+//! the others too. Busy CPUs compare their loads every 16 ms for each CPU.
+
+use super::{Place, Scheduler};
+
+/// How much busier than its part of all CPUs a CPU must be to be busy, in per cent (`imbalance_pct` where CPUs share a cache).
+const IMBALANCE_PERCENT: f64 = 117.0;
+/// Vain attempts after which a balancing CPU takes an actor although it has run just now (`cache_nice_tries` of such CPUs).
+const NICE_TRIES: u32 = 1;
+
+/// Nanoseconds between two comparisons of a busy CPU (`balance_interval` times `busy_factor`).
+pub(super) fn period_ns(cpus: usize) -> u64 {
+    16_000_000 * cpus as u64
+}
+
+impl Scheduler<'_> {
+    /// The CPU that the actor may run on with the fewest others in its queue, the fastest of those.
+    pub(super) fn emptiest(&self, seat: usize) -> usize {
+        let allowed = (0..self.cpus.len()).filter(|&c| self.tasks[seat].may_run_on(c));
+        allowed.min_by_key(|&c| (self.queued(c), self.cpus[c].slowness, c)).unwrap_or(0)
+    }
+
+    fn queued(&self, c: usize) -> usize {
+        self.tasks.iter().filter(|task| task.cpu == c && task.is_queued()).count()
+    }
+
+    fn is_idle(&self, c: usize) -> bool {
+        self.cpus[c].seat.is_none()
+    }
+
+    /// Whose queue the woken actor goes to.
+    pub(super) fn select(&mut self, seat: usize, now_ns: u64, waker: Option<usize>) -> usize {
+        let task = &mut self.tasks[seat];
+        let (last, recent) = (task.cpu, std::mem::replace(&mut task.recent, task.cpu));
+        let task = self.tasks[seat];
+        let target = match waker.filter(|&w| w != last && task.may_run_on(w)) {
+            Some(waker) if !self.is_idle(last) && self.is_lighter(waker, seat, now_ns) => waker,
+            _ => last,
+        };
+        let idle = |c: &usize| self.is_idle(*c) && task.may_run_on(*c);
+        let near = [target, last, recent].into_iter().find(idle);
+        near.or_else(|| self.look_through(target, seat, now_ns)).unwrap_or(target)
+    }
+
+    /// Whether `waker`'s CPU with the actor has less to do than the actor's own without it.
+    fn is_lighter(&self, waker: usize, seat: usize, now_ns: u64) -> bool {
+        let (own, load) = (self.tasks[seat].cpu, self.tasks[seat].load(now_ns));
+        let there = (self.load(waker, now_ns) + load) * 100.0;
+        let here = (self.load(own, now_ns) - load) * (100.0 + (IMBALANCE_PERCENT - 100.0) / 2.0);
+        there < here
+    }
+
+    /// Load of all whose CPU it is, and of those that sleep what is left of it; the slower the CPU the more.
+    fn load(&self, c: usize, now_ns: u64) -> f64 {
+        let load: f64 = self.tasks.iter().filter(|task| task.cpu == c).map(|task| task.load(now_ns)).sum();
+        load * self.cpus[c].slowness as f64 / 65536.0
+    }
+
+    /// An idle CPU among the others; where all are equal, among as many as their use allows.
+    fn look_through(&self, target: usize, seat: usize, now_ns: u64) -> Option<usize> {
+        let cpus = self.cpus.len();
+        let idle = |&c: &usize| self.is_idle(c) && self.tasks[seat].may_run_on(c);
+        let others = (1..cpus).map(|i| (target + i) % cpus);
+        if self.cpus.iter().any(|cpu| cpu.slowness != self.cpus[0].slowness) {
+            return others.filter(idle).min_by_key(|&c| (self.cpus[c].slowness, c));
+        }
+        let used = self.tasks.iter().map(|task| task.util.at(now_ns)).sum::<f64>() / cpus as f64;
+        let looks = cpus as f64 * (1.0 - (used * IMBALANCE_PERCENT / 100.0).powi(2));
+        others.filter(|&c| self.tasks[seat].may_run_on(c)).take(looks.max(0.0) as usize).find(idle)
+    }
+
+    /// An actor that waits elsewhere and may run on CPU `c`: of the longest queue the one that has waited longest. `hot`: also one that
+    /// has run just now.
+    pub(super) fn pull(&mut self, c: usize, now_ns: u64, hot: bool) -> Option<usize> {
+        let cold = |i: &usize| {
+            hot || now_ns.saturating_sub(self.tasks[*i].seen_ns) >= self.machine.scheduler.migration_cost_ns
+        };
+        let waits = |i: &usize| self.tasks[*i].place == Place::Runnable && self.tasks[*i].may_run_on(c);
+        let elsewhere = (0..self.tasks.len()).filter(|i| self.tasks[*i].cpu != c && waits(i) && cold(i));
+        let order = |&i: &usize| (std::cmp::Reverse(self.queued(self.tasks[i].cpu)), self.tasks[i].turn);
+        let seat = elsewhere.min_by_key(order)?;
+        self.migrate(seat, c, now_ns);
+        Some(seat)
+    }
+
+    /// At a tick of CPU `c`: an idle CPU takes over who waits here, or this one compares its load; whether an idle CPU got an actor.
+    pub(super) fn balance(&mut self, c: usize) -> bool {
+        let now_ns = self.cpus[c].now_ns;
+        if self.queued(c) > 1
+            && let Some(idle) = (0..self.cpus.len()).find(|&c| self.is_idle(c))
+        {
+            let hot = self.cpus[idle].failed > NICE_TRIES;
+            let pulled = self.pull(idle, now_ns, hot);
+            self.count(idle, pulled.is_some());
+            if let Some(seat) = pulled {
+                self.start(idle, seat, now_ns + self.machine.scheduler.idle_exit_ns);
+            }
+            return pulled.is_some();
+        }
+        if now_ns >= self.cpus[c].balance_ns {
+            self.cpus[c].balance_ns = now_ns + period_ns(self.cpus.len());
+            self.take_load(c, now_ns);
+        }
+        false
+    }
+
+    fn count(&mut self, c: usize, moved: bool) {
+        self.cpus[c].failed = if moved { 0 } else { self.cpus[c].failed + 1 };
+    }
+
+    /// CPU `c` takes an actor of the most loaded one, if what that has too much and this has too little is worth it: the more
+    /// attempts were in vain the less.
+    fn take_load(&mut self, c: usize, now_ns: u64) {
+        let loads: Vec<f64> = (0..self.cpus.len()).map(|c| self.load(c, now_ns)).collect();
+        let mean = loads.iter().sum::<f64>() / loads.len() as f64;
+        let crowded = (0..loads.len()).filter(|&b| b != c && self.queued(b) > 1);
+        let Some(busiest) = crowded.max_by(|&a, &b| loads[a].total_cmp(&loads[b]).then(b.cmp(&a))) else { return };
+        let imbalance = (loads[busiest] - mean).min(mean - loads[c]);
+        if imbalance <= 0.0 {
+            return;
+        }
+        let failed = self.cpus[c].failed;
+        let fits = |i: &usize| self.tasks[*i].load(now_ns) / f64::from(1 << failed.min(16)) <= imbalance;
+        let cold = |i: &usize| {
+            failed > NICE_TRIES
+                || now_ns.saturating_sub(self.tasks[*i].seen_ns) >= self.machine.scheduler.migration_cost_ns
+        };
+        let here = |i: &usize| self.tasks[*i].cpu == busiest && self.tasks[*i].place == Place::Runnable;
+        let all = (0..self.tasks.len()).filter(|i| here(i) && self.tasks[*i].may_run_on(c) && fits(i) && cold(i));
+        let taken = all.min_by_key(|&i| self.tasks[i].turn);
+        self.count(c, taken.is_some());
+        if let Some(seat) = taken {
+            self.migrate(seat, c, now_ns);
+            self.preempt_for(seat);
+        }
+    }
+}

@@ -1,0 +1,135 @@
+use super::*;
+use crate::lifecycle::actor;
+
+const TICK_NS: u64 = 4_000_000;
+
+fn machine(cpus: usize, fair: Fair) -> Machine {
+    let mut machine = Machine::new(cpus);
+    (machine.scheduler.fair, machine.scheduler.slice_ns) = (fair, 1_400_000);
+    (machine.scheduler.switch_ns, machine.scheduler.idle_exit_ns) = (0, 0);
+    machine
+}
+
+/// As many actors, on the CPUs as far as there are any.
+fn running(machine: &Machine, actors: u16) -> Scheduler<'_> {
+    let mut sched = Scheduler::new(machine, (0..actors).map(|i| actor::APP + i), 0);
+    sched.fill(0);
+    sched
+}
+
+/// The actor on CPU `c` works for so long, in steps of 10 us; whether it lost the CPU, or another CPU got an actor.
+fn work(sched: &mut Scheduler<'_>, c: usize, ns: u64) -> bool {
+    let until_ns = sched.cpus[c].now_ns + ns;
+    while sched.cpus[c].now_ns < until_ns {
+        let seat = sched.cpus[c].seat.expect("an actor");
+        sched.charge(c, seat, (until_ns - sched.cpus[c].now_ns).min(10_000));
+        if sched.resched(c, true) {
+            return true;
+        }
+    }
+    false
+}
+
+/// The actor on CPU `c` sleeps for good, and the next of its queue takes over.
+fn sleep(sched: &mut Scheduler<'_>, c: usize) {
+    sched.block(c, Place::Blocked, u64::MAX);
+    sched.next(c, sched.cpus[c].now_ns);
+}
+
+/// On one CPU the first of two ran so long and slept while the second ran so long, and wakes: how far it is behind, and whether it
+/// takes the CPU.
+fn after_a_sleep(fair: Fair, first_ns: u64, second_ns: u64) -> (i64, bool) {
+    let machine = machine(1, fair);
+    let mut sched = running(&machine, 2);
+    work(&mut sched, 0, first_ns);
+    sleep(&mut sched, 0);
+    sched.charge(0, 1, second_ns);
+    assert!(!sched.wake(0, sched.cpus[0].now_ns, None), "no CPU is idle");
+    (sched.tasks[1].vruntime - sched.tasks[0].vruntime, sched.cpus[0].need_resched)
+}
+
+#[test]
+fn sleeping_earns_a_slice_under_cfs_and_nothing_under_eevdf() {
+    assert_eq!(after_a_sleep(Fair::Cfs, 1_000, 10_000_000), (1_400_000, true));
+    assert_eq!(after_a_sleep(Fair::Eevdf, 1_000, 100_000).0, 0);
+}
+
+#[test]
+fn who_sleeps_ahead_is_ahead_until_the_others_have_caught_up() {
+    let (behind_ns, takes) = after_a_sleep(Fair::Eevdf, 50_000, 10_000);
+    assert!(behind_ns == -40_000 && !takes, "{behind_ns} ns");
+}
+
+#[test]
+fn who_waited_for_a_cpu_keeps_what_it_is_owed_while_it_sleeps() {
+    let machine = machine(1, Fair::Eevdf);
+    let mut sched = running(&machine, 2);
+    assert!(work(&mut sched, 0, 2 * TICK_NS), "a tick");
+    assert_eq!((sched.cpus[0].seat, sched.cpus[0].now_ns), (Some(1), TICK_NS));
+    for _ in 0..10 {
+        work(&mut sched, 0, 100_000);
+        sleep(&mut sched, 0);
+        work(&mut sched, 0, 30_000);
+        sched.wake(1, sched.cpus[0].now_ns, Some(0));
+        assert!(sched.resched(0, true) && sched.cpus[0].seat == Some(1), "it is behind, and takes the CPU at once");
+    }
+    let gap_ns = sched.vruntime(0) - sched.vruntime(1);
+    assert!((2_900_000..=3_100_000).contains(&gap_ns), "4 ms less ten times 100 us: {gap_ns}");
+}
+
+#[test]
+fn a_slice_lasts_until_the_tick_after_its_end_or_where_there_are_none_just_so_long() {
+    for (tick_ns, ends_ns) in [(TICK_NS, [4_000_000, 8_000_000, 12_000_000]), (0, [1_400_000, 2_800_000, 4_200_000])] {
+        let mut machine = machine(1, Fair::Eevdf);
+        machine.scheduler.tick_ns = tick_ns;
+        let mut sched = running(&machine, 2);
+        let mut ends = [0; 3];
+        for (i, end) in ends.iter_mut().enumerate() {
+            assert!(work(&mut sched, 0, 2 * TICK_NS), "a slice ends");
+            (*end, _) = (sched.cpus[0].now_ns, assert_eq!(sched.cpus[0].seat, Some((i + 1) % 2)));
+        }
+        assert_eq!(ends, ends_ns);
+    }
+}
+
+#[test]
+fn a_woken_actor_goes_to_an_idle_cpu_unless_all_were_busy_for_long() {
+    for (busy, to) in [(false, 1), (true, 0)] {
+        let machine = machine(2, Fair::Eevdf);
+        let mut sched = running(&machine, 3); // The third is in the first CPU's queue.
+        sleep(&mut sched, 0);
+        if busy {
+            work(&mut sched, 1, 40 * TICK_NS);
+        }
+        sleep(&mut sched, 1);
+        work(&mut sched, 0, 40 * TICK_NS);
+        let taken = sched.wake(0, sched.cpus[0].now_ns, Some(0));
+        assert_eq!((sched.tasks[0].cpu, taken), (to, to == 1), "busy: {busy}");
+    }
+}
+
+#[test]
+fn an_idle_cpu_takes_at_a_tick_who_has_waited_there() {
+    let machine = machine(2, Fair::Eevdf);
+    let mut sched = running(&machine, 3);
+    sleep(&mut sched, 1);
+    assert!(sched.cpus[1].seat.is_none(), "not at once");
+    work(&mut sched, 0, TICK_NS - 10_000);
+    assert_eq!(sched.tasks[2].place, Place::Runnable);
+    sched.cpus[0].since_ns = sched.cpus[0].now_ns;
+    sched.tasks[0].deadline += 10_000_000; // Its slice goes on beyond the tick.
+    assert!(work(&mut sched, 0, 20_000) && sched.cpus[1].seat == Some(2));
+}
+
+#[test]
+fn three_actors_share_two_busy_cpus_in_the_long_run() {
+    let machine = machine(2, Fair::Eevdf);
+    let mut sched = running(&machine, 3);
+    while let Some((c, _)) = sched.earliest().filter(|&(c, _)| sched.cpus[c].now_ns < 3_000_000_000) {
+        let seat = sched.cpus[c].seat.expect("an actor");
+        sched.charge(c, seat, 50_000);
+        sched.resched(c, true);
+    }
+    let shares: Vec<f64> = sched.tasks.iter().map(|task| task.cpu_ns as f64 / 2e9).collect();
+    assert!(shares.iter().all(|share| (0.85..1.15).contains(share)), "{shares:?}");
+}
