@@ -94,9 +94,12 @@ NEEDED = {
 """What the eater needs, whoever runs when: sums of these counters."""
 DONE = {"freed": ("pgsteal_anon",), "stored": ("pswpout", "zswpout", "swpout_zero")}
 """What reclaim did for it."""
-RUNS = {("april", "zswap"): 41, ("rfc", "zram"): 15}
-"""Live runs where more than three are needed for a median that stays: one in three and one in five has up to a third fewer faults, as it
-activates more of the pages that it meets under writeback or in the queue, and an eater's order suits that."""
+TWO_CPUS = Machine(speeds=(100, 100))
+BOOTS = 5
+"""Runs in virtual time: one alone is one course of many."""
+RUNS = {"april": 9, "rfc": 9, "unofficial": 9}
+"""Live runs where more than five are needed to meet each kind of them: one of three to five under `april` and `rfc` has up to a third fewer
+faults, as it activates more of the pages that it meets under writeback or in the queue, and an eater's order suits that."""
 
 
 @pytest.mark.parametrize("store", ["zswap", "zram"])
@@ -107,24 +110,27 @@ def test_an_eater_on_free_running_threads_needs_the_same_within_5_percent(design
     Under `april` one run in some 40 ends by the OOM killer where the CPUs have other work: the worker that holds the last pages has none.
     """
     lab = Lab(design=design, store=store)
-    virtual = Sim(lab=lab, machine=Machine(speeds=(100, 100)), node=NODE, workload=EATER).run(CALIBRATION)
-    live = [lab.run(PAGES, node=NODE, workload=EATER) for _ in range(RUNS.get((design, store), 3))]
+    sims = [Sim(lab=lab, machine=TWO_CPUS, node=NODE.boot(boot), workload=EATER) for boot in range(BOOTS)]
+    virtual = [sim.run(CALIBRATION) for sim in sims]
+    live = [lab.run(PAGES, node=NODE, workload=EATER) for _ in range(RUNS.get(design, 5))]
     assert all(run.mismatched == () for run in live)
     whole = [run for run in live if run.vmstat.oom_kill == 0]
     assert 10 * (len(live) - len(whole)) <= len(live)
-    assert all(run.applications[0].touches == virtual.applications[0].touches == 2 * EATER.pages for run in whole)
-    assert apart(whole, virtual, NEEDED, 0.15 if design == "unofficial" else 0.05) == []
-    assert apart(whole, virtual, DONE, 0.25) == []
+    assert all(run.applications[0].touches == 2 * EATER.pages for run in (*whole, *virtual))
+    assert apart(whole, virtual, NEEDED, 0.15 if (design, store) == ("unofficial", "zram") else 0.05) == []
+    assert apart(whole, virtual, DONE, 0.15) == []
 
 
-def apart(live: list[Result], virtual: Result, sums: dict[str, tuple[str, ...]], part: float) -> list[str]:
-    """Which sums are further from virtual time's than `part` in the median run."""
+def apart(live: list[Result], virtual: list[Result], sums: dict[str, tuple[str, ...]], part: float) -> list[str]:
+    """Which sums of the median virtual run are outside of what the live runs came to, by more than `part`.
+
+    Live runs may be of two kinds (`unofficial` stores 10 000 or 13 500 pages): their median is of either.
+    """
     far = []
     for name, counters in sums.items():
-        ours = median(sum(run.vmstat[counter] for counter in counters) for run in live)
-        theirs = sum(virtual.vmstat[counter] for counter in counters)
-        if abs(ours - theirs) > part * max(ours, theirs):
-            far.append(f"{name}: {ours} and {theirs}")
+        real, ours = ([sum(run.vmstat[counter] for counter in counters) for run in side] for side in (live, virtual))
+        if not (1 - part) * min(real) <= median(ours) <= (1 + part) * max(real):
+            far.append(f"{name}: {min(real)} to {max(real)}, and {median(ours)}")
     return far
 
 
@@ -143,16 +149,18 @@ def test_a_profile_counts_the_steps_of_a_live_run(store: str, tmp_path: Path) ->
 
 
 def test_a_request_to_a_memory_device_is_cpu_time() -> None:
-    """The reader's own: the run ends later by what its requests take, no more."""
+    """The device thread's own, a write after the other; beside it a write costs what it costs without."""
     lab, given = Lab(design="sync", store="zswap"), {"node": NODE, "workload": EATER}
     machine = Machine(speeds=(100,))
 
-    def cpu_ns(device_cpu_ns: int) -> tuple[int, int]:
+    def cpu_ns(device_cpu_ns: int) -> tuple[float, int]:
+        """What the device's thread used a write beside what the request takes, and the writes."""
         costs = Costs(device_cpu_ns=device_cpu_ns, device_write_ns=0, device_read_ns=0)
         found = Sim(lab=lab, machine=machine, costs=costs, **given).run(CALIBRATION)
         (of_device,) = [thread["reclaim_cpu_ns"] for thread in found.threads if thread["actor"] == "swapdev0"]
-        return of_device, found.vmstat["pswpout"]
+        writes = found.vmstat["pswpout"]
+        return of_device / writes - device_cpu_ns, writes
 
-    (free, _), (taken, writes) = cpu_ns(0), cpu_ns(10_000)
-    assert writes > 0
-    assert taken - free >= 10_000 * writes
+    (free, few), (taken, many) = cpu_ns(0), cpu_ns(10_000)
+    assert min(few, many) > 100
+    assert taken == pytest.approx(free, rel=0.1)
