@@ -72,7 +72,7 @@ fn entries_of_a_full_pool_are_written_back_through_frames_of_the_budget() {
         let sys = Plan { pool_limit_pages: Some(300), ..Plan::new(preset, StoreKind::Zswap) }.in_groups(2);
         let programs = [Program::usemem(0..PAGES / 2, 15_000, 1), Program::usemem(PAGES / 2..PAGES, 15_000, 2)];
         let stat = budget::play(&sys, programs);
-        assert!(stat[Vm::Zswpwb] > 1000, "{}: {} entries", preset.name(), stat[Vm::Zswpwb]);
+        assert!(stat[Vm::Zswpwb] > 500, "{}: {} entries", preset.name(), stat[Vm::Zswpwb]);
     }
 }
 

@@ -7,7 +7,7 @@ use crate::report::to_dict;
 use kcompressd_core::driver::live::host::WakeUps;
 use kcompressd_core::driver::live::{FaultOrder, Live, LiveConfig, Profiling};
 use kcompressd_core::driver::profile::KINDS;
-use kcompressd_core::driver::virtual_time::{Fair, Machine, Policy, Preempt, Progress, Sim, SimConfig};
+use kcompressd_core::driver::virtual_time::{Costs, Fair, Machine, Policy, Preempt, Progress, Sim, SimConfig};
 use kcompressd_core::lifecycle::actors_named;
 use kcompressd_core::swap::{Backing, Device};
 use kcompressd_core::system::{Contents, Sizes, System};
@@ -174,16 +174,20 @@ fn machine(dict: &Bound<'_, PyDict>, config: &Bound<'_, PyDict>) -> PyResult<Mac
         let (actor, mask) = actors_named(&name).ok_or_else(unknown)?;
         machine.policies.push(Policy { actor, mask, nice, cpus });
     }
-    if let Some(costs) = config.get_item("costs")? {
-        let costs = costs.cast::<PyDict>()?;
-        for (name, value) in machine.costs.named() {
-            *value = get(costs, name, *value)?;
-        }
-        machine.costs.alloc_failed_ns = get(costs, "alloc_failed_ns", None)?;
-        machine.costs.compress_ns = get(costs, "compress_ns", None)?;
-        machine.costs.decompress_ns = get(costs, "decompress_ns", None)?;
+    if let Some(given) = config.get_item("costs")? {
+        read_costs(&mut machine.costs, given.cast::<PyDict>()?)?;
     }
     Ok(machine)
+}
+
+fn read_costs(costs: &mut Costs, given: &Bound<'_, PyDict>) -> PyResult<()> {
+    for (name, value) in costs.named() {
+        *value = get(given, name, *value)?;
+    }
+    costs.alloc_failed_ns = get(given, "alloc_failed_ns", None)?;
+    costs.compress_ns = get(given, "compress_ns", None)?;
+    costs.decompress_ns = get(given, "decompress_ns", None)?;
+    Ok(())
 }
 
 /// What each kind of step costs in this program on this host, in runs of `config` on real threads: name to (steps, nanoseconds of CPU time in

@@ -73,11 +73,7 @@ impl Swapout {
         reservation.write(0, sys.entry(self.folio));
         sys.depart(self.nr_pages());
         let _ = reservation.publish();
-        // A worker that takes a batch is woken for a batch; `System::ring` wakes it for the rest of one.
-        let batch = usize::from(sys.design().batch);
-        if batch == 1 || queue.len() >= batch {
-            sys.wait.wake_one(WaitKey::Queue(number));
-        }
+        wake_for_batch(sys, number);
         ctx.stat[Vm::KcompressdQueued] += 1;
         ctx.note_ticket(aux::ticket(number, position), mark::QUEUED);
         Ok(self.pushed(sys))
@@ -198,6 +194,15 @@ impl Swapout {
 
 fn has_room(queue: &FolioQueue) -> bool {
     queue.len() < queue.depth() || queue.is_closed()
+}
+
+/// A worker that takes a batch is woken for a batch; [`System::ring`] wakes it for the rest of one.
+#[inline]
+fn wake_for_batch(sys: &System, number: u16) {
+    let batch = usize::from(sys.design().batch);
+    if batch == 1 || sys.queues[usize::from(number)].len() >= batch {
+        sys.wait.wake_one(WaitKey::Queue(number));
+    }
 }
 
 /// What changes of a folio that a design holds so while it waits.

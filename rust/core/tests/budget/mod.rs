@@ -124,8 +124,13 @@ pub fn eaters(groups: u32) -> Vec<Program> {
 
 /// Runs the programs to their end.
 pub fn play(sys: &System, programs: impl IntoIterator<Item = Program>) -> VmStat {
+    play_on(sys, programs, 2)
+}
+
+/// The same on so many CPUs.
+pub fn play_on(sys: &System, programs: impl IntoIterator<Item = Program>, cpus: usize) -> VmStat {
     let mut crew = Crew::machine(sys, programs, false);
-    let stat = run(sys, &mut crew, &Machine::new(2), 0).unwrap_or_else(|error| panic!("{error}")).stat;
+    let stat = run(sys, &mut crew, &Machine::new(cpus), 0).unwrap_or_else(|error| panic!("{error}")).stat;
     sys.invariant();
     stat
 }
