@@ -37,7 +37,7 @@ def test_a_job_with_large_folios_is_lawful_and_says_so(design: str, tmp_path: Pa
 
 
 def test_generations_hold_large_folios_by_the_law(tmp_path: Path) -> None:
-    run = job(node=NODE | {"lru_gen": True})
+    run = job(design="split", node={"managed": 4600, "file": 200, "lru_gen": True})
     result = run.sim(trace=tmp_path / "t.npy")
     assert result.complete and result.check() == []
     assert result.mthp["hugepages-64kB"]["swpout"] > 0
