@@ -36,8 +36,9 @@ INCOMPRESSIBLE = 0xFFFFFFFF
 class Scenario:
     """What is explored: `design` is a preset's name, a `Design` or a `Policy`; `lens` gives what each page compresses to in
     bytes, and so the number of folios, where they are not all `bytes`; `touch` and `exit` are applications that fault
-    every folio in and give every folio up, `swapoff` parts every page from its slot; `read_errors` numbers the device reads that fail, from 0. `folio_order` is log2 of the
-    pages of each folio, of which there are 16 at most in all; a page of a large folio steps for itself wherever the core does so.
+    every folio in and give every folio up, `swapoff` parts every page from its slot; `read_errors` numbers the device reads that
+    fail, from 0. `folio_order` is log2 of the pages of each folio, of which there are 16 at most in all; a page of a large folio steps for
+    itself wherever the core does so.
     """
 
     design: str | Design | Policy = "split"

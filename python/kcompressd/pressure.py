@@ -91,17 +91,17 @@ class Pressure:
         return max(1, self.ram_bytes // self.calibration.page_size // MOST_PAGES)
 
     def run(self, store: Store, compressor: str, design: str = "sync") -> Pressed:
-        """Run one store and compressor behind a design, at `BOOTS` boots unless the first does not hold."""
+        """Run one store and compressor behind a design, at `BOOTS` boots, or until one does not hold."""
         runs: list[Pressed] = []
         for boot in range(BOOTS):
-            lab = Lab(design=design, store=store, compressor=compressor, seed=boot)
-            runs.append(self._run(lab, design, boot))
+            runs.append(self._boot(store, compressor, design, boot))
             if not runs[-1].holds:
                 return runs[-1]
         names = (field.name for field in fields(Pressed) if field.name not in ("design", "holds"))
         return replace(runs[0], **{name: median_low([getattr(run, name) for run in runs]) for name in names})
 
-    def _run(self, lab: Lab, design: str, boot: int) -> Pressed:
+    def _boot(self, store: Store, compressor: str, design: str, boot: int) -> Pressed:
+        lab = Lab(design=design, store=store, compressor=compressor, seed=boot)
         sim = Sim(lab=lab, machine=self.machine, node=self.node.boot(boot), workload=self.workload)
         end = time.monotonic() + LONGEST_S
 

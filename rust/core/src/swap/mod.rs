@@ -86,6 +86,7 @@ impl Slots {
     /// The first of an aligned run of `2^order` slots (`folio_alloc_swap` of a large folio).
     pub fn alloc_run(&self, order: u8) -> Option<u32> {
         match &self.caches {
+            _ if self.is_off() => None,
             Some(caches) => caches.alloc_run(order),
             None => self.free.lock().take_run(self.total, order),
         }
@@ -93,7 +94,11 @@ impl Slots {
 
     /// A slot for `cpu`, from its cache where there are caches (`folio_alloc_swap`).
     pub fn alloc_on(&self, cpu: u16) -> Option<u32> {
-        self.caches.as_ref().map_or_else(|| self.alloc(), |caches| caches.alloc(cpu))
+        match &self.caches {
+            _ if self.is_off() => None,
+            Some(caches) => caches.alloc(cpu),
+            None => self.alloc(),
+        }
     }
 
     /// Gives a slot back to `cpu`'s cache. When 64 have gathered they are really freed: `drop_copy` is called with each and

@@ -68,9 +68,6 @@ impl System {
     /// A slot for each page of a folio, in a row; false: there are none.
     pub fn alloc_slots(&self, ctx: &Ctx, head: u32) -> bool {
         let (folio, nr_pages) = (self.folio(head), self.nr_pages(head));
-        if self.slots.is_off() {
-            return false;
-        }
         let first = if nr_pages == 1 { self.slots.alloc_on(ctx.cpu) } else { self.slots.alloc_run(folio.order) };
         let Some(first) = first else { return false };
         (0..nr_pages).for_each(|at| self.folio(head + at).set_slot(first + at));

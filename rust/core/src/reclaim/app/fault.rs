@@ -96,8 +96,7 @@ impl App {
                 ctx.errors.push(error);
                 Pc::ReadFailed(copy)
             }
-            (Ok(()), Copy::Pool) => Pc::Drop(copy, Then::Load),
-            (Ok(()), _) if self.unuses() => Pc::Drop(copy, Then::Load),
+            (Ok(()), _) if copy == Copy::Pool || self.unuses() => Pc::Drop(copy, Then::Load),
             // SWP_SYNCHRONOUS_IO with one user: the slot goes at once, whatever it held.
             (Ok(()), Copy::Zeromap) if sys.mm.is_some() && sys.zswap().is_none() => Pc::FreeSlot(Then::Load),
             (Ok(()), _) => Pc::Load { exclusive: false },

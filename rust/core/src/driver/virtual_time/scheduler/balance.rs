@@ -73,14 +73,17 @@ impl Scheduler<'_> {
         others.filter(|&c| self.tasks[seat].may_run_on(c)).take(looks.max(0.0) as usize).find(idle)
     }
 
+    /// Whether the actor waits in a queue that CPU `c` may take it from; `hot`: although it has run just now.
+    fn may_move(&self, seat: usize, c: usize, now_ns: u64, hot: bool) -> bool {
+        let task = &self.tasks[seat];
+        let cold = now_ns.saturating_sub(task.seen_ns) >= self.machine.scheduler.migration_cost_ns;
+        task.place == Place::Runnable && task.may_run_on(c) && (hot || cold)
+    }
+
     /// An actor that waits elsewhere and may run on CPU `c`: of the longest queue the one that has waited longest. `hot`: also one that
     /// has run just now.
     pub(super) fn pull(&mut self, c: usize, now_ns: u64, hot: bool) -> Option<usize> {
-        let cold = |i: &usize| {
-            hot || now_ns.saturating_sub(self.tasks[*i].seen_ns) >= self.machine.scheduler.migration_cost_ns
-        };
-        let waits = |i: &usize| self.tasks[*i].place == Place::Runnable && self.tasks[*i].may_run_on(c);
-        let elsewhere = (0..self.tasks.len()).filter(|i| self.tasks[*i].cpu != c && waits(i) && cold(i));
+        let elsewhere = (0..self.tasks.len()).filter(|&i| self.tasks[i].cpu != c && self.may_move(i, c, now_ns, hot));
         let order = |&i: &usize| (std::cmp::Reverse(self.queued(self.tasks[i].cpu)), self.tasks[i].turn);
         let seat = elsewhere.min_by_key(order)?;
         self.migrate(seat, c, now_ns);
@@ -125,12 +128,8 @@ impl Scheduler<'_> {
         }
         let failed = self.cpus[c].failed;
         let fits = |i: &usize| self.tasks[*i].load(now_ns) / f64::from(1 << failed.min(16)) <= imbalance;
-        let cold = |i: &usize| {
-            failed > NICE_TRIES
-                || now_ns.saturating_sub(self.tasks[*i].seen_ns) >= self.machine.scheduler.migration_cost_ns
-        };
-        let here = |i: &usize| self.tasks[*i].cpu == busiest && self.tasks[*i].place == Place::Runnable;
-        let all = (0..self.tasks.len()).filter(|i| here(i) && self.tasks[*i].may_run_on(c) && fits(i) && cold(i));
+        let movable = |i: &usize| self.tasks[*i].cpu == busiest && self.may_move(*i, c, now_ns, failed > NICE_TRIES);
+        let all = (0..self.tasks.len()).filter(|i| movable(i) && fits(i));
         let taken = all.min_by_key(|&i| self.tasks[i].turn);
         self.count(c, taken.is_some());
         if let Some(seat) = taken {
