@@ -1,3 +1,5 @@
+//! Who runs next, who wakes where, and what moves: each rule on a machine that shows it.
+
 use super::*;
 use crate::lifecycle::actor;
 
