@@ -216,7 +216,8 @@ def pressed() -> dict[str, Any]:
     assert found.check() == [] and found.vmstat.exit_add_to_swap * found.vmstat.pgscan_direct > 0
     whole = found.to_dict()
     fullest = int(np.argmax(whole["series"]["queue_len"]))
-    few = slice(max(0, fullest - 2), fullest + 3)  # Of hundreds of samples, each of which would be changed and judged by itself.
+    # Of hundreds of samples, each of which would be changed and judged by itself.
+    few = slice(max(0, fullest - 2), fullest + 3)
     return whole | {"series": {name: values[few] for name, values in whole["series"].items()}}
 
 
