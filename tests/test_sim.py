@@ -5,6 +5,7 @@ job file's errors name key and line.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -312,6 +313,17 @@ def test_a_worker_without_reserves_stalls_close_to_exhaustion_and_gets_on(tmp_pa
     assert (result.complete, result.check(), result.exit_code) == (True, [], 0)
     assert result.vmstat.allocstall_normal > 0 and result.zram is not None and result.zram.io_stat.failed_writes == 0
     assert result.vmstat.pgsteal_anon > 0
+
+
+@pytest.mark.skipif(
+    "KCOMPRESSD_STATEFUL" not in os.environ, reason="a minute of a worker in vain: KCOMPRESSD_STATEFUL=1"
+)
+def test_a_worker_without_reserves_can_hang_a_node() -> None:
+    """All that could be freed is in its queue (docs/proofs.md); with PF_MEMALLOC the same job comes to its end."""
+    result = Job.load(ROOT / "tests/golden/hang.toml").sim()
+    assert not result.complete and result.error is not None and result.error["kind"] == "livelock"
+    assert result.check() == [] and result.census["reclaim"]["queued"] > 200
+    assert Job.load(ROOT / "tests/golden/hang.toml", ['design.worker_flags=["memalloc"]']).sim().complete
 
 
 @pytest.mark.parametrize("design", ["april", "unofficial"])

@@ -134,9 +134,11 @@ NOT = """
 - Reclaim under memory pressure (`Config::memory`: such runs are judged, not explored). What is explored beside reclaim: an application
   that is killed while its pages are in flight (`--exit`), and swapoff (`--swapoff`), after which no slot is in use unless a page could not be read.
 - Weak memory: a step is atomic here. loom's models and shuttle's runs look at that (`ci/test-loom.sh`, `ci/test-shuttle.sh`).
-- A worker without PF_MEMALLOC that finds no memory looks again as long as it runs (GFP_NOIO). That somebody else then frees some is not proved:
-  shuttle finds no schedule to the contrary on a node of 56 pages (`KCOMPRESSD_SHUTTLE_RUNS=5000 ci/test-shuttle.sh`), and a run in which it were so
-  would end with `livelock` and what there was.
+- A worker without PF_MEMALLOC that finds no memory looks again as long as it runs (GFP_NOIO). That somebody else then frees some is not proved,
+  and not always so, though shuttle finds no schedule to the contrary on a node of 56 pages (`KCOMPRESSD_SHUTTLE_RUNS=5000 ci/test-shuttle.sh`). Under `april`,
+  whose worker has none, all that could be freed may be in its queue: GFP_NOIO calls no OOM killer, and an application that waits for a page of the queue
+  cannot call it either. Two cases are known: a queue of 256 folios of 64 KiB, which is longer than a small node, and a node that zram's pool has filled
+  (`kcompressd sim tests/golden/hang.toml`, a minute: 1,128 pages are the pool's, 249 are in the queue). Such a run ends with `livelock` and what there was.
 - A hash of 128 bits stands for a state: two states could share one (odds below 2^-80 for 2^24 states).
 - Where a page's copy is, is compared with its state at ends alone: on the way a copy comes before its event, or goes after it.
 

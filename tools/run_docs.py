@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -75,7 +76,10 @@ def run(command: Command, folder: Path) -> tuple[str, int]:
         text=True,
         check=False,
     )
-    return done.stdout.rstrip().replace(os.fspath(folder), "."), done.returncode
+    release = platform.release()
+    said = done.stdout.replace(os.fspath(folder), ".")
+    # What a kernel's builder appended to its version is nobody's business.
+    return said.replace(release, release.split("-")[0]).rstrip(), done.returncode
 
 
 def shortened(output: str) -> str:

@@ -5,7 +5,7 @@
 //! worker with PF_MEMALLOC to the last page, everybody else to the min mark.
 //!
 //! Accounting at rest: `free + frames + pool pages + Σ slab pages + page tables = ZoneConfig::free_pages`
-//! ([`Mm::invariant`] compares). Source: reclaim.md sections 0, 3, 4 and 11 (observed, 6.12);
+//! ([`Mm::invariant`] compares). Source: observed on 6.12 (docs/kernel-map.md);
 //! Documentation/ABI/testing/sysfs-kernel-slab (`min_partial`, `cpu_partial`).
 //! Not modelled: slabs marked pfmemalloc, which a request without reserve rights passes over.
 

@@ -10,7 +10,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 const PAGE_SIZE: usize = 4096;
-/// The first size that zsmalloc gives a whole page, for its default chain of 8 pages (spec/kernel.md 6.3).
+/// The first size that zsmalloc gives a whole page, for its default chain of 8 pages.
 const HUGE_BYTES: usize = 3625;
 const CORPORA: [&str; 2] = ["py", "node"];
 

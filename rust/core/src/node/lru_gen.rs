@@ -2,8 +2,8 @@
 //!
 //! A page belongs to a generation and is on a list, and the folio knows both. Aging opens a new youngest generation. A page that is seen in
 //! use belongs to the youngest at once, but stays on its list until eviction comes to it there and sorts it away. Eviction takes from the
-//! oldest, as long as there are more than two. A large folio is listed by its first page and counts all of them. Source: Documentation/mm/multigen_lru.rst, admin-guide/mm/multigen_lru.rst; reclaim.md
-//! section 12 (observed, 6.12).
+//! oldest, as long as there are more than two. A large folio is listed by its first page and counts all of them.
+//! Source: Documentation/mm/multigen_lru.rst, admin-guide/mm/multigen_lru.rst; observed on 6.12 (docs/kernel-map.md).
 
 use super::{Place, Sizes};
 use crate::folio::Folio;

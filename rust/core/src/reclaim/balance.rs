@@ -2,7 +2,7 @@
 //!
 //! It is woken when an allocation finds less than the low mark free, or the watermarks boosted. It then makes passes of
 //! falling priority until the high mark, the boost included, is free. Without a budget [`super::Kswapd`] runs instead.
-//! Source: reclaim.md sections 2 and 8 (observed, 6.12).
+//! Source: observed on 6.12 (docs/kernel-map.md).
 
 use super::list::Scope;
 use super::scan::{DEF_PRIORITY, HZ_10_NS, ScanControl, wait_at_most};

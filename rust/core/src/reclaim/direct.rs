@@ -3,7 +3,7 @@
 //!
 //! An allocation tries the low mark, wakes kswapd, tries the min mark, then reclaims itself and tries again, empties the
 //! per-CPU lists, and goes round while there is progress or at most 16 times without.
-//! Source: reclaim.md sections 3 and 9 (observed, 6.12).
+//! Source: observed on 6.12 (docs/kernel-map.md).
 
 use super::list::Scope;
 use super::scan::{DEF_PRIORITY, ScanControl, TICK_NS};

@@ -4,7 +4,7 @@
 //! A pass takes a share of each list (its length >> priority) in rounds of 32, inactive lists first. The active list is
 //! touched only where there is too little inactive or refaulted pages were activated. Anonymous and page-cache pages share
 //! the work by what reclaiming each has cost.
-//! Source: reclaim.md sections 6, 7 and 9 (observed, 6.12); Documentation/admin-guide/sysctl/vm.rst (`swappiness`).
+//! Source: observed on 6.12 (docs/kernel-map.md); Documentation/admin-guide/sysctl/vm.rst (`swappiness`).
 
 mod scan_count;
 mod slab;

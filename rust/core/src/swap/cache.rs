@@ -5,7 +5,7 @@
 //! takes runs of that order from, or from one that others did, or a wholly free one, and from no other. Freed slots gather in a second cache and are really freed, with what they
 //! hold, when there are 64. A slot takes no memory; a leaf of the tree, one per 64 slots, does: it lives while any of its
 //! slots is in the swap cache or holds a shadow.
-//! Source: reclaim.md section 4 (observed, 6.12); Documentation/core-api/xarray.rst.
+//! Source: observed on 6.12 (docs/kernel-map.md); Documentation/core-api/xarray.rst.
 
 use crate::folio::MAX_FOLIO_ORDER;
 use crate::sync::Mutex;

@@ -3,7 +3,7 @@
 //! Slots are handed out in order while new ones remain, then the last freed first; in a system with a memory budget through
 //! per-CPU caches ([`Slots::with_caches`]). A slot belongs to the page that allocated it until that page frees it; the
 //! zeromap bit of a slot belongs to the slot's page.
-//! Source: reclaim.md's observed behaviour of folio_alloc_swap; Documentation of /proc/vmstat for swpout_zero.
+//! Source: folio_alloc_swap as observed on 6.12 (docs/kernel-map.md); Documentation of /proc/vmstat for swpout_zero.
 
 mod cache;
 pub mod device;

@@ -3,7 +3,7 @@
 //!
 //! zswap (mm/zswap.c, 6.13): each page has an entry of its own, and when one fails the entries of all are erased. zram: one bio of
 //! as many pages. There the kernel leaves what was written before the failure in its slots until they are written again or freed;
-//! here it is freed at once, as behind zswap. Source: kernel.md section 6.1; Documentation/admin-guide/mm/zswap.rst.
+//! here it is freed at once, as behind zswap. Source: observed on 6.12 and 6.13 (docs/kernel-map.md); Documentation/admin-guide/mm/zswap.rst.
 
 use super::{Pc, Progress, RAN, Swapout};
 use crate::lifecycle::{Change, Event, guard};

@@ -8,7 +8,7 @@
 //!
 //! Pages of zsmalloc are unmovable in a kernel without compaction, and those of applications movable. The kernel's
 //! RECLAIMABLE counts as unmovable: both always may claim.
-//! Source: reclaim.md section 2 (observed, 6.12); Documentation/mm/physical_memory.rst; lwn.net/Articles/224254 (grouping
+//! Source: observed on 6.12 (docs/kernel-map.md); Documentation/mm/physical_memory.rst; lwn.net/Articles/224254 (grouping
 //! pages by mobility).
 
 use super::map::{Map, PAGEBLOCK_ORDER, PAGEBLOCK_PAGES};

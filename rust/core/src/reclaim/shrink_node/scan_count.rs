@@ -1,6 +1,6 @@
 //! How much of each list a pass takes: `get_scan_count` and `prepare_scan_control` (mm/vmscan.c).
 //!
-//! Source: reclaim.md section 6 (observed, 6.12); Documentation/admin-guide/sysctl/vm.rst (`swappiness`), cgroup-v2.rst (`memory.min`, `memory.low`).
+//! Source: observed on 6.12 (docs/kernel-map.md); Documentation/admin-guide/sysctl/vm.rst (`swappiness`), cgroup-v2.rst (`memory.min`, `memory.low`).
 
 use super::{INACTIVE_FILE, Pc, RAN, ShrinkNode};
 use crate::memcg::{MemcgEvent, ROOT};

@@ -1,5 +1,5 @@
 //! `shrink_slab` after a group's lists: zswap's dynamic shrinker, which writes entries of the group back, and zsmalloc's, which compacts
-//! (mm/shrinker.c). Source: Documentation/admin-guide/mm/zswap.rst (`shrinker_enabled`); reclaim.md section 4 (observed, 6.12).
+//! (mm/shrinker.c). Source: Documentation/admin-guide/mm/zswap.rst (`shrinker_enabled`); observed on 6.12 (docs/kernel-map.md).
 
 use super::{GOES_ON, Pc, RAN, ShrinkNode, Step};
 use crate::memcg::ROOT;
