@@ -91,6 +91,7 @@ class Node:
         """Return what the core takes, for so many pages of applications."""
         return {
             "pages": pages,
+            "managed_pages": self.managed,
             "free_pages": self.free_pages,
             "file_pages": self.file,
             "watermarks": list(self.marks),

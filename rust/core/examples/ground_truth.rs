@@ -37,8 +37,14 @@ fn system(depth: u32, sizes: Sizes) -> System {
     } else {
         Preset::Unofficial.design(StoreKind::Zram).with_depth(depth)
     };
-    let zone =
-        ZoneConfig { free_pages: 51_304, watermarks: [490, 612, 734], boost_factor: 15_000, pcp_batch: 15, cpus: 2 };
+    let zone = ZoneConfig {
+        managed_pages: 61_237,
+        free_pages: 51_304,
+        watermarks: [490, 612, 734],
+        boost_factor: 15_000,
+        pcp_batch: 15,
+        cpus: 2,
+    };
     let config = Config {
         design,
         store: StoreKind::Zram,

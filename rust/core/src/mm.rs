@@ -268,7 +268,14 @@ mod tests {
     }
 
     fn small(free_pages: u32) -> Mm {
-        let config = ZoneConfig { free_pages, watermarks: [50, 62, 75], boost_factor: 15_000, pcp_batch: 15, cpus: 2 };
+        let config = ZoneConfig {
+            managed_pages: free_pages,
+            free_pages,
+            watermarks: [50, 62, 75],
+            boost_factor: 15_000,
+            pcp_batch: 15,
+            cpus: 2,
+        };
         Mm::new(config, 10)
     }
 

@@ -76,7 +76,14 @@ const EATEN: u32 = 60;
 
 /// A machine with a memory budget in which two applications need more than there is.
 fn machine(design: Design, store: StoreKind) -> System {
-    let zone = ZoneConfig { free_pages: 56, watermarks: [4, 6, 8], boost_factor: 15_000, pcp_batch: 1, cpus: 2 };
+    let zone = ZoneConfig {
+        managed_pages: 56,
+        free_pages: 56,
+        watermarks: [4, 6, 8],
+        boost_factor: 15_000,
+        pcp_batch: 1,
+        cpus: 2,
+    };
     let memory = Memory { pages: EATEN, zone, file_pages: 2, lru_gen: false, swappiness: 60 };
     let config = Config { slots: 256, memory: Some(memory), ..config(design, store) };
     let frames = Contents::Frames(Frames::absent(pages(), EATEN as usize, PAGE).unwrap());

@@ -92,6 +92,7 @@ fn large(config: &Bound<'_, PyDict>) -> PyResult<Vec<Large>> {
 fn memory(config: &Bound<'_, PyDict>) -> PyResult<Option<Memory>> {
     let Some(node) = get::<Option<Bound<'_, PyDict>>>(config, "node", None)? else { return Ok(None) };
     let zone = ZoneConfig {
+        managed_pages: get(&node, "managed_pages", 0)?,
         free_pages: get(&node, "free_pages", 0)?,
         watermarks: get(&node, "watermarks", [0; 3])?,
         boost_factor: get(&node, "boost_factor", 15_000)?,

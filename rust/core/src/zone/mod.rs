@@ -31,7 +31,9 @@ use map::Map;
 /// How a zone is built, in pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ZoneConfig {
-    /// Free when the run begins.
+    /// All pages of the zone but what the kernel took before it had an allocator (`zone->managed_pages`).
+    pub managed_pages: u32,
+    /// Of these, free when the run begins.
     pub free_pages: u32,
     /// The base watermarks: min, low, high.
     pub watermarks: [u32; 3],

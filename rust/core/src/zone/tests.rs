@@ -3,8 +3,14 @@
 use super::*;
 use Migrate::{Movable, Unmovable};
 
-const GUEST: ZoneConfig =
-    ZoneConfig { free_pages: 55_400, watermarks: [490, 612, 734], boost_factor: 15_000, pcp_batch: 15, cpus: 2 };
+const GUEST: ZoneConfig = ZoneConfig {
+    managed_pages: 61_237,
+    free_pages: 55_400,
+    watermarks: [490, 612, 734],
+    boost_factor: 15_000,
+    pcp_batch: 15,
+    cpus: 2,
+};
 
 /// Takes until `free_pages` are left in the buddy lists, whoever holds the rest.
 fn down_to(zone: &Zone, free_pages: u32) {
@@ -50,6 +56,25 @@ fn without_a_boost_factor_nothing_is_boosted() {
     assert!(zone.take(1, Unmovable, Mark::None).is_some());
     assert_eq!((zone.boost(), zone.take_boosted()), (0, false));
     assert_eq!(zone.stat().boosts, 1, "the event is counted all the same");
+}
+
+#[test]
+fn whether_a_zone_is_boosted_is_a_matter_of_its_size_and_not_of_what_is_free() {
+    let block = PAGEBLOCK_PAGES;
+    for (managed_pages, free_pages, boosted) in [
+        (4 * block, 4 * block, true),
+        (4 * block, 4000, true),
+        (4 * block, 1500, true),
+        (4 * block - 1, 4000, false),
+        (2047, 2047, false),
+        (2047, 1500, false),
+    ] {
+        let zone = Zone::new(ZoneConfig { managed_pages, free_pages, ..GUEST });
+        down_to(&zone, 900);
+        while zone.take(1, Unmovable, Mark::None).is_some() {}
+        assert!(zone.stat().boosts > 0, "{managed_pages} {free_pages}: nothing was claimed");
+        assert_eq!((zone.boost() > 0, zone.take_boosted()), (boosted, boosted), "{managed_pages} {free_pages}");
+    }
 }
 
 #[test]

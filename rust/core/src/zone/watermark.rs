@@ -87,10 +87,11 @@ impl Zone {
         self.boost.store(now - boost.min(now), Ordering::Relaxed);
     }
 
-    /// `boost_watermark`: by a page block, up to a share of the high mark; never in a zone of less than four blocks.
+    /// `boost_watermark`: by a page block, up to a share of the high mark; never in a zone that manages less than four blocks,
+    /// however many are free.
     pub(super) fn raise_boost(&self) {
         let most = u64::from(self.config.watermarks[2]) * u64::from(self.config.boost_factor) / 10_000;
-        let too_small = self.map.len() < 4 * PAGEBLOCK_PAGES;
+        let too_small = self.config.managed_pages < 4 * PAGEBLOCK_PAGES;
         let most = if most == 0 || too_small { 0 } else { (most as u32).max(PAGEBLOCK_PAGES) };
         let now = self.boost();
         // ORDERING: Relaxed (both): a watermark and a hint; the buddy's lock is held, so events are one after another.

@@ -87,7 +87,8 @@ impl Plan {
         memcg_of: impl Fn(u32) -> u16,
     ) -> Result<System, BuildError> {
         let Self { free_pages, watermarks, boost_factor, .. } = self;
-        let zone = ZoneConfig { free_pages, watermarks, boost_factor, pcp_batch: 15, cpus: 2 };
+        let zone =
+            ZoneConfig { managed_pages: free_pages, free_pages, watermarks, boost_factor, pcp_batch: 15, cpus: 2 };
         let config = Config {
             design: self.preset.design(self.store),
             store: self.store,
