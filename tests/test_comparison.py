@@ -35,7 +35,7 @@ def results(measure: Measure, values: Sequence[float]) -> tuple[Result, ...]:
             data["vmstat"] |= {"pgscan_anon": round(value * 1e6), "pgsteal_anon": 10**6}
         elif measure is STALLS:  # of a run with a memory budget
             data["config"]["workload"] = {"kind": "eater", "pages": 1536}
-            looks = ("add_to_swap", "dirty", "referenced", "referenced_activated", "refs")
+            looks = ("activated", "add_to_swap", "dirty", "referenced", "referenced_activated", "refs")
             scans = ("pgscan_direct", "pgscan_file", "pgsteal_direct", "pgsteal_file")
             data["vmstat"] |= dict.fromkeys((*(f"exit_{look}" for look in looks), *scans), 0)
             data["vmstat"] |= {"allocstall_normal": 0, "allocstall_movable": round(value)}

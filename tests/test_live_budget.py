@@ -57,6 +57,15 @@ def test_generations_on_real_threads_say_what_virtual_time_says(design: str) -> 
     assert live.vmstat["pgsteal_anon"] > 600 and live.vmstat["pgfault"] > 0.9 * virtual.vmstat["pgfault"]
 
 
+def test_what_generations_take_an_active_page_from_is_no_deactivation() -> None:
+    """Pages that nobody takes are activated, and isolated again: `pgdeactivate` is of the active list alone."""
+    node, denied = {"managed": 3000, "cpus": 2, "lru_gen": True}, [{"name": "/", "writeback": False}]
+    given = job(EATER, design="split", store="zswap", node=node, memcg=denied)
+    for result in (ran(given), given.sim()):
+        assert result.vmstat["pgdeactivate"] == 0 < result.lifecycle.by_event["deactivate"]
+        assert (result.exit_code, result.check()) == (0, [])
+
+
 @pytest.mark.parametrize("design", ["sync", "split"])
 def test_large_folios_from_generations_come_back_whole_on_real_threads(design: str) -> None:
     node = {"managed": 3000, "cpus": 2, "lru_gen": True}

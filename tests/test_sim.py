@@ -272,6 +272,24 @@ def test_an_eater_in_too_little_memory_reclaims_stalls_and_gives_everything_back
     assert first.vmstat.allocstall_movable > 0 and first.timing.stall_ns.count > 0
 
 
+@pytest.mark.parametrize("lru_gen", [False, True], ids=["lists", "generations"])
+@pytest.mark.parametrize("kernel", ["6.12", "6.18"])
+@pytest.mark.parametrize("design", ["sync", "april", "split"])
+def test_looks_that_end_with_a_page_that_nobody_takes_are_counted(design: str, kernel: str, lru_gen: bool) -> None:
+    tree = {
+        "pages": "sample",
+        "design": design,
+        "store": "zswap",
+        "kernel": kernel,
+        "node": {"managed": 3000, "cpus": 2, "lru_gen": lru_gen},
+        "memcg": [{"name": "/", "writeback": False}],
+        "workload": {"kind": "eater", "pages": 4000},
+    }
+    result = Job.from_dict(tree).sim()
+    assert (result.check(), result.exit_code) == ([], 0)
+    assert 0 < result.vmstat.exit_activated <= result.vmstat.pgactivate
+
+
 def test_what_an_eater_waited_for_is_shown_and_a_pageout_run_has_no_such_section(tmp_path: Path) -> None:
     path = tmp_path / "eater.toml"
     path.write_text(EATER)

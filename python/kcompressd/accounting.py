@@ -34,6 +34,7 @@ _OF: Final = {
     "pageout": "pageout",
     "workload": "with a memory budget",
     "unlimited": "with a memory budget, without memory.max, memory.high and memory.reclaim",
+    "classic": "active and inactive lists",
     "lists": "with a memory budget, active and inactive lists",
     "generations": "with a memory budget, the multi-gen LRU",
 }
@@ -55,7 +56,7 @@ class Equation:
     """Speaks of the fault phase, which a run may do without."""
     single: bool = False
     """Holds events or looks against pages: not for large folios, of which one is for many pages."""
-    of: Literal["all", "pageout", "workload", "unlimited", "lists", "generations"] = "all"
+    of: Literal["all", "pageout", "classic", "workload", "unlimited", "lists", "generations"] = "all"
     """Only of runs where everything goes out and then comes back; where an application runs beside reclaim; or of the
     latter without memory.max, memory.high and memory.reclaim, whose reclaim the kernel does not count by who did it; or only on one kind of lists."""
 
@@ -101,9 +102,9 @@ class Equation:
 def kinds(config: Mapping[str, Any]) -> tuple[str, ...]:
     """Return which of the kinds of runs that equations speak of a result's `config` asks for."""
     if config.get("workload") is None:
-        return "all", "pageout"
-    lists = "generations" if (config.get("node") or {}).get("lru_gen") else "lists"
-    return "all", "workload", lists, *(() if _limited(config) else ("unlimited",))
+        return "all", "pageout", "classic"
+    lists = ("generations",) if (config.get("node") or {}).get("lru_gen") else ("lists", "classic")
+    return "all", "workload", *lists, *(() if _limited(config) else ("unlimited",))
 
 
 def _limited(config: Mapping[str, Any]) -> bool:
@@ -171,16 +172,16 @@ EQUATIONS: Final[tuple[Equation, ...]] = (
     Equation(
         "every look has one end",
         "vmstat.pgsteal_anon + vmstat.exit_queued + vmstat.exit_locked + vmstat.exit_writeback + vmstat.exit_referenced"
-        " + vmstat.exit_referenced_activated + vmstat.exit_add_to_swap + vmstat.exit_dirty + vmstat.exit_refs"
-        " + vmstat.exit_kept = vmstat.pgscan_anon",
+        " + vmstat.exit_referenced_activated + vmstat.exit_add_to_swap + vmstat.exit_activated + vmstat.exit_dirty"
+        " + vmstat.exit_refs + vmstat.exit_kept = vmstat.pgscan_anon",
         of="lists",
         single=True,
     ),
     Equation(
         "every look has an end, and who became clean meanwhile two",
         "vmstat.pgscan_anon ≤ vmstat.pgsteal_anon + vmstat.exit_queued + vmstat.exit_locked + vmstat.exit_writeback"
-        " + vmstat.exit_referenced + vmstat.exit_referenced_activated + vmstat.exit_add_to_swap + vmstat.exit_dirty"
-        " + vmstat.exit_refs + vmstat.exit_kept",
+        " + vmstat.exit_referenced + vmstat.exit_referenced_activated + vmstat.exit_add_to_swap + vmstat.exit_activated"
+        " + vmstat.exit_dirty + vmstat.exit_refs + vmstat.exit_kept",
         of="generations",
         single=True,
     ),
@@ -196,7 +197,10 @@ EQUATIONS: Final[tuple[Equation, ...]] = (
         "vmstat.kcompressd_queued ≤ vmstat.exit_writeback",
         hold="writeback",
     ),
-    Equation("pages from the active list", "vmstat.pgdeactivate = lifecycle.by_event.deactivate", single=True),
+    Equation(
+        "pages from the active list", "vmstat.pgdeactivate = lifecycle.by_event.deactivate", of="classic", single=True
+    ),
+    Equation("generations have no active list", "vmstat.pgdeactivate = 0", of="generations"),
     Equation("pages looked at on the active list", "vmstat.pgdeactivate ≤ vmstat.pgrefill"),
     Equation(
         "no queued page is forgotten",

@@ -72,6 +72,7 @@ counters! {
     ExitReferenced "exit_referenced" "Looks that found the page touched once, and kept it.",
     ExitReferencedActivated "exit_referenced_activated" "Looks that found the page touched twice, and activated it.",
     ExitAddToSwap "exit_add_to_swap" "Looks that found no slot, or no memory for the swap cache, and activated the page.",
+    ExitActivated "exit_activated" "Looks whose page could neither be stored nor be written, and that activated it (AOP_WRITEPAGE_ACTIVATE).",
     ExitDirty "exit_dirty" "Looks whose own write failed in the call: the page is dirty and kept.",
     ExitRefs "exit_refs" "Looks that found another reference on a page they would have freed.",
     ExitKept "exit_kept" "Looks that kept the page for another reason (dirty again, mapped again, referenced elsewhere).",

@@ -63,6 +63,7 @@ fn what_became_clean_meanwhile_is_looked_at_again() {
         Vm::ExitReferenced,
         Vm::ExitReferencedActivated,
         Vm::ExitAddToSwap,
+        Vm::ExitActivated,
         Vm::ExitDirty,
         Vm::ExitRefs,
         Vm::ExitKept,

@@ -339,6 +339,7 @@ impl Look {
             }
             Written::Activated => {
                 self.note_activated(sys, ctx);
+                ctx.stat[Vm::ExitActivated] += 1;
                 Exit::Sent
             }
             Written::Redirtied => {
