@@ -9,7 +9,9 @@ import lz4.block
 import pytest
 
 from kcompressd import Lab, Pages, _core
+from kcompressd.errors import LabError
 from kcompressd.faults import Plant
+from kcompressd.memcg import Memcg
 
 PAGES = Pages.sample()[::3]
 
@@ -49,3 +51,23 @@ def test_blocks_and_the_lz4_package_read_each_other() -> None:
         assert lz4.block.decompress(block, uncompressed_size=4096) == page.tobytes()
         theirs = lz4.block.compress(page.tobytes(), store_size=False)
         assert _core.decompress("lz4", theirs, 4096) == page.tobytes()
+
+
+@pytest.mark.parametrize("names", [["/", "a", "b"], ["a", "/", "b"], ["a", "b", "/"]], ids=" ".join)
+def test_a_trace_of_a_run_with_knobs_of_the_root_is_judged_by_them(names: list[str]) -> None:
+    """Group a's pages are denied the device and outgrow its limit; the others' are not, wherever the root stands."""
+    of = {"/": Memcg("/"), "a": Memcg("a", zswap_max=100_000, writeback=False), "b": Memcg("b", parent="a")}
+    lab = Lab(memcgs=[of[name] for name in names], memcg_of=[page % 3 for page in range(len(PAGES))], trace=True)
+    result = lab.run(PAGES)
+    law = result.trace.meta["memcgs"]
+    assert (law["parents"], law["writeback"]) == ([0, 0, 1], [1, 0, 1])
+    assert result.config.memcg_pages == tuple(len(range(first, len(PAGES), 3)) for first in range(3))
+    validation = result.trace.validate()
+    assert validation.ok and result.exit_code == 0, validation.explain()
+    assert result.vmstat.exit_activated + result.vmstat.pgactivate > 0
+
+
+def test_a_group_that_comes_twice_is_refused() -> None:
+    for name in ("/", "a"):
+        with pytest.raises(LabError, match=f"memcg '{name}': comes twice"):
+            Lab(memcgs=[Memcg(name), Memcg(name)]).run(PAGES)

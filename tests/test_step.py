@@ -108,6 +108,19 @@ def test_a_page_in_the_wrong_place_is_refused_with_its_state() -> None:
         stepper[len(PAGES)]
 
 
+GROUPS = [["/", "a", "b"], ["a", "/", "b"], ["a", "b", "/"], ["a", "b"]]
+
+
+@pytest.mark.parametrize("names", GROUPS, ids=" ".join)
+def test_a_group_s_number_is_the_same_wherever_the_root_is_listed(names: list[str]) -> None:
+    stepper = Lab(design="sync", memcgs=[Memcg(name) for name in names], memcg_of=[0, 1, 2, 0, 1, 2]).step(PAGES)
+    for name in ("a", "b"):
+        stepper.set_zswap_max(0, name)
+    stepper.set_writeback(False, "a")
+    assert [stepper[page].queue() for page in (0, 1, 2)] == ["compressed_freed", "activated", "writing_back"]
+    _lawful(stepper)
+
+
 def test_knobs_limits_and_faults() -> None:
     lab = Lab(memcgs=[Memcg("child")], memcg_of=[1] * len(PAGES), io_faults=IoFaults(writes=(0,), reads=(0,)))
     stepper = lab.step(PAGES)

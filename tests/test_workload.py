@@ -137,7 +137,7 @@ def test_several_applications_share_the_machine_each_with_its_own_group_and_nice
         {**half, "memcg": "a"}, {**half, "memcg": "b"}, late, memcg=[{"name": "/"}, {"name": "a"}, {"name": "b"}]
     )
     assert [app.name for app in result.applications] == ["eater0", "eater1", "launch"]
-    assert result.config.memcg_pages == (300, 1700, 1700, 0)
+    assert result.config.memcg_pages == (300, 1700, 1700)
     assert result.config.machine.nice == {"app2": -10}
     assert result.applications[2].end_ns > 2_000_000
     assert sum(app.touches for app in result.applications) == 2 * 3400 + 300

@@ -10,6 +10,7 @@ import numpy as np
 
 from kcompressd.errors import LabError
 from kcompressd.lab import Lab
+from kcompressd.memcg import numbered
 from kcompressd.node import Node
 from kcompressd.workload import Workload, named
 
@@ -65,8 +66,7 @@ class Budget:
         """The group of each page: its application's."""
         if all(app.memcg == "/" for app in self.applications):
             return None
-        groups = (group.name for group in lab.memcgs if group.name != "/")
-        numbers = {"/": 0} | {name: number for number, name in enumerate(groups, 1)}
+        numbers = numbered(group.name for group in lab.memcgs)
         for app in self.applications:
             if app.memcg not in numbers:
                 raise LabError(

@@ -23,7 +23,7 @@ from kcompressd.errors import InputError, JobError
 from kcompressd.job_file import Tree, parse, parse_setting, refuse_strangers, set_key
 from kcompressd.lab import Lab, Progress
 from kcompressd.machine import Costs, Machine
-from kcompressd.memcg import Memcg, MemoryReclaim
+from kcompressd.memcg import Memcg, MemoryReclaim, numbered
 from kcompressd.node import Node
 from kcompressd.page_index import PAGE_SIZES
 from kcompressd.pages import Pages
@@ -198,8 +198,9 @@ class Job:
         if wrong:
             raise JobError(self.origin, f"memcg: {wrong[0]!r} has other keys than {', '.join(sorted(_MEMCG))}")
         groups = [self._memcg({key: value for key, value in group.items() if key != "share"}) for group in given]
-        named = [group for group in given if group["name"] != "/"]
-        turn = [n for n, group in enumerate(named, 1) for _ in range(group.get("share", 1))] or [0]
+        numbers = numbered(group["name"] for group in given)
+        below = [group for group in given if numbers[group["name"]]]
+        turn = [numbers[group["name"]] for group in below for _ in range(group.get("share", 1))] or [0]
         pages = len(self.pages) if "pages" in self.tree else len(self.calibration)
         return {"memcgs": groups, "memcg_of": [turn[page % len(turn)] for page in range(pages)]} if given else {}
 

@@ -28,7 +28,7 @@ from kcompressd.errors import LabError, RunInterrupted
 from kcompressd.faults import IoFaults, Plant
 from kcompressd.files import is_replaceable
 from kcompressd.lifecycle import table
-from kcompressd.memcg import Memcg
+from kcompressd.memcg import Memcg, numbered
 from kcompressd.pages import Pages
 from kcompressd.policy import Policy
 from kcompressd.result import Result
@@ -65,7 +65,8 @@ class Lab:
     - `fault`: the order in which pages are read back, shuffled by `seed`; `app_threads` read them.
     - `shrinker_enabled`: zswap's dynamic shrinker, for runs with a memory budget and groups (the root has no charges it could go by).
     - `folio_order`: log2 of the pages of a folio, 0 (single pages) to 9; not for `step`.
-    - `memcgs` and `memcg_of`: groups, and each page's group by position in `memcgs` plus one (0: the root).
+    - `memcgs` and `memcg_of`: groups, and each page's group by number: 0 is the root, with or without an entry of its own ("/"), the other
+      entries count from 1.
     - `pin` threads to CPUs; `trace` every event; `verify` contents; `warm`: touch pool memory before the
       clock starts.
     """
@@ -189,6 +190,7 @@ class Lab:
         """Return what the core takes for so many pages; raises as `run` does."""
         limit = None if self.pool_limit is None else parse_limit(self.pool_limit, pages * page_size)
         refuse_order(self.folio_order)
+        numbered(memcg.name for memcg in self.memcgs)
         large = {"folio_order": self.folio_order, "large": [(0, pages, self.folio_order)]} if self.folio_order else {}
         return large | {
             "design": self.resolved().to_dict(),
@@ -242,7 +244,7 @@ class Lab:
                 preset = policy.name
             case design:
                 preset = design.name(self.store)
-        counts = [pages] + [0] * len(self.memcgs)
+        counts = [pages] + [0] * (len(numbered(memcg.name for memcg in self.memcgs)) - 1)
         if config["memcg_of"] is not None:
             counts = np.bincount(config["memcg_of"], minlength=len(counts)).tolist()
         return {"preset": preset, **said, "pages": pages, "memcg_pages": counts}
@@ -320,12 +322,13 @@ def sidecar_of(
 
 def _memberships(config: dict[str, Any], pages: int) -> dict[str, list[int]]:
     """The groups as a trace's sidecar names them: parents by position (the root is its own), knobs, pages."""
-    names = ["/", *(memcg["name"] for memcg in config["memcgs"])]
-    return {
-        "parents": [0, *(names.index(memcg["parent"]) for memcg in config["memcgs"])],
-        "writeback": [1, *(int(memcg["writeback"]) for memcg in config["memcgs"])],
-        "of_page": config["memcg_of"] or [0] * pages,
-    }
+    numbers = numbered(memcg["name"] for memcg in config["memcgs"])
+    parents, writeback = [0] * len(numbers), [1] * len(numbers)
+    for memcg in config["memcgs"]:
+        number = numbers[memcg["name"]]
+        parents[number] = numbers[memcg["parent"]] if number else 0
+        writeback[number] = int(memcg["writeback"])
+    return {"parents": parents, "writeback": writeback, "of_page": config["memcg_of"] or [0] * pages}
 
 
 @contextlib.contextmanager

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+
+from kcompressd.errors import LabError
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +33,18 @@ class Memcg:
     memory_low: int | None = None
     memory_min: int | None = None
     memory_reclaim: tuple[MemoryReclaim, ...] = ()
+
+
+def numbered(names: Iterable[str]) -> dict[str, int]:
+    """Return the groups of these names with their numbers: the root's is 0, listed or not, the others' follow in order.
+
+    Raises `LabError` for a name that comes twice.
+    """
+    numbers = {"/": 0}
+    given = set()
+    for name in names:
+        if name in given:
+            raise LabError(f"memcg {name!r}", "comes twice", "give each group one entry")
+        given.add(name)
+        numbers.setdefault(name, len(numbers))
+    return numbers

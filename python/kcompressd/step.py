@@ -26,6 +26,7 @@ from kcompressd import _core
 from kcompressd.accounting import PLACES
 from kcompressd.errors import LabError
 from kcompressd.lifecycle import table
+from kcompressd.memcg import numbered
 from kcompressd.names import Names
 from kcompressd.show import lines
 from kcompressd.trace import RECORD, Records, Trace
@@ -141,7 +142,7 @@ class Stepper(Sequence[Folio]):
         `meta` is what the sidecar of its trace says but for `complete`.
         """
         self._core = _core.Stepper(pages, config, table().as_dict())
-        self._groups = ["/", *(group["name"] for group in config["memcgs"])]
+        self._groups = numbered(group["name"] for group in config["memcgs"])
         self._meta = dict(meta)
         self.folios = tuple(Folio(self, self._core, page) for page in range(len(pages)))
         """The folios, by page number."""
@@ -201,7 +202,7 @@ class Stepper(Sequence[Folio]):
     def _group(self, memcg: str) -> int:
         if memcg not in self._groups:
             raise LabError(f"memcg {memcg!r}", f"is not one of {', '.join(self._groups)}")
-        return self._groups.index(memcg)
+        return self._groups[memcg]
 
     def set_depth(self, depth: int, queue: int = 0) -> None:
         """Set the depth of a queue, folios, from 0 (everything is synchronous) to its capacity; raises
