@@ -30,7 +30,8 @@ fn node(pages: usize) -> Memory {
     let min = ((kib * 16).isqrt().clamp(128, 262_144) / 4) as u32;
     let step = (min / 4).max(free_pages / 1000);
     let watermarks = [min, min + step, min + 2 * step];
-    let zone = ZoneConfig { free_pages, watermarks, boost_factor: 15_000, pcp_batch: 15, cpus: 2 };
+    let zone =
+        ZoneConfig { managed_pages: free_pages, free_pages, watermarks, boost_factor: 15_000, pcp_batch: 15, cpus: 2 };
     Memory { pages: pages as u32, zone, file_pages: 0, swappiness: 60, lru_gen: false }
 }
 
