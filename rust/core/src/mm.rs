@@ -9,7 +9,7 @@
 //! Documentation/ABI/testing/sysfs-kernel-slab (`min_partial`, `cpu_partial`).
 //! Not modelled: slabs marked pfmemalloc, which a request without reserve rights passes over.
 
-use crate::sync::{AtomicU32, Mutex, Ordering};
+use crate::sync::{AtomicU32, Ordering, SpinLock};
 use crate::units::NIL;
 use crate::zone::{Mark, Migrate, Zone, ZoneConfig};
 use crate::zsmalloc::Frames;
@@ -28,7 +28,7 @@ struct Filled {
 }
 
 #[derive(Debug, Default)]
-struct Slab(Mutex<Filled>);
+struct Slab(SpinLock<Filled>);
 
 impl Slab {
     /// One more object; where no room is left `grow` is asked for the pages of a slab.
@@ -100,7 +100,7 @@ pub struct Mm {
     /// Page frames of applications in use.
     frames: AtomicU32,
     /// Page-cache pages, the next to go first.
-    file: Mutex<VecDeque<u32>>,
+    file: SpinLock<VecDeque<u32>>,
     tables: AtomicU32,
 }
 
@@ -113,7 +113,7 @@ impl Mm {
             zone,
             slabs: Default::default(),
             frames: AtomicU32::new(0),
-            file: Mutex::new(file),
+            file: SpinLock::new(file),
             tables: AtomicU32::new(0),
         }
     }

@@ -18,7 +18,7 @@ use crate::folio::Folio;
 use crate::list::List;
 use crate::memcg::{Memcgs, ROOT};
 use crate::snapshot::{Reader, Saved};
-use crate::sync::{AtomicBool, AtomicU32, Mutex, MutexGuard, Ordering};
+use crate::sync::{AtomicBool, AtomicU32, Ordering, SpinGuard, SpinLock};
 use crate::units::MAX_RECLAIM_RETRIES;
 use workingset::Workingset;
 
@@ -235,14 +235,14 @@ pub struct ReclaimIter {
 /// One node.
 #[derive(Debug)]
 pub struct Node {
-    lru: Mutex<Lru>,
+    lru: SpinLock<Lru>,
     /// The groups above, as [`Lru`] has them.
     parents: Box<[u16]>,
     workingsets: Box<[Workingset]>,
     /// By the group at whose top walks begin.
-    iters: Mutex<Box<[ReclaimIter]>>,
+    iters: SpinLock<Box<[ReclaimIter]>>,
     /// In which order the node's own reclaim comes to groups, with the multi-gen LRU (`pgdat->memcg_lru`).
-    memcg_lru: Option<Mutex<MemcgLru>>,
+    memcg_lru: Option<SpinLock<MemcgLru>>,
     /// Rises whenever something that kswapd may be waiting for has happened.
     progress: AtomicU32,
     /// balance_pgdat() calls since a page was last freed that freed none.
@@ -257,10 +257,10 @@ impl Node {
         let groups = if by_memcg { memcgs.iter().count() as u16 } else { 1 };
         let parents: Box<[u16]> = (0..groups).map(|id| memcgs.parent(id).unwrap_or(ROOT)).collect();
         Self {
-            lru: Mutex::new(Lru::new(parents.clone(), lru_gen)),
+            lru: SpinLock::new(Lru::new(parents.clone(), lru_gen)),
             workingsets: parents.iter().map(|_| Workingset::default()).collect(),
-            iters: Mutex::new(vec![ReclaimIter::default(); parents.len()].into()),
-            memcg_lru: (lru_gen && groups > 1).then(|| Mutex::new(MemcgLru::new(groups))),
+            iters: SpinLock::new(vec![ReclaimIter::default(); parents.len()].into()),
+            memcg_lru: (lru_gen && groups > 1).then(|| SpinLock::new(MemcgLru::new(groups))),
             parents,
             progress: AtomicU32::new(0),
             failures: AtomicU32::new(0),
@@ -269,7 +269,7 @@ impl Node {
     }
 
     /// Waits for the LRU lock.
-    pub fn lru(&self) -> MutexGuard<'_, Lru> {
+    pub fn lru(&self) -> SpinGuard<'_, Lru> {
         self.lru.lock()
     }
 

@@ -5,6 +5,10 @@
 //! `Acquire`/`Release` and an explicit [`fence`]. Loops that wait for another thread must call [`spin_loop`],
 //! which yields under both checkers.
 
+mod spin;
+
+pub use spin::{SpinGuard, SpinLock};
+
 #[cfg(kcompressd_loom)]
 use loom as backend;
 #[cfg(kcompressd_shuttle)]
@@ -126,11 +130,8 @@ impl<T> std::ops::DerefMut for MutexGuard<'_, T> {
     }
 }
 
-/// Looks at a lock that is held before its waiter sleeps: some 30 microseconds on an EPYC.
-#[cfg(not(any(kcompressd_loom, kcompressd_shuttle)))]
-const LOCK_SPINS: u32 = 1000;
-
-/// A mutex that a panicking holder does not poison.
+/// A mutex whose waiters sleep, and that a panicking holder does not poison: for what a [`Condvar`] waits on, and what maps memory
+/// meanwhile. Else a [`SpinLock`].
 ///
 /// A worker's panic ends the run: the live driver catches it, stops the others and keeps the counters, so
 /// the data behind the lock is read for the partial result and never used to go on.
@@ -157,25 +158,7 @@ impl<T> Mutex<T> {
 
     #[inline]
     fn held(&self) -> imp::MutexGuard<'_, T> {
-        #[cfg(not(any(kcompressd_loom, kcompressd_shuttle)))]
-        if let Some(inner) = self.spin() {
-            return inner;
-        }
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Spins as long as most critical sections last, as the kernel's locks do: who sleeps gives its CPU to somebody else, who keeps it.
-    #[cfg(not(any(kcompressd_loom, kcompressd_shuttle)))]
-    #[inline]
-    fn spin(&self) -> Option<imp::MutexGuard<'_, T>> {
-        (0..LOCK_SPINS).find_map(|_| match self.0.try_lock() {
-            Ok(inner) => Some(inner),
-            Err(imp::TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(imp::TryLockError::WouldBlock) => {
-                spin_loop();
-                None
-            }
-        })
     }
 }
 

@@ -8,7 +8,7 @@
 //! Source: observed on 6.12 (docs/kernel-map.md); Documentation/core-api/xarray.rst.
 
 use crate::folio::MAX_FOLIO_ORDER;
-use crate::sync::Mutex;
+use crate::sync::SpinLock;
 use crate::units::NIL;
 use std::collections::VecDeque;
 
@@ -124,10 +124,10 @@ impl Clusters {
 /// All caches.
 #[derive(Debug)]
 pub(super) struct Caches {
-    cpus: Box<[Mutex<Cpu>]>,
-    clusters: Mutex<Clusters>,
+    cpus: Box<[SpinLock<Cpu>]>,
+    clusters: SpinLock<Clusters>,
     /// One word a leaf, one bit a slot: in the swap cache, or its shadow is.
-    leaves: Mutex<Box<[u64]>>,
+    leaves: SpinLock<Box<[u64]>>,
 }
 
 impl Caches {
@@ -135,9 +135,9 @@ impl Caches {
         let cpus = usize::from(cpus.max(1));
         let size = if large { CLUSTER_LARGE } else { CLUSTER };
         Self {
-            cpus: (0..cpus).map(|_| Mutex::default()).collect(),
-            clusters: Mutex::new(Clusters::new(total, cpus, size)),
-            leaves: Mutex::new(vec![0; (total as usize).div_ceil(64)].into()),
+            cpus: (0..cpus).map(|_| SpinLock::default()).collect(),
+            clusters: SpinLock::new(Clusters::new(total, cpus, size)),
+            leaves: SpinLock::new(vec![0; (total as usize).div_ceil(64)].into()),
         }
     }
 
@@ -199,7 +199,7 @@ impl Caches {
 
     /// Slots that belong to a page: neither free nor in a cache.
     pub fn used(&self, total: u32) -> u32 {
-        let cached = |cpu: &Mutex<Cpu>| {
+        let cached = |cpu: &SpinLock<Cpu>| {
             let cpu = cpu.lock();
             (cpu.slots.len() + cpu.returned.len()) as u32
         };

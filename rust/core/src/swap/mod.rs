@@ -15,7 +15,7 @@ pub use cache::{BATCH, CLUSTER};
 pub use device::{Backing, Device, DeviceError, IoFaults};
 
 use crate::snapshot::{Reader, Saved, Snapshot};
-use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, Ordering, SpinLock};
 
 #[derive(Debug, Default)]
 struct Free {
@@ -50,7 +50,7 @@ impl Free {
 #[derive(Debug)]
 pub struct Slots {
     total: u32,
-    free: Mutex<Free>,
+    free: SpinLock<Free>,
     /// SWP_WRITEOK is clear: no slot is handed out.
     off: AtomicBool,
     caches: Option<Caches>,
@@ -62,7 +62,7 @@ impl Slots {
     pub fn new(total: u32) -> Self {
         let words = (total as usize).div_ceil(64);
         let zeromap = (0..words).map(|_| AtomicU64::new(0)).collect();
-        Self { total, free: Mutex::new(Free::default()), off: AtomicBool::new(false), caches: None, zeromap }
+        Self { total, free: SpinLock::new(Free::default()), off: AtomicBool::new(false), caches: None, zeromap }
     }
 
     /// `total` free slots behind caches of `cpus` CPUs: [`Slots::alloc_on`] and [`Slots::free_on`].

@@ -34,7 +34,7 @@ use crate::mm::Mm;
 use crate::node::{Node, Place};
 use crate::queue::FolioQueue;
 use crate::swap::{Device, Slots};
-use crate::sync::{AtomicU32, CachePadded, Mutex, Ordering};
+use crate::sync::{AtomicU32, CachePadded, Ordering, SpinLock};
 use crate::tagged::{Origin, TaggedFolio};
 use crate::wait::{WaitKey, WaitTable};
 use crate::zsmalloc::PoolConfig;
@@ -70,7 +70,7 @@ pub struct System {
     /// Who ends when there is no memory.
     pub oom: OomKiller,
     /// Pages on their way to the LRU lists, by CPU.
-    lru_add: Box<[Mutex<Vec<u32>>]>,
+    lru_add: Box<[SpinLock<Vec<u32>>]>,
     /// Pages of folios queued, compressed by a worker or written to the device, not yet back.
     in_flight: CachePadded<AtomicU32>,
     turn: CachePadded<AtomicU32>,
@@ -111,7 +111,7 @@ impl System {
             contents,
             mm: config.memory.map(|memory| Mm::new(memory.zone, memory.file_pages)),
             oom: OomKiller::default(),
-            lru_add: (0..config.cpus()).map(|_| Mutex::new(Vec::with_capacity(PAGEVEC_SIZE))).collect(),
+            lru_add: (0..config.cpus()).map(|_| SpinLock::new(Vec::with_capacity(PAGEVEC_SIZE))).collect(),
             in_flight: CachePadded::default(),
             turn: CachePadded::default(),
             stopped_kthread: AtomicU32::new(0),
@@ -331,10 +331,12 @@ impl System {
         self.in_flight.load(Ordering::Acquire)
     }
 
-    /// A number that rises by one a call, for round-robin placement.
+    /// A number that rises by one a call, for round-robin placement. Two who ask at once may get the same.
     pub fn next_turn(&self) -> u32 {
-        // ORDERING: Relaxed: a counter.
-        self.turn.fetch_add(1, Ordering::Relaxed)
+        // ORDERING: Relaxed (both): a hint.
+        let turn = self.turn.load(Ordering::Relaxed);
+        self.turn.store(turn.wrapping_add(1), Ordering::Relaxed);
+        turn
     }
 
     /// `kthread_stop` of kcompressd thread `queue`, but for waking it: modelled, for designs whose thread misses it. No

@@ -23,7 +23,7 @@ pub use map::PAGEBLOCK_PAGES;
 pub use watermark::Mark;
 
 use crate::list::{Links, List};
-use crate::sync::{AtomicBool, AtomicI64, AtomicU32, Mutex, Ordering};
+use crate::sync::{AtomicBool, AtomicI64, AtomicU32, Ordering, SpinLock};
 use crate::units::NIL;
 use buddy::{Buddy, Taken};
 use map::Map;
@@ -84,7 +84,7 @@ pub struct ZoneStat {
 pub struct Zone {
     config: ZoneConfig,
     map: Map,
-    buddy: Mutex<(Buddy, ZoneStat)>,
+    buddy: SpinLock<(Buddy, ZoneStat)>,
     /// NR_FREE_PAGES, without what CPUs have not folded in.
     nr_free: AtomicI64,
     boost: AtomicU32,
@@ -92,7 +92,7 @@ pub struct Zone {
     boosted: AtomicBool,
     /// ZONE_RECLAIM_ACTIVE: kswapd is at work.
     reclaim_active: AtomicBool,
-    pcps: Box<[Mutex<Pcp>]>,
+    pcps: Box<[SpinLock<Pcp>]>,
 }
 
 /// Pages taken one after the other, chained.
@@ -114,13 +114,13 @@ impl Zone {
         let stat = ZoneStat { least_free_pages: config.free_pages, boosts: 0 };
         let map = Map::new(config.free_pages);
         Self {
-            buddy: Mutex::new((Buddy::new(&map), stat)),
+            buddy: SpinLock::new((Buddy::new(&map), stat)),
             map,
             nr_free: AtomicI64::new(config.free_pages.into()),
             boost: AtomicU32::new(0),
             boosted: AtomicBool::new(false),
             reclaim_active: AtomicBool::new(false),
-            pcps: (0..config.cpus.max(1)).map(|_| Mutex::default()).collect(),
+            pcps: (0..config.cpus.max(1)).map(|_| SpinLock::default()).collect(),
             config,
         }
     }
@@ -371,7 +371,7 @@ impl Zone {
         self.nr_free.fetch_add(std::mem::take(&mut pcp.unfolded), Ordering::Relaxed);
     }
 
-    fn pcp(&self, cpu: u16) -> &Mutex<Pcp> {
+    fn pcp(&self, cpu: u16) -> &SpinLock<Pcp> {
         &self.pcps[usize::from(cpu) % self.pcps.len()]
     }
 }

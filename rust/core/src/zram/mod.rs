@@ -33,7 +33,7 @@ pub use writeback::{WritebackError, WritebackReason};
 
 use crate::codec::DecodeError;
 use crate::swap::DeviceError;
-use crate::sync::{AtomicBool, AtomicU32, Mutex, Ordering};
+use crate::sync::{AtomicBool, AtomicU32, Mutex, Ordering, SpinLock};
 use crate::zsmalloc::{AllocError, Frames, Handle, Pool};
 use stat::{Counter, Stats};
 use writeback::BackingDevice;
@@ -124,7 +124,7 @@ impl Entry {
 pub struct Zram {
     pool: Pool,
     limit_pages: Counter,
-    entries: Box<[Mutex<Entry>]>,
+    entries: Box<[SpinLock<Entry>]>,
     /// Seconds, set by the owner: the device reads no clock.
     clock_s: AtomicU32,
     /// Whether a recompression or writeback is at work.
@@ -141,7 +141,7 @@ impl Zram {
         let zram = Self {
             pool,
             limit_pages: Counter::default(),
-            entries: (0..slots).map(|_| Mutex::default()).collect(),
+            entries: (0..slots).map(|_| SpinLock::default()).collect(),
             clock_s: AtomicU32::new(0),
             selecting: AtomicBool::new(false),
             backing: None,

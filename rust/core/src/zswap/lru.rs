@@ -10,7 +10,7 @@ use super::entry::{Entry, OWNED};
 use crate::list::List;
 use crate::memcg::Memcgs;
 use crate::snapshot::{Reader, Saved, narrow, widen};
-use crate::sync::{AtomicU32, AtomicU64, Mutex, MutexGuard, prefetch_to_write};
+use crate::sync::{AtomicU32, AtomicU64, SpinGuard, SpinLock, prefetch_to_write};
 
 #[derive(Debug, Default)]
 struct Lru {
@@ -23,7 +23,7 @@ struct Lru {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Lruvec {
-    lru: Mutex<Lru>,
+    lru: SpinLock<Lru>,
     /// Entries whose group and node these are, on this list or on that of an ancestor.
     stored: AtomicU64,
     /// The entry at the young end, for who prefetches it and needs no true answer.
@@ -83,7 +83,7 @@ impl Lrus {
     }
 
     /// The list that an entry of `memcg` is on, locked.
-    fn lock(&self, memcgs: &Memcgs, memcg: u16, node: u8) -> MutexGuard<'_, Lru> {
+    fn lock(&self, memcgs: &Memcgs, memcg: u16, node: u8) -> SpinGuard<'_, Lru> {
         let mut lru = self.lruvec(memcg, node).lru.lock();
         let mut memcg = memcg;
         while lru.reparented {
