@@ -110,10 +110,12 @@ impl Frames {
         self.base.as_ptr().wrapping_add(page as usize * self.page_size)
     }
 
-    /// Asks the CPU for the last word of frame `page`.
+    /// Asks the CPU for the first and the last word of frame `page`.
     #[inline]
-    pub fn prefetch_last(&self, page: u32) {
-        prefetch(self.at(page).wrapping_add(self.page_size - size_of::<u64>()));
+    pub fn prefetch_ends(&self, page: u32) {
+        let first = self.at(page);
+        prefetch(first);
+        prefetch(first.wrapping_add(self.page_size - size_of::<u64>()));
     }
 
     /// The contents of frame `page`.

@@ -233,10 +233,10 @@ impl ShrinkList {
         Ok(Outcome::Ran(work))
     }
 
-    /// The page that the look at `at` is about. The CPU is asked for what the one after it reads of its page first: the last word.
+    /// The page that the look at `at` is about. The CPU is asked for what the one after it reads of its page first.
     fn next_page(list: &Batch, split: &Range<u32>, sys: &System, at: u8) -> u32 {
         if let Some(&next) = list.as_slice().get(usize::from(at) + 1) {
-            sys.contents.prefetch_last(next);
+            sys.contents.prefetch_ends(next);
         }
         if split.is_empty() { list.as_slice()[usize::from(at)] } else { split.start }
     }

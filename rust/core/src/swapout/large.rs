@@ -7,7 +7,7 @@
 
 use super::{Pc, Progress, RAN, Swapout};
 use crate::lifecycle::{Change, Event, guard};
-use crate::system::{Ctx, Outcome, StepError, System, Work};
+use crate::system::{Ctx, StepError, System};
 use crate::trace::aux;
 
 /// What is next of taking a page's copy out of the store again.
@@ -25,8 +25,8 @@ impl Swapout {
         self.folio + u32::from(self.sub)
     }
 
-    /// `is_folio_zero_filled`: all of the folio or nothing, up to the first page that is not.
-    pub(super) fn zero_test(&mut self, sys: &System) -> Progress {
+    /// `is_folio_zero_filled`: all of the folio or nothing, up to the first page that is not. Returns the page that it has tested.
+    pub(super) fn zero_test(&mut self, sys: &System) -> u32 {
         let page = self.page();
         // SAFETY: the folio is isolated and unmapped: nobody faults it in before this swapout fires its next event.
         let zero = unsafe { sys.contents.is_zero(page) };
@@ -35,7 +35,7 @@ impl Swapout {
             true => self.sub = next,
             false => (self.sub, self.pc) = (0, Pc::ZeroCommit { zero }),
         }
-        Progress::Step(Outcome::Ran(Work::ZeroTest(page)))
+        page
     }
 
     /// A page of a large folio has its copy: on to the next.

@@ -148,9 +148,27 @@ impl Swapout {
     #[inline(never)]
     pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, Box<StepError>> {
         loop {
-            let progress = self.one_step(sys, ctx)?;
-            if !matches!(progress, Progress::Step(Outcome::Ran(_))) || !ctx.goes_on() {
-                return Ok(progress);
+            match self.pc {
+                // An outcome that names its page is made where it is returned: made before, it would be written in pieces and read as
+                // a whole, which waits until the CPU has written all.
+                Pc::ZeroTest => {
+                    let page = self.zero_test(sys);
+                    if !ctx.goes_on() {
+                        return Ok(Progress::Step(Outcome::Ran(Work::ZeroTest(page))));
+                    }
+                }
+                Pc::Compress => {
+                    self.compress(sys, ctx);
+                    if !ctx.goes_on() {
+                        return Ok(Progress::Step(Outcome::Ran(Work::Compress(self.page()))));
+                    }
+                }
+                _ => {
+                    let progress = self.one_step(sys, ctx)?;
+                    if !matches!(progress, Progress::Step(Outcome::Ran(_))) || !ctx.goes_on() {
+                        return Ok(progress);
+                    }
+                }
             }
         }
     }
@@ -158,18 +176,20 @@ impl Swapout {
     #[inline(always)]
     fn one_step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, Box<StepError>> {
         match self.pc {
-            Pc::ZeroTest => Ok(self.zero_test(sys)),
+            Pc::ZeroTest | Pc::Compress => unreachable!("`step` takes them"),
             Pc::ZeroCommit { zero: true } => self.mark_zero(sys, ctx),
             Pc::ZeroCommit { zero: false } => self.route(sys, ctx),
-            Pc::Begin { then_queue } => self.begin(sys, ctx, then_queue),
+            Pc::Begin { then_queue } => self.begin(sys, ctx, then_queue).map(|()| RAN),
             Pc::MakeRoom { .. } => self.make_room(sys, ctx),
             Pc::Push { first, tried } => self.push(sys, ctx, first, tried),
             Pc::PopHead { queue } => self.pop_head(sys, ctx, queue),
-            Pc::Start => self.start(sys, ctx),
-            Pc::Compress => Ok(self.compress(sys, ctx)),
+            Pc::Start => self.start(sys, ctx).map(|()| RAN),
             Pc::Allocate { compressed } => self.allocate(sys, ctx, compressed),
             Pc::Undo { beyond } => Ok(self.undo(sys, ctx, beyond)),
-            Pc::Publish { len } => Ok(self.publish(sys, len)),
+            Pc::Publish { len } => {
+                self.publish(sys, len);
+                Ok(RAN)
+            }
             Pc::Store { len } => self.store(sys, ctx, len),
             Pc::StoreFolio => self.store_folio(sys, ctx),
             Pc::RollBack(part) => self.roll_back(sys, ctx, part),
@@ -199,21 +219,21 @@ impl Swapout {
             Ok(first == Admission::Queue || second == Admission::Queue)
         };
         match (sys.decide(self.folio, ctx.actor, admits)?, zswap) {
-            (true, true) if sys.design().checks_before() => self.begin(sys, ctx, true),
+            (true, true) if sys.design().checks_before() => self.begin(sys, ctx, true).map(|()| RAN),
             (true, _) => {
                 let first = self.first_queue(sys, ctx)?;
                 self.push(sys, ctx, first, 0)
             }
-            (false, _) => self.go_sync(sys, ctx),
+            (false, _) => self.go_sync(sys, ctx).map(|()| RAN),
         }
     }
 
     /// zswap's first half: limits, pool reference.
-    fn begin(&mut self, sys: &System, ctx: &mut Ctx, then_queue: bool) -> Result<Progress, Box<StepError>> {
+    fn begin(&mut self, sys: &System, ctx: &mut Ctx, then_queue: bool) -> Result<(), Box<StepError>> {
         let Store::Zswap(zswap) = &sys.store else { return self.start(sys, ctx) };
         if self.nr_pages > 1 && sys.config.kernel < LARGE_IN_ZSWAP {
             self.pc = Pc::Refused;
-            return Ok(RAN);
+            return Ok(());
         }
         let memcg = sys.folio(self.folio).memcg;
         match zswap.store_begin(&sys.memcgs, memcg) {
@@ -223,7 +243,7 @@ impl Swapout {
             }
             begun => self.begun(sys, ctx, begun, then_queue)?,
         }
-        Ok(RAN)
+        Ok(())
     }
 
     /// Over its memcg's limit: one entry of the memcg is written back on each node, or the store is refused.
@@ -263,7 +283,7 @@ impl Swapout {
     }
 
     /// Compression begins: in a queued folio's case this is where it leaves the queue's hands.
-    fn start(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, Box<StepError>> {
+    fn start(&mut self, sys: &System, ctx: &mut Ctx) -> Result<(), Box<StepError>> {
         let zram = sys.config.store == StoreKind::Zram;
         let change = match zram {
             // swap_writepage_bdev_sync: writeback is set, the lock released, then the write.
@@ -280,10 +300,10 @@ impl Swapout {
             sys.wait.wake_all(WaitKey::Folio(self.folio));
         }
         self.pc = if zram || self.begun { Pc::Compress } else { Pc::Begin { then_queue: false } };
-        Ok(RAN)
+        Ok(())
     }
 
-    fn compress(&mut self, sys: &System, ctx: &mut Ctx) -> Progress {
+    fn compress(&mut self, sys: &System, ctx: &mut Ctx) {
         let (zram, spec) = match &sys.store {
             Store::Zram(_) => (true, sys.config.codec),
             Store::Zswap(zswap) => (false, zswap.codec(sys.folio(self.folio).pool())),
@@ -300,16 +320,14 @@ impl Swapout {
             zswap.prefetch_store(sys.folio(self.page()).slot(), folio.pool(), len, folio.memcg, folio.node);
         }
         self.pc = Pc::Allocate { compressed };
-        Progress::Step(Outcome::Ran(Work::Compress(self.page())))
     }
 
-    fn publish(&mut self, sys: &System, len: u32) -> Progress {
+    fn publish(&mut self, sys: &System, len: u32) {
         if let Store::Zswap(zswap) = &sys.store {
             let folio = sys.folio(self.page());
             zswap.store_publish(folio.slot(), self.page(), &sys.memcgs, folio.memcg, folio.node);
         }
         self.pc = Pc::Store { len };
-        RAN
     }
 
     fn drop_pool_reference(&self, sys: &System) {

@@ -108,7 +108,7 @@ impl Swapout {
             ReserveError::Full => sys.decide(self.folio, ctx.actor, |policy, view| policy.full(view))?,
         };
         match on_full {
-            OnFull::SyncNew => self.go_sync(sys, ctx),
+            OnFull::SyncNew => self.go_sync(sys, ctx).map(|()| RAN),
             OnFull::SyncHead => {
                 self.pc = Pc::PopHead { queue: number };
                 Ok(RAN)
@@ -142,7 +142,7 @@ impl Swapout {
     }
 
     /// The producer goes on itself: zram has no first half, and zswap's may be done.
-    pub(super) fn go_sync(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, Box<StepError>> {
+    pub(super) fn go_sync(&mut self, sys: &System, ctx: &mut Ctx) -> Result<(), Box<StepError>> {
         if self.begun { self.start(sys, ctx) } else { self.begin(sys, ctx, false) }
     }
 

@@ -129,11 +129,11 @@ impl Contents {
         }
     }
 
-    /// Asks the CPU for the last word of the page, which the test for zero reads first.
+    /// Asks the CPU for the last word of the page and its first, which the test for zero reads in this order.
     #[inline]
-    pub(crate) fn prefetch_last(&self, page: u32) {
+    pub(crate) fn prefetch_ends(&self, page: u32) {
         if let Self::Frames(frames) = self {
-            frames.prefetch_last(page);
+            frames.prefetch_ends(page);
         }
     }
 

@@ -38,12 +38,12 @@ pub use handle::Handle;
 pub use stats::{ClassStats, DESCRIPTOR_BYTES, PoolStats};
 
 use crate::sync::{
-    AtomicPtr, AtomicU64, AtomicUsize, CACHE_LINE_BYTES, CachePadded, Mutex, MutexGuard, Ordering,
+    AtomicPtr, AtomicU64, AtomicUsize, CACHE_LINE_BYTES, CachePadded, Ordering, SpinGuard, SpinLock,
     prefetch_all_to_write, prefetch_to_write,
 };
 use crate::units::PAGE_SIZE;
 use arena::Arena;
-use zspage::{Class, Retired};
+use zspage::{Class, Retired, Slot};
 
 /// Why an object could not be allocated. Nothing has changed then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -95,14 +95,14 @@ impl Default for PoolConfig {
 #[derive(Debug)]
 #[repr(align(128))]
 struct Shard {
-    class: Mutex<Class>,
+    class: SpinLock<Class>,
     /// Where the bytes of its next object will lie if nobody else comes first, for who prefetches them.
     next: AtomicPtr<u8>,
 }
 
 impl Shard {
     fn new(shape: SizeClass) -> Self {
-        Self { class: Mutex::new(Class::new(shape)), next: AtomicPtr::new(std::ptr::null_mut()) }
+        Self { class: SpinLock::new(Class::new(shape)), next: AtomicPtr::new(std::ptr::null_mut()) }
     }
 }
 
@@ -177,7 +177,7 @@ impl Pool {
     /// [`AllocError`]; the pool is as before.
     #[inline]
     pub fn malloc(&self, size_bytes: usize, frames: &(impl Frames + ?Sized)) -> Result<Handle, AllocError> {
-        self.place(size_bytes, frames).map(|(_, handle)| handle)
+        self.place(size_bytes, frames).map(|(_, handle, _)| handle)
     }
 
     /// Allocates an object and copies `bytes` into it, under one lock.
@@ -186,9 +186,8 @@ impl Pool {
     /// [`AllocError`]; the pool is as before.
     #[inline]
     pub fn store(&self, bytes: &[u8], frames: &(impl Frames + ?Sized)) -> Result<Handle, AllocError> {
-        let (mut class, handle) = self.place(bytes.len(), frames)?;
+        let (mut class, handle, slot) = self.place(bytes.len(), frames)?;
         if self.arena.is_some() {
-            let slot = class.slot(handle.index());
             class.bytes_mut(slot).copy_from_slice(bytes);
             // ORDERING: Relaxed: a guess; nothing is read through it.
             self.classes[handle.class()].next.store(class.next_bytes(), Ordering::Relaxed);
@@ -210,13 +209,13 @@ impl Pool {
         }
     }
 
-    /// Allocates, and returns the class still locked.
+    /// Allocates, and returns the class still locked, with where the object is.
     #[inline]
     fn place(
         &self,
         size_bytes: usize,
         frames: &(impl Frames + ?Sized),
-    ) -> Result<(MutexGuard<'_, Class>, Handle), AllocError> {
+    ) -> Result<(SpinGuard<'_, Class>, Handle, Slot), AllocError> {
         let page_size = self.table.page_size();
         let at = self.table.index_of(size_bytes).ok_or(AllocError::Size { size_bytes, page_size })?;
         let mut class = self.classes[at].class.lock();
@@ -227,8 +226,8 @@ impl Pool {
             Some(zspage) => zspage,
             None => self.grow(at, &mut class, frames).inspect_err(|_| frames.give_handle())?,
         };
-        let handle = Handle::new(at, class.put(zspage, size_bytes));
-        Ok((class, handle))
+        let (handle, slot) = class.put(zspage, size_bytes);
+        Ok((class, Handle::new(at, handle), slot))
     }
 
     /// Adds a zspage to `class`, which has index `at`.
@@ -326,7 +325,7 @@ impl Pool {
     }
 
     #[inline]
-    fn class(&self, handle: Handle) -> MutexGuard<'_, Class> {
+    fn class(&self, handle: Handle) -> SpinGuard<'_, Class> {
         self.classes[handle.class()].class.lock()
     }
 

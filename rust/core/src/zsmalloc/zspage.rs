@@ -195,9 +195,9 @@ impl Class {
         self.slots.reserve(objects);
     }
 
-    /// Puts a new object of `len_bytes` into `zspage`, which has room, and returns its handle index.
+    /// Puts a new object of `len_bytes` into `zspage`, which has room, and returns its handle index and where it is.
     #[inline]
-    pub fn put(&mut self, zspage: u32, len_bytes: usize) -> u32 {
+    pub fn put(&mut self, zspage: u32, len_bytes: usize) -> (u32, Slot) {
         let handle = self.handles.take();
         let object = self.pop_cell(zspage, handle);
         let slot = Slot::new(zspage, object, len_bytes);
@@ -208,7 +208,7 @@ impl Class {
         self.objects += 1;
         self.used_bytes += len_bytes;
         self.regroup(zspage);
-        handle
+        (handle, slot)
     }
 
     /// Frees the object of `handle`. If its zspage is empty now, that is retired.
