@@ -30,15 +30,18 @@ macro_rules! counters {
 counters! {
     PgscanKswapd "pgscan_kswapd" "Pages isolated by kswapd.",
     PgscanDirect "pgscan_direct" "Pages isolated by a direct reclaimer.",
+    PgscanProactive "pgscan_proactive" "Pages isolated on request. A group's memory.reclaim counts in its memory.stat alone: 0.",
     PgscanAnon "pgscan_anon" "Anonymous pages isolated.",
     PgscanFile "pgscan_file" "Page-cache pages isolated.",
     PgstealKswapd "pgsteal_kswapd" "Pages freed by kswapd.",
     PgstealDirect "pgsteal_direct" "Pages freed by a direct reclaimer.",
+    PgstealProactive "pgsteal_proactive" "Pages freed on request, likewise: 0.",
     PgstealAnon "pgsteal_anon" "Anonymous pages freed.",
     PgstealFile "pgsteal_file" "Page-cache pages freed.",
     AllocstallNormal "allocstall_normal" "Direct reclaims for kernel memory, internal restarts counted again.",
     AllocstallMovable "allocstall_movable" "Direct reclaims for application pages, internal restarts counted again.",
     PgscanDirectThrottle "pgscan_direct_throttle" "Direct reclaimers that waited for kswapd to free half the min mark.",
+    SlabsScanned "slabs_scanned" "Objects of the batches in which a shrinker (zswap's, zsmalloc's) freed something.",
     KswapdLowWmarkHitQuickly "kswapd_low_wmark_hit_quickly" "Short sleeps of kswapd that an allocation ended.",
     KswapdHighWmarkHitQuickly "kswapd_high_wmark_hit_quickly" "Short sleeps after which the node was not balanced.",
     WorkingsetRefaultAnon "workingset_refault_anon" "Evicted pages faulted back.",
@@ -60,6 +63,8 @@ counters! {
     Zswpwb "zswpwb" "zswap entries written back to the device.",
     SwpinZero "swpin_zero" "Zero-filled pages faulted back.",
     SwpoutZero "swpout_zero" "Zero-filled pages that needed no write.",
+    ThpSwpout "thp_swpout" "Folios that fill a page table sent to a swap device as a whole, zram included.",
+    ThpSwpoutFallback "thp_swpout_fallback" "Folios that fill a page table split for want of slots or of memory for the swap cache.",
     KcompressdQueued "kcompressd_queued" "Pages handed to a kcompressd thread.",
     KcompressdFull "kcompressd_full" "Pages that found their queue full.",
     KcompressdDone "kcompressd_done" "Pages that a kcompressd thread finished, whatever became of them.",
@@ -79,7 +84,7 @@ counters! {
 }
 
 /// A counter of large folios of one order: `/sys/kernel/mm/transparent_hugepage/hugepages-<size>kB/stats`. Of the order of a page
-/// table's pages `Swpout` and `SwpoutFallback` are /proc/vmstat's `thp_swpout` and `thp_swpout_fallback`.
+/// table's pages `Swpout` and `SwpoutFallback` are counted as [`Vm::ThpSwpout`] and [`Vm::ThpSwpoutFallback`] too.
 /// Source: Documentation/admin-guide/mm/transhuge.rst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]

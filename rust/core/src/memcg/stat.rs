@@ -13,12 +13,16 @@ use crate::sync::{AtomicU64, Ordering};
 pub enum MemcgStat {
     /// Pages isolated by kswapd.
     PgscanKswapd,
-    /// Pages isolated by a direct reclaimer, and for a limit or memory.reclaim.
+    /// Pages isolated by a direct reclaimer, for a limit, and before Linux 6.15 for memory.reclaim.
     PgscanDirect,
+    /// Pages isolated for memory.reclaim, from Linux 6.15 on.
+    PgscanProactive,
     /// Pages freed by kswapd.
     PgstealKswapd,
-    /// Pages freed by a direct reclaimer, and for a limit or memory.reclaim.
+    /// Pages freed by a direct reclaimer, for a limit, and before Linux 6.15 for memory.reclaim.
     PgstealDirect,
+    /// Pages freed for memory.reclaim, from Linux 6.15 on.
+    PgstealProactive,
     /// Page faults.
     Pgfault,
     /// Faults that had to read the page back.
@@ -39,15 +43,21 @@ pub enum MemcgStat {
     Zswpout,
     /// Entries of zswap written back to the device.
     Zswpwb,
+    /// Folios that fill a page table sent to a swap device as a whole.
+    ThpSwpout,
+    /// Folios that fill a page table split on their way there.
+    ThpSwpoutFallback,
 }
 
 impl MemcgStat {
     /// All of them, in order.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 18] = [
         Self::PgscanKswapd,
         Self::PgscanDirect,
+        Self::PgscanProactive,
         Self::PgstealKswapd,
         Self::PgstealDirect,
+        Self::PgstealProactive,
         Self::Pgfault,
         Self::Pgmajfault,
         Self::Pgrefill,
@@ -58,6 +68,8 @@ impl MemcgStat {
         Self::Zswpin,
         Self::Zswpout,
         Self::Zswpwb,
+        Self::ThpSwpout,
+        Self::ThpSwpoutFallback,
     ];
 
     /// The counter of /proc/vmstat that counts the same for all pages.
@@ -65,8 +77,10 @@ impl MemcgStat {
         match self {
             Self::PgscanKswapd => Vm::PgscanKswapd,
             Self::PgscanDirect => Vm::PgscanDirect,
+            Self::PgscanProactive => Vm::PgscanProactive,
             Self::PgstealKswapd => Vm::PgstealKswapd,
             Self::PgstealDirect => Vm::PgstealDirect,
+            Self::PgstealProactive => Vm::PgstealProactive,
             Self::Pgfault => Vm::Pgfault,
             Self::Pgmajfault => Vm::Pgmajfault,
             Self::Pgrefill => Vm::Pgrefill,
@@ -77,6 +91,8 @@ impl MemcgStat {
             Self::Zswpin => Vm::Zswpin,
             Self::Zswpout => Vm::Zswpout,
             Self::Zswpwb => Vm::Zswpwb,
+            Self::ThpSwpout => Vm::ThpSwpout,
+            Self::ThpSwpoutFallback => Vm::ThpSwpoutFallback,
         }
     }
 
@@ -139,12 +155,18 @@ impl Memcg {
 
     /// Pages of its own isolated, by whomever (`pgscan`).
     pub fn pgscan(&self) -> u64 {
-        self.stat(MemcgStat::PgscanKswapd) + self.stat(MemcgStat::PgscanDirect)
+        [MemcgStat::PgscanKswapd, MemcgStat::PgscanDirect, MemcgStat::PgscanProactive]
+            .map(|by| self.stat(by))
+            .iter()
+            .sum()
     }
 
     /// Pages of its own freed, by whomever (`pgsteal`).
     pub fn pgsteal(&self) -> u64 {
-        self.stat(MemcgStat::PgstealKswapd) + self.stat(MemcgStat::PgstealDirect)
+        [MemcgStat::PgstealKswapd, MemcgStat::PgstealDirect, MemcgStat::PgstealProactive]
+            .map(|by| self.stat(by))
+            .iter()
+            .sum()
     }
 
     /// A counter of memory.events.local: the group's own.

@@ -200,7 +200,7 @@ impl MemoryReclaim {
         if left == 0 || self.gave_up || sys.mm.is_none() {
             return Outcome::Done;
         }
-        self.reclaim = Some(Box::new(TryToFreePages::for_group(self.request.memcg, left / 4)));
+        self.reclaim = Some(Box::new(TryToFreePages::for_group(self.request.memcg, left / 4).proactive(sys)));
         RAN
     }
 }

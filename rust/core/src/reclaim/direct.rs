@@ -28,6 +28,9 @@ enum Pc {
     PassEnd,
 }
 
+/// The first kernel with `pgscan_proactive` and `pgsteal_proactive`.
+const PROACTIVE_SINCE: (u16, u16) = (6, 15);
+
 /// One direct reclaim under way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct TryToFreePages {
@@ -51,9 +54,15 @@ impl TryToFreePages {
 
     /// `pages` pages, at least 32, of `memcg` and the groups below (`try_to_free_mem_cgroup_pages`).
     pub fn for_group(memcg: u16, pages: u32) -> Self {
-        let mut reclaim = Self::new(Pc::Restart, Scope { may_io: true, target: Some(memcg) }, None);
+        let mut reclaim = Self::new(Pc::Restart, Scope { target: Some(memcg), ..Scope::GLOBAL }, None);
         reclaim.sc.nr_to_reclaim = pages.max(SWAP_CLUSTER_MAX as u32);
         reclaim
+    }
+
+    /// It was asked for (`memory.reclaim`), which kernels from 6.15 on count as such.
+    pub fn proactive(mut self, sys: &System) -> Self {
+        self.sc.scope.proactive = sys.config.kernel >= PROACTIVE_SINCE;
+        self
     }
 
     fn new(pc: Pc, scope: Scope, allocstall: Option<Vm>) -> Self {

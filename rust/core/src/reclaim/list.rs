@@ -84,25 +84,35 @@ pub(super) struct Scope {
     pub may_io: bool,
     /// The group that has to shrink (`target_mem_cgroup`); `None`: the node.
     pub target: Option<u16>,
+    /// Asked for by a write to memory.reclaim, and counted as such (`sc->proactive`).
+    pub proactive: bool,
 }
 
 impl Scope {
     /// The node's own reclaim.
-    pub const GLOBAL: Self = Self { may_io: true, target: None };
+    pub const GLOBAL: Self = Self { may_io: true, target: None, proactive: false };
 }
 
 /// Counts `pages` of `memcg` as isolated, of the kind `kind`; in /proc/vmstat by whom only in the node's own reclaim.
-pub(super) fn note_scan(sys: &System, ctx: &mut Ctx, target: Option<u16>, kind: Vm, memcg: u16, pages: u32) {
-    let by = if ctx.current_is_kswapd() { MemcgStat::PgscanKswapd } else { MemcgStat::PgscanDirect };
+pub(super) fn note_scan(sys: &System, ctx: &mut Ctx, scope: Scope, kind: Vm, memcg: u16, pages: u32) {
+    let by = match scope.proactive {
+        true => MemcgStat::PgscanProactive,
+        false if ctx.current_is_kswapd() => MemcgStat::PgscanKswapd,
+        false => MemcgStat::PgscanDirect,
+    };
     ctx.stat[kind] += u64::from(pages);
-    note(sys, ctx, target, memcg, by, pages.into());
+    note(sys, ctx, scope.target, memcg, by, pages.into());
 }
 
 /// Counts `pages` of `memcg` as freed, likewise.
-pub(super) fn note_steal(sys: &System, ctx: &mut Ctx, target: Option<u16>, kind: Vm, memcg: u16, pages: u32) {
-    let by = if ctx.current_is_kswapd() { MemcgStat::PgstealKswapd } else { MemcgStat::PgstealDirect };
+pub(super) fn note_steal(sys: &System, ctx: &mut Ctx, scope: Scope, kind: Vm, memcg: u16, pages: u32) {
+    let by = match scope.proactive {
+        true => MemcgStat::PgstealProactive,
+        false if ctx.current_is_kswapd() => MemcgStat::PgstealKswapd,
+        false => MemcgStat::PgstealDirect,
+    };
     ctx.stat[kind] += u64::from(pages);
-    note(sys, ctx, target, memcg, by, pages.into());
+    note(sys, ctx, scope.target, memcg, by, pages.into());
 }
 
 /// Counts `pages` for `memcg`, and in /proc/vmstat only in the node's own reclaim.
@@ -173,7 +183,7 @@ impl ShrinkList {
             lru.isolated += self.tally.taken;
         }
         drop(lru);
-        note_scan(sys, ctx, scope.target, Vm::PgscanAnon, self.memcg, self.tally.taken);
+        note_scan(sys, ctx, scope, Vm::PgscanAnon, self.memcg, self.tally.taken);
         self.pc = if self.list.is_empty() { Pc::Isolate } else { Pc::Look { at: 0 } };
         Ok(if self.list.is_empty() { Outcome::Done } else { Outcome::Ran(Work::Scan) })
     }

@@ -364,7 +364,7 @@ impl Look {
         match sys.fire(ctx, self.page, Event::Reclaim, 0, change, 0)? {
             Fire::Done(_) => {
                 let memcg = sys.folio(self.page).memcg;
-                note_steal(sys, ctx, self.scope.target, Vm::PgstealAnon, memcg, self.nr_pages);
+                note_steal(sys, ctx, self.scope, Vm::PgstealAnon, memcg, self.nr_pages);
                 self.free_tails(sys, ctx, state)?;
                 if sys.mm.is_some() && !sys.lru_gen() {
                     sys.node(self.page).grow_older(memcg, self.nr_pages);

@@ -56,8 +56,10 @@ enum Pc {
     Slab,
     Zswap,
     Zsmalloc,
+    /// `batch` objects count as scanned once a page is freed.
     Compact {
         class: u16,
+        batch: u32,
     },
     End,
 }
@@ -186,7 +188,7 @@ impl ShrinkNode {
             Pc::Slab => Ok((self.shrink_slab(sys, sc), GOES_ON)),
             Pc::Zswap => self.zswap(sys, ctx),
             Pc::Zsmalloc => Ok((self.zsmalloc(sys, sc), GOES_ON)),
-            Pc::Compact { class } => Ok((self.compact(sys, ctx, class), GOES_ON)),
+            Pc::Compact { class, batch } => Ok((self.compact(sys, ctx, class, batch), GOES_ON)),
             Pc::End => Ok(self.end(sys, ctx, node, sc)),
         }
     }
@@ -210,8 +212,8 @@ impl ShrinkNode {
         match how {
             Evicted::GoesOn => {}
             Evicted::File(pages) => {
-                note_scan(sys, ctx, sc.scope.target, Vm::PgscanFile, self.batch.memcg, pages);
-                note_steal(sys, ctx, sc.scope.target, Vm::PgstealFile, self.batch.memcg, pages);
+                note_scan(sys, ctx, sc.scope, Vm::PgscanFile, self.batch.memcg, pages);
+                note_steal(sys, ctx, sc.scope, Vm::PgstealFile, self.batch.memcg, pages);
                 self.pc = Pc::FileFree { pages };
             }
             Evicted::Done { aged } => {
@@ -333,13 +335,13 @@ impl ShrinkNode {
 
     /// Page-cache pages, clean and unmapped all of them: each look frees one.
     fn file(&mut self, sys: &System, ctx: &mut Ctx, node: &Node, sc: &mut ScanControl) -> Outcome {
-        let (memcg, target) = (self.batch.memcg, sc.scope.target);
+        let (memcg, scope) = (self.batch.memcg, sc.scope);
         let mut lru = node.lru();
         let pages = self.now.min(lru.of(memcg).inactive_file);
         lru.of(memcg).inactive_file -= pages;
         drop(lru);
-        note_scan(sys, ctx, target, Vm::PgscanFile, memcg, pages);
-        note_steal(sys, ctx, target, Vm::PgstealFile, memcg, pages);
+        note_scan(sys, ctx, scope, Vm::PgscanFile, memcg, pages);
+        note_steal(sys, ctx, scope, Vm::PgstealFile, memcg, pages);
         sc.nr_scanned += pages;
         self.reclaimed += pages;
         self.sums.taken += pages;

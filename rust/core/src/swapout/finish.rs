@@ -122,6 +122,9 @@ impl Swapout {
 pub(super) fn note_swpout(sys: &System, ctx: &mut Ctx, folio: u32, nr_pages: u32) {
     ctx.stat[Vm::Pswpout] += u64::from(nr_pages);
     count_mthp(sys, ctx, folio, nr_pages, Mthp::Swpout);
+    if nr_pages > 1 && sys.is_pmd_mappable(folio) {
+        sys.count(ctx, sys.folio(folio).memcg, MemcgStat::ThpSwpout, 1);
+    }
 }
 
 /// Counts a large folio under its order.

@@ -161,9 +161,9 @@ impl Walk for ShrinkMemcg {
 }
 
 impl Walk for ShrinkSlab {
-    type End = ();
+    type End = u64;
 
-    fn next(&mut self, zswap: &Zswap, memcgs: &Memcgs) -> Next<()> {
+    fn next(&mut self, zswap: &Zswap, memcgs: &Memcgs) -> Next<u64> {
         self.next(zswap, memcgs)
     }
 

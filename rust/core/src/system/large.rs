@@ -8,6 +8,7 @@
 use super::{Ctx, Fire, StepError, System};
 use crate::folio::Folio;
 use crate::lifecycle::{Change, Event, State, Word, flag, guard};
+use crate::node::PTRS_PER_PTE;
 use crate::stats::Mthp;
 use std::ops::Range;
 
@@ -66,6 +67,11 @@ impl System {
             }
         }
         Ok(())
+    }
+
+    /// `folio_test_pmd_mappable`: whether the folio at `head` was made to fill a page table.
+    pub fn is_pmd_mappable(&self, head: u32) -> bool {
+        1 << self.folio(head).order == PTRS_PER_PTE
     }
 
     /// `split_folio_to_list` of an isolated folio: its later pages are isolated pages of their own, as it is.

@@ -198,8 +198,9 @@ impl ShrinkSlab {
         self.total_scan.min(SHRINK_BATCH)
     }
 
-    /// Looks at the oldest entry, or ends a batch, or all of them: then what is left is put off.
-    pub fn next(&mut self, zswap: &Zswap, memcgs: &Memcgs) -> Next<()> {
+    /// Looks at the oldest entry, or ends a batch, or all of them: then what is left is put off. Ends with the entries of the batches in
+    /// which any was written back.
+    pub fn next(&mut self, zswap: &Zswap, memcgs: &Memcgs) -> Next<u64> {
         let Some(scan) = &mut self.scan else {
             if self.total_scan >= SHRINK_BATCH || self.total_scan >= self.freeable {
                 self.scan = Some(Scan::new(self.memcg, self.node, self.batch()));
@@ -207,7 +208,7 @@ impl ShrinkSlab {
             }
             let left = self.due.saturating_sub(self.scanned).min(2 * self.freeable);
             zswap.lrus.defer(self.memcg, self.node, left);
-            return Next::End(());
+            return Next::End(self.scanned);
         };
         match scan.next(zswap, memcgs) {
             Next::Candidate { slot, folio } => return Next::Candidate { slot, folio },

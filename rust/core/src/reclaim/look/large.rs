@@ -2,7 +2,7 @@
 
 use super::{Glance, Look, Pc, SCANNED};
 use crate::lifecycle::{Change, Event, State, guard};
-use crate::memcg::ROOT;
+use crate::memcg::{MemcgStat, ROOT};
 use crate::stats::Mthp;
 use crate::system::{Ctx, StepError, System};
 use std::ops::Range;
@@ -22,6 +22,9 @@ impl Look {
     pub(super) fn split(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Glance, Box<StepError>> {
         sys.split_folio(ctx, self.page)?;
         ctx.stat.count_mthp(sys.folio(self.page).order, Mthp::SwpoutFallback);
+        if sys.is_pmd_mappable(self.page) {
+            sys.count(ctx, sys.folio(self.page).memcg, MemcgStat::ThpSwpoutFallback, 1);
+        }
         (self.nr_pages, self.pc) = (1, Pc::First);
         Ok(SCANNED)
     }

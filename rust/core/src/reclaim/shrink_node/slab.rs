@@ -4,9 +4,13 @@
 use super::{GOES_ON, Pc, RAN, ShrinkNode, Step};
 use crate::memcg::ROOT;
 use crate::reclaim::scan::ScanControl;
+use crate::stats::Vm;
 use crate::swapout::writeback::Shrinking;
 use crate::system::{Ctx, Outcome, System};
 use crate::zswap::shrink::ShrinkSlab;
+
+/// `SHRINK_BATCH`: less is put off, unless it is all there is.
+const SHRINK_BATCH: u32 = 128;
 
 impl ShrinkNode {
     /// zswap's shrinker where it is on and has anything to do, then zsmalloc's.
@@ -26,7 +30,10 @@ impl ShrinkNode {
         let (Some(zswap), Some(shrinking)) = (sys.zswap(), &mut self.zswap) else { return Ok((RAN, GOES_ON)) };
         let (work, end) = shrinking.step(sys, ctx, zswap)?;
         match end {
-            Some(()) => self.zswap = None,
+            Some(scanned) => {
+                ctx.stat[Vm::SlabsScanned] += scanned;
+                self.zswap = None;
+            }
             None => self.pc = Pc::Zswap,
         }
         Ok((Outcome::Ran(work), GOES_ON))
@@ -40,17 +47,20 @@ impl ShrinkNode {
         }
         let freeable = sys.current_pool().compactable_pages() as u32;
         let asked = self.deferred.saturating_add(2 * (freeable >> sc.priority)).min(2 * freeable);
-        let compacts = freeable > 0 && (asked >= 128 || asked >= freeable);
+        let compacts = freeable > 0 && (asked >= SHRINK_BATCH || asked >= freeable);
         self.deferred = if compacts { 0 } else { asked };
-        self.pc = if compacts { Pc::Compact { class: 0 } } else { Pc::End };
+        self.pc = if compacts { Pc::Compact { class: 0, batch: asked.min(SHRINK_BATCH) } } else { Pc::End };
         RAN
     }
 
-    pub(super) fn compact(&mut self, sys: &System, ctx: &Ctx, class: u16) -> Outcome {
+    /// One class; what frees nothing (`SHRINK_STOP`) is no batch scanned.
+    pub(super) fn compact(&mut self, sys: &System, ctx: &mut Ctx, class: u16, batch: u32) -> Outcome {
         let pool = sys.current_pool();
-        pool.compact_one(usize::from(class), &sys.budget(ctx));
-        let next = class + 1;
-        self.pc = if usize::from(next) < pool.table().classes().len() { Pc::Compact { class: next } } else { Pc::End };
+        let counted = if pool.compact_one(usize::from(class), &sys.budget(ctx)) > 0 { batch } else { 0 };
+        ctx.stat[Vm::SlabsScanned] += u64::from(counted);
+        let (class, batch) = (class + 1, batch - counted);
+        self.pc =
+            if usize::from(class) < pool.table().classes().len() { Pc::Compact { class, batch } } else { Pc::End };
         RAN
     }
 }
