@@ -208,6 +208,27 @@ def test_memory_reclaim_is_counted_as_proactive_by_kernels_that_do(lru_gen: bool
         assert result.vmstat.pgscan_proactive == result.vmstat.pgsteal_proactive == 0
 
 
+@pytest.mark.parametrize("lru_gen", [False, True], ids=["lists", "generations"])
+@pytest.mark.parametrize("design", ["april", "unofficial"])
+def test_a_page_that_is_only_read_keeps_its_slot_unless_half_of_them_are_in_use(design: str, lru_gen: bool) -> None:
+    """An eater writes to a page once: what frees a copy then is `vm_swap_full` alone, and a page without one is written again."""
+    eater = {"kind": "eater", "pages": 4600}
+
+    def swapped(slots: int) -> Result:
+        node = {**NODE, "lru_gen": lru_gen, "swap": slots}
+        return ran(eater, design=design, store="zswap", pool_limit="5%", node=node)
+
+    plenty, enough, few = (swapped(slots) for slots in (16_000, 10_000, 5600))
+    assert plenty.vmstat == enough.vmstat and plenty.lifecycle.by_event["swapcache_hit"] > 0
+    assert plenty.lifecycle.by_event["free_swap"] == 0 < few.lifecycle.by_event["free_swap"]
+    assert few.vmstat.pswpout > plenty.vmstat.pswpout
+
+
+def test_what_zsmalloc_s_shrinker_compacts_is_counted() -> None:
+    roomy, tight = (ran({"kind": "usemem", "pages": pages}) for pages in (1000, 4600))
+    assert tight.vmstat.slabs_scanned > roomy.vmstat.slabs_scanned == 0
+
+
 def test_zswap_s_shrinker_is_off_unless_asked_for() -> None:
     apps = [{**EATER, "pages": 1800, "memcg": name} for name in ("a", "b")]
     groups = [{"name": "a"}, {"name": "b"}]

@@ -119,7 +119,7 @@ impl Slots {
         self.caches.as_ref().is_none_or(|caches| caches.insert(slot, nr, grow))
     }
 
-    /// Whether fewer than half of the slots are free (`vm_swap_full`): copies of resident pages are then dropped.
+    /// Whether fewer than half of the slots are free (`vm_swap_full`): a page that comes back then gives its slot up at once.
     pub fn is_half_full(&self) -> bool {
         self.caches.as_ref().is_some_and(|caches| 2 * caches.free_slots() < self.total)
     }

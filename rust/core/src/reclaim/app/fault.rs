@@ -60,7 +60,8 @@ impl App {
     }
 
     /// The folio is still there: a minor fault. A dirty one gives its slot back, under the LRU lock, where the kernel has
-    /// the folio lock: no scan may isolate it with a slot that is about to go.
+    /// the folio lock: no scan may isolate it with a slot that is about to go. A clean one keeps slot and copy while slots are plenty
+    /// (`should_try_to_free_swap`), and one under writeback in any case.
     pub(super) fn swapcache_hit(
         &mut self,
         sys: &System,
@@ -77,7 +78,8 @@ impl App {
                 sys.free_slots(ctx, page);
             }
             sys.count(ctx, sys.folio(page).memcg, MemcgStat::Pgfault, 1);
-            self.pc = Pc::Next;
+            let frees_swap = !dirty && !word.has(flag::WRITEBACK) && sys.slots.is_half_full();
+            self.pc = if frees_swap { Pc::FreeSwap } else { Pc::Next };
         }
         drop(unscanned);
         Ok(Outcome::Ran(Work::Fault))
@@ -96,7 +98,9 @@ impl App {
                 ctx.errors.push(error);
                 Pc::ReadFailed(copy)
             }
-            (Ok(()), _) if copy == Copy::Pool || self.unuses() => Pc::Drop(copy, Then::Load),
+            (Ok(()), _) if copy == Copy::Pool || self.unuses() || sys.slots.is_half_full() => {
+                Pc::Drop(copy, Then::Load)
+            }
             // SWP_SYNCHRONOUS_IO with one user: the slot goes at once, whatever it held.
             (Ok(()), Copy::Zeromap) if sys.mm.is_some() && sys.zswap().is_none() => Pc::FreeSlot(Then::Load),
             (Ok(()), _) => Pc::Load { exclusive: false },
