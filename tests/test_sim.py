@@ -329,7 +329,8 @@ def test_a_worker_without_reserves_stalls_close_to_exhaustion_and_gets_on(tmp_pa
     path.write_text(EATER)
     result = Job.load(path, ["design=april", "node.managed=6000", "node.free=5000"]).sim()
     assert (result.complete, result.check(), result.exit_code) == (True, [], 0)
-    assert result.vmstat.allocstall_normal > 0 and result.zram is not None and result.zram.io_stat.failed_writes == 0
+    assert result.vmstat.allocstall_normal > 0 and result.zram is not None
+    assert result.zram.io_stat.failed_writes == result.vmstat.exit_dirty, "only a reclaimer's own writes fail"
     assert result.vmstat.pgsteal_anon > 0
 
 

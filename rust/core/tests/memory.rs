@@ -130,7 +130,7 @@ fn no_run_gets_stuck_close_to_exhaustion() {
 /// nothing to do, and the marks let nobody pass.
 fn hide(zone: &Zone, free_pages: u32) {
     let drain = || std::iter::successors(Some(0), |&cpu| zone.drain(cpu)).count();
-    zone.set_reclaim_active(false);
+    zone.set_kswapd_awake(false);
     let uncounted = [0, 1].map(|cpu| (cpu, zone.take_order(cpu, Migrate::Movable, Mark::None, 3).unwrap()));
     drain();
     while zone.total_free() > free_pages - 16 {

@@ -22,7 +22,7 @@ const NAP_NS: NonZeroU32 = NonZeroU32::new(HZ_10_NS as u32).expect("a tenth of a
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Pc {
     TryToSleep,
-    Slept,
+    Slept { napped: bool },
     Sleep,
     Begin,
     Pass,
@@ -67,7 +67,7 @@ impl BalancePgdat {
         let Some(mm) = &sys.mm else { return Ok(Outcome::Done) };
         Ok(match self.pc {
             Pc::TryToSleep => self.try_to_sleep(sys, mm),
-            Pc::Slept => self.slept(sys, ctx, mm),
+            Pc::Slept { napped } => self.slept(sys, ctx, mm, napped),
             Pc::Sleep => self.sleep(sys, mm),
             Pc::Begin => self.begin(ctx, mm),
             Pc::Pass => self.pass(mm),
@@ -101,29 +101,26 @@ impl BalancePgdat {
 
     /// First a nap of HZ/10: an allocation that ends it says that the low mark was hit quickly.
     fn try_to_sleep(&mut self, sys: &System, mm: &Mm) -> Outcome {
-        self.pc = match (self.stop.is_set(), Self::may_sleep(sys, mm)) {
-            (true, _) => Pc::Done,
-            (false, sleeps) => {
-                self.pc = Pc::Slept;
-                if sleeps {
-                    return wait_at_most(sys, WaitKey::Kswapd, NAP_NS, || self.is_wanted(sys, mm));
-                }
-                Pc::Slept
-            }
-        };
-        RAN
+        if self.stop.is_set() {
+            self.pc = Pc::Done;
+            return RAN;
+        }
+        let naps = Self::may_sleep(sys, mm);
+        self.pc = Pc::Slept { napped: naps };
+        if naps { wait_at_most(sys, WaitKey::Kswapd, NAP_NS, || self.is_wanted(sys, mm)) } else { RAN }
     }
 
-    fn slept(&mut self, sys: &System, ctx: &mut Ctx, mm: &Mm) -> Outcome {
-        let balanced = Self::may_sleep(sys, mm);
-        self.pc = match (self.stop.is_set(), ctx.timed_out, balanced) {
-            (true, ..) => Pc::Done,
-            (false, true, true) => Pc::Sleep,
-            (false, false, true) => {
+    /// Only after a whole nap, or none, it looks again whether it may sleep.
+    fn slept(&mut self, sys: &System, ctx: &mut Ctx, mm: &Mm, napped: bool) -> Outcome {
+        let woken = napped && !ctx.timed_out;
+        self.pc = match (self.stop.is_set(), woken) {
+            (true, _) => Pc::Done,
+            (false, true) => {
                 ctx.stat[Vm::KswapdLowWmarkHitQuickly] += 1;
                 Pc::Begin
             }
-            (false, _, false) => {
+            (false, false) if Self::may_sleep(sys, mm) => Pc::Sleep,
+            (false, false) => {
                 ctx.stat[Vm::KswapdHighWmarkHitQuickly] += 1;
                 Pc::Begin
             }
@@ -132,7 +129,7 @@ impl BalancePgdat {
     }
 
     fn sleep(&mut self, sys: &System, mm: &Mm) -> Outcome {
-        mm.zone.set_reclaim_active(false);
+        mm.zone.set_kswapd_awake(false);
         self.pc = Pc::Begin;
         wait_unless(sys, WaitKey::Kswapd, || self.is_wanted(sys, mm))
     }
@@ -143,6 +140,7 @@ impl BalancePgdat {
             return RAN;
         }
         ctx.stat[Vm::Pageoutrun] += 1;
+        mm.zone.set_kswapd_awake(true);
         mm.zone.set_reclaim_active(true);
         self.sc = ScanControl::new(0, Scope::GLOBAL);
         self.boost = mm.zone.boost();

@@ -37,8 +37,8 @@ impl Migrate {
 /// How a request came by its pages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Taken {
-    /// It tried to claim a part of a block: a boost event.
-    pub boosts: bool,
+    /// How often it tried to claim a part of a block: boost events.
+    pub boosts: u32,
     /// It has them from a block that stays the other type's.
     pub stolen: bool,
 }
@@ -58,18 +58,19 @@ pub(super) struct Buddy {
 }
 
 impl Buddy {
-    /// All pages of `map` free, in order.
-    pub fn new(map: &Map) -> Self {
+    /// All pages of `map` free, in order, but for the first `used` ones, whose blocks are unmovable.
+    pub fn new(map: &Map, used: u32) -> Self {
         let mut made = Self {
             lists: Default::default(),
             orders: vec![IN_USE; map.len() as usize].into(),
             blocks: vec![0; map.len().div_ceil(PAGEBLOCK_PAGES) as usize].into(),
-            free: map.len(),
+            free: map.len() - used,
         };
-        let mut page = 0;
+        (0..used).step_by(PAGEBLOCK_PAGES as usize).for_each(|page| map.set_migrate_type(page, Migrate::Unmovable));
+        let mut page = used;
         while page < map.len() {
             let order = page.trailing_zeros().min((map.len() - page).ilog2()).min(PAGEBLOCK_ORDER as u32) as usize;
-            made.list(Migrate::Movable, order).add_tail(&map.pages, page);
+            made.list(map.migrate_type(page), order).add_tail(&map.pages, page);
             made.orders[page as usize] = order as u8;
             made.blocks[page as usize >> PAGEBLOCK_ORDER] += 1 << order;
             page += 1 << order;
@@ -113,10 +114,10 @@ impl Buddy {
     }
 
     fn fall_back(&mut self, map: &Map, of: Migrate, wanted: usize) -> Option<(u32, Taken)> {
-        let mut boosts = false;
+        let mut boosts = 0;
         for order in (of.least_claim().max(wanted)..=PAGEBLOCK_ORDER).rev() {
             let Some(page) = self.list(of.other(), order).head() else { continue };
-            boosts |= order < PAGEBLOCK_ORDER;
+            boosts += u32::from(order < PAGEBLOCK_ORDER);
             if order == PAGEBLOCK_ORDER || self.may_claim(map, page, of) {
                 self.claim(map, page, of);
                 return self.take_smallest(map, of, wanted).map(|page| (page, Taken { boosts, stolen: false }));
@@ -190,13 +191,13 @@ mod tests {
     fn take(buddy: &mut Buddy, map: &Map, of: Migrate) -> (u32, bool) {
         let (page, taken) = buddy.take(map, of, 0).expect("a page");
         map.note_taken(page, of);
-        (page, taken.boosts)
+        (page, taken.boosts > 0)
     }
 
     #[test]
     fn whole_blocks_change_hands_without_a_boost_and_parts_with_one() {
         let map = Map::new(3 * PAGEBLOCK_PAGES);
-        let mut buddy = Buddy::new(&map);
+        let mut buddy = Buddy::new(&map, 0);
         (0..PAGEBLOCK_PAGES).for_each(|page| assert_eq!(take(&mut buddy, &map, Movable), (page, false)));
         assert_eq!(take(&mut buddy, &map, Unmovable), (PAGEBLOCK_PAGES, false), "a whole block");
         (1..PAGEBLOCK_PAGES).for_each(|_| assert!(!take(&mut buddy, &map, Unmovable).1));
@@ -213,7 +214,7 @@ mod tests {
     #[test]
     fn a_block_mostly_of_the_other_kind_loses_single_pages_out_of_its_smallest_chunk() {
         let map = Map::new(PAGEBLOCK_PAGES);
-        let mut buddy = Buddy::new(&map);
+        let mut buddy = Buddy::new(&map, 0);
         (0..700).for_each(|_| {
             take(&mut buddy, &map, Movable);
         });
@@ -226,13 +227,28 @@ mod tests {
         assert_eq!(take(&mut buddy, &map, Movable), (12, false));
     }
 
+    #[test]
+    fn every_chunk_that_is_tried_in_vain_is_a_boost() {
+        let map = Map::new(PAGEBLOCK_PAGES);
+        let mut buddy = Buddy::new(&map, 0);
+        (0..700).for_each(|_| {
+            take(&mut buddy, &map, Movable);
+        });
+        while buddy.take_smallest(&map, Movable, 0).is_some() {}
+        for (page, order) in [(0, 3), (16, 1), (32, 0)] {
+            (page..page + (1 << order)).for_each(|page| map.note_given(page, Movable));
+            buddy.give(&map, page, order);
+        }
+        assert_eq!(buddy.take(&map, Unmovable, 0), Some((32, Taken { boosts: 3, stolen: true })));
+    }
+
     proptest::proptest! {
         #[test]
         fn pages_are_neither_made_nor_lost_and_chunks_are_whole(
             ops in proptest::collection::vec((0u8..4, 0usize..4000, 0usize..40), 0..4000), pages in 1u32..5000
         ) {
             let map = Map::new(pages);
-            let mut buddy = Buddy::new(&map);
+            let mut buddy = Buddy::new(&map, 0);
             let mut out = Vec::new();
             let mut taken = 0;
             for (op, at, order) in ops {

@@ -10,8 +10,8 @@
 //! `total_free() + pages out = ZoneConfig::free_pages` ([`Zone::total_free`]).
 //!
 //! Source: watermarks, boost and per-CPU lists as observed on 6.12 (docs/kernel-map.md); Documentation/admin-guide/sysctl/vm.rst (`watermark_boost_factor`,
-//! `min_free_kbytes`). Differences: one zone; `pcp->high` stays at its floor (where it decays to while kswapd runs); what is
-//! free when the run begins lies in a row, in movable blocks.
+//! `min_free_kbytes`). Differences: one zone; two migrate types; `pcp->high` stays at its floor (where it decays to while kswapd runs); what is
+//! free when the run begins lies in a row, in movable blocks but for what is left of the last block of pages in use.
 
 mod buddy;
 mod map;
@@ -33,7 +33,7 @@ use map::Map;
 pub struct ZoneConfig {
     /// All pages of the zone but what the kernel took before it had an allocator (`zone->managed_pages`).
     pub managed_pages: u32,
-    /// Of these, free when the run begins.
+    /// Of these, free when the run begins. The others are in use for good: the kernel's own pages, which fill block after block, and what is locked.
     pub free_pages: u32,
     /// The base watermarks: min, low, high.
     pub watermarks: [u32; 3],
@@ -90,8 +90,9 @@ pub struct Zone {
     boost: AtomicU32,
     /// ZONE_BOOSTED_WATERMARK: the next allocation that may, wakes kswapd.
     boosted: AtomicBool,
-    /// ZONE_RECLAIM_ACTIVE: kswapd is at work.
+    /// ZONE_RECLAIM_ACTIVE: kswapd is in `balance_pgdat`.
     reclaim_active: AtomicBool,
+    kswapd_awake: AtomicBool,
     pcps: Box<[SpinLock<Pcp>]>,
 }
 
@@ -109,17 +110,18 @@ impl Default for Held {
 }
 
 impl Zone {
-    /// A zone with all its pages in the buddy lists.
+    /// A zone with all its free pages in the buddy lists.
     pub fn new(config: ZoneConfig) -> Self {
         let stat = ZoneStat { least_free_pages: config.free_pages, boosts: 0 };
-        let map = Map::new(config.free_pages);
+        let map = Map::new(config.managed_pages.max(config.free_pages));
         Self {
-            buddy: SpinLock::new((Buddy::new(&map), stat)),
+            buddy: SpinLock::new((Buddy::new(&map, map.len() - config.free_pages), stat)),
             map,
             nr_free: AtomicI64::new(config.free_pages.into()),
             boost: AtomicU32::new(0),
             boosted: AtomicBool::new(false),
             reclaim_active: AtomicBool::new(false),
+            kswapd_awake: AtomicBool::new(false),
             pcps: (0..config.cpus.max(1)).map(|_| SpinLock::default()).collect(),
             config,
         }
@@ -218,16 +220,16 @@ impl Zone {
             steals |= how.stolen;
             taken += 1;
             list.add_tail(&self.map.pages, first);
-            self.note_boost(&mut buddy.1, how.boosts);
+            self.note_boosts(&mut buddy.1, how.boosts);
         }
         buddy.1.least_free_pages = buddy.1.least_free_pages.min(buddy.0.free_pages());
         taken
     }
 
-    fn note_boost(&self, stat: &mut ZoneStat, boosts: bool) {
+    fn note_boosts(&self, stat: &mut ZoneStat, boosts: u32) {
         stat.boosts += u64::from(boosts);
-        if boosts {
-            self.raise_boost();
+        if boosts > 0 {
+            self.raise_boost(boosts);
         }
     }
 
@@ -239,7 +241,7 @@ impl Zone {
         }
         let mut buddy = self.buddy.lock_within();
         let (first, how) = buddy.0.take(&self.map, of, order.into())?;
-        self.note_boost(&mut buddy.1, how.boosts);
+        self.note_boosts(&mut buddy.1, how.boosts);
         buddy.1.least_free_pages = buddy.1.least_free_pages.min(buddy.0.free_pages());
         drop(buddy);
         (first..first + (1 << order)).for_each(|page| self.map.note_taken(page, of));
@@ -332,7 +334,7 @@ impl Zone {
         self.buddy.lock().0.free_pages() + cached
     }
 
-    /// Says whether kswapd is at work.
+    /// Says whether kswapd is in `balance_pgdat`.
     pub fn set_reclaim_active(&self, active: bool) {
         // ORDERING: Relaxed: a size limit of the CPUs' lists.
         self.reclaim_active.store(active, Ordering::Relaxed);
@@ -341,6 +343,12 @@ impl Zone {
     fn is_reclaim_active(&self) -> bool {
         // ORDERING: Relaxed: as in `set_reclaim_active`.
         self.reclaim_active.load(Ordering::Relaxed)
+    }
+
+    /// Says whether kswapd is awake; it is so in its naps.
+    pub fn set_kswapd_awake(&self, awake: bool) {
+        // ORDERING: Relaxed: how exact a count is.
+        self.kswapd_awake.store(awake, Ordering::Relaxed);
     }
 
     fn pcp_floor(&self) -> u32 {
@@ -356,7 +364,9 @@ impl Zone {
     /// Changes that a CPU keeps to itself: more while kswapd is awake (`calculate_pressure_threshold`).
     fn threshold(&self) -> i64 {
         let [min, low, _] = self.config.watermarks;
-        if self.is_reclaim_active() { i64::from(low - min) / i64::from(self.cpus()) } else { NORMAL_THRESHOLD.into() }
+        // ORDERING: Relaxed: as in `set_kswapd_awake`.
+        let awake = self.kswapd_awake.load(Ordering::Relaxed);
+        if awake { i64::from(low - min) / i64::from(self.cpus()) } else { NORMAL_THRESHOLD.into() }
     }
 
     fn fold(&self, pcp: &mut Pcp, change: i64) {

@@ -4,7 +4,7 @@ use super::*;
 use Migrate::{Movable, Unmovable};
 
 const GUEST: ZoneConfig = ZoneConfig {
-    managed_pages: 61_237,
+    managed_pages: 55_400,
     free_pages: 55_400,
     watermarks: [490, 612, 734],
     boost_factor: 15_000,
@@ -41,7 +41,7 @@ fn marks_are_base_and_boost() {
 
 #[test]
 fn a_refill_tries_once_to_claim_a_block() {
-    let zone = Zone::new(ZoneConfig { free_pages: 4 * PAGEBLOCK_PAGES, ..GUEST });
+    let zone = Zone::new(ZoneConfig { managed_pages: 4 * PAGEBLOCK_PAGES, free_pages: 4 * PAGEBLOCK_PAGES, ..GUEST });
     while zone.take(0, Movable, Mark::None).is_some() {}
     (0..32).for_each(|page| zone.give(0, Movable, [128 * page]));
     zone.drain(0);
@@ -79,7 +79,7 @@ fn whether_a_zone_is_boosted_is_a_matter_of_its_size_and_not_of_what_is_free() {
 
 #[test]
 fn a_request_stops_at_the_mark_that_its_rights_allow() {
-    let zone = Zone::new(ZoneConfig { free_pages: 3000, ..GUEST });
+    let zone = Zone::new(ZoneConfig { managed_pages: 3000, free_pages: 3000, ..GUEST });
     for (mark, floor) in [(Mark::Low, 612), (Mark::Min, 490), (Mark::HalfMin, 245), (Mark::None, 0)] {
         while zone.take(0, Movable, mark).is_some() {}
         let (free, cached) = (zone.free_pages(), zone.cached(0));
@@ -92,7 +92,7 @@ fn a_request_stops_at_the_mark_that_its_rights_allow() {
 
 #[test]
 fn pairs_on_a_cpu_s_list_are_there_when_no_page_is() {
-    let zone = Zone::new(ZoneConfig { free_pages: 3000, ..GUEST });
+    let zone = Zone::new(ZoneConfig { managed_pages: 3000, free_pages: 3000, ..GUEST });
     let first = zone.take_pair(0, Mark::None).unwrap();
     assert_eq!((first % 2, zone.cached(0)), (0, 12), "half a batch of pairs, less one");
     for cpu in [0, 1] {
@@ -137,7 +137,7 @@ fn while_kswapd_runs_a_cpu_keeps_60_pages() {
 
 #[test]
 fn all_pages_or_none() {
-    let zone = Zone::new(ZoneConfig { free_pages: 6, ..GUEST });
+    let zone = Zone::new(ZoneConfig { managed_pages: 6, free_pages: 6, ..GUEST });
     let first = zone.take_all(0, Unmovable, Mark::None, 4).expect("four pages");
     assert_eq!(zone.take_all(0, Unmovable, Mark::None, 4), None);
     assert_eq!(zone.total_free(), 2);
@@ -153,7 +153,7 @@ fn all_pages_or_none() {
 
 #[test]
 fn what_is_held_grows_and_goes_back() {
-    let zone = Zone::new(ZoneConfig { free_pages: 8, watermarks: [3, 4, 5], pcp_batch: 1, ..GUEST });
+    let zone = Zone::new(ZoneConfig { managed_pages: 8, free_pages: 8, watermarks: [3, 4, 5], pcp_batch: 1, ..GUEST });
     let mut held = Held::default();
     assert!(!zone.take_more(&mut held, 0, Unmovable, Mark::None, 9), "there are eight");
     assert_eq!((held.pages, zone.total_free()), (8, 0));
@@ -168,8 +168,8 @@ fn what_is_held_grows_and_goes_back() {
 
 #[test]
 fn a_small_zone_is_counted_exactly_where_it_is_low() {
-    let small = ZoneConfig { free_pages: 13, watermarks: [4, 6, 8], pcp_batch: 1, ..GUEST };
-    let large = ZoneConfig { free_pages: 739, pcp_batch: 1, ..GUEST };
+    let small = ZoneConfig { managed_pages: 13, free_pages: 13, watermarks: [4, 6, 8], pcp_batch: 1, ..GUEST };
+    let large = ZoneConfig { managed_pages: 739, free_pages: 739, pcp_batch: 1, ..GUEST };
     for (config, exact) in [(small, true), (large, false)] {
         let zone = Zone::new(config);
         down_to(&zone, zone.wmark(2)); // Fewer than a CPU keeps to itself: nothing is in the common count yet.
@@ -178,10 +178,36 @@ fn a_small_zone_is_counted_exactly_where_it_is_low() {
     }
 }
 
+#[test]
+fn pages_in_use_leave_the_rest_of_their_last_block_to_unmovable_requests() {
+    let zone = Zone::new(ZoneConfig { managed_pages: 3000 + PAGEBLOCK_PAGES + 1000, free_pages: 3000, ..GUEST });
+    let first = zone.take(0, Unmovable, Mark::None).unwrap();
+    assert_eq!(first, 2 * PAGEBLOCK_PAGES - 24, "24 pages are left of it");
+    let movable = zone.take(1, Movable, Mark::None).unwrap();
+    assert!(movable >= 2 * PAGEBLOCK_PAGES, "{movable}");
+    (1..24).for_each(|_| assert!(zone.take(0, Unmovable, Mark::None).unwrap() < 2 * PAGEBLOCK_PAGES));
+    assert!(zone.take(0, Unmovable, Mark::None).unwrap() >= 2 * PAGEBLOCK_PAGES, "a movable block");
+    assert_eq!(zone.total_free(), 3000 - 26);
+}
+
+#[test]
+fn a_cpu_keeps_more_to_itself_while_kswapd_is_awake_and_a_throttle_counts_exactly() {
+    let zone = Zone::new(ZoneConfig { managed_pages: 3000, free_pages: 3000, ..GUEST });
+    assert!(zone.take(0, Movable, Mark::None).is_some());
+    assert_eq!(zone.free_pages(), 2985, "more than 8 are told at once");
+    zone.set_kswapd_awake(true);
+    assert!(zone.take(1, Movable, Mark::None).is_some());
+    assert_eq!(zone.free_pages(), 2985, "up to 61 are not, and a nap is no sleep");
+    while zone.buddy.lock().0.free_pages() > 245 {
+        assert!(zone.take_order(0, Movable, Mark::None, 3).is_some());
+    }
+    assert!(zone.free_pages() > 245 && !zone.allows_direct_reclaim());
+}
+
 proptest::proptest! {
     #[test]
     fn pages_add_up(ops in proptest::collection::vec((0u16..2, 0u8..7), 0..600)) {
-        let zone = Zone::new(ZoneConfig { free_pages: 2500, ..GUEST });
+        let zone = Zone::new(ZoneConfig { managed_pages: 2500, free_pages: 2500, ..GUEST });
         let mut out = [vec![], vec![]];
         for (cpu, op) in ops {
             let of = if op & 1 == 0 { Unmovable } else { Movable };

@@ -54,13 +54,18 @@ impl Zone {
         self.floor(mark).is_none_or(|floor| self.free_pages() > floor)
     }
 
-    /// As who wakes, sleeps or throttles reads it: exact where it is low and the zone so small that what CPUs keep to
-    /// themselves could hide its marks (`percpu_drift_mark`, `zone_page_state_snapshot`).
+    /// With what every CPU keeps to itself (`zone_page_state_snapshot`).
+    fn exact_free_pages(&self) -> u32 {
+        self.buddy.lock_within().0.free_pages()
+    }
+
+    /// As who wakes kswapd, or it before it sleeps, reads it: exact where it is low and the zone so small that what CPUs keep to
+    /// themselves could hide its marks (`percpu_drift_mark`).
     fn free_pages_snapshot(&self) -> u32 {
         let [min, low, high] = self.config.watermarks;
         let (free, drift) = (self.free_pages(), u32::from(self.cpus()) * NORMAL_THRESHOLD);
         let exact = drift > low - min && free < high + drift;
-        if exact { self.buddy.lock_within().0.free_pages() } else { free }
+        if exact { self.exact_free_pages() } else { free }
     }
 
     /// `pgdat_balanced`: above the high mark, the boost included.
@@ -68,9 +73,9 @@ impl Zone {
         self.free_pages_snapshot() > self.wmark(2)
     }
 
-    /// `allow_direct_reclaim`: more than half the min mark is free.
+    /// `allow_direct_reclaim`: more than half the min mark is free, counted exactly.
     pub fn allows_direct_reclaim(&self) -> bool {
-        self.floor(Mark::HalfMin).is_none_or(|floor| self.free_pages_snapshot() > floor)
+        self.floor(Mark::HalfMin).is_none_or(|floor| self.exact_free_pages() > floor)
     }
 
     /// Whether an allocation that may wake kswapd is to do so for the boost's sake; asks once (ZONE_BOOSTED_WATERMARK).
@@ -87,15 +92,15 @@ impl Zone {
         self.boost.store(now - boost.min(now), Ordering::Relaxed);
     }
 
-    /// `boost_watermark`: by a page block, up to a share of the high mark; never in a zone that manages less than four blocks,
+    /// `boost_watermark`, so many times: by a page block each, up to a share of the high mark; never in a zone that manages less than four blocks,
     /// however many are free.
-    pub(super) fn raise_boost(&self) {
+    pub(super) fn raise_boost(&self, times: u32) {
         let most = u64::from(self.config.watermarks[2]) * u64::from(self.config.boost_factor) / 10_000;
         let too_small = self.config.managed_pages < 4 * PAGEBLOCK_PAGES;
         let most = if most == 0 || too_small { 0 } else { (most as u32).max(PAGEBLOCK_PAGES) };
         let now = self.boost();
         // ORDERING: Relaxed (both): a watermark and a hint; the buddy's lock is held, so events are one after another.
-        self.boost.store((now + PAGEBLOCK_PAGES).min(most).max(now.min(most)), Ordering::Relaxed);
+        self.boost.store((now + times * PAGEBLOCK_PAGES).min(most).max(now.min(most)), Ordering::Relaxed);
         self.boosted.store(most > 0, Ordering::Relaxed); // ORDERING: as above.
     }
 }
