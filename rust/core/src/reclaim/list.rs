@@ -300,7 +300,7 @@ impl ShrinkList {
             self.list_kept(sys, ctx, &mut lru)?;
             if sys.mm.is_some() {
                 lru.isolated -= self.tally.taken;
-                let in_vain = u64::from(self.tally.scanned - self.tally.freed);
+                let in_vain = u64::from(self.tally.taken - self.tally.freed);
                 lru.note_cost(self.memcg, false, self.tally.pageouts.into(), in_vain);
             }
         }

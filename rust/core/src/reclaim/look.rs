@@ -204,7 +204,7 @@ impl Look {
         Ok(Glance::Ends(Work::Scan, if immediate { Exit::Immediate } else { Exit::Writeback }))
     }
 
-    /// `folio_check_references`, young: the first look keeps it, the second activates it.
+    /// `folio_check_references`, young: the first look keeps it, the second activates it. Its mark stays for a time after.
     fn referenced(&mut self, sys: &System, ctx: &mut Ctx) -> Glance {
         crate::sync::boundary();
         if sys.lru_gen() {
@@ -231,7 +231,7 @@ impl Look {
     }
 
     fn activate(&self, sys: &System, ctx: &mut Ctx, why: Vm, cause: u64) -> Result<Glance, Box<StepError>> {
-        let change = Change::flags(flag::ACTIVE, flag::REFERENCED).unless(flag::LOCKED | flag::ACTIVE);
+        let change = Change::flags(flag::ACTIVE, 0).unless(flag::LOCKED | flag::ACTIVE);
         let Fire::Done(_) = sys.fire(ctx, self.page, Event::Activate, 0, change, cause)? else {
             return Ok(Glance::Ends(Work::Commit, self.kept(ctx)));
         };

@@ -148,6 +148,6 @@ impl ShrinkNode {
         let total = anon_cost + file_cost;
         let anon = swappiness * (total + 1) / (anon_cost + 1);
         let file = (200 - swappiness.min(200)) * (total + 1) / (file_cost + 1);
-        [(anon, anon + file + 1), (file, anon + file + 1)]
+        [(anon, anon + file), (file, anon + file)]
     }
 }
