@@ -1,4 +1,4 @@
-//! A lock for short critical sections, as `spinlock_t` is: who waits spins, and after a while lets others run.
+//! A lock for short critical sections, as `spinlock_t` is: who waits spins, and after a while naps.
 //!
 //! It is not [`super::Mutex`], because of its end. A mutex that may have to wake a sleeper gives itself back by a locked
 //! instruction, which waits until all that the section wrote has reached the cache, block and neighbours' links; here that is
@@ -6,9 +6,9 @@
 
 use std::marker::PhantomData;
 
-use super::{AtomicBool, Ordering, Section, UnsafeCell, spin_loop, thread};
+use super::{AtomicBool, Ordering, Section, UnsafeCell, spin_loop};
 
-/// Looks at a lock that is held before its waiter lets others run: some 30 microseconds on an EPYC.
+/// Looks at a lock that is held before its waiter naps: some 30 microseconds on an EPYC.
 const SPINS: u32 = if cfg!(any(kcompressd_loom, kcompressd_shuttle)) { 1 } else { 1000 };
 
 /// A value that one thread at a time reaches.
@@ -70,7 +70,8 @@ impl<T> SpinLock<T> {
         self.held.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
-    /// A holder that is not running gets the CPU of who waits.
+    /// A holder that is not running gets the CPU of who waits. To give a turn away instead would leave the waiter runnable, beside a
+    /// holder that other programs keep off its CPU: the applications' reclaim then fails so often that they ask for the OOM killer.
     #[cold]
     fn wait(&self) {
         loop {
@@ -81,9 +82,20 @@ impl<T> SpinLock<T> {
                     return;
                 }
             }
-            thread::yield_now();
+            nap();
         }
     }
+}
+
+#[cfg(not(any(kcompressd_loom, kcompressd_shuttle)))]
+fn nap() {
+    std::thread::sleep(std::time::Duration::from_micros(50));
+}
+
+/// The checkers have no time.
+#[cfg(any(kcompressd_loom, kcompressd_shuttle))]
+fn nap() {
+    super::thread::yield_now();
 }
 
 impl<T> std::ops::Deref for SpinGuard<'_, T> {
