@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 
 from kcompressd.calibration import Calibration
 from kcompressd.cli import main
+from kcompressd.comparison import Spread
 from kcompressd.errors import InputError, RunInterrupted
 from kcompressd.html import of_sweep
 from kcompressd.job import Job
 from kcompressd.sweep import Plan, sweep
-from kcompressd.sweep.report import combinations
+from kcompressd.sweep.report import WIDE, cell, combinations
 from kcompressd.sweep.table import Rows
 
 JOB: dict[str, Any] = {"pages": "sample", "limit": 64, "design": "split", "store": "zram"}
@@ -220,7 +221,70 @@ def test_medians_are_over_seeds() -> None:
     rows = [{"a": 1, "seed": seed, "m": value} for seed, value in enumerate([3, 1, 2])] + [
         {"a": 2, "seed": 0, "m": None}
     ]
-    assert combinations(rows, ["a"], ["m"]) == [((1,), [2]), ((2,), [None])]
+    assert combinations(rows, ["a"], ["m"]) == [((1,), [Spread(2, 1, 3)]), ((2,), [None])]
+
+
+@given(st.lists(st.integers(0, 1000), min_size=1, max_size=7))
+def test_a_cell_says_its_spread_when_there_is_one(values: list[int]) -> None:
+    spread = Spread.of([float(value) for value in values])
+    said, around = cell(spread, "{:.0f}".format)
+    assert said == f"{spread.median:.0f}" and cell(None, str) == ("-", "")
+    if around.startswith("±"):
+        assert 0.005 <= spread.relative <= WIDE and around == f"±{spread.relative:.0%}"
+    elif around:
+        assert spread.relative > WIDE or not spread.median
+        assert around == (f"{spread.high / spread.low:.0f}x" if spread.low else f"to {max(values)}")
+    else:
+        assert spread.low == spread.high or spread.relative < 0.005
+
+
+SHORT: dict[str, Any] = {
+    "pages": "sample",
+    "limit": 300,
+    "store": "zram",
+    "node": {"managed": 400},
+    "workload": {"kind": "usemem", "pages": 300, "touches": 100},
+}
+
+
+def short(**more: Any) -> Job:
+    axes = [{"key": "design", "values": ["sync", "split"]}]
+    return Job.from_dict({**SHORT, "sweep": {"axis": axes, **more}})
+
+
+def test_where_memory_is_short_each_row_is_a_boot(tmp_path: Path) -> None:
+    one = sweep(short(), tmp_path / "t.parquet", backend="sequential", repeats=1)
+    assert (one.points, one.boots, one.ran) == (2, 1, 2)
+    found = sweep(short(), tmp_path / "t.parquet", backend="sequential")
+    assert (found.points, found.boots, found.ran, found.complete) == (10, 5, 8, True)  # the first boots have rows
+    assert found.table is not None
+    rows = found.table.to_pylist()
+    assert {(row["design"], row["boot"]) for row in rows} == {(d, n) for d in ("sync", "split") for n in range(5)}
+    for row in rows:  # each row is what that boot comes to by itself
+        alone = short().replace({"design": row["design"]}).boot(row["boot"]).sim()
+        assert row["timing.reclaim_ns"] == alone.timing.reclaim_ns and row["vmstat.pgfault"] == alone.vmstat.pgfault
+    text = of_sweep.document(found.table, short())
+    assert "2 points; medians over 5 boots" in text
+    assert (again := sweep(short(), tmp_path / "t.parquet", backend="sequential")).ran == 0 and again.complete
+    fewer = sweep(short(), tmp_path / "t.parquet", backend="sequential", repeats=2)
+    assert (fewer.points, fewer.ran, fewer.others) == (4, 0, 6)
+
+
+def test_how_many_boots_there_are(tmp_path: Path) -> None:
+    def boots(mine: Job, repeats: int | None = None) -> int:
+        return sweep(mine, tmp_path / "t.parquet", backend="sequential", repeats=repeats, only_one=True).boots
+
+    assert boots(short()) == 5 and boots(short(seeds=2)) == 1 and boots(short(seeds=2), 3) == 3
+    assert boots(job(("node.cpus", [1, 2]))) == 1 and boots(job(("node.cpus", [1, 2])), 2) == 2
+    assert boots(job(("node.managed", [400, 500]))) == 5
+    with pytest.raises(InputError, match="repeats: 0 is less than 1"):
+        boots(short(), 0)
+
+
+def test_pages_that_come_several_times_are_calibrated_as_such(tmp_path: Path) -> None:
+    mine = Job.from_dict({**job(("depth", [8, 16])).tree, "repeat": 3})
+    found = sweep(mine, tmp_path / "t.parquet", backend="sequential")
+    assert found.table is not None and set(found.table.column("vmstat.pgsteal_anon").to_pylist()) == {192}
 
 
 TOML = """

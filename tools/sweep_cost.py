@@ -1,7 +1,8 @@
 """What a sweep of 10 000 points costs: measured with 1 and 2 workers on fewer points, modelled beyond.
 
 The time is `start + points * (serial + parallel / workers)`: `start` and the time a point with one worker come from a small and a
-large sweep with one worker, what runs in parallel from the large one with two. A point is one run of the package's sample in virtual time.
+large sweep with one worker, what runs in parallel from the large one with two. A point is one run of the package's sample in virtual time,
+without a memory budget; where memory is short a point is five boots, each such a run, and costs five times as much.
 
     python tools/sweep_cost.py
 """

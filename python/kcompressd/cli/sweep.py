@@ -23,8 +23,8 @@ def add(verbs: common.Verbs) -> None:
     parser = verbs.add_parser(
         "sweep",
         help="run a job at many points, on all cores or a cluster",
-        description="Runs JOB.toml at every point of its [sweep] and keeps a row a point in a Parquet table. Points that the "
-        "table has are not run again; Ctrl-C keeps what there is.",
+        description="Runs JOB.toml at every point of its [sweep] and keeps a row for each boot of each in a Parquet table; shows "
+        "medians over boots and seeds, with half their range. Rows that the table has are not run again; Ctrl-C keeps what there is.",
     )
     add_argument = parser.add_argument
     add_argument("job", metavar="JOB.toml", help="a job with [[sweep.axis]] tables")
@@ -38,6 +38,12 @@ def add(verbs: common.Verbs) -> None:
     )
     add_argument("--workers", type=common.count, metavar="N", help="points at once (default: one a CPU)")
     add_argument("--live", action="store_true", help="on real threads, one point at a time, instead of virtual time")
+    add_argument(
+        "--repeats",
+        type=common.count,
+        metavar="N",
+        help="boots of each point, as compare has them (default: 5 where memory is short and [sweep] has no seeds, else 1)",
+    )
     add_argument("--dry-run", action="store_true", help="count the points, run one, estimate the time of the rest")
     add_argument("--csv", metavar="FILE", help="save the table as CSV too; - for standard output")
     common.add_html(parser)
@@ -55,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     common.refuse_output(arguments.csv, stream=True)
     common.refuse_output(arguments.html)
     job = Job.load(arguments.job, arguments.set)
-    options = {name: getattr(arguments, name) for name in ("backend", "scheduler", "workers", "live")}
+    options = {name: getattr(arguments, name) for name in ("backend", "scheduler", "workers", "live", "repeats")}
     try:
         with _progress(dry=arguments.dry_run) as progress:
             found = sweep(job, output, only_one=arguments.dry_run, progress=progress, **options)
@@ -81,7 +87,13 @@ def run(arguments: argparse.Namespace) -> int:
 def _so_far(found: Outcome) -> str:
     rows = 0 if found.table is None else len(found.table)
     others = f"; rows of other points kept: {found.others}" if found.others else ""
-    return f"{rows} of {found.points} points, {found.ran} run now{others}"
+    return f"{rows} of {_all(found)}, {found.ran} run now{others}"
+
+
+def _all(found: Outcome) -> str:
+    """All points, or the boots of all where each has several."""
+    combinations = found.points // found.boots
+    return f"{found.points} points" if found.boots == 1 else f"{found.points} boots of {combinations} points"
 
 
 def _say_dry(found: Outcome, workers: int | None) -> int:
@@ -91,7 +103,7 @@ def _say_dry(found: Outcome, workers: int | None) -> int:
 
     left = found.points - (0 if found.table is None else len(found.table))
     at_once = workers or len(os.sched_getaffinity(0))
-    print(f"{found.points} points, {left} to run")
+    print(f"{_all(found)}, {left} to run")
     if found.ran and left:
         each, start = found.seconds_each * 1e9, found.start_seconds * 1e9
         rest = duration(start + each * left / at_once)
@@ -103,7 +115,7 @@ def _refused(found: Outcome) -> str:
     """How many points were refused, and why one of them was."""
     assert found.table is not None
     said = next(error for error in found.table.column("error").to_pylist() if error is not None)
-    return f"{found.refused} of {found.points} points refused, the first: {said}"
+    return f"{found.refused} of {_all(found)} refused, the first: {said}"
 
 
 def _csv(found: Outcome) -> str:

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from kcompressd.comparison import Spread
 from kcompressd.html import page, scale
 from kcompressd.html.bars import Bar, bars
-from kcompressd.html.elements import Child, Markup, tag
+from kcompressd.html.elements import Child, Markup, join, tag
 from kcompressd.html.lines import Line, key, lines
 from kcompressd.html.over_time import colors
 from kcompressd.html.scale import Format
 from kcompressd.html.table import Cell, table
-from kcompressd.sweep.report import MEASURES, Lines
+from kcompressd.sweep.report import MEASURES, Lines, cell, repeated
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,8 +31,8 @@ def document(rows: pa.Table, job: Job) -> str:
     """Return the report of `job`'s sweep as a file's text; `rows` is its table."""
     found = Lines.of(rows, job)
     title = job.about.get("title") or f"A sweep over {', '.join(found.axes)}"
-    seeds = f", {len(found.lines)} combinations; medians over seeds" if len(rows) > len(found.lines) else ""
-    said = f"{len(rows)} points{seeds}"
+    over = repeated(rows, found)
+    said = f"{len(found.lines)} points; {over}" if over else f"{len(rows)} points"
     return page.document(title, _parts(found), subtitle=said)
 
 
@@ -49,10 +50,12 @@ def _parts(found: Lines) -> Iterator[Child]:
 
 def _table(found: Lines) -> Markup:
     rows = []
-    for values, medians in found.lines:
+    for values, spreads in found.lines:
         cells = [Cell(str(value), value if isinstance(value, int | float) else str(value)) for value in values]
-        for name, median in zip(found.measures, medians, strict=True):
-            cells.append(Cell("-" if median is None else _form(name)(median), median))
+        for name, spread in zip(found.measures, spreads, strict=True):
+            said, around = cell(spread, _form(name))
+            shown = join([said, " ", tag("small", around)]) if around else said
+            cells.append(Cell(shown, None if spread is None else spread.median))
         rows.append(cells)
     return table([*found.axes, *map(_heading, found.measures)], rows)
 
@@ -79,7 +82,7 @@ def _across(found: Lines) -> int | None:
 def _pictures(found: Lines) -> Iterator[Markup]:
     across = _across(found)
     for number, name in enumerate(found.measures):
-        if len({medians[number] for _, medians in found.lines}) == 1:
+        if len({spreads[number] for _, spreads in found.lines}) == 1:
             continue
         heading = _heading(name)
         title = heading if name.startswith("vmstat.") else heading[:1].upper() + heading[1:]  # a counter keeps its name
@@ -93,10 +96,10 @@ def _pictures(found: Lines) -> Iterator[Markup]:
 def _series(found: Lines, across: int, measure: int) -> list[Line]:
     """A line for each combination of the other axes' values."""
     points: dict[str, list[tuple[float, float]]] = {}
-    for values, medians in found.lines:
-        median = medians[measure]
-        if median is not None:
-            points.setdefault(_name(found, values, across), []).append((float(values[across]), median))
+    for values, spreads in found.lines:
+        spread = spreads[measure]
+        if spread is not None:
+            points.setdefault(_name(found, values, across), []).append((float(values[across]), spread.median))
     shades = colors(_names(found, across))
     drawn = []
     for name in _names(found, across)[:MOST_SERIES]:
@@ -127,7 +130,9 @@ def _legend(found: Lines) -> Iterator[Markup]:
 
 
 def _bars(title: str, found: Lines, measure: int) -> Markup:
-    rows = [
-        Bar(_name(found, values, None), ((medians[measure] or 0.0, 1),)) for values, medians in found.lines[:MOST_BARS]
-    ]
+    rows = []
+    for values, spreads in found.lines[:MOST_BARS]:
+        spread = spreads[measure] or Spread(0.0, 0.0, 0.0)
+        span = (spread.low, spread.high) if spread.low < spread.high else None
+        rows.append(Bar(_name(found, values, None), ((spread.median, 1),), span))
     return bars(title, rows, form=_form(found.measures[measure]))

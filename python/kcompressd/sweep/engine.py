@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from kcompressd import _core
 from kcompressd.calibration import Calibration
-from kcompressd.errors import InputError, JobError, RunInterrupted
+from kcompressd.compare import MIN_REPEATS
+from kcompressd.errors import InputError, JobError, LabError, RunInterrupted
 from kcompressd.job import Job
 from kcompressd.sweep.plan import Plan, Point
 from kcompressd.sweep.table import ID, Row, Rows
@@ -38,8 +39,8 @@ Progress: TypeAlias = Callable[[int, int], object]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a sweep came to: the rows of its points, points in all, those run now, and those refused, now or before;
-    `complete`: every point has a row; `reason` why not. `others`: rows of the file that are no point of this sweep.
+    """What a sweep came to: the rows of its points, `boots` of each combination; points in all, a boot each, those run now,
+    and those refused, now or before; `complete`: every point has a row; `reason` why not. `others`: rows of the file that are no point of this sweep.
     `seconds_each` is a point's mean time in its worker, `start_seconds` what passed beside the points run now.
     """
 
@@ -52,6 +53,7 @@ class Outcome:
     others: int = 0
     seconds_each: float = 0.0
     start_seconds: float = 0.0
+    boots: int = 1
 
 
 def sweep(
@@ -62,12 +64,14 @@ def sweep(
     scheduler: str | None = None,
     workers: int | None = None,
     live: bool = False,
+    repeats: int | None = None,
     only_one: bool = False,
     progress: Progress | None = None,
 ) -> Outcome:
     """Run the points of `job`'s `[sweep]` that `path` (Parquet) has no row of, and add their rows to it.
 
-    `workers` defaults to the usable CPUs, for `live` runs to one, so that they do not disturb each other. `scheduler` is
+    A combination is run on `repeats` boots of its machine (`Job.boot`), each a point with a row: by default on 5 where memory is
+    short and the sweep has no seeds, else on one. `workers` defaults to the usable CPUs, for `live` runs to one, so that they do not disturb each other. `scheduler` is
     the address of a Dask scheduler or a Ray cluster; without one they are started here. `only_one` runs one point, for an
     estimate of the time. Raises `InputError` for what is wrong with the job, the table or a backend that is not
     installed, and `RunInterrupted`, a `KeyboardInterrupt`, on Ctrl-C: rows that there are, are kept.
@@ -76,11 +80,12 @@ def sweep(
     plan = Plan.of(job.tree, job.origin)
     _refuse_axes(job, plan)
     calibration, where = _calibrated(job, rows.path)
-    points = plan.points(job.tree, calibration.digest, _core.VERSION)
+    boots = _boots(job, plan, repeats)
+    points = plan.points(job.tree, calibration.digest, _core.VERSION, boots)
     done = rows.done()
     left = [point for point in points if point.id not in done]
     todo = left[:1] if only_one else left
-    tally = _Tally(rows, progress, frozenset(point.id for point in points), len(points) - len(left))
+    tally = _Tally(rows, progress, frozenset(point.id for point in points), len(points) - len(left), boots)
     started = time.monotonic()
     reason = None
     try:
@@ -96,8 +101,8 @@ def sweep(
 class _Tally:
     """Rows as they come, and how many."""
 
-    def __init__(self, rows: Rows, progress: Progress | None, points: frozenset[str], done: int) -> None:
-        self.rows, self.progress, self.points, self.done = rows, progress, points, done
+    def __init__(self, rows: Rows, progress: Progress | None, points: frozenset[str], done: int, boots: int) -> None:
+        self.rows, self.progress, self.points, self.done, self.boots = rows, progress, points, done, boots
         self.ran = 0
         self.seconds = 0.0
         self.ids: set[str] = set()
@@ -126,7 +131,17 @@ class _Tally:
             others=0 if table is None or own is None else len(table) - len(own),
             seconds_each=self.seconds / max(1, self.ran),
             start_seconds=max(0.0, seconds - self.seconds),
+            boots=self.boots,
         )
+
+
+def _boots(job: Job, plan: Plan, repeats: int | None) -> int:
+    """How many boots each combination gets; seeds are repeats already, and without a memory budget all boots are alike."""
+    if repeats is not None and repeats < 1:
+        raise LabError("repeats", f"{repeats} is less than 1", f"give {MIN_REPEATS}, to see what is chance")
+    keys = {f"node.{name}" for name in job.tree.get("node", {})} | {axis.key for axis in plan.axes}
+    short = any(key.startswith("node.") for key in keys - {"node.cpus", "node.kswapd"})
+    return repeats if repeats is not None else MIN_REPEATS if short and not plan.seeds else 1
 
 
 def _refuse_axes(job: Job, plan: Plan) -> None:
@@ -160,7 +175,7 @@ def _calibrated(job: Job, table: Path) -> tuple[Calibration, str]:
 def _tasks(job: Job, points: Sequence[Point], calibration: str, digest: str, live: bool) -> list[Task]:
     tree = {key: value for key, value in job.tree.items() if key != "sweep"}
     folder = os.fspath(job.folder.absolute())
-    return [Task(point.id, tree, folder, dict(point.settings), calibration, digest, live) for point in points]
+    return [Task(p.id, tree, folder, dict(p.settings), calibration, digest, live, p.boot) for p in points]
 
 
 def _run(parallel: Any, tasks: list[Task], tally: _Tally) -> str | None:

@@ -1,4 +1,4 @@
-"""Which points a sweep has: `[sweep]` of a job file, axes expanded, one point a combination and seed.
+"""Which points a sweep has: `[sweep]` of a job file, axes expanded, one point a combination, seed and boot.
 
 ```toml
 [sweep]
@@ -33,6 +33,8 @@ MODES: Final = ("product", "zip")
 MAX_POINTS: Final = 1_000_000
 """More points than this are refused: nobody reads them, and a mistyped range is likelier."""
 SEED: Final = "seed"
+BOOT: Final = "boot"
+"""The column of a point's boot, 0 the job's own machine (`Job.boot`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +47,13 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One combination: `settings` by key of the job, and the `id` by which its row is found again: SHA-256 of the job,
-    the settings, the pages' digest and the code's version, 16 hexadecimal digits.
+    """One combination on one `boot` of its machine: `settings` by key of the job, and the `id` by which its row is found again:
+    SHA-256 of the job, the settings, the pages' digest, the code's version and the boot but 0, 16 hexadecimal digits.
     """
 
     settings: tuple[tuple[str, Value], ...]
     id: str
+    boot: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +87,18 @@ class Plan:
 
     @property
     def size(self) -> int:
-        """How many points there are."""
+        """How many combinations there are, a seed each."""
         lengths = [len(axis.values) for axis in self.axes]
         combinations = math.prod(lengths) if self.mode == "product" else min(lengths, default=1)
         return combinations * max(1, len(self.seeds))
 
-    def points(self, job: Mapping[str, Any], digest: str, version: str) -> list[Point]:
-        """Return every point in order: the last axis varies fastest, seeds fastest of all."""
+    def points(self, job: Mapping[str, Any], digest: str, version: str, boots: int = 1) -> list[Point]:
+        """Return every combination in order, each on `boots` boots: boot by boot, so that a part of a sweep has all of them."""
         base = json.dumps({key: value for key, value in job.items() if key != "sweep"}, sort_keys=True, default=str)
-        return [Point(settings, _id(base, settings, digest, version)) for settings in self._settings()]
+        key = [base, digest, version]
+        return [
+            Point(settings, _id(key, settings, boot), boot) for boot in range(boots) for settings in self._settings()
+        ]
 
     def _settings(self) -> Iterator[tuple[tuple[str, Value], ...]]:
         columns = [[(axis.key, value) for value in axis.values] for axis in self.axes]
@@ -115,8 +121,9 @@ class Plan:
             raise InputError(subject, f"{self.size} points: at most {MAX_POINTS}", "take fewer values")
 
 
-def _id(base: str, settings: tuple[tuple[str, Value], ...], digest: str, version: str) -> str:
-    text = json.dumps([base, sorted(settings), digest, version])
+def _id(key: list[str], settings: tuple[tuple[str, Value], ...], boot: int) -> str:
+    base, digest, version = key
+    text = json.dumps([base, sorted(settings), digest, version, *([boot] if boot else [])])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

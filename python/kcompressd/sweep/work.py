@@ -1,4 +1,4 @@
-"""What a worker does: one point, from a job and the path of its calibration to a row."""
+"""What a worker does: one point on one boot, from a job and the path of its calibration to a row."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from kcompressd.calibration import Calibration
 from kcompressd.errors import InputError, JobError
 from kcompressd.job import Job
 from kcompressd.result import Result
+from kcompressd.sweep.plan import BOOT
 from kcompressd.sweep.table import ID, Row
 
 KEPT = ("vmstat", "zswap", "zram", "kcompressd", "timing", "lifecycle", "memory")
@@ -35,6 +36,7 @@ class Task:
     calibration: str
     digest: str
     live: bool
+    boot: int = 0
 
 
 def work(task: Task) -> Row:
@@ -47,10 +49,10 @@ def work(task: Task) -> Row:
 
 
 def _row(task: Task) -> dict[str, Any]:
-    row: dict[str, Any] = {ID: task.id, **task.settings, "error": None}
-    calibration = _calibration(task.calibration, task.job.get("limit"), task.digest)
+    row: dict[str, Any] = {ID: task.id, **task.settings, BOOT: task.boot, "error": None}
+    calibration = _calibration(task.calibration, *_used(task), task.digest)
     try:
-        job = Job.from_dict(task.job, folder=task.folder).replace(task.settings)
+        job = Job.from_dict(task.job, folder=task.folder).replace(task.settings).boot(task.boot)
         result = job.run() if task.live else job.sim(calibration=calibration)
     except InputError as error:
         return row | {"error": str(error)}
@@ -74,11 +76,18 @@ def _flat(name: str, value: object) -> list[tuple[str, float]]:
     return []
 
 
+def _used(task: Task) -> tuple[int | None, int]:
+    """How many pages of the calibration are used and how often they come; one made for the sweep is of all of them already."""
+    made = task.calibration and "calibration" not in task.job
+    return (None, 1) if made else (task.job.get("limit"), task.job.get("repeat", 1))
+
+
 @lru_cache(maxsize=4)
-def _calibration(path: str, limit: int | None, digest: str) -> Calibration:
+def _calibration(path: str, limit: int | None, times: int, digest: str) -> Calibration:
     """The calibration, kept for the worker's next point."""
     try:
         found = (Calibration.load(path) if path else Calibration.sample())[:limit]
+        found = found if times == 1 else found.repeated(times)
     except InputError as error:
         raise type(error)(
             error.subject, f"on worker {platform.node()}: {error.reason}", "copy it there, or share it"
