@@ -86,6 +86,14 @@ pub fn spin_loop() {
     std::hint::spin_loop();
 }
 
+/// Sleeps for a little while; under loom and shuttle, which have no time, it yields.
+pub(crate) fn nap() {
+    #[cfg(any(kcompressd_loom, kcompressd_shuttle))]
+    thread::yield_now();
+    #[cfg(not(any(kcompressd_loom, kcompressd_shuttle)))]
+    std::thread::sleep(std::time::Duration::from_micros(50));
+}
+
 /// Does `work` for each of `parts`, the caller's thread the first of them and helpers the others with it; one after the other under
 /// loom and shuttle. For memory that is made ready before any clock starts: no step does it, and no other thread knows that memory yet.
 pub fn in_parallel<T: Send>(mut parts: impl ExactSizeIterator<Item = T> + Send, work: impl Fn(T) + Sync) {

@@ -6,7 +6,7 @@
 
 use std::marker::PhantomData;
 
-use super::{AtomicBool, Ordering, Section, UnsafeCell, spin_loop};
+use super::{AtomicBool, Ordering, Section, UnsafeCell, nap, spin_loop};
 
 /// Looks at a lock that is held before its waiter naps: some 30 microseconds on an EPYC.
 const SPINS: u32 = if cfg!(any(kcompressd_loom, kcompressd_shuttle)) { 1 } else { 1000 };
@@ -85,17 +85,6 @@ impl<T> SpinLock<T> {
             nap();
         }
     }
-}
-
-#[cfg(not(any(kcompressd_loom, kcompressd_shuttle)))]
-fn nap() {
-    std::thread::sleep(std::time::Duration::from_micros(50));
-}
-
-/// The checkers have no time.
-#[cfg(any(kcompressd_loom, kcompressd_shuttle))]
-fn nap() {
-    super::thread::yield_now();
 }
 
 impl<T> std::ops::Deref for SpinGuard<'_, T> {
