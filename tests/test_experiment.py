@@ -102,12 +102,12 @@ def test_a_finding_that_is_not_so_at_all_boots_says_at_how_many(asked: Experimen
     assert answer.found()[0] == Said("april scans 2.10 times as often, 2.10 against 1.00, on 8 CPUs.", 5, 7)
     good = document(answer)
     assert (
-        "*Found*, by chance: at 5 of 7 boots: april scans 2.10 times" in good
+        "*Undecided*, at 5 of 7 boots: april scans 2.10 times" in good
         and "*Found*: Not more with 2 (0.25)." in good
     )
-    assert (
-        "2.10 against 1.00, on 8 CPUs, by chance: at 5 of 7 boots. Not more" in good and drift(good, [asked], {}) == []
-    )
+    short = good.partition("## In short")[2].partition("\n## ")[0]
+    assert "april scans" not in short and "Not more with 2 (0.25)." in short
+    assert drift(good, [asked], {}) == []
     assert "| april | 2 ≈ | 1.05 ≈ |" in good and "| april | 8 ≈ | 2.10 |" in good
 
 

@@ -44,8 +44,8 @@ the machine: costs per step that are numbers in the file, CPUs that differ only 
 interrupts, no heat. Ratios between designs on one machine are what it is for; absolute times are those of the costs put in.
 A virtual run repeats exactly, but under pressure it is one course of many: eight free pages more or less, and what follows is
 another. So where memory is short every row is run at five boots that differ by that, and by the seed. Tables hold medians, and beside them
-the median of the boots' ratios, or ≈ where boots lie on both sides of 1; a sentence compares medians, and says at how many boots it is true
-where that is not all, and that it is chance at fewer than four of five. Whether your machine shows it is another question.
+the median of the boots' ratios, or ≈ where boots lie on both sides of 1; a sentence has the same ratios and medians, and says at how many boots it is true
+where that is not all; at fewer than four of five it is *Undecided*, and not in short. Whether your machine shows it is another question.
 """
 
 
@@ -73,12 +73,13 @@ def text(answers: Sequence[Answer], left: Mapping[str, tuple[str, str]]) -> str:
 
 
 def _short(answers: Sequence[Answer]) -> Iterator[str]:
-    """The first two findings of each experiment."""
+    """The first two findings of each experiment that are decided."""
     yield f"## {SHORT}"
     yield ""
     for answer in answers:
         asked = answer.experiment
-        yield f"- {', '.join(asked.answers)}: *{asked.title}* {' '.join(map(_one, answer.found()[:2]))}".rstrip()
+        decided = [_one(said) for said in answer.found() if said.decided]
+        yield f"- {', '.join(asked.answers)}: *{asked.title}* {' '.join(decided[:2]) or 'Undecided.'}"
 
 
 def _one(said: Said) -> str:
@@ -107,7 +108,8 @@ def section(answer: Answer) -> Iterator[str]:
     yield from (f"\n![{name}]({picture_path(asked, name)})" for name in asked.pictures)
     yield from _kernel(answer)
     yield ""
-    yield from (f"*Found*{said.share}: {said.sentence}" + "\n" for said in answer.found())
+    for said in answer.found():
+        yield f"*{'Found' if said.decided else 'Undecided'}*{said.share}: {said.sentence}\n"
     if not answer.complete:
         yield "*Incomplete*: a run ended early or did not add up.\n"
     if asked.limits:
@@ -187,7 +189,7 @@ def _section_drift(part: str, asked: Experiment) -> Iterator[str]:
     if cells != ([KERNEL_COLUMNS[:2], *figures] if figures else []):
         yield f"the kernel's table has the rows {cells}"
     yield from (f"lacks the picture {p}" for p in asked.pictures if f"]({picture_path(asked, p)})" not in part)
-    said = re.findall(r"^\*Found\*(?:,(?: by chance:)? at \d+ of \d+ boots)?: (.*)$", part, flags=re.M)
+    said = re.findall(r"^\*(?:Found|Undecided)\*(?:, at \d+ of \d+ boots)?: (.*)$", part, flags=re.M)
     if len(said) != len(asked.findings):
         yield f"{len(said)} findings, not {len(asked.findings)}"
     for line, finding in zip(said, asked.findings, strict=False):

@@ -23,7 +23,7 @@ from kcompressd.result import Result
 ANY: Final = "*"
 """As a finding's row or group: the one with the largest ratio."""
 MOST: Final = 0.8
-"""What is so at a smaller share of boots is so by chance."""
+"""What is so at a smaller share of boots is undecided."""
 _MEASURES: Final = {measure.name: measure for measure in MEASURES}
 _KEYS: Final = (
     "answers",
@@ -52,8 +52,8 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Is `measure` of `row` more than `above` times that of `against`? `yes` and `no` are the sentences for the two
-    answers, with `{ratio}`, `{value}`, `{other}`, `{row}` and `{group}` to fill in.
+    """Is `measure` of `row` more than `above` times that of `against`, by the median of the boots' ratios, as in tables? `yes`
+    and `no` are the sentences for the two answers, with `{ratio}`, `{value}`, `{other}`, `{row}` and `{group}` to fill in.
     """
 
     measure: Measure
@@ -118,17 +118,21 @@ class Experiment:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What a finding says of the boots' medians, and at how many of the `boots` that is `so`."""
+    """What a finding says of the median boot, and at how many of the `boots` that is `so`."""
 
     sentence: str
     so: int
     boots: int
 
     @property
+    def decided(self) -> bool:
+        """Whether enough boots say so."""
+        return self.so >= MOST * self.boots
+
+    @property
     def share(self) -> str:
-        """Where it is not so at all boots: at how many it is, and whether that is chance."""
-        chance = " by chance:" if self.so < MOST * self.boots else ""
-        return f",{chance} at {self.so} of {self.boots} boots" if self.so < self.boots else ""
+        """Where it is not so at all boots: at how many it is."""
+        return f", at {self.so} of {self.boots} boots" if self.so < self.boots else ""
 
 
 @dataclass(frozen=True)
@@ -178,7 +182,7 @@ def _said(finding: Finding, comparison: Comparison, experiment: Experiment) -> S
             pairs = entries[group, row].pairs(finding.measure, base.results)
             if pairs:
                 value, other = (median(side) for side in zip(*pairs, strict=True))
-                seen.append((_ratio(value, other), value, other, pairs, row, group))
+                seen.append((median(_ratio(*pair) for pair in pairs), value, other, pairs, row, group))
     if not seen:
         return Said(f"{finding.measure.title} was not measured.", 0, 0)
     ratio, value, other, pairs, row, group = max(seen, key=lambda one: one[0])

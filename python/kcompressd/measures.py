@@ -296,6 +296,16 @@ MEASURES: Final = (
         "a locked page is waited for until the thread reaches it",
     ),
     Measure(
+        "fault_wait_max_ns",
+        "fault behind queue, longest",
+        "ns",
+        taken.timing("fault_wait_ns", "max"),
+        "better",
+        1e4,
+        "has a fault on a queued page wait up to {value}",
+        "a locked page is waited for until the thread reaches it",
+    ),
+    Measure(
         "held_twice_bytes",
         "held twice, peak",
         "bytes",
