@@ -101,10 +101,7 @@ def test_a_finding_that_is_not_so_at_all_boots_says_at_how_many(asked: Experimen
     answer = ask(asked, simulate, repeats=7)  # 3.0, 2.7, 2.4, 2.1, 1.8, 1.5, 1.2: above 1.5 at five
     assert answer.found()[0] == Said("april scans 2.10 times as often, 2.10 against 1.00, on 8 CPUs.", 5, 7)
     good = document(answer)
-    assert (
-        "*Undecided*, at 5 of 7 boots: april scans 2.10 times" in good
-        and "*Found*: Not more with 2 (0.25)." in good
-    )
+    assert "*Undecided*, at 5 of 7 boots: april scans 2.10 times" in good and "*Found*: Not more with 2 (0.25)." in good
     short = good.partition("## In short")[2].partition("\n## ")[0]
     assert "april scans" not in short and "Not more with 2 (0.25)." in short
     assert drift(good, [asked], {}) == []

@@ -73,13 +73,13 @@ def text(answers: Sequence[Answer], left: Mapping[str, tuple[str, str]]) -> str:
 
 
 def _short(answers: Sequence[Answer]) -> Iterator[str]:
-    """The first two findings of each experiment that are decided."""
+    """The first two findings of each experiment that are decided, and what of its questions stays open."""
     yield f"## {SHORT}"
     yield ""
     for answer in answers:
         asked = answer.experiment
         decided = [_one(said) for said in answer.found() if said.decided]
-        yield f"- {', '.join(asked.answers)}: *{asked.title}* {' '.join(decided[:2]) or 'Undecided.'}"
+        yield f"- {', '.join(asked.answers)}: *{asked.title}* {' '.join([*(decided[:2] or ['Undecided.']), *asked.unanswered])}"
 
 
 def _one(said: Said) -> str:
@@ -112,6 +112,8 @@ def section(answer: Answer) -> Iterator[str]:
         yield f"*{'Found' if said.decided else 'Undecided'}*{said.share}: {said.sentence}\n"
     if not answer.complete:
         yield "*Incomplete*: a run ended early or did not add up.\n"
+    if asked.unanswered:
+        yield f"*Not answered*: {' '.join(asked.unanswered)}\n"
     if asked.limits:
         yield f"*Limits*: {' '.join(asked.limits)}"
 

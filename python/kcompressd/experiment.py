@@ -31,6 +31,7 @@ _KEYS: Final = (
     "question",
     "expected",
     "limits",
+    "unanswered",
     "measures",
     "pictures",
     "job",
@@ -91,6 +92,7 @@ class Experiment:
     question: str
     expected: str
     limits: tuple[str, ...]
+    unanswered: tuple[str, ...]
     measures: tuple[Measure, ...]
     pictures: tuple[str, ...]
     job: Mapping[str, Any]
@@ -199,7 +201,7 @@ def _ratio(ours: float, base: float) -> float:
 
 
 def _experiment(path: Path, data: Mapping[str, Any]) -> Experiment:
-    optional = ("limits", "pictures", "group", "kernel", "finding")
+    optional = ("limits", "unanswered", "pictures", "group", "kernel", "finding")
     wrong = [f"{key} is missing" for key in _KEYS if key not in data and key not in optional]
     wrong += [f"unknown key {key}" for key in data if key not in _KEYS]
     wrong += [
@@ -221,6 +223,7 @@ def _experiment(path: Path, data: Mapping[str, Any]) -> Experiment:
         question=data["question"],
         expected=data["expected"],
         limits=tuple(data.get("limits", ())),
+        unanswered=tuple(data.get("unanswered", ())),
         measures=tuple(_MEASURES[name] for name in data["measures"]),
         pictures=tuple(data.get("pictures", ())),
         job=data["job"],

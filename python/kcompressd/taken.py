@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from kcompressd.result import Result
 
 Value = float | None
 """A measure's value, None where the result does not have it."""
+LEAST: Final = {"p99": 100, "p999": 1000}
+"""How many times make a percentile; that of fewer is their longest."""
 
 
 def cpu_ns(result: Result, kind: str) -> int:
@@ -71,13 +73,20 @@ def failed_writes(result: Result) -> Value:
 
 
 def timing(name: str, at: str) -> Callable[[Result], Value]:
-    """Of a percentile ("p99") of a spread of times."""
+    """Of a percentile ("p99") of a spread of times; of one that is measured often enough to have it."""
+    least = LEAST.get(at, 1)
 
     def of(result: Result) -> Value:
         spread: Any = result.timing.get(name)
-        return float(spread[at]) if spread is not None and spread.get("count") else None
+        return float(spread[at]) if spread is not None and spread.get("count", 0) >= least else None
 
     return of
+
+
+def memory_reclaim_ns(result: Result) -> Value:
+    """Return how long the writes to the groups' memory.reclaim took in all; None where there were none."""
+    writes = [write for group in result.memcgs for write in group.memory_reclaim]
+    return float(sum(write.end_ns - write.at_ns for write in writes)) if writes else None
 
 
 def plain(name: str) -> Callable[[Result], Value]:
