@@ -76,7 +76,10 @@ def test_a_store_at_its_limit_goes_on_and_comes_to_an_end(design: str, store: st
     limit = result.config.pool_limit_pages * result.config.page_size
     if result.zram is not None:
         assert result.zram.mm_stat.mem_used_total <= limit == result.zram.mm_stat.mem_limit
-        assert result.zram.io_stat.failed_writes > 0 and result.census.reclaim.redirtied > 0
+        assert (failed := result.zram.io_stat.failed_writes) > 0 and result.census.reclaim.redirtied > 0
+        assert any(
+            f"mem_limit of {limit / 2**20:.1f} MiB was reached: {failed} writes" in note for note in result.notes
+        )
     else:
         assert result.zswap is not None and result.zswap.pool_limit_hit > 0
         assert result.census.reclaim.written_back_freed > 0

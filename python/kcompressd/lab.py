@@ -229,7 +229,7 @@ class Lab:
         notes = self.notes(large=budget is not None and any(app.folio_order for app in budget.applications))
         if budget is not None and any(app.nice is not None for app in budget.applications):
             notes.append("threads have the nice level of this process: workload.nice not used")
-        stored["notes"] = [*notes, *(note for note in found["notes"] if note not in notes)]
+        stored["notes"] = [*notes, *(note for note in found["notes"] if note not in notes), *refused(found)]
         result = Result.from_dict(stored, origin="run")
         return result.with_trace(_trace(run, result, config)) if self.trace else result
 
@@ -266,6 +266,17 @@ class Lab:
             finally:
                 if not existed:
                     path.unlink(missing_ok=True)
+
+
+def refused(found: Mapping[str, Any]) -> list[str]:
+    """What to say of a run whose zram was full, from the core's counters."""
+    zram = found.get("zram")
+    if not zram or not zram["mm_stat"]["mem_limit"] or not zram["io_stat"]["failed_writes"]:
+        return []
+    limit, failed = zram["mm_stat"]["mem_limit"], zram["io_stat"]["failed_writes"]
+    return [
+        f"zram's mem_limit of {limit / 2**20:.1f} MiB was reached: {failed} writes failed, and their pages stayed in memory"
+    ]
 
 
 def _refuse_overwriting(path: Path) -> None:

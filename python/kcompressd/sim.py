@@ -16,7 +16,7 @@ from kcompressd import _core, environment
 from kcompressd.budget import Budget
 from kcompressd.calibration import Calibration
 from kcompressd.errors import LabError, RunInterrupted
-from kcompressd.lab import Lab, Progress, reporter, sidecar_of
+from kcompressd.lab import Lab, Progress, refused, reporter, sidecar_of
 from kcompressd.lifecycle import table
 from kcompressd.machine import Costs, Machine
 from kcompressd.node import Node
@@ -121,7 +121,7 @@ class Sim:
             stored["applications"] = self.budget.outcomes(found["applications"])
         stored["device"] = {"kind": "modelled", "direct": False}
         notes = self.lab.notes(large=any(app.folio_order for app in self.applications))
-        stored["notes"] = [*notes, *(note for note in found["notes"] if note not in notes)]
+        stored["notes"] = [*notes, *(note for note in found["notes"] if note not in notes), *refused(found)]
         return Result.from_dict(stored, origin="simulation")
 
 

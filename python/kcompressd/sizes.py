@@ -34,7 +34,7 @@ def _parse(text: str, of_bytes: int, what: str) -> int:
     except ValueError:
         value = -1.0
     if not 0 <= value < 2**62 or unit == 0:
-        raise LabError(what, f"{text!r} is no size", "give bytes, 64M, or 20% of the input")
+        raise LabError(what, f"{text!r} is no size", "give bytes, 64M, or 20% (of the input)")
     return int(value)
 
 

@@ -103,7 +103,7 @@ def add_lab(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="nodes, each with its kswapd (default: one, or one a thread for designs with a queue per node)",
     )
-    add("--pool-limit", metavar="SIZE", help="zswap's pool limit or zram's mem_limit: 64M, 20%% of the input")
+    add("--pool-limit", metavar="SIZE", help="zswap's pool limit or zram's mem_limit: 64M, or 20%% (of the input)")
     add("--swap-file", metavar="FILE", help="what zswap writes to (default: a private temporary file)")
     add("--kernel", type=kernel, default=(6, 12), metavar="X.Y", help="kernel modelled (default 6.12)")
     add(
