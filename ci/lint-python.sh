@@ -2,8 +2,8 @@
 # Style, types, and the stubs against the extension.
 source "$(dirname "$0")/common.sh"
 "$VENV/bin/pip" install --quiet 'ruff>=0.9' 'mypy>=1.11' 'pyright[nodejs]>=1.1.390'
-"$VENV/bin/ruff" check python tests tools benches examples
-"$VENV/bin/ruff" format --check python tests tools benches examples
+"$VENV/bin/ruff" check python tests tools benches examples experiments
+"$VENV/bin/ruff" format --check python tests tools benches examples experiments
 "$VENV/bin/mypy"
 # The installed package as its users' strict checkers see it.
 "$VENV/bin/pyright" --project tests/typed --pythonpath "$PY"
