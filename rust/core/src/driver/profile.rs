@@ -95,7 +95,7 @@ fn kind(work: Work) -> Option<usize> {
     })
 }
 
-#[cfg(not(any(kcompressd_loom, kcompressd_shuttle)))]
+#[cfg(not(kcompressd_loom))]
 pub(super) fn median(ns: impl Iterator<Item = u64>) -> u64 {
     let mut ns: Vec<u64> = ns.collect();
     ns.sort_unstable();
