@@ -2,8 +2,8 @@
 
 What steps, wake-ups, the device and pages cost in this program is measured here (`_core.profile`) in a live run of the same preset: CPU time of
 its threads, with what they do to each other's caches and what the driver does between two steps, and so that the steps of a second run,
-in which they are counted and not timed, come to the CPU time that it used; a wake-up and the scheduler's tick by themselves. Every preset runs on real threads and in virtual time, pageout and an eater of a third more pages than
-there is memory; measuring and both runs take turns, since the speed of a machine drifts, and the ratio of each round counts: medians with
+in which they are counted and not timed, come to the CPU time that it used, or one that counts nothing where that costs time; a wake-up and the scheduler's tick by themselves. Every preset runs on real threads and in virtual time, pageout and an eater of a third more pages than
+there is memory; measuring and both runs take turns, since the speed of a machine drifts, and the ratio of each round counts, of its virtual runs the median: medians with
 spread. A round in which other programs used a CPU is taken again. Counters are compared in the same runs (`apart`). The machine must be idle
 and have two CPUs.
 """
@@ -33,8 +33,10 @@ from kcompressd.lifecycle import table
 from kcompressd.node import Node
 from kcompressd.workload import Workload
 
-RUNS = 7
+RUNS = 15
 CPUS = 2
+BOOTS = 3
+"""Runs in virtual time beside a live one, where they differ by chance."""
 LEAST_PAGES = 12_000
 """An input is repeated up to so many pages: a run of a few milliseconds is mostly the waking of its threads."""
 GAP_NS = 300_000
@@ -82,6 +84,12 @@ class Case:
         """What a run in either time takes beside the pages."""
         return {} if self.budget is None else {"node": self.budget.node, "workload": self.budget.applications}
 
+    def boots(self) -> list[dict[str, Any]]:
+        """`given` at each boot of the machine; pageout is the same at all."""
+        if self.budget is None:
+            return [self.given]
+        return [self.given | {"node": self.budget.node.boot(boot)} for boot in range(BOOTS)]
+
     def profile(self, design: str) -> dict[str, float]:
         """Mean nanoseconds of each kind of step, measured in a live run of its own."""
         with swap_file(self.store) as file:
@@ -106,17 +114,26 @@ def measured(case: Case, design: str, tick_ns: int) -> tuple[Costs, Machine, Cal
     device = [means[kind] for kind in ("device_write", "device_read") if kind in means]
     memory = {"device_cpu_ns": round(statistics.mean(device or [0])), "device_write_ns": 0, "device_read_ns": 0}
     named = {f"{kind}_ns": round(means[kind]) for kind in KINDS if kind in means}
-    wakes = {f"{name}_ns": round(means[name]) for name in ("wake", "ipi", "idle_exit")}
+    wakes = {f"{name}_ns": round(means[name]) for name in ("wake", "switch", "ipi", "idle_exit")}
     machine = Machine(speeds=(100,) * CPUS, slice_ns=slice_ns(), tick_ns=tick_ns, **wakes)
     costs = Costs(**named, **memory, zero_test_ps_per_byte=round(means["zero_test"] * 1000 / case.pages.page_size))
+    return costs, machine, scaled(case, means)
+
+
+def scaled(case: Case, means: dict[str, float]) -> Calibration:
+    """The calibration with each page's times so many times as long that the steps of a run have these means.
+
+    Zero pages never come to a store, and zswap has none back that it refused.
+    """
     ours = case.calibration
-    stored = ours.same != 2  # zeroes are never compressed, but cleared when they come back
-    calibrated = {"compress": ours.compress_ns[:, stored].mean(), "decompress": ours.decompress_ns.mean()}
+    stored = ours.same != 2
+    back = stored & (ours.size[0] < case.pages.page_size) if case.store == "zswap" else stored
+    calibrated = {"compress": ours.compress_ns[:, stored].mean(), "decompress": ours.decompress_ns[:, back].mean()}
     times = {
         f"{kind}_ns": np.rint(getattr(ours, f"{kind}_ns") * (means.get(kind, mean) / mean)).astype(np.uint32)
         for kind, mean in calibrated.items()
     }
-    return costs, machine, dataclasses.replace(ours, **times)
+    return dataclasses.replace(ours, **times)
 
 
 def slice_ns() -> int:
@@ -168,8 +185,8 @@ def others_s() -> float:
     return used - sum(os.times()[:4])
 
 
-def rounds(case: Case, design: str, tick_ns: int) -> Iterator[tuple[Result, Result]]:
-    """Live and virtual run of each round that had the machine to itself."""
+def rounds(case: Case, design: str, tick_ns: int) -> Iterator[tuple[Result, list[Result]]]:
+    """Live run of each round that had the machine to itself, and virtual ones at the costs measured beside it."""
     while True:
         begin, before = time.monotonic(), others_s()
         costs, machine, calibration = measured(case, design, tick_ns)
@@ -180,7 +197,8 @@ def rounds(case: Case, design: str, tick_ns: int) -> Iterator[tuple[Result, Resu
         if taken > MOST_TAKEN:
             time.sleep(1.0)
         else:
-            yield live, Sim(lab=lab, machine=machine, costs=costs, **case.given).run(calibration)
+            sims = [Sim(lab=lab, machine=machine, costs=costs, **given) for given in case.boots()]
+            yield live, [sim.run(calibration) for sim in sims]
 
 
 def apart(live: Sequence[Result], virtual: Sequence[Result]) -> list[str]:
@@ -200,8 +218,8 @@ def apart(live: Sequence[Result], virtual: Sequence[Result]) -> list[str]:
 def compare(case: Case, design: str, tick_ns: int) -> tuple[bool, list[str]]:
     """Print the preset's line; whether the median ratio of speeds is more than a tenth away, and which counters are apart."""
     found = list(itertools.islice(rounds(case, design, tick_ns), RUNS))
-    live, virtual = zip(*found, strict=True)
-    ratios = [speed(sim) / speed(real) for real, sim in found]
+    live, virtual = [real for real, _ in found], [sim for _, sims in found for sim in sims]
+    ratios = [statistics.median(map(speed, sims)) / speed(real) for real, sims in found]
     far = apart(live, virtual)
     speeds = [spread([speed(run) for run in runs], ".0f") for runs in (live, virtual)]
     row = (case.name, design, *speeds, spread(ratios, ".2f"), ", ".join(far) or "none")

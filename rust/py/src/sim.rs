@@ -191,7 +191,7 @@ fn read_costs(costs: &mut Costs, given: &Bound<'_, PyDict>) -> PyResult<()> {
 }
 
 /// What each kind of step costs in this program on this host, in runs of `config` on real threads: name to (steps, nanoseconds of CPU time in
-/// all), of the reclaim phase. "wake", "ipi" and "idle_exit" are of one wake-up (`WakeUps`).
+/// all), of the reclaim phase. "wake", "switch", "ipi" and "idle_exit" are of one wake-up (`WakeUps`).
 #[pyfunction]
 pub fn profile<'py>(
     pages: PyBuffer<u8>,
@@ -209,12 +209,16 @@ pub fn profile<'py>(
             None => Ok(report),
         }
     };
+    let budget = config.get_item("node")?.is_some_and(|node| !node.is_none());
     let (timed, counted) = (run(Profiling::Time)?, run(Profiling::Count)?);
+    // Without a memory budget threads take their steps in batches, where nobody counts.
+    let cpu_ns = if budget { counted.cpu_ns() } else { run(Profiling::Off)?.cpu_ns() };
     let wakes = py.detach(WakeUps::measure);
-    let profile = timed.profile.without_clock(&counted.profile, counted.cpu_ns(), wakes.wake_ns);
+    let profile = timed.profile.without_clock(&counted.profile, cpu_ns, wakes.whole_ns());
     let dict = PyDict::new(py);
     KINDS.iter().zip(profile.kinds).try_for_each(|(name, kind)| dict.set_item(name, kind))?;
-    for (name, ns) in [("wake", wakes.wake_ns), ("ipi", wakes.ipi_ns), ("idle_exit", wakes.idle_exit_ns)] {
+    let WakeUps { wake_ns, switch_ns, ipi_ns, idle_exit_ns } = wakes;
+    for (name, ns) in [("wake", wake_ns), ("switch", switch_ns), ("ipi", ipi_ns), ("idle_exit", idle_exit_ns)] {
         dict.set_item(name, (1, ns))?;
     }
     Ok(dict)

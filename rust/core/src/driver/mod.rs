@@ -56,6 +56,10 @@ pub fn actors(sys: &System, stops: &Stops) -> Vec<(u16, Actor)> {
     all
 }
 
+/// Kinds of actors in the order in which their threads start.
+pub(crate) const START: [u16; 6] =
+    [actor::KSWAPD, actor::KCOMPRESSD, actor::DEVICE, actor::SHRINK, actor::APP, actor::ADMIN];
+
 /// A kswapd per node, with their ids.
 pub(crate) fn kswapds(sys: &System, stops: &Stops) -> impl Iterator<Item = (u16, Actor)> + use<> {
     let balances = sys.mm.is_some().then(|| BalancePgdat::new(stops.kswapd.clone()));

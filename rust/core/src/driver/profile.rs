@@ -59,9 +59,19 @@ impl Profile {
     #[must_use]
     pub fn without_clock(&self, counted: &Self, cpu_ns: u64, wake_ns: u64) -> Self {
         let mean = |kind: usize| self.kinds[kind].1 as f64 / self.kinds[kind].0.max(1) as f64;
-        let all: f64 = (0..KINDS.len()).map(|kind| counted.kinds[kind].0 as f64 * mean(kind)).sum();
-        let timed: u64 = counted.kinds[..FIRST_OF_DEVICE].iter().map(|kind| kind.0).sum();
-        let extra = (all + (counted.wakes * wake_ns) as f64 - cpu_ns as f64) / timed.max(1) as f64;
+        let cost = |kind: usize| counted.kinds[kind].0 as f64 * mean(kind);
+        let device: f64 = (FIRST_OF_DEVICE..KINDS.len()).map(cost).sum();
+        let rest_ns = cpu_ns as f64 - device - (counted.wakes * wake_ns) as f64;
+        let mut dearer: Vec<usize> = (0..FIRST_OF_DEVICE).collect(); // Than what is too much: the others cost nothing.
+        let extra = loop {
+            let steps: u64 = dearer.iter().map(|&kind| counted.kinds[kind].0).sum();
+            let extra = (dearer.iter().map(|&kind| cost(kind)).sum::<f64>() - rest_ns) / steps.max(1) as f64;
+            let all = dearer.len();
+            dearer.retain(|&kind| mean(kind) >= extra);
+            if dearer.len() == all || dearer.is_empty() {
+                break extra;
+            }
+        };
         let mut found = *self;
         for kind in &mut found.kinds[..FIRST_OF_DEVICE] {
             kind.1 = (kind.1 as f64 - kind.0 as f64 * extra).max(0.0) as u64;

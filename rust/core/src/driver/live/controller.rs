@@ -3,6 +3,7 @@
 use super::clock::{Gate, Turns};
 use super::threads::{Ended, Group, spawn};
 use super::{EXIT, LiveConfig, Shared};
+use crate::driver::START;
 use crate::driver::Stops;
 use crate::driver::phases::{FaultOrder, apps};
 use crate::driver::report::{Reclaimed, Report, RunError};
@@ -66,10 +67,9 @@ impl Controller {
         let mut actors = crate::driver::actors(sys, &stops);
         actors.extend(self.applications());
         let of_kind = |kind: u16| actors.iter().filter(move |(id, _)| actor::kind(*id) == kind).cloned();
-        let kinds = [actor::KSWAPD, actor::KCOMPRESSD, actor::DEVICE, actor::SHRINK, actor::APP, actor::ADMIN];
         let gate = Arc::new(Gate::new());
         let turns = self.shared.config.turns.then(|| Arc::new(Turns::new(actors.iter().map(|(id, _)| *id))));
-        let groups = kinds.map(|kind| spawn(&self.shared, of_kind(kind).collect(), &gate, turns.as_ref()));
+        let groups = START.map(|kind| spawn(&self.shared, of_kind(kind).collect(), &gate, turns.as_ref()));
         if let Some(gauges) = &self.shared.gauges {
             gauges.begin(self.shared.now_ns()); // Before anybody runs: what they find is added to it.
         }

@@ -39,7 +39,7 @@ pub struct Scheduler {
     pub ipi_ns: u64,
     /// From the wake-up until an idle CPU runs the woken.
     pub idle_exit_ns: u64,
-    /// Switching a CPU to another actor.
+    /// Switching a CPU to another actor, who pays.
     pub switch_ns: u64,
     /// Preemption in the kernel.
     pub preempt: Preempt,

@@ -28,6 +28,12 @@ impl Scheduler<'_> {
         self.tasks.iter().filter(|task| task.cpu == c && task.is_queued()).count()
     }
 
+    /// The part of CPU `c` that those in its queue are taken to use.
+    pub(super) fn used(&self, c: usize, now_ns: u64) -> f64 {
+        let queue = self.tasks.iter().filter(|task| task.cpu == c && task.is_queued());
+        queue.map(|task| task.util.at(now_ns)).sum()
+    }
+
     fn is_idle(&self, c: usize) -> bool {
         self.cpus[c].seat.is_none()
     }

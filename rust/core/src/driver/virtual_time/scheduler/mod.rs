@@ -9,6 +9,8 @@ mod fair;
 mod load;
 
 use super::machine::{Fair, Machine, Preempt, weight};
+use crate::driver::START;
+use crate::lifecycle::actor;
 use load::Average;
 
 /// Where an actor is.
@@ -78,7 +80,7 @@ impl Task {
             seen_ns: 0,
             turn: 0,
             load: Average::new(1.0, start_ns), // Nobody knows it yet: as one that always runs.
-            util: Average::new(0.5, start_ns),
+            util: Average::new(0.0, start_ns),
         }
     }
 
@@ -148,7 +150,7 @@ pub(super) struct Scheduler<'a> {
 }
 
 impl<'a> Scheduler<'a> {
-    /// Actors with these ids, all runnable, at `start_ns`: one after the other where the fewest are.
+    /// Actors with these ids, all runnable, at `start_ns`: one after the other in the order of [`START`], where the fewest are.
     pub fn new(machine: &'a Machine, ids: impl Iterator<Item = u16>, start_ns: u64) -> Self {
         let period_ns = balance::period_ns(machine.cpu_speed_percent.len());
         let cpu = |&percent: &u32| Cpu {
@@ -164,10 +166,15 @@ impl<'a> Scheduler<'a> {
             failed: 0,
         };
         let cpus = machine.cpu_speed_percent.iter().map(cpu).collect();
-        let tasks: Vec<Task> = ids.map(|id| Task::new(machine.policy(id), start_ns)).collect();
+        let ids: Vec<u16> = ids.collect();
+        let tasks = ids.iter().map(|&id| Task::new(machine.policy(id), start_ns)).collect();
+        let mut order: Vec<usize> = (0..ids.len()).collect();
+        order.sort_by_key(|&seat| START.iter().position(|&kind| kind == actor::kind(ids[seat])));
         let mut made = Self { machine, cpus, tasks, turn: 0 };
-        for seat in 0..made.tasks.len() {
+        for seat in order {
             let c = made.emptiest(seat);
+            let used = made.used(c, start_ns);
+            made.tasks[seat].util = Average::new((1.0 - used) / 2.0, start_ns); // Nobody knows it yet: half of what is left.
             (made.tasks[seat].recent, made.tasks[seat].lag) = (c, 0);
             made.enqueue(seat, c, start_ns);
         }
@@ -194,13 +201,14 @@ impl<'a> Scheduler<'a> {
         self.turn += 1;
         let cpu = &mut self.cpus[c];
         cpu.now_ns = cpu.now_ns.max(now_ns);
-        if cpu.last.is_some_and(|last| last != seat) {
-            cpu.now_ns += self.machine.scheduler.switch_ns;
-        }
+        let switches = cpu.last.is_some_and(|last| last != seat);
         (cpu.seat, cpu.last, cpu.need_resched, cpu.since_ns) = (Some(seat), Some(seat), false, cpu.now_ns);
         let task = &mut self.tasks[seat];
         (task.seen_ns, task.turn, task.parity) = (cpu.now_ns, self.turn, task.deadline);
         task.becomes(Place::Running(c), cpu.now_ns);
+        if switches {
+            self.charge(c, seat, self.machine.scheduler.switch_ns);
+        }
         self.look_later(c);
     }
 

@@ -135,3 +135,23 @@ fn three_actors_share_two_busy_cpus_in_the_long_run() {
     let shares: Vec<f64> = sched.tasks.iter().map(|task| task.cpu_ns as f64 / 2e9).collect();
     assert!(shares.iter().all(|share| (0.85..1.15).contains(share)), "{shares:?}");
 }
+
+#[test]
+fn a_switch_is_on_the_account_of_who_gets_the_cpu() {
+    let mut machine = machine(1, Fair::Eevdf);
+    machine.scheduler.switch_ns = 2_000;
+    let mut sched = running(&machine, 2);
+    assert_eq!(sched.tasks[0].cpu_ns, 0, "nobody was there before");
+    sleep(&mut sched, 0);
+    let (first, second) = (sched.tasks[0].cpu_ns, sched.tasks[1].cpu_ns);
+    assert_eq!((first, second, sched.cpus[0].now_ns), (0, 2_000, 2_000));
+    assert_eq!(sched.vruntime(1), 2_000);
+}
+
+#[test]
+fn threads_start_in_the_live_drivers_order_and_are_taken_to_use_half_of_what_their_cpu_has_left() {
+    let machine = machine(2, Fair::Eevdf);
+    let sched = Scheduler::new(&machine, [actor::KSWAPD, actor::SHRINK, actor::DEVICE].into_iter(), 0);
+    let begun: Vec<_> = sched.tasks.iter().map(|task| (task.cpu, task.util.at(0))).collect();
+    assert_eq!(begun, [(0, 0.5), (0, 0.25), (1, 0.5)]);
+}
