@@ -89,8 +89,12 @@ impl Plan {
         let Self { free_pages, watermarks, boost_factor, .. } = self;
         let zone =
             ZoneConfig { managed_pages: free_pages, free_pages, watermarks, boost_factor, pcp_batch: 15, cpus: 2 };
+        let mut design = self.preset.design(self.store);
+        if self.order > 0 {
+            design.depth = design.depth.min(64); // More could be the whole node: april's worker would wait for ever for a page to compress them into.
+        }
         let config = Config {
-            design: self.preset.design(self.store),
+            design,
             store: self.store,
             kernel: self.kernel,
             codec: CodecSpec::new(CodecName::Lz4, None).unwrap(),
