@@ -154,7 +154,7 @@ def test_a_profile_counts_the_steps_of_a_live_run(store: str, tmp_path: Path) ->
 def test_a_request_to_a_memory_device_is_cpu_time() -> None:
     """The device thread's own, a write after the other; beside it a write costs what it costs without."""
     lab, given = Lab(design="sync", store="zswap"), {"node": NODE, "workload": EATER}
-    machine = Machine(speeds=(100,), switch_ns=0)  # Slow writes wake the thread less often, and a switch to it is its time.
+    machine = Machine(speeds=(100,), switch_ns=0)
 
     def cpu_ns(device_cpu_ns: int) -> tuple[float, int]:
         """What the device's thread used a write beside what the request takes, and the writes."""
