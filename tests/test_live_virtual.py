@@ -107,7 +107,7 @@ faults, as it activates more of the pages that it meets under writeback or in th
 def test_an_eater_on_free_running_threads_needs_the_same_within_5_percent(design: str, store: str) -> None:
     """But `unofficial`: who overflows its queue finishes the oldest folio, and which pages that is too late for is chance.
 
-    Under `april` runs end by the OOM killer where the CPUs have other work (one in some 40; where builds run beside it, one in nine):
+    Under `april`, and seldom `unofficial`, runs end by the OOM killer where the CPUs have other work (one in some 40; where builds run beside it, one in nine):
     the worker that holds the last pages has no CPU.
     """
     lab = Lab(design=design, store=store)
@@ -116,7 +116,7 @@ def test_an_eater_on_free_running_threads_needs_the_same_within_5_percent(design
     live = [lab.run(PAGES, node=NODE, workload=EATER) for _ in range(RUNS.get(design, 5))]
     assert all(run.mismatched == () for run in live)
     whole = [run for run in live if run.vmstat.oom_kill == 0]
-    assert len(live) - len(whole) <= (len(live) // 3 if design == "april" else 0)
+    assert len(live) - len(whole) <= (len(live) // 3 if design in ("april", "unofficial") else 0)
     assert all(run.applications[0].touches == 2 * EATER.pages for run in (*whole, *virtual))
     assert apart(whole, virtual, NEEDED, 0.15 if (design, store) == ("unofficial", "zram") else 0.05) == []
     assert apart(whole, virtual, DONE, 0.15) == []
