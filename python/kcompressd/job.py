@@ -45,6 +45,8 @@ _LAB: Final = (
     "shrinker_enabled",
     "seed",
 )
+UNBUDGETED: Final = frozenset({"cpus", "kswapd"})
+"""Keys of `[node]` that make no memory budget by themselves."""
 _MEMCG: Final = {field.name for field in dataclasses.fields(Memcg)} | {"share"}
 
 Part = TypeVar("Part")
@@ -232,7 +234,7 @@ class Job:
     @cached_property
     def node(self) -> Node | None:
         """The memory budget, if there is one; raises `JobError` naming the key."""
-        keys = {name: value for name, value in self.tree.get("node", {}).items() if name not in ("cpus", "kswapd")}
+        keys = {name: value for name, value in self.tree.get("node", {}).items() if name not in UNBUDGETED}
         return self._part(lambda: Node(**keys)) if keys else None
 
     @property

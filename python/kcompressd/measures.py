@@ -52,6 +52,7 @@ class Measure:
 
 
 _QUEUED: Final = "a queued page keeps its frame until a later scan comes round"
+_LOCKED: Final = "a locked page is waited for until the thread reaches it"
 
 MEASURES: Final = (
     Measure("bytes_per_s", "MiB/s", "rate", lambda r: r.timing.bytes_per_s, "worse", 0, "gets through {value}"),
@@ -311,7 +312,7 @@ MEASURES: Final = (
         "better",
         1e4,
         "has a fault on a queued page wait {value} at the 99th percentile",
-        "a locked page is waited for until the thread reaches it",
+        _LOCKED,
     ),
     Measure(
         "fault_wait_p50_ns",
@@ -321,7 +322,7 @@ MEASURES: Final = (
         "better",
         1e4,
         "has a fault on a queued page wait {value} in the median",
-        "a locked page is waited for until the thread reaches it",
+        _LOCKED,
     ),
     Measure(
         "fault_wait_max_ns",
@@ -331,7 +332,7 @@ MEASURES: Final = (
         "better",
         1e4,
         "has a fault on a queued page wait up to {value}",
-        "a locked page is waited for until the thread reaches it",
+        _LOCKED,
     ),
     Measure(
         "held_twice_bytes",

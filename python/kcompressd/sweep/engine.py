@@ -20,7 +20,7 @@ from kcompressd import _core
 from kcompressd.calibration import Calibration
 from kcompressd.compare import MIN_REPEATS
 from kcompressd.errors import InputError, JobError, LabError, RunInterrupted
-from kcompressd.job import Job
+from kcompressd.job import UNBUDGETED, Job
 from kcompressd.sweep.plan import Plan, Point
 from kcompressd.sweep.table import ID, Row, Rows
 from kcompressd.sweep.work import SECONDS, Task, work
@@ -139,8 +139,8 @@ def _boots(job: Job, plan: Plan, repeats: int | None) -> int:
     """How many boots each combination gets; seeds are repeats already, and without a memory budget all boots are alike."""
     if repeats is not None and repeats < 1:
         raise LabError("repeats", f"{repeats} is less than 1", f"give {MIN_REPEATS}, to see what is chance")
-    keys = {f"node.{name}" for name in job.tree.get("node", {})} | {axis.key for axis in plan.axes}
-    short = any(key.startswith("node.") for key in keys - {"node.cpus", "node.kswapd"})
+    axes = {axis.key.removeprefix("node.") for axis in plan.axes if axis.key.startswith("node.")}
+    short = not {*axes, *job.tree.get("node", {})} <= UNBUDGETED
     return repeats if repeats is not None else MIN_REPEATS if short and not plan.seeds else 1
 
 

@@ -95,10 +95,12 @@ class Plan:
     def points(self, job: Mapping[str, Any], digest: str, version: str, boots: int = 1) -> list[Point]:
         """Return every combination in order, each on `boots` boots: boot by boot, so that a part of a sweep has all of them."""
         base = json.dumps({key: value for key, value in job.items() if key != "sweep"}, sort_keys=True, default=str)
-        key = [base, digest, version]
-        return [
-            Point(settings, _id(key, settings, boot), boot) for boot in range(boots) for settings in self._settings()
-        ]
+
+        def point(settings: tuple[tuple[str, Value], ...], boot: int) -> Point:
+            text = json.dumps([base, sorted(settings), digest, version, *([boot] if boot else [])])
+            return Point(settings, hashlib.sha256(text.encode()).hexdigest()[:16], boot)
+
+        return [point(settings, boot) for boot in range(boots) for settings in self._settings()]
 
     def _settings(self) -> Iterator[tuple[tuple[str, Value], ...]]:
         columns = [[(axis.key, value) for value in axis.values] for axis in self.axes]
@@ -119,12 +121,6 @@ class Plan:
             raise InputError(subject, f"zipped axes differ in length: {said}", 'make them equal, or mode = "product"')
         if self.size > MAX_POINTS:
             raise InputError(subject, f"{self.size} points: at most {MAX_POINTS}", "take fewer values")
-
-
-def _id(key: list[str], settings: tuple[tuple[str, Value], ...], boot: int) -> str:
-    base, digest, version = key
-    text = json.dumps([base, sorted(settings), digest, version, *([boot] if boot else [])])
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _seeds(given: object, subject: object) -> tuple[int, ...]:

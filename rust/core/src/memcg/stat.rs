@@ -72,6 +72,12 @@ impl MemcgStat {
         Self::ThpSwpoutFallback,
     ];
 
+    /// Pages isolated, by who does it: kswapd, a direct reclaimer, who asked for it.
+    pub const PGSCAN: [Self; 3] = [Self::PgscanKswapd, Self::PgscanDirect, Self::PgscanProactive];
+
+    /// Pages freed, likewise.
+    pub const PGSTEAL: [Self; 3] = [Self::PgstealKswapd, Self::PgstealDirect, Self::PgstealProactive];
+
     /// The counter of /proc/vmstat that counts the same for all pages.
     pub const fn vm(self) -> Vm {
         match self {
@@ -155,18 +161,12 @@ impl Memcg {
 
     /// Pages of its own isolated, by whomever (`pgscan`).
     pub fn pgscan(&self) -> u64 {
-        [MemcgStat::PgscanKswapd, MemcgStat::PgscanDirect, MemcgStat::PgscanProactive]
-            .map(|by| self.stat(by))
-            .iter()
-            .sum()
+        MemcgStat::PGSCAN.map(|by| self.stat(by)).iter().sum()
     }
 
     /// Pages of its own freed, by whomever (`pgsteal`).
     pub fn pgsteal(&self) -> u64 {
-        [MemcgStat::PgstealKswapd, MemcgStat::PgstealDirect, MemcgStat::PgstealProactive]
-            .map(|by| self.stat(by))
-            .iter()
-            .sum()
+        MemcgStat::PGSTEAL.map(|by| self.stat(by)).iter().sum()
     }
 
     /// A counter of memory.events.local: the group's own.

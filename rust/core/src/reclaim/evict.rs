@@ -5,10 +5,9 @@
 //! all takes the young ones of the 64 around it with it (`lru_gen_look_around`), and has the next walk look there. So pages in tables that
 //! are new since the last walk are met young, once, as on the classic lists.
 //! A large folio has one accessed bit for all of its pages: where it is young, a walk counts every page of it as young.
-//! Source: Documentation/mm/multigen_lru.rst; observed on 6.12 (docs/kernel-map.md). Differences: the accessed bits of
-//! page directories are not
-//! modelled, but of those that map a folio; page-cache pages, which nobody touches again, go first; a folio that waits for its write goes to the next generation
-//! without PG_reclaim. Tiers are left out because they never protect an anonymous page: isolation clears what would put it into one.
+//! Source: Documentation/mm/multigen_lru.rst; observed on 6.12 (docs/kernel-map.md). Differences: the accessed bits of page directories
+//! are not modelled, but of those that map a folio; page-cache pages, which nobody touches again, go first; a folio that waits for its write
+//! goes to the next generation without PG_reclaim. Tiers are left out because they never protect an anonymous page: isolation clears what would put it into one.
 
 use super::list::ShrinkList;
 use super::scan::{DEF_PRIORITY, ScanControl};

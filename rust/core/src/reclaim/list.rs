@@ -91,26 +91,27 @@ pub(super) struct Scope {
 impl Scope {
     /// The node's own reclaim.
     pub const GLOBAL: Self = Self { may_io: true, target: None, proactive: false };
+
+    /// Of a counter's kinds the one that this reclaim counts as.
+    fn by(self, ctx: &Ctx, [kswapd, direct, proactive]: [MemcgStat; 3]) -> MemcgStat {
+        match self.proactive {
+            true => proactive,
+            false if ctx.current_is_kswapd() => kswapd,
+            false => direct,
+        }
+    }
 }
 
 /// Counts `pages` of `memcg` as isolated, of the kind `kind`; in /proc/vmstat by whom only in the node's own reclaim.
 pub(super) fn note_scan(sys: &System, ctx: &mut Ctx, scope: Scope, kind: Vm, memcg: u16, pages: u32) {
-    let by = match scope.proactive {
-        true => MemcgStat::PgscanProactive,
-        false if ctx.current_is_kswapd() => MemcgStat::PgscanKswapd,
-        false => MemcgStat::PgscanDirect,
-    };
+    let by = scope.by(ctx, MemcgStat::PGSCAN);
     ctx.stat[kind] += u64::from(pages);
     note(sys, ctx, scope.target, memcg, by, pages.into());
 }
 
 /// Counts `pages` of `memcg` as freed, likewise.
 pub(super) fn note_steal(sys: &System, ctx: &mut Ctx, scope: Scope, kind: Vm, memcg: u16, pages: u32) {
-    let by = match scope.proactive {
-        true => MemcgStat::PgstealProactive,
-        false if ctx.current_is_kswapd() => MemcgStat::PgstealKswapd,
-        false => MemcgStat::PgstealDirect,
-    };
+    let by = scope.by(ctx, MemcgStat::PGSTEAL);
     ctx.stat[kind] += u64::from(pages);
     note(sys, ctx, scope.target, memcg, by, pages.into());
 }

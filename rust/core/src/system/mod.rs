@@ -331,12 +331,10 @@ impl System {
         self.in_flight.load(Ordering::Acquire)
     }
 
-    /// A number that rises by one a call, for round-robin placement. Two who ask at once may get the same.
+    /// A number that rises by one a call, for round-robin placement.
     pub fn next_turn(&self) -> u32 {
-        // ORDERING: Relaxed (both): a hint.
-        let turn = self.turn.load(Ordering::Relaxed);
-        self.turn.store(turn.wrapping_add(1), Ordering::Relaxed);
-        turn
+        // ORDERING: Relaxed: a counter.
+        self.turn.fetch_add(1, Ordering::Relaxed)
     }
 
     /// `kthread_stop` of kcompressd thread `queue`, but for waking it: modelled, for designs whose thread misses it. No

@@ -211,13 +211,19 @@ mod tests {
         assert_eq!(map.migrate_type(claimed.0), Movable);
     }
 
-    #[test]
-    fn a_block_mostly_of_the_other_kind_loses_single_pages_out_of_its_smallest_chunk() {
+    /// One block with 700 pages in use as movable ones.
+    fn mostly_movable() -> (Map, Buddy) {
         let map = Map::new(PAGEBLOCK_PAGES);
         let mut buddy = Buddy::new(&map, 0);
         (0..700).for_each(|_| {
             take(&mut buddy, &map, Movable);
         });
+        (map, buddy)
+    }
+
+    #[test]
+    fn a_block_mostly_of_the_other_kind_loses_single_pages_out_of_its_smallest_chunk() {
+        let (map, mut buddy) = mostly_movable();
         for page in [10, 12, 13] {
             map.note_given(page, Movable);
             buddy.give(&map, page, 0);
@@ -229,11 +235,7 @@ mod tests {
 
     #[test]
     fn every_chunk_that_is_tried_in_vain_is_a_boost() {
-        let map = Map::new(PAGEBLOCK_PAGES);
-        let mut buddy = Buddy::new(&map, 0);
-        (0..700).for_each(|_| {
-            take(&mut buddy, &map, Movable);
-        });
+        let (map, mut buddy) = mostly_movable();
         while buddy.take_smallest(&map, Movable, 0).is_some() {}
         for (page, order) in [(0, 3), (16, 1), (32, 0)] {
             (page..page + (1 << order)).for_each(|page| map.note_given(page, Movable));

@@ -9,9 +9,9 @@
 //! Each call is one critical section (the CPU's list, and in it the buddy's lock: that is the lock order). Accounting at rest:
 //! `total_free() + pages out = ZoneConfig::free_pages` ([`Zone::total_free`]).
 //!
-//! Source: watermarks, boost and per-CPU lists as observed on 6.12 (docs/kernel-map.md); Documentation/admin-guide/sysctl/vm.rst (`watermark_boost_factor`,
-//! `min_free_kbytes`). Differences: one zone; two migrate types; `pcp->high` stays at its floor (where it decays to while kswapd runs); what is
-//! free when the run begins lies in a row, in movable blocks but for what is left of the last block of pages in use.
+//! Source: watermarks, boost and per-CPU lists as observed on 6.12 (docs/kernel-map.md); Documentation/admin-guide/sysctl/vm.rst
+//! (`watermark_boost_factor`, `min_free_kbytes`). Differences: one zone; two migrate types; `pcp->high` stays at its floor (where it decays to
+//! while kswapd runs); what is free when the run begins lies in a row, in movable blocks but for what is left of the last block of pages in use.
 
 mod buddy;
 mod map;

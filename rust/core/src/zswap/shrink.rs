@@ -8,9 +8,7 @@ use super::debugfs::count;
 use super::{Look, Zswap};
 use crate::memcg::Memcgs;
 use crate::sync::Ordering;
-
-/// `MAX_RECLAIM_RETRIES`: failures after which the shrink worker gives up.
-const MAX_FAILURES: u8 = 16;
+use crate::units::{MAX_RECLAIM_RETRIES, SHRINK_BATCH};
 
 /// Why `shrink_memcg` wrote nothing back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +123,7 @@ impl Round {
 
     fn goes_on(&mut self, zswap: &Zswap, failed: bool) -> bool {
         self.failures += u8::from(failed);
-        !(failed && self.failures == MAX_FAILURES) && zswap.above_threshold()
+        !(failed && self.failures == MAX_RECLAIM_RETRIES) && zswap.above_threshold()
     }
 }
 
@@ -168,9 +166,6 @@ impl Scan {
     }
 }
 
-/// `SHRINK_BATCH`: entries that the shrinker looks at in one call; fewer are put off, unless they are all there are.
-const SHRINK_BATCH: u64 = 128;
-
 /// The dynamic shrinker's turn in a pass of reclaim (`do_shrink_slab`, mm/shrinker.c).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ShrinkSlab {
@@ -195,14 +190,14 @@ impl ShrinkSlab {
     }
 
     fn batch(&self) -> u64 {
-        self.total_scan.min(SHRINK_BATCH)
+        self.total_scan.min(SHRINK_BATCH.into())
     }
 
     /// Looks at the oldest entry, or ends a batch, or all of them: then what is left is put off. Ends with the entries of the batches in
     /// which any was written back.
     pub fn next(&mut self, zswap: &Zswap, memcgs: &Memcgs) -> Next<u64> {
         let Some(scan) = &mut self.scan else {
-            if self.total_scan >= SHRINK_BATCH || self.total_scan >= self.freeable {
+            if self.total_scan >= u64::from(SHRINK_BATCH) || self.total_scan >= self.freeable {
                 self.scan = Some(Scan::new(self.memcg, self.node, self.batch()));
                 return Next::Again;
             }

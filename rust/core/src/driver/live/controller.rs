@@ -3,10 +3,9 @@
 use super::clock::{Gate, Turns};
 use super::threads::{Ended, Group, spawn};
 use super::{EXIT, LiveConfig, Shared};
-use crate::driver::START;
-use crate::driver::Stops;
 use crate::driver::phases::{FaultOrder, apps};
 use crate::driver::report::{Reclaimed, Report, RunError};
+use crate::driver::{START, Stops};
 use crate::lifecycle::{State, actor, flag};
 use crate::reclaim::{Actor, App, MemoryReclaim, Task};
 use crate::sync::Ordering;

@@ -7,10 +7,8 @@ use crate::reclaim::scan::ScanControl;
 use crate::stats::Vm;
 use crate::swapout::writeback::Shrinking;
 use crate::system::{Ctx, Outcome, System};
+use crate::units::SHRINK_BATCH;
 use crate::zswap::shrink::ShrinkSlab;
-
-/// `SHRINK_BATCH`: less is put off, unless it is all there is.
-const SHRINK_BATCH: u32 = 128;
 
 impl ShrinkNode {
     /// zswap's shrinker where it is on and has anything to do, then zsmalloc's.
