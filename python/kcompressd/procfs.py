@@ -168,10 +168,14 @@ class Pagemap:
             yield low, high
 
     def _regions(self, start: int, end: int, any_of: int) -> Iterator[tuple[int, int]]:
-        """Yield the (start, end) of runs of pages in any of the categories; nothing when the kernel cannot
-        scan.
+        """Yield the (start, end) of runs of pages in any of the categories, ascending; nothing when the kernel
+        cannot scan.
+
+        Where the walk ended may lie before runs that were told (seen on 6.18: where the last 2 MiB begin). Asked
+        again from there, in memory that changes, the kernel may tell other runs: what is past is left out.
         """
         vector = np.empty((self._REGIONS, 3), dtype=np.uint64)
+        told = start
         while self._scans and start < end:
             argument = bytearray(
                 struct.pack("=12Q", 96, 0, start, end, 0, vector.ctypes.data, self._REGIONS, 0, 0, 0, any_of, any_of)
@@ -183,8 +187,11 @@ class Pagemap:
                     raise
                 self._scans = False
                 return
-            yield from ((int(a), int(b)) for a, b, _ in vector[:found].tolist())
-            start = struct.unpack_from("=Q", argument, 32)[0]
+            for first, stop, _ in vector[:found].tolist():
+                if stop > told:
+                    yield max(first, told), stop
+                    told = stop
+            start = max(told, struct.unpack_from("=Q", argument, 32)[0])
 
 
 class ProcessMemory:
