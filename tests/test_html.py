@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kcompressd import Lab, Pages, Result, lifecycle, series
+from kcompressd import Job, Lab, Pages, Result, lifecycle, series
 from kcompressd.cli import main
-from kcompressd.compare import compare
+from kcompressd.compare import compare, compare_job
 from kcompressd.comparison import Comparison, Entry
 from kcompressd.estimate import estimate
 from kcompressd.html import scale
@@ -118,6 +118,18 @@ def test_a_run_s_report_says_every_counter() -> None:
     for counters in (result.vmstat, result.zswap, result.lifecycle.by_event):
         assert [name for name, n in counters.items() if n and not re.search(rf"\b{name}\b.*\b{n}\b", said)] == []
     assert "no violation" in said and "Pages by compressed size" in said and "Queue depth" in said
+
+
+def test_a_comparison_under_pressure_draws_stalls_over_time_and_cpu_by_thread() -> None:
+    """Each thread has a part of its own in its design's bar, and stalls are there as a count and as time."""
+    eater = {"kind": "eater", "pages": 2400}
+    job = Job.from_dict({"pages": "sample", "threads": 2, "node": {"managed": 1500, "cpus": 4}, "workload": eater})
+    said = compare_job(job, ["split"], repeats=2).to_html()
+    drawn = Reader(said)
+    for title in ("Allocation stalls, in all", "Time stalled in direct reclaim, seconds, in all", "Queue depth, folios"):
+        assert title in drawn.seen
+    for thread in ("sync kswapd0", "split kswapd0", "split kcompressd0", "split kcompressd1", "split app0"):
+        assert re.search(rf"<rect[^>]*><title>{thread} \S+ \S+</title>", said), thread
 
 
 def test_a_partial_and_a_bad_run_say_so() -> None:

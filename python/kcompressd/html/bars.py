@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Final
 
 from kcompressd.html import scale
@@ -21,11 +22,14 @@ BAR: Final = 14
 
 @dataclass(frozen=True)
 class Bar:
-    """A row: its parts, each a value and a colour's number, and the range of their sum."""
+    """A row: its parts, each a value and a colour's number, the range of their sum, and what each part is called if not
+    as the legend calls its colour.
+    """
 
     name: str
     parts: Sequence[tuple[float, int]]
     span: tuple[float, float] | None = None
+    labels: Sequence[str] = ()
 
     @property
     def total(self) -> float:
@@ -57,9 +61,9 @@ def _bar(row: Bar, top: int, axis: Axis, form: Format, parts: Sequence[tuple[str
     middle = top + ROW / 2
     out = [tag("text", tag("title", row.name), _short(row.name), x=NAMES - 8, y=middle + 4, text_anchor="end")]
     at = float(NAMES)
-    for value, color in row.parts:
+    for (value, color), called in zip_longest(row.parts, row.labels):
         width = axis.at(value)
-        label = " ".join(word for word in (row.name, names.get(color, ""), form(value)) if word)
+        label = " ".join(word for word in (row.name, called or names.get(color, ""), form(value)) if word)
         # two units of ground between stacked parts, as long as the part is wider than that
         seen = max(0.0, width - 2) if width > 4 and len(row.parts) > 1 else width
         place = {"x": at, "y": middle - BAR / 2, "width": seen, "height": BAR, "rx": 2}

@@ -15,12 +15,13 @@ from kcompressd.html.over_time import charts, colors
 from kcompressd.html.table import Cell, table
 from kcompressd.measures import MEASURES, Measure
 from kcompressd.result import Result
-from kcompressd.taken import cpu_ns
 
 _BY_NAME = {measure.name: measure for measure in MEASURES}
 _PICTURES = ("scans_per_page", "allocstall", "touch_max_ns", "fault_p99_ns", "held_twice_bytes")
 """Measures that get bars of their own, beside speed and CPU time."""
-_KINDS = (("kswapd", 1), ("kcompressd", 2))
+_KINDS = {"kswapd": 1, "kcompressd": 2, "app": 3}
+_OTHERS = 0
+"""The colour of the device's and the shrinker's threads."""
 
 
 def document(comparison: Comparison) -> str:
@@ -138,15 +139,27 @@ def _span(entry: Entry) -> tuple[float, float] | None:
 
 
 def _cpu(entries: Sequence[Entry]) -> Markup:
-    rows = []
-    for entry in entries:
-        spent = [(entry.median(functools.partial(_cpu_per_page, kind)), number) for kind, number in _KINDS]
-        rows.append(Bar(entry.name, spent))
-    return bars("CPU time of reclaim, a page of input", rows, form=scale.time, parts=_KINDS)
+    """CPU time of each thread, stacked by design and coloured by kind."""
+    rows = [_threads(entry) for entry in entries]
+    named = {color: kind for kind, color in _KINDS.items()} | {_OTHERS: "others"}
+    there = sorted({color for row in rows for _, color in row.parts}, key=lambda color: (color == _OTHERS, color))
+    parts = [(named[color], color) for color in there]
+    return bars("CPU time by thread, a page of input", rows, form=scale.time, parts=parts)
 
 
-def _cpu_per_page(kind: str, result: Result) -> float:
-    return cpu_ns(result, kind) / max(1, result.pages)
+def _threads(entry: Entry) -> Bar:
+    names = list(dict.fromkeys(str(thread.actor) for result in entry.results for thread in result.threads))
+    spent = {name: entry.median(functools.partial(_cpu_per_page, name)) for name in names}
+    kinds = {name: _KINDS.get(name.rstrip("0123456789"), _OTHERS) for name in names}
+    order = sorted((name for name in names if spent[name]), key=lambda name: (kinds[name] == _OTHERS, kinds[name]))
+    return Bar(entry.name, [(spent[name], kinds[name]) for name in order], labels=order)
+
+
+def _cpu_per_page(name: str, result: Result) -> float:
+    """Of the reclaim phase; with a memory budget there is but one."""
+    phases = ("reclaim_cpu_ns",) if result.config.get("workload") is None else ("reclaim_cpu_ns", "fault_cpu_ns")
+    of_it = [thread for thread in result.threads if str(thread.actor) == name]
+    return sum(thread.get(phase, 0) for thread in of_it for phase in phases) / max(1, result.pages)
 
 
 def _measured(measure: Measure, entries: Sequence[Entry]) -> Markup:

@@ -18,7 +18,7 @@ COLORS: Final = {"sync": 0, "rfc": 1, "april": 2, "async-store": 3, "split": 4, 
 _PREFERRED: Final = (6, 7, 8, 1, 5, 3, 2, 4, 0)
 """The colours for what is no preset, those first that no preset has."""
 _FIRST: Final = ("pgsteal", "pages_done", "allocstall", "stall_ns", "queue_len", "frames_held_twice")
-_REDUNDANT: Final = {"pages_done": "pgsteal", "stall_ns": "allocstall"}
+_REDUNDANT: Final = {"pages_done": "pgsteal"}
 """What is left out where the other is there and says more."""
 
 
