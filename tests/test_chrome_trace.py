@@ -12,7 +12,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from kcompressd import Lab, Memcg, Pages
+from kcompressd import Job, Lab, Memcg, Pages
 from kcompressd.chrome_trace import events
 from kcompressd.cli import main
 from kcompressd.faults import Plant
@@ -118,6 +118,68 @@ def test_counters_count_the_queues(trace: Trace) -> None:
         assert values[-1] == 0 or not (trace.meta or {})["complete"]
     assert sum(len(values) for values in depths.values()) <= 2 * queued
     assert bool(queued) == ((trace.meta or {})["config"]["design"]["enqueue_at"] != "never")
+
+
+def test_windows_side_by_side_hold_what_the_whole_holds(trace: Trace) -> None:
+    """Each record in one of them, nothing outside its window, and counters and waits begin as the whole has them there."""
+    times = sorted({event["ts"] for event in events(trace) if event["ph"] in "iC"})
+    edges = [0.0, *(1e3 * times[len(times) * part // 4] for part in (1, 2, 3)), float("inf")]
+    held: Counter[tuple[int, int]] = Counter()
+    for window in itertools.pairwise(edges):
+        found = list(events(trace, window=window))
+        assert [e for e in found if not VALIDATOR.is_valid(e)] == []
+        shown = [e for e in found if e["ph"] != "M"]
+        assert all(window[0] <= 1e3 * e["ts"] + 1e-6 and 1e3 * (e["ts"] + e.get("dur", 0)) <= window[1] for e in shown)
+        for event in shown:
+            args = event.get("args", {})
+            held.update((args["page"], part["seq"]) for part in (args, args.get("end", {})) if "seq" in part)
+        before = [e for e in events(trace) if e["ph"] in "Cbe" and 1e3 * e["ts"] < window[0]]
+        levels = {e["name"]: e["args"] for e in before if e["ph"] == "C"}
+        levels = {name: args for name, args in levels.items() if name.startswith("queue") or any(args.values())}
+        first = {e["name"]: e["args"] for e in shown if e["ph"] == "C" and e["ts"] == window[0] / 1e3}
+        assert levels.keys() <= first.keys()
+        waits = Counter[tuple[str, int]]()
+        for event in before:
+            if event["ph"] in "be":
+                waits[event["cat"], event["id"]] += 1 if event["ph"] == "b" else -1
+        begun = {(e["cat"], e["id"]) for e in shown if e["ph"] == "b" and e["ts"] == window[0] / 1e3}
+        assert {wait for wait, n in waits.items() if n} <= begun
+    assert of_pages(trace) <= set(held)
+
+
+def test_with_the_result_free_pages_stand_against_the_watermarks(tmp_path: Path) -> None:
+    eater = {"kind": "eater", "pages": 1400}
+    job = Job.from_dict({"pages": "sample", "node": {"managed": 900}, "workload": eater})
+    result = job.sim(trace=tmp_path / "t.npy")
+    result.save(tmp_path / "r.json")
+    (tmp_path / "other.json").write_text(
+        json.dumps(result.to_dict() | {"config": {**result.to_dict()["config"], "pages": 7}})
+    )
+    command = ["export", str(tmp_path / "t.npy"), "-o", str(tmp_path / "t.json"), "--from", "1ms", "--to", "4.5ms"]
+    assert main([*command, "--result", str(tmp_path / "r.json")]) == 0
+    found = json.loads((tmp_path / "t.json").read_text())["traceEvents"]
+    free = [(event["ts"], event["args"]["value"]) for event in found if event["name"] == "Free"]
+    sampled = zip(result.series.t_ns, result.series.free_pages, strict=True)
+    assert free == [(t / 1e3, pages) for t, pages in sampled if 1e6 <= t < 4.5e6] and len(free) > 5
+    marks = {event["name"]: event["args"]["value"] for event in found if event["name"].endswith("watermark")}
+    assert marks == dict(
+        zip(("min watermark", "low watermark", "high watermark"), result.config.node.watermarks, strict=True)
+    )
+    assert main([*command, "--result", str(tmp_path / "other.json")]) == 2
+
+
+@pytest.mark.parametrize(
+    ("window", "says"),
+    [("--from 5ms --to 5ms", "is not before --to"), ("--from 3", "'3' is no time with its unit"), ("--to 1h", "'1h'")],
+)
+def test_a_window_that_is_none_is_refused(
+    window: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        code = main(["export", str(tmp_path / "t.npy"), "-o", str(tmp_path / "t.json"), *window.split()])
+    except SystemExit as left:
+        code = left.code
+    assert code == 2 and says in capsys.readouterr().err
 
 
 def test_the_verb_writes_the_same_plain_and_packed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

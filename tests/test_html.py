@@ -126,7 +126,11 @@ def test_a_comparison_under_pressure_draws_stalls_over_time_and_cpu_by_thread() 
     job = Job.from_dict({"pages": "sample", "threads": 2, "node": {"managed": 1500, "cpus": 4}, "workload": eater})
     said = compare_job(job, ["split"], repeats=2).to_html()
     drawn = Reader(said)
-    for title in ("Allocation stalls, in all", "Time stalled in direct reclaim, seconds, in all", "Queue depth, folios"):
+    for title in (
+        "Allocation stalls, in all",
+        "Time stalled in direct reclaim, seconds, in all",
+        "Queue depth, folios",
+    ):
         assert title in drawn.seen
     for thread in ("sync kswapd0", "split kswapd0", "split kcompressd0", "split kcompressd1", "split app0"):
         assert re.search(rf"<rect[^>]*><title>{thread} \S+ \S+</title>", said), thread

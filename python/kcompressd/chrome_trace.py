@@ -2,10 +2,11 @@
 
 Actors are threads. What takes time is a slice: on its actor's track where one actor begins and ends it (compress, fault),
 else on a track of its own (waiting in a queue, writeback). A flow arrow leads from `queue` on kswapd's track to `compress`
-on kcompressd's. Every other record is an instant. Counters: each queue's depth, and frames held although compressed.
+on kcompressd's. Every other record is an instant. Counters: each queue's depth, and frames held although compressed; of
+the run's `Result`, what it was sampled for beside: free pages against the watermarks, the pool, stalls.
 
-Each record of the trace is in exactly one event's `args` (`seq`, or `end` of a slice), so nothing is left out. Format:
-"Trace Event Format" (Google, 2016); times are microseconds.
+Each record of the trace (of its window) is in exactly one event's `args` (`seq`, or `end` of a slice), so nothing is left
+out. Format: "Trace Event Format" (Google, 2016); times are the trace's, in microseconds.
 """
 
 from __future__ import annotations
@@ -20,14 +21,18 @@ from typing import Any, BinaryIO, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from kcompressd import files, lifecycle
-from kcompressd.errors import OutputError
+from kcompressd import files, lifecycle, series
+from kcompressd.errors import OutputError, ResultFileError
+from kcompressd.result import Result
 from kcompressd.trace import RECORD, SYSTEM, Records, Trace
 from kcompressd.trace_words import actor_name, aux_text, event_name, state_name
 
 Event: TypeAlias = dict[str, Any]
 """One trace event."""
+Window: TypeAlias = tuple[float, float]
+"""From and to, nanoseconds of the trace's clock; what happens at the end is left out."""
 
+ALL: Final[Window] = (0.0, float("inf"))
 PID: Final = 1
 _ENDS: Final = {
     "compress": {"store", "reject", "redirty", "write"},
@@ -37,16 +42,21 @@ _ENDS: Final = {
 _STATES: Final = {"queued": "in queue", "writing_back": "writeback"}
 """States that are slices of their own: nobody's track, one page's."""
 _NAMES: Final = tuple(lifecycle.EVENTS)
+_COUNTED: Final = ("queue_len", "frames_held_twice")
+"""What the trace itself says exactly."""
 
 
-def save(trace: Trace, path: str | os.PathLike[str]) -> int:
-    """Write `path` (compressed when it ends in .gz) and return the number of events; raises `OutputError`."""
+def save(trace: Trace, path: str | os.PathLike[str], *, window: Window = ALL, result: Result | None = None) -> int:
+    """Write `path` (compressed when it ends in .gz) and return the number of events.
+
+    Raises `OutputError`, and `ResultFileError` for the `result` of another run.
+    """
     where, count = Path(path), 0
 
     def write(out: BinaryIO) -> None:
         nonlocal count
         out.write(f'{{"displayTimeUnit": "ns", "otherData": {json.dumps(_about(trace))},\n"traceEvents": ['.encode())
-        for event in events(trace):
+        for event in events(trace, window=window, result=result):
             out.write((",\n" if count else "\n").encode() + json.dumps(event, separators=(",", ":")).encode())
             count += 1
         out.write(b"\n]}\n")
@@ -63,10 +73,40 @@ def save(trace: Trace, path: str | os.PathLike[str]) -> int:
     return count
 
 
-def events(trace: Trace) -> Iterator[Event]:
-    """Yield all events: names of the tracks, then everything, slices of actors when they end."""
+def events(trace: Trace, *, window: Window = ALL, result: Result | None = None) -> Iterator[Event]:
+    """Yield all events: names of the tracks, samples, then everything, slices of actors when they end.
+
+    What began before the window begins with it, and counters begin at what they had come to. Raises as `save`.
+    """
     yield from _tracks(trace)
-    yield from _Episode(trace)
+    if result is not None:
+        yield from _samples(trace, result, window)
+    yield from _Episode(trace, window)
+
+
+def _samples(trace: Trace, result: Result, window: Window) -> Iterator[Event]:
+    """Counters of what the run was sampled for, and lines for the watermarks."""
+    pages = (trace.meta or {}).get("pages", result.pages)
+    if pages != result.pages:
+        raise ResultFileError(
+            "result", f"is of {result.pages} pages, the trace of {pages}", "give that of the same run"
+        )
+    times = np.asarray(result.series.get("t_ns", ()), dtype=np.float64)
+    inside = np.flatnonzero((times >= window[0]) & (times < window[1])).tolist()
+    tracks = [(series.track(name).title, column) for name, column in result.series.items() if name != "t_ns"]
+    names = [series.track(name).title for name in _COUNTED]
+    marks = (result.config.get("node") or {}).get("watermarks") or ()
+    for at in inside:
+        for title, column in tracks:
+            if title not in names and any(column):
+                yield _counter(title, times[at], column[at])
+    for at in inside[:1] + inside[-1:]:
+        for mark, level in zip(("min", "low", "high"), marks, strict=False):
+            yield _counter(f"{mark} watermark", times[at], level)
+
+
+def _counter(name: str, t_ns: float, value: float) -> Event:
+    return {"ph": "C", "name": name, "pid": PID, "tid": 0, "ts": t_ns / 1e3, "args": {"value": value}}
 
 
 def _about(trace: Trace) -> Event:
@@ -104,28 +144,51 @@ def _in_order(records: Records) -> tuple[Records, npt.NDArray[np.int64]]:
 class _Episode:
     """Turns records into events, one after the other, keeping what is open."""
 
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: Trace, window: Window) -> None:
         self.records, self.times = _in_order(trace.records)
-        self.begin_ns = int(self.times[0]) if len(self.times) else 0
-        self.now_ns = self.begin_ns
+        self.window = window
+        self.now_ns = 0
         self.depths: dict[int, int] = {}
         self.queue_of: dict[int, int] = {}
         self.held = 0
         self.open: dict[int, Event] = {}
         """Slices of actors, by page."""
+        self.waiting: dict[int, Event] = {}
+        """Slices of nobody, by page."""
 
     def __iter__(self) -> Iterator[Event]:
+        begin, end = self.window
+        has_begun = False
         for record, now_ns in zip(self.records, self.times.tolist(), strict=True):
+            if now_ns >= end:
+                self.now_ns = int(end)
+                break
+            if now_ns >= begin and not has_begun:
+                has_begun = True
+                yield from self._at_begin()
             self.now_ns = now_ns
             plain = dict(zip(RECORD.names or (), record.tolist(), strict=True))
-            yield from self._system(plain) if plain["folio"] == SYSTEM else self._page(plain)
-        for slice_ in self.open.values():
+            found = self._system(plain) if plain["folio"] == SYSTEM else self._page(plain)
+            yield from (event for event in found if has_begun)
+        for slice_ in self.open.values() if has_begun else ():
             slice_["dur"] = self._us() - slice_["ts"]
             slice_["args"]["unfinished"] = True
             yield slice_
 
+    def _at_begin(self) -> Iterator[Event]:
+        """What has begun before the window begins with it."""
+        at = self.window[0] / 1e3
+        for slice_ in (*self.open.values(), *self.waiting.values()):
+            slice_["ts"] = at
+        yield from self.waiting.values()
+        record = {"actor": 0}
+        for queue in self.depths:
+            yield self._depth(queue, 0, record) | {"ts": at}
+        if self.held:
+            yield self._held(0, record) | {"ts": at}
+
     def _us(self) -> float:
-        return (self.now_ns - self.begin_ns) / 1e3
+        return self.now_ns / 1e3
 
     def _event(self, ph: str, name: str, record: dict[str, int], **more: Any) -> Event:
         return {"ph": ph, "name": name, "pid": PID, "tid": record["actor"], "ts": self._us(), **more}
@@ -141,9 +204,12 @@ class _Episode:
         if says := aux_text(name, record["aux"]):
             args["says"] = says
         if before in _STATES and before != after:
+            self.waiting.pop(record["folio"], None)
             yield self._event("e", _STATES[before], record, cat=before, id=record["folio"])
         if after in _STATES and before != after:
-            yield self._event("b", _STATES[after], record, cat=after, id=record["folio"])
+            begun = self._event("b", _STATES[after], record, cat=after, id=record["folio"])
+            self.waiting[record["folio"]] = begun
+            yield begun
         yield from self._slice_or_instant(name, record, args)
         yield from self._flow(name, before, record)
         yield from self._counters(before, after, record)
@@ -178,8 +244,11 @@ class _Episode:
             yield self._depth(self.queue_of.pop(page), -1, record)
         change = (after == "compressed") - (before == "compressed")
         if change:
-            self.held += change
-            yield self._event("C", "frames held although compressed", record, args={"pages": self.held})
+            yield self._held(change, record)
+
+    def _held(self, change: int, record: dict[str, int]) -> Event:
+        self.held += change
+        return self._event("C", "frames held although compressed", record, args={"pages": self.held})
 
     def _depth(self, queue: int, change: int, record: dict[str, int]) -> Event:
         self.depths[queue] = self.depths.get(queue, 0) + change
