@@ -119,5 +119,10 @@ def test_a_panic_and_ctrl_c_keep_what_there_was() -> None:
 def test_what_does_not_apply_is_refused_or_said() -> None:
     with pytest.raises(LabError, match="node: and workload belong together"):
         Lab().run(PAGES, node=NODE)
+    eater = Workload(kind="eater", pages=100)
+    with pytest.raises(LabError, match="threads: 2 of a design with a thread a node are 2 nodes"):
+        Lab(design="april", threads=2).run(PAGES, node=NODE, workload=eater)
+    with pytest.raises(LabError, match="kswapd: 3 of a run are 3 nodes"):
+        Lab(design="split", kswapd=3).run(PAGES, node=NODE, workload=eater)
     result = Lab(store="zram").run(PAGES, node=NODE, workload=Workload(kind="eater", pages=100, nice=5))
     assert any("workload.nice not used" in note for note in result.notes)

@@ -51,6 +51,9 @@ class Budget:
         """Return what the core takes beside the lab's own; raises `LabError` for a group that there is not."""
         if lab.folio_order:
             raise LabError("folio_order", "of a lab is for a pageout run", "give it to each workload")
+        if (nodes := lab.nodes()) > 1:
+            key, why = ("threads", "of a design with a thread a node") if lab.kswapd is None else ("kswapd", "of a run")
+            raise LabError(key, f"{nodes} {why} are {nodes} nodes, and a memory budget is one node's", "give 1")
         firsts = np.cumsum([0, *(app.pages for app in self.applications)]).tolist()
         given = list(zip(self.applications, firsts, strict=False))
         large = [(first, app.pages, app.folio_order) for app, first in given if app.folio_order]
