@@ -9,6 +9,7 @@ pub mod design;
 pub mod driver;
 #[cfg(not(any(kcompressd_loom, kcompressd_shuttle)))]
 pub mod estimate;
+pub mod filemap;
 pub mod folio;
 pub mod frames;
 pub mod judge;

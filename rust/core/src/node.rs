@@ -7,10 +7,12 @@
 //! Reclaim decides for a group and its descendants together: sums over the subtree are what its tests read ([`Lru::sizes`]), and
 //! costs, ages and activations are noted for the group and every ancestor.
 
+mod file_lists;
 mod lru_gen;
 mod memcg_lru;
 mod workingset;
 
+pub use file_lists::FileLists;
 pub use lru_gen::{Generations, MAX_NR_GENS, MIN_NR_GENS, PTRS_PER_PTE, suitable_to_scan};
 pub use memcg_lru::{Cursor, MemcgLru, MemcgLruOp};
 
@@ -40,7 +42,7 @@ impl Place {
     }
 }
 
-/// The lists of one group on a node. Page-cache pages are clean and never touched again, so a count does for them.
+/// The lists of one group on a node.
 #[derive(Clone, Debug, Default)]
 pub struct Lruvec {
     /// `inactive_anon`.
@@ -51,8 +53,11 @@ pub struct Lruvec {
     tails: [u32; 2],
     /// The multi-gen LRU's lists in the place of the two (`lru_gen`).
     pub generations: Option<Box<Generations>>,
-    /// `inactive_file`, in pages.
-    pub inactive_file: u32,
+    /// Page cache at the tail of `inactive_file` that was read once before the run, by nobody in it: clean and never touched again, so
+    /// that a count does.
+    pub read_once: u32,
+    /// `inactive_file` but for those, and `active_file`.
+    pub file: FileLists,
     /// What reclaiming anonymous pages of it and its descendants has cost lately (`anon_cost`).
     pub anon_cost: u64,
     /// The same of page-cache pages (`file_cost`).
@@ -63,10 +68,10 @@ impl Lruvec {
     /// Pages on its own lists.
     pub fn sizes(&self) -> Sizes {
         let [inactive, active] = self.tails;
-        let lists =
-            Sizes { inactive: self.inactive.len() + inactive, active: self.active.len() + active, inactive_file: 0 };
-        let anon = self.generations.as_ref().map_or(lists, |generations| generations.sizes());
-        Sizes { inactive_file: self.inactive_file, ..anon }
+        let lists = [self.inactive.len() + inactive, self.active.len() + active];
+        let [inactive, active] = self.generations.as_ref().map_or(lists, |generations| generations.sizes());
+        let [inactive_file, active_file] = self.file.sizes();
+        Sizes { inactive, active, inactive_file: self.read_once + inactive_file, active_file }
     }
 
     fn list(&mut self, active: bool) -> &mut List {
@@ -116,20 +121,36 @@ pub struct Sizes {
     pub active: u32,
     /// `nr_inactive_file`.
     pub inactive_file: u32,
+    /// `nr_active_file`.
+    pub active_file: u32,
 }
 
 impl Sizes {
     /// All of them.
     pub fn total(&self) -> u32 {
-        self.inactive + self.active + self.inactive_file
+        self.inactive + self.active + self.file()
+    }
+
+    /// Those of the page cache.
+    pub fn file(&self) -> u32 {
+        self.inactive_file + self.active_file
     }
 
     /// `inactive_is_low` of the anonymous lists: fewer inactive pages than active ones, by a ratio that grows with their number.
     pub fn inactive_is_low(&self) -> bool {
-        let (inactive, active) = (u64::from(self.inactive), u64::from(self.active));
-        let gib = (inactive + active) >> 18;
-        inactive * (10 * gib).isqrt().max(1) < active
+        is_low(self.inactive, self.active)
     }
+
+    /// The same of the page cache's.
+    pub fn inactive_file_is_low(&self) -> bool {
+        is_low(self.inactive_file, self.active_file)
+    }
+}
+
+fn is_low(inactive: u32, active: u32) -> bool {
+    let (inactive, active) = (u64::from(inactive), u64::from(active));
+    let gib = (inactive + active) >> 18;
+    inactive * (10 * gib).isqrt().max(1) < active
 }
 
 /// The lists of all groups on a node.
@@ -140,12 +161,14 @@ pub struct Lru {
     parents: Box<[u16]>,
     /// Anonymous pages that scans have taken off the lists.
     pub isolated: u32,
+    /// The same of the page cache.
+    pub isolated_file: u32,
 }
 
 impl Lru {
     fn new(parents: Box<[u16]>, lru_gen: bool) -> Self {
         let lruvec = Lruvec { generations: lru_gen.then(Box::default), ..Lruvec::default() };
-        Self { lruvecs: vec![lruvec; parents.len()].into(), parents, isolated: 0 }
+        Self { lruvecs: vec![lruvec; parents.len()].into(), parents, isolated: 0, isolated_file: 0 }
     }
 
     /// The lists of `memcg`. Where the node keeps one set for everybody: that.
@@ -177,6 +200,7 @@ impl Lru {
                 sum.inactive += own.inactive;
                 sum.active += own.active;
                 sum.inactive_file += own.inactive_file;
+                sum.active_file += own.active_file;
             }
         }
         sum

@@ -1,9 +1,11 @@
 //! What a run reports, complete or not: live and in virtual time.
 
+mod group;
+
+pub use group::{Group, Reclaimed};
+
 use super::profile::Profile;
 use crate::lifecycle::{Event, State, actor, actor_name};
-use crate::memcg::ROOT;
-use crate::reclaim::MemoryReclaim;
 use crate::stats::{PageNs, VmStat};
 use crate::system::{StepError, Store, System};
 use crate::trace::Record;
@@ -211,86 +213,6 @@ pub struct Application {
     pub vmstat: VmStat,
 }
 
-/// What became of a memory cgroup.
-#[derive(Clone, Debug, Default)]
-pub struct Group {
-    /// Its name.
-    pub name: String,
-    /// The name of the group above.
-    pub parent: String,
-    /// `memory.current`, bytes; the root has none.
-    pub current_bytes: Option<u64>,
-    /// memory.stat, descendants included: sizes in bytes, then counters.
-    pub stat: Vec<(&'static str, u64)>,
-    /// memory.events, descendants included; the root has none.
-    pub events: Vec<(&'static str, u64)>,
-    /// What was written to its memory.reclaim, in the job's order.
-    pub reclaims: Vec<Reclaimed>,
-}
-
-/// One write to memory.reclaim.
-#[derive(Clone, Copy, Debug)]
-pub struct Reclaimed {
-    /// When it was to begin, nanoseconds.
-    pub at_ns: u64,
-    /// When it had ended; `None`: it did not.
-    pub end_ns: Option<u64>,
-    /// Bytes asked for.
-    pub bytes: u64,
-    /// Bytes reclaimed: less is EAGAIN.
-    pub reclaimed_bytes: u64,
-}
-
-impl Reclaimed {
-    /// What `reclaim` came to, ended at `end_ns`.
-    pub(super) fn of(sys: &System, reclaim: &MemoryReclaim, end_ns: Option<u64>) -> Self {
-        let page = sys.config.page_size as u64;
-        let request = reclaim.request();
-        let (bytes, reclaimed_bytes) = (u64::from(request.pages) * page, u64::from(reclaim.reclaimed()) * page);
-        Self { at_ns: request.at_ns, end_ns, bytes, reclaimed_bytes }
-    }
-}
-
-impl Group {
-    /// What became of the groups of `sys`, none where there is the root alone; `reclaims` with the group of each.
-    pub(super) fn all(sys: &System, reclaims: impl IntoIterator<Item = (u16, Reclaimed)>) -> Vec<Self> {
-        let ids = 0..sys.memcgs.iter().count() as u16;
-        let mut groups: Vec<Self> = ids.clone().filter(|_| ids.len() > 1).map(|id| Self::of(sys, id)).collect();
-        for (memcg, reclaimed) in reclaims {
-            if let Some(group) = groups.get_mut(usize::from(memcg)) {
-                group.reclaims.push(reclaimed);
-            }
-        }
-        groups
-    }
-
-    /// What `sys` knows of group `id` now.
-    pub fn of(sys: &System, id: u16) -> Self {
-        let page = sys.config.page_size as u64;
-        let memcgs = &sys.memcgs;
-        let Some(group) = memcgs.get(id) else { return Self::default() };
-        let parent = memcgs.parent(id).and_then(|parent| memcgs.get(parent));
-        let lists = sys.nodes[0].lru().sizes(id);
-        let of_the_node = sys.mm.as_ref().map_or(0, |mm| u64::from(mm.frames() - lists.inactive_file));
-        let is_root = id == ROOT;
-        let sizes = [
-            ("anon", if is_root { of_the_node } else { group.frames() } * page),
-            ("zswap", group.zswap_current_bytes()),
-            ("zswapped", group.zswapped() * page),
-            ("inactive_anon", u64::from(lists.inactive) * page),
-            ("active_anon", u64::from(lists.active) * page),
-        ];
-        Self {
-            name: group.name().into(),
-            parent: parent.map_or("", |parent| parent.name()).into(),
-            current_bytes: (!is_root).then(|| memcgs.current_pages(id) * page),
-            stat: sizes.into_iter().chain(memcgs.memory_stat(id)).collect(),
-            events: if is_root { Vec::new() } else { memcgs.memory_events(id).into() },
-            reclaims: Vec::new(),
-        }
-    }
-}
-
 /// A run's report; `error` says why it is partial.
 #[derive(Debug, Default)]
 pub struct Report {
@@ -318,6 +240,8 @@ pub struct Report {
     pub queue_depth: u32,
     /// The queues' capacity, folios; 0 where there is none.
     pub queue_capacity: usize,
+    /// Pages on the LRU lists after the reclaim phase, and in the page cache.
+    pub lists: Vec<(&'static str, u64)>,
     /// Pages of the pool after the reclaim phase.
     pub pool_pages: usize,
     /// Pages of the pool at the end: 0 when nothing is left behind.
@@ -377,6 +301,7 @@ impl Report {
     /// Notes what the store and the queues of `sys` say now.
     pub fn note_stores(&mut self, sys: &System) {
         self.pool_pages = sys.pool_pages();
+        self.lists = group::lists(sys).into();
         self.queue_depth = sys.design().depth;
         self.queue_capacity = sys.queues.first().map_or(0, crate::queue::FolioQueue::capacity);
         match &sys.store {

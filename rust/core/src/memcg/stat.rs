@@ -37,6 +37,12 @@ pub enum MemcgStat {
     WorkingsetRefaultAnon,
     /// Of those, pages activated at once.
     WorkingsetActivateAnon,
+    /// Evicted pages of the page cache read again.
+    WorkingsetRefaultFile,
+    /// Of those, pages activated at once.
+    WorkingsetActivateFile,
+    /// Of those, pages that had been on the active list before they went.
+    WorkingsetRestoreFile,
     /// Pages loaded from zswap.
     Zswpin,
     /// Pages stored in zswap.
@@ -51,7 +57,7 @@ pub enum MemcgStat {
 
 impl MemcgStat {
     /// All of them, in order.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         Self::PgscanKswapd,
         Self::PgscanDirect,
         Self::PgscanProactive,
@@ -65,6 +71,9 @@ impl MemcgStat {
         Self::Pgdeactivate,
         Self::WorkingsetRefaultAnon,
         Self::WorkingsetActivateAnon,
+        Self::WorkingsetRefaultFile,
+        Self::WorkingsetActivateFile,
+        Self::WorkingsetRestoreFile,
         Self::Zswpin,
         Self::Zswpout,
         Self::Zswpwb,
@@ -94,6 +103,9 @@ impl MemcgStat {
             Self::Pgdeactivate => Vm::Pgdeactivate,
             Self::WorkingsetRefaultAnon => Vm::WorkingsetRefaultAnon,
             Self::WorkingsetActivateAnon => Vm::WorkingsetActivateAnon,
+            Self::WorkingsetRefaultFile => Vm::WorkingsetRefaultFile,
+            Self::WorkingsetActivateFile => Vm::WorkingsetActivateFile,
+            Self::WorkingsetRestoreFile => Vm::WorkingsetRestoreFile,
             Self::Zswpin => Vm::Zswpin,
             Self::Zswpout => Vm::Zswpout,
             Self::Zswpwb => Vm::Zswpwb,

@@ -5,7 +5,7 @@
 //! oldest, as long as there are more than two. A large folio is listed by its first page and counts all of them.
 //! Source: Documentation/mm/multigen_lru.rst, admin-guide/mm/multigen_lru.rst; observed on 6.12 (docs/kernel-map.md).
 
-use super::{Place, Sizes};
+use super::Place;
 use crate::folio::Folio;
 use crate::list::List;
 
@@ -90,10 +90,10 @@ impl Generations {
         self.nr_pages[gen_of(seq)]
     }
 
-    /// As the kernel counts them: the two youngest generations are active.
-    pub(super) fn sizes(&self) -> Sizes {
+    /// Inactive pages and active ones, as the kernel counts them: the two youngest generations are active.
+    pub(super) fn sizes(&self) -> [u32; 2] {
         let active = self.len(self.max_seq) + self.len(self.max_seq - 1);
-        Sizes { inactive: self.total() - active, active, inactive_file: 0 }
+        [self.total() - active, active]
     }
 
     fn total(&self) -> u32 {
@@ -261,13 +261,9 @@ mod tests {
         gens.inc_max_seq(&folios);
         assert_eq!(next(&mut gens), Some(2));
         gens.add(&folios, 3, Place::Tail);
-        assert_eq!((next(&mut gens), gens.sizes().active), (Some(3), 1));
+        assert_eq!((next(&mut gens), gens.sizes()[1]), (Some(3), 1));
         gens.sort(&folios, 3);
-        assert_eq!(
-            (next(&mut gens), gens.sizes().active),
-            (Some(2), 2),
-            "waiting for writeback: one generation younger"
-        );
+        assert_eq!((next(&mut gens), gens.sizes()[1]), (Some(2), 2), "waiting for writeback: one generation younger");
     }
 
     #[test]

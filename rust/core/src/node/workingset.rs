@@ -8,8 +8,8 @@ use crate::sync::{AtomicU32, Ordering};
 pub(super) struct Workingset {
     /// Evictions and activations so far (`nonresident_age`).
     pub(super) age: AtomicU32,
-    /// Refaulted pages activated so far, and as many when reclaim last ended (`refaults`).
-    activations: [AtomicU32; 2],
+    /// Refaulted pages activated so far, and as many when reclaim last ended (`refaults`): anonymous ones, and page cache.
+    activations: [[AtomicU32; 2]; 2],
 }
 
 impl Node {
@@ -33,25 +33,26 @@ impl Node {
         }
     }
 
-    /// A refaulted page of `memcg` was activated.
-    pub fn note_activation(&self, memcg: u16) {
+    /// A refaulted page of `memcg`, anonymous or of the page cache, was activated.
+    pub fn note_activation(&self, memcg: u16, file: bool) {
         for id in ancestry(&self.parents, self.index(memcg)) {
             // ORDERING: Relaxed: a counter.
-            self.workingsets[usize::from(id)].activations[0].fetch_add(1, Ordering::Relaxed);
+            self.workingsets[usize::from(id)].activations[usize::from(file)][0].fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Whether refaulted pages of `memcg` or below were activated since [`Node::snapshot_refaults`].
-    pub fn has_activations(&self, memcg: u16) -> bool {
-        let [now, then] = &self.workingsets[usize::from(self.index(memcg))].activations;
+    /// Whether such pages of `memcg` or below were activated since [`Node::snapshot_refaults`].
+    pub fn has_activations(&self, memcg: u16, file: bool) -> bool {
+        let [now, then] = &self.workingsets[usize::from(self.index(memcg))].activations[usize::from(file)];
         // ORDERING: Relaxed (both): counters.
         now.load(Ordering::Relaxed) != then.load(Ordering::Relaxed)
     }
 
     /// `snapshot_refaults`: reclaim from `memcg` has ended.
     pub fn snapshot_refaults(&self, memcg: u16) {
-        let [now, then] = &self.workingsets[usize::from(self.index(memcg))].activations;
-        // ORDERING: Relaxed (both): counters.
-        then.store(now.load(Ordering::Relaxed), Ordering::Relaxed);
+        for [now, then] in &self.workingsets[usize::from(self.index(memcg))].activations {
+            // ORDERING: Relaxed (both): counters.
+            then.store(now.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
     }
 }

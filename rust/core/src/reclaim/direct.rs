@@ -257,7 +257,7 @@ impl AllocPages {
         let lru = sys.nodes[0].lru();
         let sizes = lru.sizes(ROOT);
         let anon = if sys.slots.is_exhausted() { 0 } else { sizes.inactive + sizes.active + lru.isolated };
-        let reclaimable = anon + sizes.inactive_file;
+        let reclaimable = anon + sizes.file();
         drop(lru);
         mm.zone.free_pages() + reclaimable > mm.zone.wmark(0)
     }

@@ -104,7 +104,7 @@ impl EvictFolios {
         let mut lru = node.lru();
         let lruvec = lru.of(memcg);
         let anon = sc.can_reclaim_anon_pages(sys);
-        let (total, file) = (lruvec.sizes().total(), lruvec.inactive_file);
+        let (total, file) = (lruvec.sizes().total(), lruvec.read_once);
         let Some(generations) = lruvec.generations.as_mut() else { return DONE };
         let ages = anon && generations.should_run_aging(file);
         if ages && sc.priority < DEF_PRIORITY {
@@ -129,7 +129,7 @@ impl EvictFolios {
             return (RAN, Evicted::GoesOn);
         }
         let pages = file.min(MIN_LRU_BATCH);
-        lruvec.inactive_file -= pages;
+        lruvec.read_once -= pages;
         drop(lru);
         self.reclaimed += pages;
         let _ = self.has_ended(sys, ctx, sc, pages);

@@ -14,6 +14,7 @@ mod charge;
 pub mod device;
 mod direct;
 mod evict;
+mod file;
 pub mod kcompressd;
 pub mod kswapd;
 mod list;

@@ -6,11 +6,13 @@
 //! the work by what reclaiming each has cost.
 //! Source: observed on 6.12 (docs/kernel-map.md); Documentation/admin-guide/sysctl/vm.rst (`swappiness`).
 
+mod file;
 mod scan_count;
 mod slab;
 
 use super::Cluster;
 use super::evict::{EvictFolios, Evicted, is_sizable};
+use super::file::ShrinkFile;
 use super::list::{ShrinkList, Tally, note_scan, note_steal};
 use super::scan::{HZ_10_NS, ScanControl};
 use super::walk::Walk;
@@ -27,6 +29,10 @@ use crate::zswap::shrink::ShrinkSlab;
 const INACTIVE_ANON: usize = 0;
 const ACTIVE_ANON: usize = 1;
 const INACTIVE_FILE: usize = 2;
+const ACTIVE_FILE: usize = 3;
+/// The kinds of pages, in arrays of two.
+const ANON: usize = 0;
+const FILE: usize = 1;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Pc {
@@ -40,6 +46,7 @@ enum Pc {
         list: u8,
     },
     Isolated {
+        kind: u8,
         stalled: bool,
     },
     Drain {
@@ -53,6 +60,8 @@ enum Pc {
     FileFree {
         pages: u32,
     },
+    InactiveFile,
+    ActiveFile,
     Slab,
     Zswap,
     Zsmalloc,
@@ -72,6 +81,8 @@ enum Then {
     Active {
         then: After,
     },
+    InactiveFile,
+    ActiveFile,
 }
 
 impl Then {
@@ -80,6 +91,8 @@ impl Then {
             Self::Count => Pc::Count,
             Self::Inactive => Pc::Inactive,
             Self::Active { then } => Pc::Active { then },
+            Self::InactiveFile => Pc::InactiveFile,
+            Self::ActiveFile => Pc::ActiveFile,
         }
     }
 }
@@ -112,13 +125,15 @@ pub(super) struct ShrinkNode {
     /// The parts of the anonymous and of the page-cache lists that are scanned.
     shares: [(u64, u64); 2],
     batch: ShrinkList,
+    file_batch: ShrinkFile,
     /// Pages left to take from each list.
-    nr: [u32; 3],
+    nr: [u32; 4],
     /// What the anonymous and the page-cache lists had to give when the pass began.
-    targets: [u32; 3],
+    targets: [u32; 4],
     /// Pages to take in the round under way.
     now: u32,
-    may_deactivate: bool,
+    /// Whether each kind's active list may be scanned.
+    may_deactivate: [bool; 2],
     /// Every target is to be met, whatever has been reclaimed.
     proportional: bool,
     /// One kind of page has enough: the other's target was cut in proportion.
@@ -148,10 +163,11 @@ impl ShrinkNode {
             walk: Walk::default(),
             shares: [(0, 1); 2],
             batch: ShrinkList::new(0),
-            nr: [0; 3],
-            targets: [0; 3],
+            file_batch: ShrinkFile::default(),
+            nr: [0; 4],
+            targets: [0; 4],
             now: 0,
-            may_deactivate: false,
+            may_deactivate: [false; 2],
             proportional: false,
             adjusted: false,
             reclaimed: 0,
@@ -171,7 +187,7 @@ impl ShrinkNode {
             Pc::Count => Ok((self.get_scan_count(sys, ctx, node, sc), GOES_ON)),
             Pc::Generations => self.generations(sys, ctx, sc),
             Pc::Round { list } => Ok((self.round(sys, ctx, sc, list), GOES_ON)),
-            Pc::Isolated { stalled } => Ok((self.too_many_isolated(ctx, node, sc, stalled), GOES_ON)),
+            Pc::Isolated { kind, stalled } => Ok((self.too_many_isolated(ctx, node, sc, (kind, stalled)), GOES_ON)),
             Pc::Drain { then } => {
                 sys.lru_add_drain(ctx)?;
                 self.pc = then.pc();
@@ -185,6 +201,8 @@ impl ShrinkNode {
             }
             Pc::File => Ok((self.file(sys, ctx, node, sc), GOES_ON)),
             Pc::FileFree { pages } => Ok((self.file_free(sys, ctx, pages), GOES_ON)),
+            Pc::InactiveFile => Ok((self.inactive_file(sys, ctx, sc), GOES_ON)),
+            Pc::ActiveFile => Ok((self.active_file(sys, ctx), GOES_ON)),
             Pc::Slab => Ok((self.shrink_slab(sys, sc), GOES_ON)),
             Pc::Zswap => self.zswap(sys, ctx),
             Pc::Zsmalloc => Ok((self.zsmalloc(sys, sc), GOES_ON)),
@@ -229,12 +247,12 @@ impl ShrinkNode {
     /// The next list of the round that has pages left, or the end of the lists.
     fn round(&mut self, sys: &System, ctx: &mut Ctx, sc: &mut ScanControl, list: u8) -> Outcome {
         let list = usize::from(list);
-        if list > INACTIVE_FILE {
+        if list > INACTIVE_FILE && self.nr.get(list).is_none_or(|&nr| nr == 0) {
             ctx.marks |= mark::COND_RESCHED;
             self.after_round(sc);
             return RAN;
         }
-        if list == 0 && self.nr[INACTIVE_ANON] == 0 && self.nr[INACTIVE_FILE] == 0 {
+        if list == 0 && [INACTIVE_ANON, INACTIVE_FILE, ACTIVE_FILE].iter().all(|&list| self.nr[list] == 0) {
             self.lists_ended(sys);
             return RAN;
         }
@@ -242,13 +260,14 @@ impl ShrinkNode {
         self.nr[list] -= self.now;
         self.pc = match (list, self.now) {
             (_, 0) => Pc::Round { list: list as u8 + 1 },
-            (INACTIVE_ANON, _) => Pc::Isolated { stalled: false },
-            (ACTIVE_ANON, _) if self.may_deactivate => Pc::Drain { then: Then::Active { then: After::File } },
-            (ACTIVE_ANON, _) => {
+            (INACTIVE_ANON, _) => Pc::Isolated { kind: ANON as u8, stalled: false },
+            (ACTIVE_ANON, _) if self.may_deactivate[ANON] => Pc::Drain { then: Then::Active { then: After::File } },
+            (ACTIVE_FILE, _) if self.may_deactivate[FILE] => Pc::Drain { then: Then::ActiveFile },
+            (INACTIVE_FILE, _) => Pc::File,
+            _ => {
                 sc.skipped_deactivate = true;
-                Pc::Round { list: INACTIVE_FILE as u8 }
+                Pc::Round { list: list as u8 + 1 }
             }
-            _ => Pc::File,
         };
         RAN
     }
@@ -261,9 +280,9 @@ impl ShrinkNode {
             return;
         }
         let anon = self.nr[INACTIVE_ANON] + self.nr[ACTIVE_ANON];
-        let file = self.nr[INACTIVE_FILE];
+        let file = self.nr[INACTIVE_FILE] + self.nr[ACTIVE_FILE];
         if anon == 0 || file == 0 {
-            (self.nr, self.pc) = ([0; 3], Pc::Round { list: 0 });
+            (self.nr, self.pc) = ([0; 4], Pc::Round { list: 0 });
             return;
         }
         let part = |list: usize, left: u32, target: u32| {
@@ -272,25 +291,29 @@ impl ShrinkNode {
             (wanted as u32).saturating_sub(scanned)
         };
         let anon_target = self.targets[INACTIVE_ANON] + self.targets[ACTIVE_ANON] + 1;
-        let file_target = self.targets[INACTIVE_FILE] + 1;
+        let file_target = self.targets[INACTIVE_FILE] + self.targets[ACTIVE_FILE] + 1;
         self.nr = match file > anon {
-            true => [0, 0, part(INACTIVE_FILE, anon, anon_target)],
-            false => [part(INACTIVE_ANON, file, file_target), part(ACTIVE_ANON, file, file_target), 0],
+            true => [0, 0, part(INACTIVE_FILE, anon, anon_target), part(ACTIVE_FILE, anon, anon_target)],
+            false => [part(INACTIVE_ANON, file, file_target), part(ACTIVE_ANON, file, file_target), 0, 0],
         };
         self.adjusted = true;
     }
 
-    /// More than an eighth of the inactive pages in others' hands (under GFP_NOIO: more than are left): a direct reclaimer waits once,
-    /// then gives this round up.
-    fn too_many_isolated(&mut self, ctx: &Ctx, node: &Node, sc: &ScanControl, stalled: bool) -> Outcome {
+    /// More than an eighth of the inactive pages of a kind in others' hands (under GFP_NOIO: more than are left): a direct reclaimer waits
+    /// once, then gives this round up.
+    fn too_many_isolated(&mut self, ctx: &Ctx, node: &Node, sc: &ScanControl, (kind, stalled): (u8, bool)) -> Outcome {
         let lru = node.lru();
-        let part = if sc.scope.may_io { 8 } else { 1 };
-        let too_many = !ctx.current_is_kswapd() && lru.isolated > lru.sizes(ROOT).inactive / part;
+        let (part, sizes) = (if sc.scope.may_io { 8 } else { 1 }, lru.sizes(ROOT));
+        let (isolated, inactive, list, then) = match usize::from(kind) {
+            ANON => (lru.isolated, sizes.inactive, ACTIVE_ANON, Then::Inactive),
+            _ => (lru.isolated_file, sizes.inactive_file, ACTIVE_FILE, Then::InactiveFile),
+        };
+        let too_many = !ctx.current_is_kswapd() && isolated > inactive / part;
         drop(lru);
         self.pc = match (too_many, stalled) {
-            (true, false) => Pc::Isolated { stalled: true },
-            (true, true) => Pc::Round { list: ACTIVE_ANON as u8 },
-            (false, _) => Pc::Drain { then: Then::Inactive },
+            (true, false) => Pc::Isolated { kind, stalled: true },
+            (true, true) => Pc::Round { list: list as u8 },
+            (false, _) => Pc::Drain { then },
         };
         if too_many && !stalled { Outcome::Sleep(HZ_10_NS / 5) } else { RAN }
     }
@@ -331,35 +354,6 @@ impl ShrinkNode {
             sys.count(ctx, self.batch.memcg, counter, pages);
         }
         Ok(())
-    }
-
-    /// Page-cache pages, clean and unmapped all of them: each look frees one.
-    fn file(&mut self, sys: &System, ctx: &mut Ctx, node: &Node, sc: &mut ScanControl) -> Outcome {
-        let (memcg, scope) = (self.batch.memcg, sc.scope);
-        let mut lru = node.lru();
-        let pages = self.now.min(lru.of(memcg).inactive_file);
-        lru.of(memcg).inactive_file -= pages;
-        drop(lru);
-        note_scan(sys, ctx, scope, Vm::PgscanFile, memcg, pages);
-        note_steal(sys, ctx, scope, Vm::PgstealFile, memcg, pages);
-        sc.nr_scanned += pages;
-        self.reclaimed += pages;
-        self.sums.taken += pages;
-        self.pc = Pc::FileFree { pages };
-        SCANNED
-    }
-
-    /// The frames of page-cache pages go back, and the round has ended.
-    fn file_free(&mut self, sys: &System, ctx: &mut Ctx, pages: u32) -> Outcome {
-        if let Some(mm) = &sys.mm {
-            mm.give_file_pages(ctx.cpu, pages);
-        }
-        self.pc = Pc::Generations;
-        if !sys.lru_gen() {
-            ctx.marks |= mark::COND_RESCHED;
-            self.pc = Pc::Round { list: INACTIVE_FILE as u8 + 1 };
-        }
-        RAN
     }
 
     /// Where little is inactive, 32 more are aged.

@@ -24,6 +24,7 @@ impl System {
         let listed: u32 = self.folios.iter().filter(|f| f.word.load().has(flag::LRU)).map(Folio::nr_pages).sum();
         let on_lists: u32 = self.nodes.iter().map(|n| n.lru().sizes(ROOT)).map(|s| s.inactive + s.active).sum();
         assert_eq!(listed, on_lists, "PG_lru against the lists");
+        self.filemap_invariant();
         let owners = self.folios.iter().filter(|f| f.slot() != crate::units::NIL).count();
         assert_eq!(owners as u32, self.slots.used(), "slots against their owners");
         assert_eq!(self.in_flight(), 0, "nothing is in flight");
@@ -33,5 +34,26 @@ impl System {
         if let Store::Zswap(zswap) = &self.store {
             zswap.invariant();
         }
+    }
+
+    /// The page cache's part: lists against PG_lru and PG_active, frames against pages that are cached, nobody half way.
+    fn filemap_invariant(&self) {
+        use crate::filemap::flag;
+        let count = |set: u32, unset: u32| {
+            let folios = self.filemap.folios().iter().map(crate::filemap::FileFolio::flags);
+            folios.filter(|flags| flags & set == set && flags & unset == 0).count() as u32
+        };
+        let lists = self.nodes.iter().flat_map(|node| {
+            let lru = node.lru();
+            lru.lruvecs().iter().map(|lruvec| lruvec.file.sizes()).collect::<Vec<_>>()
+        });
+        let [inactive, active] = lists.fold([0; 2], |sum, own| [sum[0] + own[0], sum[1] + own[1]]);
+        if !self.lru_gen() {
+            assert_eq!(inactive, count(flag::LRU, flag::ACTIVE), "inactive_file against PG_lru");
+            assert_eq!(active, count(flag::LRU | flag::ACTIVE, 0), "active_file against PG_lru and PG_active");
+        }
+        assert_eq!(inactive + active, count(flag::LRU, 0), "the page cache's lists against PG_lru");
+        assert_eq!(count(flag::LRU | flag::CACHED, 0), count(flag::LRU, 0), "what is listed is cached");
+        assert_eq!(count(flag::ISOLATED, 0) + count(flag::LOCKED, 0), 0, "no page of a file is half way");
     }
 }

@@ -67,8 +67,12 @@ impl System {
 
     fn drain_batch(&self, ctx: &mut Ctx, batch: &mut Vec<u32>) -> Result<(), Box<StepError>> {
         let Some(&first) = batch.first() else { return Ok(()) };
-        let mut lru = self.node(first).lru();
+        let mut lru = if self.filemap.has(first) { self.nodes[0].lru() } else { self.node(first).lru() };
         for page in batch.drain(..) {
+            if self.filemap.has(page) {
+                lru.of(self.memcg_of(page)).file.add(self.filemap.folios(), self.filemap.index(page));
+                continue;
+            }
             // A page may have been given up on its way.
             let change = Change::flags(flag::LRU, 0).only(flag::FRAME).unless(flag::LRU);
             if let Fire::Done(fired) = self.fire(ctx, page, Event::Putback, 0, change, 0)? {

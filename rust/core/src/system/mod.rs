@@ -10,6 +10,7 @@
 pub mod config;
 pub mod contents;
 pub mod ctx;
+mod file;
 mod invariant;
 mod large;
 mod lru;
@@ -27,6 +28,7 @@ pub use saved::PARTS;
 pub use store::Store;
 
 use crate::design::{Design, Policy, PolicyError, Scripted, StoreKind, View};
+use crate::filemap::Filemap;
 use crate::folio::Folio;
 use crate::lifecycle::{Breach, Change, Event, Fire, ProtocolViolation, Table, Word, actor, flag};
 use crate::memcg::{MemcgStat, Memcgs, ROOT};
@@ -49,6 +51,8 @@ pub struct System {
     scripted: Option<Scripted>,
     /// Pages, by index.
     pub folios: Box<[Folio]>,
+    /// Page cache that applications read.
+    pub filemap: Filemap,
     /// One queue per kcompressd thread.
     pub queues: Box<[FolioQueue]>,
     /// What actors wait for.
@@ -101,6 +105,7 @@ impl System {
         let system = Self {
             table,
             scripted: None,
+            filemap: Filemap::default(),
             wait: WaitTable::new(queues.len() as u16, pages.clamp(1, 1024)),
             folios: config.folios(pages, memcg_of),
             nodes: config.nodes(&memcgs),
@@ -124,7 +129,7 @@ impl System {
 
     fn list_everything(&self) {
         if let (Some(memory), Some(mm)) = (self.config.memory, &self.mm) {
-            self.nodes[0].lru().of(ROOT).inactive_file = mm.frames().min(memory.file_pages);
+            self.nodes[0].lru().of(ROOT).read_once = mm.frames().min(memory.file_pages);
             return;
         }
         let listed = |folio: &&Folio| folio.word.load().has(flag::LRU);

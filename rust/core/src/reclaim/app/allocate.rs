@@ -91,7 +91,7 @@ impl App {
         }
         self.alloc = None;
         self.pc = Pc::Look;
-        let memcg = sys.folio(page).memcg;
+        let memcg = sys.memcg_of(page);
         if self.frame != NIL && memcg != ROOT {
             self.charged = self.charged.saturating_add(1);
             if let Err(over) = sys.memcgs.try_charge(memcg) {
@@ -124,7 +124,7 @@ impl App {
         page: u32,
         access: Access,
     ) -> Result<Outcome, Box<StepError>> {
-        let handle = self.over_high.get_or_insert_with(|| HandleOverHigh::new(sys.folio(page).memcg));
+        let handle = self.over_high.get_or_insert_with(|| HandleOverHigh::new(sys.memcg_of(page)));
         let (outcome, ended) = handle.step(sys, ctx)?;
         if ended {
             self.over_high = None;

@@ -136,7 +136,7 @@ impl App {
     /// The frame for `page` goes back, with its charge if it has been made.
     pub(super) fn give_back(&mut self, sys: &System, ctx: &Ctx, page: u32) {
         match (&self.charge, &sys.mm) {
-            (None, _) => sys.give_folio(ctx, sys.folio(page).memcg, self.frame, self.frame_order),
+            (None, _) => sys.give_folio(ctx, sys.memcg_of(page), self.frame, self.frame_order),
             (Some(_), Some(mm)) => mm.give_folio(ctx.cpu, self.frame, self.frame_order),
             (Some(_), None) => {}
         }

@@ -19,11 +19,11 @@ impl App {
         }
         let distance = node.age(evictor).wrapping_sub(folio.shadow());
         let sizes = node.lru().sizes(evictor);
-        self.activate = distance <= sizes.active + sizes.inactive_file;
+        self.activate = distance <= sizes.active + sizes.file();
         sys.count(ctx, folio.memcg, MemcgStat::WorkingsetRefaultAnon, 1);
         if self.activate {
             sys.count(ctx, folio.memcg, MemcgStat::WorkingsetActivateAnon, 1);
-            node.note_activation(folio.memcg);
+            node.note_activation(folio.memcg, false);
             node.grow_older(folio.memcg, 1);
         }
         self.pc = Pc::Read(copy);
@@ -85,6 +85,26 @@ impl App {
         Ok(Outcome::Ran(Work::Fault))
     }
 
+    /// A write to a page whose copy is still in swap: the copy is dropped (`folio_free_swap`), under the LRU lock, where the
+    /// kernel has the folio lock.
+    pub(super) fn free_swap(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> Result<Outcome, Box<StepError>> {
+        let change = Change::flags(flag::DIRTY | flag::YOUNG, flag::SWAPCACHE)
+            .only(flag::LRU)
+            .unless(flag::LOCKED)
+            .in_state(State::ResidentSwapcache);
+        let unscanned = sys.node(page).lru();
+        let fire = sys.fire(ctx, page, Event::FreeSwap, 0, change, 0)?;
+        self.pc = match fire {
+            Fire::Done(_) => {
+                sys.drop_swap(ctx, page)?;
+                Pc::Look
+            }
+            Fire::Refused(_) => Pc::Listed { cpu: 0 },
+        };
+        drop(unscanned);
+        Ok(RAN)
+    }
+
     /// Reads the copy into the page's frame, which is locked and so nobody else's.
     pub(super) fn read(&mut self, sys: &System, ctx: &mut Ctx, page: u32, copy: Copy) -> Outcome {
         // SAFETY: this application fired `fault` and fires `load` in a later step.
@@ -111,7 +131,10 @@ impl App {
         }
         match counter(copy, &sys.store) {
             Vm::Zswpin => sys.count(ctx, sys.folio(page).memcg, MemcgStat::Zswpin, 1),
-            others => ctx.stat[others] += 1,
+            others => {
+                ctx.stat[others] += 1;
+                ctx.stat[Vm::Pgpgin] += if others == Vm::Pswpin { sys.config.page_size as u64 / 1024 } else { 0 };
+            }
         }
         Outcome::Ran(match copy {
             Copy::Device => Work::DeviceRead(page),

@@ -9,6 +9,7 @@
 mod allocate;
 mod exit;
 mod fault;
+mod file;
 mod swapoff;
 
 use super::charge::{CHARGE_BATCH, HandleOverHigh, TryCharge};
@@ -54,6 +55,8 @@ enum Pc {
     Charge,
     OverHigh,
     Refault(Copy),
+    ReadFile,
+    Uptodate,
     Read(Copy),
     ReadFailed(Copy),
     Drop(Copy, Then),
@@ -162,6 +165,9 @@ impl App {
     /// in [`Ctx::errors`].
     pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, Box<StepError>> {
         let Some(Touch { page, access }) = self.program.current() else { return Ok(self.ended(sys, ctx)) };
+        if sys.filemap.has(page) {
+            return self.step_file(sys, ctx, page, access);
+        }
         let page = sys.head(page);
         match self.pc {
             Pc::Wait => {
@@ -195,6 +201,7 @@ impl App {
             Pc::GiveFrame => Ok(self.give_frame(sys, ctx, page)),
             Pc::Next => Ok(self.touched(sys, ctx, page, access)),
             Pc::Think => Ok(self.think(ctx)),
+            Pc::ReadFile | Pc::Uptodate => Ok(Outcome::Done), // Of a file's page alone.
         }
     }
 
@@ -210,7 +217,7 @@ impl App {
         }
         if self.charged >= CHARGE_BATCH && !self.dying {
             self.charged = 0;
-            if sys.memcgs.over_high(sys.folio(page).memcg).is_some() {
+            if sys.memcgs.over_high(sys.memcg_of(page)).is_some() {
                 self.pc = Pc::OverHigh;
                 return RAN;
             }
@@ -348,26 +355,6 @@ impl App {
             None => sys.add_lru(ctx, page)?,
         }
         self.pc = Pc::Next;
-        Ok(RAN)
-    }
-
-    /// A write to a page whose copy is still in swap: the copy is dropped (`folio_free_swap`), under the LRU lock, where the
-    /// kernel has the folio lock.
-    fn free_swap(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> Result<Outcome, Box<StepError>> {
-        let change = Change::flags(flag::DIRTY | flag::YOUNG, flag::SWAPCACHE)
-            .only(flag::LRU)
-            .unless(flag::LOCKED)
-            .in_state(State::ResidentSwapcache);
-        let unscanned = sys.node(page).lru();
-        let fire = sys.fire(ctx, page, Event::FreeSwap, 0, change, 0)?;
-        self.pc = match fire {
-            Fire::Done(_) => {
-                sys.drop_swap(ctx, page)?;
-                Pc::Look
-            }
-            Fire::Refused(_) => Pc::Listed { cpu: 0 },
-        };
-        drop(unscanned);
         Ok(RAN)
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Source: observed on 6.12 (docs/kernel-map.md); Documentation/admin-guide/sysctl/vm.rst (`swappiness`), cgroup-v2.rst (`memory.min`, `memory.low`).
 
-use super::{INACTIVE_FILE, Pc, RAN, ShrinkNode};
+use super::{ANON, FILE, INACTIVE_FILE, Pc, RAN, ShrinkNode};
 use crate::memcg::{MemcgEvent, ROOT};
 use crate::node::{Lru, MemcgLruOp, Node};
 use crate::reclaim::evict::{EvictFolios, MIN_LRU_BATCH, initial_priority};
@@ -72,9 +72,10 @@ impl ShrinkNode {
             self.pc = Pc::End; // The group's turn is over.
             return RAN;
         };
-        let lens = [own.inactive, own.active, own.inactive_file].map(|len| beyond(len, protection));
+        let lists = [own.inactive, own.active, own.inactive_file, own.active_file];
+        let lens = lists.map(|len| beyond(len, protection));
         self.nr = std::array::from_fn(|list| {
-            let (share, of) = self.shares[usize::from(list == INACTIVE_FILE)];
+            let (share, of) = self.shares[usize::from(list >= INACTIVE_FILE)];
             (u64::from(lens[list] >> sc.priority) * share / of.max(1)) as u32
         });
         self.targets = self.nr;
@@ -116,7 +117,9 @@ impl ShrinkNode {
         let shared = !ctx.current_is_kswapd() && !sc.full_walk;
         let by_lru = if sc.scope.target.is_none() && sc.may_swap { self.walk.begin_memcg_lru(node) } else { None };
         let first = by_lru.unwrap_or_else(|| self.walk.begin(sys, node, top, shared));
-        self.may_deactivate = sc.force_deactivate || lru.sizes(top).inactive_is_low() || node.has_activations(top);
+        let sizes = lru.sizes(top);
+        self.may_deactivate = [(ANON, sizes.inactive_is_low()), (FILE, sizes.inactive_file_is_low())]
+            .map(|(kind, low)| sc.force_deactivate || low || node.has_activations(top, kind == FILE));
         self.shares = self.shares(sys, lru, sc, top);
         first
     }
@@ -133,13 +136,13 @@ impl ShrinkNode {
         }
         let zone = sys.mm.as_ref().filter(|_| sc.scope.target.is_none()).map(|mm| &mm.zone);
         let sizes = lru.sizes(top);
-        let file_is_tiny = zone.is_some_and(|zone| sizes.inactive_file + zone.free_pages() <= zone.wmark(2))
-            && !self.may_deactivate
+        let file_is_tiny = zone.is_some_and(|zone| sizes.file() + zone.free_pages() <= zone.wmark(2))
+            && !self.may_deactivate[ANON]
             && sizes.inactive >> sc.priority > 0;
         if file_is_tiny {
             return [ALL, NONE];
         }
-        if sizes.inactive_file >> sc.priority > 0 {
+        if sizes.inactive_file >> sc.priority > 0 && !self.may_deactivate[FILE] {
             return [NONE, ALL]; // cache_trim_mode: the inactive page cache alone will do.
         }
         let costs = lru.of(top);

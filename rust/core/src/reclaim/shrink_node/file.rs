@@ -1,0 +1,65 @@
+//! A pass over the page cache: pages that were read once before the run, then those that applications read.
+
+use super::{ACTIVE_FILE, FILE, Pc, RAN, SCANNED, ShrinkNode};
+use crate::node::Node;
+use crate::reclaim::file;
+use crate::reclaim::list::{note_scan, note_steal};
+use crate::reclaim::scan::ScanControl;
+use crate::stats::Vm;
+use crate::system::{Ctx, Outcome, System, Work, mark};
+
+impl ShrinkNode {
+    /// Pages that were read once, clean and unmapped all of them, stand at the tail: each look frees one. After them come folios.
+    pub(super) fn file(&mut self, sys: &System, ctx: &mut Ctx, node: &Node, sc: &mut ScanControl) -> Outcome {
+        let (memcg, scope) = (self.batch.memcg, sc.scope);
+        let mut lru = node.lru();
+        let pages = self.now.min(lru.of(memcg).read_once);
+        lru.of(memcg).read_once -= pages;
+        drop(lru);
+        if pages == 0 && !sys.filemap.is_empty() {
+            self.pc = Pc::Isolated { kind: FILE as u8, stalled: false };
+            return RAN;
+        }
+        note_scan(sys, ctx, scope, Vm::PgscanFile, memcg, pages);
+        note_steal(sys, ctx, scope, Vm::PgstealFile, memcg, pages);
+        sc.nr_scanned += pages;
+        self.reclaimed += pages;
+        self.sums.taken += pages;
+        self.pc = Pc::FileFree { pages };
+        SCANNED
+    }
+
+    /// The frames of page-cache pages go back, and the list's turn has ended.
+    pub(super) fn file_free(&mut self, sys: &System, ctx: &mut Ctx, pages: u32) -> Outcome {
+        if let Some(mm) = &sys.mm {
+            mm.give_file_pages(ctx.cpu, pages);
+        }
+        self.pc = Pc::Generations;
+        if !sys.lru_gen() {
+            ctx.marks |= mark::COND_RESCHED;
+            self.pc = Pc::Round { list: ACTIVE_FILE as u8 };
+        }
+        RAN
+    }
+
+    /// A step of the batch from `inactive_file`. For a boost's sake alone nothing is unmapped (`sc->may_unmap`).
+    pub(super) fn inactive_file(&mut self, sys: &System, ctx: &mut Ctx, sc: &mut ScanControl) -> Outcome {
+        let how = (sc.scope, sc.may_swap);
+        let outcome = self.file_batch.step(sys, ctx, self.batch.memcg, self.now, how);
+        if outcome != Outcome::Done {
+            return outcome;
+        }
+        let tally = self.file_batch.take_tally();
+        sc.nr_scanned += tally.scanned;
+        self.reclaimed += tally.freed;
+        self.sums.taken += tally.taken;
+        self.pc = Pc::Round { list: ACTIVE_FILE as u8 };
+        Outcome::Ran(Work::Scan)
+    }
+
+    pub(super) fn active_file(&mut self, sys: &System, ctx: &mut Ctx) -> Outcome {
+        file::shrink_active_list(sys, ctx, self.batch.memcg);
+        self.pc = Pc::Round { list: ACTIVE_FILE as u8 + 1 };
+        SCANNED
+    }
+}
