@@ -56,6 +56,8 @@ class Equation:
     """Speaks of the fault phase, which a run may do without."""
     single: bool = False
     """Holds events or looks against pages: not for large folios, of which one is for many pages."""
+    files: bool | None = None
+    """Only of runs whose applications read files, or only of those where none does."""
     of: Literal["all", "pageout", "classic", "workload", "unlimited", "lists", "generations"] = "all"
     """Only of runs where everything goes out and then comes back; where an application runs beside reclaim; or of the
     latter without memory.max, memory.high and memory.reclaim, whose reclaim the kernel does not count by who did it; or only on one kind of lists."""
@@ -68,6 +70,7 @@ class Equation:
         held_so = self.hold is None or result.config.design.get("hold") == self.hold
         has_phase = not self.fault or result.config.fault != "none"
         of_it = self.of in kinds(result.config) and not (self.single and _large(result))
+        of_it = of_it and self.files in (None, reads_files(result.config))
         return in_store and held_so and has_phase and of_it and (self.partial or result.complete)
 
     def sides(self, result: Result) -> tuple[int, int]:
@@ -94,6 +97,7 @@ class Equation:
             of,
             "with a fault phase" if self.fault else "",
             "of single pages" if self.single else "",
+            "" if self.files is None else ("where an application has a file" if self.files else "without files"),
             "at any moment" if self.partial else "",
         ]
         return ", ".join(filter(None, words)) or "at the end"
@@ -117,6 +121,12 @@ def _large(result: Result) -> bool:
     return bool(result.mthp) or bool(result.config.get("folio_order"))
 
 
+def reads_files(config: Mapping[str, Any]) -> bool:
+    """Tell whether an application of a result's `config` has a file."""
+    apps = config.get("workload")
+    return isinstance(apps, list | tuple) and any(isinstance(a, Mapping) and a.get("file_pages") for a in apps)
+
+
 def failures(result: Result) -> list[str]:
     """Return a sentence for every equation that applies and does not hold."""
     found = (equation.failure(result) for equation in EQUATIONS if equation.applies(result))
@@ -124,9 +134,15 @@ def failures(result: Result) -> list[str]:
 
 
 def _counts(
-    counter: str, event: str, of: Literal["all", "pageout", "workload"] = "all", *, single: bool = True
+    counter: str,
+    event: str,
+    of: Literal["all", "pageout", "workload"] = "all",
+    *,
+    single: bool = True,
+    files: bool | None = None,
 ) -> Equation:
-    return Equation(f"{counter} counts {event}", f"vmstat.{counter} = lifecycle.by_event.{event}", of=of, single=single)
+    text = f"vmstat.{counter} = lifecycle.by_event.{event}"
+    return Equation(f"{counter} counts {event}", text, of=of, single=single, files=files)
 
 
 EQUATIONS: Final[tuple[Equation, ...]] = (
@@ -148,7 +164,8 @@ EQUATIONS: Final[tuple[Equation, ...]] = (
     _counts("pgrotated", "rotate"),
     _counts("swpout_zero", "zero"),
     _counts("kcompressd_queued", "queue", single=False),
-    _counts("pgmajfault", "fault", single=False),
+    _counts("pgmajfault", "fault", single=False, files=False),
+    Equation("pgmajfault counts fault, and files' beside", "lifecycle.by_event.fault ≤ vmstat.pgmajfault", files=True),
     Equation("only anonymous pages are scanned", "vmstat.pgscan_anon = vmstat.pgscan_kswapd", of="pageout"),
     Equation("only anonymous pages are freed", "vmstat.pgsteal_anon = vmstat.pgsteal_kswapd", of="pageout"),
     Equation(
@@ -198,7 +215,40 @@ EQUATIONS: Final[tuple[Equation, ...]] = (
         hold="writeback",
     ),
     Equation(
-        "pages from the active list", "vmstat.pgdeactivate = lifecycle.by_event.deactivate", of="classic", single=True
+        "pages from the active list",
+        "vmstat.pgdeactivate = lifecycle.by_event.deactivate",
+        of="classic",
+        single=True,
+        files=False,
+    ),
+    Equation(
+        "pages from the active lists",
+        "lifecycle.by_event.deactivate ≤ vmstat.pgdeactivate",
+        of="classic",
+        single=True,
+        files=True,
+    ),
+    Equation(
+        "what was page cache or was read is there or was freed",
+        "config.page_size * config.node.file + 1024 * vmstat.pgpgin"
+        " = config.page_size * (vmstat.nr_file_pages + vmstat.pgsteal_file + vmstat.pswpin)",
+        files=True,
+    ),
+    Equation(
+        "page cache is on lists, or on its way there",
+        "vmstat.nr_inactive_file + vmstat.nr_active_file ≤ vmstat.nr_file_pages",
+        files=True,
+    ),
+    Equation("page cache is looked at before it goes", "vmstat.pgsteal_file ≤ vmstat.pgscan_file", files=True),
+    Equation(
+        "refaults of page cache, activated",
+        "vmstat.workingset_activate_file ≤ vmstat.workingset_refault_file",
+        files=True,
+    ),
+    Equation(
+        "activated refaults of page cache, restored",
+        "vmstat.workingset_restore_file ≤ vmstat.workingset_activate_file",
+        files=True,
     ),
     Equation("generations have no active list", "vmstat.pgdeactivate = 0", of="generations"),
     Equation("pages looked at on the active list", "vmstat.pgdeactivate ≤ vmstat.pgrefill"),
@@ -213,7 +263,7 @@ EQUATIONS: Final[tuple[Equation, ...]] = (
         of="pageout",
     ),
     Equation("zero pages", "vmstat.swpout_zero = zero", of="pageout"),
-    Equation("reads", "vmstat.zswpin + vmstat.pswpin + vmstat.swpin_zero = vmstat.pgmajfault"),
+    Equation("reads", "vmstat.zswpin + vmstat.pswpin + vmstat.swpin_zero = lifecycle.by_event.fault"),
     Equation("faults", "vmstat.pgfault = lifecycle.by_event.fault + lifecycle.by_event.swapcache_hit", of="pageout"),
     Equation(
         "faults end",

@@ -42,6 +42,13 @@ class Budget:
             fix = "leave it out, or set store and [node]"
             raise LabError("shrinker_enabled", "is zswap's, and reclaim's of a memory budget", fix)
 
+    @staticmethod
+    def refuse_files(budget: Budget | None) -> None:
+        """Raise `LabError` for page cache on real threads, where no read would take a device's time."""
+        if budget is not None and any(app.file_pages for app in budget.applications):
+            why = "are read in virtual time alone: here a page of a file would come from memory, and take no device's time"
+            raise LabError("workload.file_pages", why, "run it with kcompressd sim, or leave file_pages out")
+
     @property
     def pages(self) -> int:
         """How many pages the applications have: more than the input has are those again, from the first on."""
@@ -55,15 +62,30 @@ class Budget:
             key, why = ("threads", "of a design with a thread a node") if lab.kswapd is None else ("kswapd", "of a run")
             raise LabError(key, f"{nodes} {why} are {nodes} nodes, and a memory budget is one node's", "give 1")
         firsts = np.cumsum([0, *(app.pages for app in self.applications)]).tolist()
+        firsts_of_files = (self.pages + np.cumsum([0, *(app.file_pages or 0 for app in self.applications)])).tolist()
         given = list(zip(self.applications, firsts, strict=False))
         large = [(first, app.pages, app.folio_order) for app, first in given if app.folio_order]
         return ({"large": large} if large else {}) | {
             "node": self.node.for_core(self.pages, cpus),
-            "programs": [app.phases(first) for app, first in given],
+            "programs": [
+                app.phases(first, file) if app.file_pages else app.phases(first)
+                for (app, first), file in zip(given, firsts_of_files, strict=False)
+            ],
+            "files": self._files(lab),
             "fault": "none",
             "memcg_of": self._groups(lab),
             "workload": [app.to_dict() for app in self.applications],
         }
+
+    def _files(self, lab: Lab) -> list[tuple[int, int, str]]:
+        """The files that the applications read: pages, group, access."""
+        if not any(app.file_pages for app in self.applications):
+            return []
+        if self.node.lru_gen:
+            raise LabError("workload.file_pages", "of a file need active and inactive lists", "leave node.lru_gen out")
+        numbers = numbered(group.name for group in lab.memcgs)
+        files = [app for app in self.applications if app.file_pages]
+        return [(app.file_pages or 0, numbers.get(app.memcg, 0), app.file_access or "read") for app in files]
 
     def _groups(self, lab: Lab) -> list[int] | None:
         """The group of each page: its application's."""

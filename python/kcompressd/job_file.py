@@ -96,6 +96,9 @@ KEYS: Final[Mapping[str, tuple[type, ...]]] = {
     "workload.write_share": (int, float),
     "workload.trace": _TEXT,
     "workload.deadline_ns": _INT,
+    "workload.file_pages": _INT,
+    "workload.file_access": _TEXT,
+    "workload.file_share": (int, float),
 }
 """Every key, by its whole name, with the types that it takes. Tables not named here in full are `OPEN`."""
 

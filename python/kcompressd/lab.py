@@ -151,6 +151,7 @@ class Lab:
 
         given, budget = self._given(pages), Budget.of(node, workload)
         Budget.check(budget, self)
+        Budget.refuse_files(budget)
         count = len(given) if budget is None else budget.pages
         with self._swap(count) as swap_file, reporter(progress, count) as report:
             config = self.config(count, given.page_size, swap_file)
@@ -235,7 +236,7 @@ class Lab:
 
     def said(self, config: dict[str, Any], pages: int) -> dict[str, Any]:
         """Return what a result says of the request: no path, and of groups only their numbers of pages."""
-        left_out = ("swap_file", "memcg_of", "policy", "programs", "large")
+        left_out = ("swap_file", "memcg_of", "policy", "programs", "large", "files")
         said = {key: value for key, value in config.items() if key not in left_out}
         match self.design:
             case str() as name:

@@ -168,12 +168,13 @@ def _spread(path: str, spread: Mapping[str, Any]) -> Iterator[str]:
 
 def _named(data: Mapping[str, Any]) -> Iterator[str]:
     """What an equation will ask for, and is not there or no number."""
-    from kcompressd.accounting import EQUATIONS, kinds
+    from kcompressd.accounting import EQUATIONS, kinds, reads_files
 
     if data["kind"] == "observed":
         return
     store = data["config"]["store"]
-    asking = (e for e in EQUATIONS if e.store in (None, store) and e.of in kinds(data["config"]))
+    of, files = kinds(data["config"]), reads_files(data["config"])
+    asking = (e for e in EQUATIONS if e.store in (None, store) and e.of in of and e.files in (None, files))
     for path in sorted({path for e in asking for path in e.paths()}):
         found = _at(data, path)
         counts = found if path in _LISTS and isinstance(found, list | tuple) else [found]

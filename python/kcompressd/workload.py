@@ -7,6 +7,9 @@
 | `zipf` | fills its pages, then touches those of its `working_set` by a zipf law, a `write_share` of them writing |
 | `replay` | the touches of an access trace (`kcompressd.access_trace`) |
 | `burst` | fills its pages once, as an app launch does, and should have done so within `deadline_ns` |
+
+`zipf`, `replay` and `burst` may have a file as well, `file_pages` pages of page cache that they read: a share of `zipf`'s touches, the pages
+of `replay`'s trace beyond its own, and what a `burst` reads first, its code.
 """
 
 from __future__ import annotations
@@ -24,15 +27,17 @@ from kcompressd.errors import LabError
 KINDS: Final[Mapping[str, tuple[str, ...]]] = {
     "eater": (),
     "usemem": ("touches",),
-    "zipf": ("touches", "working_set", "exponent", "write_share"),
-    "replay": ("trace", "gaps_ns", "touches"),
-    "burst": ("deadline_ns",),
+    "zipf": ("touches", "working_set", "exponent", "write_share", "file_pages", "file_access", "file_share"),
+    "replay": ("trace", "gaps_ns", "touches", "file_pages", "file_access"),
+    "burst": ("deadline_ns", "file_pages", "file_access"),
 }
 """Kinds of workloads, with the keys that only some of them have."""
 WRITE: Final = 1 << 31
 """The bit of an entry of `Workload.trace` that says "written"; the others are the page."""
 _OWN: Final = {key for keys in KINDS.values() for key in keys}
 _NICE: Final = range(-20, 20)
+FILE_ACCESS: Final = ("read", "mapped", "executable")
+"""How the pages of a file are read: by read(2), by a mapping, by an executable one."""
 MAX_FOLIO_ORDER: Final = 9
 """log2 of the pages of the largest folio: a page table's."""
 
@@ -47,7 +52,9 @@ class Workload:
     - `touches` (default: twice the pages; of `replay` the whole trace once); `working_set`: the pages that `zipf` touches after the fill
       (default: all); `exponent` of the zipf law, 0 (uniform) to below 1; `write_share`, 0 to 1;
     - `trace`: uint32 of shape (n,), pages from 0, those written with the bit `WRITE`; `gaps_ns`, of the same shape: what is computed after
-      each, beside `think_ns`; `deadline_ns` after `start_ns`.
+      each, beside `think_ns`; `deadline_ns` after `start_ns`;
+    - `file_pages` of a file of its own, clean page cache, by `file_access` ("read", "mapped", "executable"; default: read); `file_share` of
+      the touches of `zipf` after the fill (default: a half), by the same law.
     """
 
     kind: str = "eater"
@@ -65,6 +72,9 @@ class Workload:
     trace: npt.NDArray[np.uint32] | None = None
     gaps_ns: npt.NDArray[np.uint32] | None = None
     deadline_ns: int | None = None
+    file_pages: int | None = None
+    file_access: str | None = None
+    file_share: float | None = None
 
     def __post_init__(self) -> None:
         """Fill in what follows from the rest, and refuse what is no workload; raises `LabError` naming the key."""
@@ -74,7 +84,14 @@ class Workload:
             if getattr(self, name) is not None:
                 raise LabError(f"workload.{name}", f"is not for the workload {self.kind!r}", f"leave {name} out")
         self._fill()
-        for key, least in (("pages", 1), ("start_ns", 0), ("think_ns", 0), ("touches", 0), ("deadline_ns", 1)):
+        for key, least in (
+            ("pages", 1),
+            ("start_ns", 0),
+            ("think_ns", 0),
+            ("touches", 0),
+            ("deadline_ns", 1),
+            ("file_pages", 1),
+        ):
             value = getattr(self, key)
             if value is not None and value < least:
                 raise LabError(f"workload.{key}", f"{value} is less than {least}")
@@ -87,6 +104,16 @@ class Workload:
             raise LabError("workload.exponent", f"{self.exponent} is not from 0 to below 1")
         if self.write_share is not None and not 0 <= self.write_share <= 1:
             raise LabError("workload.write_share", f"{self.write_share} is not between 0 and 1")
+        self._refuse_file()
+
+    def _refuse_file(self) -> None:
+        if self.file_share is not None and not 0 <= self.file_share <= 1:
+            raise LabError("workload.file_share", f"{self.file_share} is not between 0 and 1")
+        if self.file_access is not None and self.file_access not in FILE_ACCESS:
+            raise LabError("workload.file_access", f"{self.file_access!r} is none of {', '.join(FILE_ACCESS)}")
+        for key in ("file_access", "file_share"):
+            if self.file_pages is None and getattr(self, key) is not None:
+                raise LabError(f"workload.{key}", "is of a file, and there is none", "give file_pages")
 
     def _fill(self) -> None:
         """Set the defaults that depend on the kind."""
@@ -101,6 +128,10 @@ class Workload:
                 "exponent": 0.99 if self.exponent is None else self.exponent,
                 "write_share": 0.0 if self.write_share is None else self.write_share,
             }
+        if self.file_pages is not None:
+            found["file_access"] = self.file_access or FILE_ACCESS[0]
+            if self.kind == "zipf":
+                found["file_share"] = 0.5 if self.file_share is None else self.file_share
         if self.kind == "burst" and self.deadline_ns is None:
             raise LabError("workload.deadline_ns", "is missing: a burst has a deadline", "deadline_ns = 500_000_000")
         for key, value in found.items():
@@ -113,9 +144,14 @@ class Workload:
             )
         if self.gaps_ns is not None and self.gaps_ns.shape != self.trace.shape:
             raise LabError("workload.gaps_ns", f"has the shape {self.gaps_ns.shape}, trace {self.trace.shape}")
-        needs = int((self.trace & np.uint32(WRITE - 1)).max()) + 1
-        if self.pages and self.pages < needs:
+        touched = self.trace & np.uint32(WRITE - 1)
+        needs = int(touched.max()) + 1
+        if self.file_pages and not self.pages:
+            raise LabError("workload.pages", "are missing: those of the file are numbered after them", "give pages")
+        if self.pages and self.pages + (self.file_pages or 0) < needs:
             raise LabError("workload.pages", f"{self.pages} are too few: the trace touches page {needs - 1}")
+        if self.file_pages and (self.trace[touched >= self.pages] & np.uint32(WRITE)).any():
+            raise LabError("workload.trace", "writes to a page of the file", "pages of a file are only read")
         touches = len(self.trace) if self.touches is None else self.touches
         return {"pages": self.pages or needs, "touches": touches}
 
@@ -124,8 +160,8 @@ class Workload:
         given = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("trace", "gaps_ns")}
         return {key: value for key, value in given.items() if value is not None}
 
-    def phases(self, first: int) -> list[dict[str, Any]]:
-        """Return what the core takes, for an application whose pages begin at `first`."""
+    def phases(self, first: int, first_file: int = 0) -> list[dict[str, Any]]:
+        """Return what the core takes, for an application whose pages begin at `first`, and those of its file at `first_file`."""
         common = {"first": first, "pages": self.pages, "think_ns": self.think_ns}
         fill = {**common, "write_permille": 1000, "wait_ns": self.start_ns}
         match self.kind:
@@ -136,12 +172,19 @@ class Workload:
             case "zipf":
                 law = {"pattern": "zipf", "exponent": self.exponent, "pages": self.working_set}
                 writes = round(1000 * (self.write_share or 0))
-                return [fill, {**common, **law, "write_permille": writes, "touches": self.touches}]
+                file = self._file(first_file, round(1000 * (self.file_share or 0)), self.exponent)
+                return [fill, {**common, **law, **file, "write_permille": writes, "touches": self.touches}]
             case "replay":
                 trace = {"pattern": "trace", "trace": self.trace, "touches": self.touches}
                 gaps = {} if self.gaps_ns is None else {"gaps_ns": self.gaps_ns}
-                return [{**common, **trace, **gaps, "wait_ns": self.start_ns}]
+                return [{**common, **trace, **gaps, **self._file(first_file), "wait_ns": self.start_ns}]
+        if self.file_pages:
+            code = {**common, "first": first_file, "pages": self.file_pages, "wait_ns": self.start_ns}
+            return [code, {**fill, "wait_ns": 0}]
         return [fill]
+
+    def _file(self, first: int, permille: int = 0, exponent: float | None = None) -> dict[str, Any]:
+        return {"file": (first, self.file_pages, permille, exponent)} if self.file_pages else {}
 
     def outcome(self, found: Mapping[str, Any]) -> dict[str, Any]:
         """Return what a Result says of the application, from what the core `found`: with its deadline, by how much it was late

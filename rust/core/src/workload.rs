@@ -3,84 +3,12 @@
 //! A [`Program`] is a sequence of [`Phase`]s over a range of pages; it draws random numbers only from its own seed, so equal
 //! programs touch equal pages. Nothing here knows memory or time.
 
+mod random;
+
+pub use random::{SplitMix, Zipf};
+
 use std::ops::Range;
 use std::sync::Arc;
-
-/// A small generator: splitmix64 (Steele, Lea, Flood 2014).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SplitMix(pub u64);
-
-impl SplitMix {
-    /// The next 64 bits.
-    #[inline]
-    pub fn next_u64(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
-    /// A number below `n`, which is not 0.
-    #[inline]
-    pub fn below(&mut self, n: u32) -> u32 {
-        (((self.next_u64() >> 32) * u64::from(n)) >> 32) as u32
-    }
-
-    /// A number from 0 to just below 1.
-    fn unit(&mut self) -> f64 {
-        (self.next_u64() >> 11) as f64 / (1u64 << 53) as f64
-    }
-}
-
-/// Ranks drawn by a zipf law: rank `r` with a probability proportional to `1 / (r + 1)^theta`.
-///
-/// The method of Gray and others (Quickly generating billion-record synthetic databases, SIGMOD 1994), as YCSB uses it; which
-/// page has which rank is scattered, so that hot pages are no neighbours.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Zipf {
-    pages: u32,
-    theta: f64,
-    zeta: f64,
-    eta: f64,
-    half: f64,
-}
-
-// No number in a law is a NaN: its maker checks what it is made from.
-impl Eq for Zipf {}
-
-impl std::hash::Hash for Zipf {
-    fn hash<H: std::hash::Hasher>(&self, hasher: &mut H) {
-        (self.pages, self.theta.to_bits()).hash(hasher);
-    }
-}
-
-/// A prime above every number of pages: multiplication by it permutes the ranks.
-const SCATTER: u64 = 4_294_967_311;
-
-impl Zipf {
-    /// A law over `pages` pages; `theta` from 0 (uniform) to just below 1.
-    ///
-    /// # Panics
-    /// If there are no pages or `theta` is out of range: callers check input and name it.
-    pub fn new(pages: u32, theta: f64) -> Self {
-        assert!(pages > 0 && (0.0..1.0).contains(&theta), "zipf over {pages} pages with theta {theta}");
-        let term = |rank: u32| 1.0 / f64::from(rank).powf(theta);
-        let zeta: f64 = (1..=pages).map(term).sum();
-        let half = 1.0 + 0.5f64.powf(theta);
-        let eta = (1.0 - (2.0 / f64::from(pages)).powf(1.0 - theta)) / (1.0 - half / zeta);
-        Self { pages, theta, zeta, eta, half }
-    }
-
-    fn page(&self, random: &mut SplitMix) -> u32 {
-        let u = random.unit();
-        let rank = match u * self.zeta {
-            uz if uz < 1.0 => 0,
-            uz if uz < self.half => 1,
-            _ => (f64::from(self.pages) * (self.eta * u - self.eta + 1.0).powf(1.0 / (1.0 - self.theta))) as u32,
-        };
-        (u64::from(rank.min(self.pages - 1)) * SCATTER % u64::from(self.pages)) as u32
-    }
-}
 
 /// Which page of a phase's range comes next.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -122,6 +50,19 @@ pub struct Phase {
     pub think_ns: u32,
     /// How long it sleeps before the first one, in nanoseconds.
     pub wait_ns: u64,
+    /// The pages of a file that are read beside.
+    pub file: Option<FilePart>,
+}
+
+/// Pages of a file, of which a phase's touches read some beside the phase's own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct FilePart {
+    /// The pages. A trace's numbers go on from the phase's own to them.
+    pub pages: Range<u32>,
+    /// Touches of a thousand that read one of them; a trace says it itself.
+    pub permille: u32,
+    /// By which law; `None`: any, with equal odds.
+    pub law: Option<Zipf>,
 }
 
 impl Phase {
@@ -129,7 +70,7 @@ impl Phase {
     pub fn once(pages: Range<u32>, write: bool) -> Self {
         let touches = u64::from(pages.end - pages.start);
         let write_permille = if write { 1000 } else { 0 };
-        Self { pages, touches, pattern: Pattern::InOrder, write_permille, think_ns: 0, wait_ns: 0 }
+        Self { pages, touches, pattern: Pattern::InOrder, write_permille, think_ns: 0, wait_ns: 0, file: None }
     }
 }
 
@@ -244,7 +185,9 @@ impl Program {
     /// The pages that its phases name, each once, in order; none of a list of pages.
     pub fn pages(&self) -> Arc<[u32]> {
         let Script::Phases(phases) = &self.script else { return [].into() };
-        let pages: std::collections::BTreeSet<u32> = phases.iter().flat_map(|phase| phase.pages.clone()).collect();
+        let files = phases.iter().filter_map(|phase| Some(phase.file.as_ref()?.pages.clone()));
+        let ranges = phases.iter().map(|phase| phase.pages.clone()).chain(files);
+        let pages: std::collections::BTreeSet<u32> = ranges.flatten().collect();
         pages.into_iter().collect()
     }
 
@@ -296,8 +239,30 @@ impl Phase {
         }
     }
 
+    fn file_len(&self) -> u32 {
+        self.file.as_ref().map_or(0, |file| file.pages.end - file.pages.start)
+    }
+
+    /// The page of the file that touch `done` reads, if it reads one.
+    fn of_file(&self, file: &FilePart, done: u64, random: &mut SplitMix) -> Option<u32> {
+        let (own, pages) = (self.pages.end - self.pages.start, file.pages.end - file.pages.start);
+        let offset = match (&self.pattern, file.law) {
+            (Pattern::Trace(trace), _) => {
+                let entry = trace.touches[(done % trace.touches.len() as u64) as usize] & !TRACE_WRITE;
+                (entry % (own + pages)).checked_sub(own)?
+            }
+            _ if random.below(1000) >= file.permille => return None,
+            (_, Some(law)) => law.page(random) % pages,
+            (_, None) => random.below(pages),
+        };
+        Some(file.pages.start + offset)
+    }
+
     #[inline]
     fn touch(&self, done: u64, random: &mut SplitMix) -> Touch {
+        if let Some(page) = self.file.as_ref().and_then(|file| self.of_file(file, done, random)) {
+            return Touch { page, access: Access::Read };
+        }
         let pages = self.pages.end - self.pages.start;
         let (offset, traced) = match &self.pattern {
             Pattern::InOrder => ((done % u64::from(pages)) as u32, None),
@@ -305,7 +270,7 @@ impl Phase {
             Pattern::Zipf(zipf) => (zipf.page(random) % pages, None),
             Pattern::Trace(trace) => {
                 let entry = trace.touches[(done % trace.touches.len() as u64) as usize];
-                ((entry & !TRACE_WRITE) % pages, Some(entry & TRACE_WRITE != 0))
+                ((entry & !TRACE_WRITE) % (pages + self.file_len()) % pages, Some(entry & TRACE_WRITE != 0))
             }
         };
         let writes = traced.unwrap_or_else(|| match self.write_permille {
@@ -381,5 +346,21 @@ mod tests {
         assert_eq!(gaps.collect::<Vec<_>>(), [8, 1, 8]);
         assert_eq!(touches.iter().map(|touch| touch.page).collect::<Vec<_>>(), [12, 11, 12]);
         assert_eq!(touches[1].access, Access::Write);
+    }
+
+    #[test]
+    fn a_phase_reads_a_file_beside_its_own_pages_as_often_as_it_says_or_as_its_trace_does() {
+        let file = FilePart { pages: 100..110, permille: 250, law: None };
+        let random =
+            Phase { touches: 40_000, pattern: Pattern::Random, file: Some(file.clone()), ..Phase::once(0..20, true) };
+        let touches = run(Program::phases([random], 1));
+        let reads = touches.iter().filter(|touch| (100..110).contains(&touch.page)).count();
+        assert!((9_600..10_400).contains(&reads), "{reads}");
+        assert!(touches.iter().all(|touch| (touch.access == Access::Read) == (touch.page >= 100)));
+        let trace = Trace { touches: [19, 20, 29, 30, TRACE_WRITE | 50].into(), gaps_ns: [].into() };
+        let replay =
+            Phase { pattern: Pattern::Trace(trace), touches: 5, file: Some(file), ..Phase::once(0..20, false) };
+        let pages: Vec<u32> = run(Program::phases([replay], 0)).iter().map(|touch| touch.page).collect();
+        assert_eq!(pages, [19, 100, 109, 0, 100]);
     }
 }

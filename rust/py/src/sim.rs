@@ -4,6 +4,7 @@ use crate::config::{self, get};
 use crate::error::was_interrupted;
 use crate::policy;
 use crate::report::to_dict;
+use crate::workload;
 use kcompressd_core::driver::live::host::WakeUps;
 use kcompressd_core::driver::live::{FaultOrder, Live, LiveConfig, Profiling};
 use kcompressd_core::driver::profile::KINDS;
@@ -109,13 +110,14 @@ fn make(
         programs: run.live.programs,
         reclaims: run.live.reclaims,
     };
+    let files = workload::files(config)?;
     let notes = run.system.design.notes(run.system.store);
     let system = py.detach(|| {
         let device = Device::new(Backing::Modelled, run.system.page_size, run.faults);
         let memcg = |page: u32| run.memcg_of.get(page as usize).copied().unwrap_or(0);
         System::new(run.system, table, run.memcgs, memcg, device, Contents::Sizes(sizes))
     });
-    let system = system.map_err(|error| PyValueError::new_err(error.to_string()))?;
+    let system = system.map_err(|error| PyValueError::new_err(error.to_string()))?.with_files(&files);
     config::shrinker(&system, config)?;
     Ok((policy::scripted(system, config)?, sim, notes))
 }

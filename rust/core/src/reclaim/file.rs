@@ -4,9 +4,6 @@
 //! mapped is taken out of the page table under the folio lock first, in a step of its own.
 //! Source: Documentation/admin-guide/mm/concepts.rst; observed on 6.12 (docs/kernel-map.md).
 
-#[cfg(test)]
-mod tests;
-
 use super::Cluster;
 use super::list::{Scope, Tally, note_scan, note_steal};
 use crate::filemap::{FileAccess, FileFolio, flag};
@@ -219,3 +216,6 @@ pub(super) fn shrink_active_list(sys: &System, ctx: &mut Ctx, memcg: u16) {
     sys.count(ctx, memcg, MemcgStat::Pgrefill, pages.into());
     sys.count(ctx, memcg, MemcgStat::Pgdeactivate, (pages - stayed).into());
 }
+
+#[cfg(test)]
+mod tests;

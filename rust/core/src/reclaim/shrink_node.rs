@@ -13,7 +13,7 @@ mod slab;
 use super::Cluster;
 use super::evict::{EvictFolios, Evicted, is_sizable};
 use super::file::ShrinkFile;
-use super::list::{ShrinkList, Tally, note_scan, note_steal};
+use super::list::{ShrinkList, note_scan, note_steal};
 use super::scan::{HZ_10_NS, ScanControl};
 use super::walk::Walk;
 use crate::lifecycle::{Change, Event, flag};
@@ -117,6 +117,14 @@ impl After {
     }
 }
 
+/// Pages of a whole pass: isolated, met under writeback, and of those where kswapd should wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct Sums {
+    taken: u32,
+    writeback: u32,
+    immediate: u32,
+}
+
 /// A pass under way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct ShrinkNode {
@@ -125,7 +133,8 @@ pub(super) struct ShrinkNode {
     /// The parts of the anonymous and of the page-cache lists that are scanned.
     shares: [(u64, u64); 2],
     batch: ShrinkList,
-    file_batch: ShrinkFile,
+    /// A batch of page cache.
+    file_batch: Option<Box<ShrinkFile>>,
     /// Pages left to take from each list.
     nr: [u32; 4],
     /// What the anonymous and the page-cache lists had to give when the pass began.
@@ -141,7 +150,7 @@ pub(super) struct ShrinkNode {
     /// Freed from this group, and in this pass before.
     reclaimed: u32,
     reclaimed_before: u32,
-    sums: Tally,
+    sums: Sums,
     evict: EvictFolios,
     /// The turn of zswap's shrinker.
     zswap: Option<Box<Shrinking<ShrinkSlab>>>,
@@ -163,7 +172,7 @@ impl ShrinkNode {
             walk: Walk::default(),
             shares: [(0, 1); 2],
             batch: ShrinkList::new(0),
-            file_batch: ShrinkFile::default(),
+            file_batch: None,
             nr: [0; 4],
             targets: [0; 4],
             now: 0,
@@ -172,7 +181,7 @@ impl ShrinkNode {
             adjusted: false,
             reclaimed: 0,
             reclaimed_before: 0,
-            sums: Tally::default(),
+            sums: Sums::default(),
             evict: EvictFolios::default(),
             zswap: None,
             deferred: 0,
@@ -297,25 +306,6 @@ impl ShrinkNode {
             false => [part(INACTIVE_ANON, file, file_target), part(ACTIVE_ANON, file, file_target), 0, 0],
         };
         self.adjusted = true;
-    }
-
-    /// More than an eighth of the inactive pages of a kind in others' hands (under GFP_NOIO: more than are left): a direct reclaimer waits
-    /// once, then gives this round up.
-    fn too_many_isolated(&mut self, ctx: &Ctx, node: &Node, sc: &ScanControl, (kind, stalled): (u8, bool)) -> Outcome {
-        let lru = node.lru();
-        let (part, sizes) = (if sc.scope.may_io { 8 } else { 1 }, lru.sizes(ROOT));
-        let (isolated, inactive, list, then) = match usize::from(kind) {
-            ANON => (lru.isolated, sizes.inactive, ACTIVE_ANON, Then::Inactive),
-            _ => (lru.isolated_file, sizes.inactive_file, ACTIVE_FILE, Then::InactiveFile),
-        };
-        let too_many = !ctx.current_is_kswapd() && isolated > inactive / part;
-        drop(lru);
-        self.pc = match (too_many, stalled) {
-            (true, false) => Pc::Isolated { kind, stalled: true },
-            (true, true) => Pc::Round { list: list as u8 },
-            (false, _) => Pc::Drain { then },
-        };
-        if too_many && !stalled { Outcome::Sleep(HZ_10_NS / 5) } else { RAN }
     }
 
     fn inactive(&mut self, sys: &System, ctx: &mut Ctx, sc: &mut ScanControl) -> Step {

@@ -1,10 +1,11 @@
 //! A pass over the page cache: pages that were read once before the run, then those that applications read.
 
-use super::{ACTIVE_FILE, FILE, Pc, RAN, SCANNED, ShrinkNode};
+use super::{ACTIVE_ANON, ACTIVE_FILE, ANON, FILE, Pc, RAN, SCANNED, ShrinkNode, Then};
+use crate::memcg::ROOT;
 use crate::node::Node;
 use crate::reclaim::file;
 use crate::reclaim::list::{note_scan, note_steal};
-use crate::reclaim::scan::ScanControl;
+use crate::reclaim::scan::{HZ_10_NS, ScanControl};
 use crate::stats::Vm;
 use crate::system::{Ctx, Outcome, System, Work, mark};
 
@@ -45,11 +46,12 @@ impl ShrinkNode {
     /// A step of the batch from `inactive_file`. For a boost's sake alone nothing is unmapped (`sc->may_unmap`).
     pub(super) fn inactive_file(&mut self, sys: &System, ctx: &mut Ctx, sc: &mut ScanControl) -> Outcome {
         let how = (sc.scope, sc.may_swap);
-        let outcome = self.file_batch.step(sys, ctx, self.batch.memcg, self.now, how);
+        let batch = self.file_batch.get_or_insert_default();
+        let outcome = batch.step(sys, ctx, self.batch.memcg, self.now, how);
         if outcome != Outcome::Done {
             return outcome;
         }
-        let tally = self.file_batch.take_tally();
+        let tally = batch.take_tally();
         sc.nr_scanned += tally.scanned;
         self.reclaimed += tally.freed;
         self.sums.taken += tally.taken;
@@ -61,5 +63,30 @@ impl ShrinkNode {
         file::shrink_active_list(sys, ctx, self.batch.memcg);
         self.pc = Pc::Round { list: ACTIVE_FILE as u8 + 1 };
         SCANNED
+    }
+
+    /// More than an eighth of the inactive pages of a kind in others' hands (under GFP_NOIO: more than are left): a direct reclaimer waits
+    /// once, then gives this round up.
+    pub(super) fn too_many_isolated(
+        &mut self,
+        ctx: &Ctx,
+        node: &Node,
+        sc: &ScanControl,
+        (kind, stalled): (u8, bool),
+    ) -> Outcome {
+        let lru = node.lru();
+        let (part, sizes) = (if sc.scope.may_io { 8 } else { 1 }, lru.sizes(ROOT));
+        let (isolated, inactive, list, then) = match usize::from(kind) {
+            ANON => (lru.isolated, sizes.inactive, ACTIVE_ANON, Then::Inactive),
+            _ => (lru.isolated_file, sizes.inactive_file, ACTIVE_FILE, Then::InactiveFile),
+        };
+        let too_many = !ctx.current_is_kswapd() && isolated > inactive / part;
+        drop(lru);
+        self.pc = match (too_many, stalled) {
+            (true, false) => Pc::Isolated { kind, stalled: true },
+            (true, true) => Pc::Round { list: list as u8 },
+            (false, _) => Pc::Drain { then },
+        };
+        if too_many && !stalled { Outcome::Sleep(HZ_10_NS / 5) } else { RAN }
     }
 }

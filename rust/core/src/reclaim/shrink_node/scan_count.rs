@@ -2,11 +2,10 @@
 //!
 //! Source: observed on 6.12 (docs/kernel-map.md); Documentation/admin-guide/sysctl/vm.rst (`swappiness`), cgroup-v2.rst (`memory.min`, `memory.low`).
 
-use super::{ANON, FILE, INACTIVE_FILE, Pc, RAN, ShrinkNode};
+use super::{ANON, FILE, INACTIVE_FILE, Pc, RAN, ShrinkNode, Sums};
 use crate::memcg::{MemcgEvent, ROOT};
 use crate::node::{Lru, MemcgLruOp, Node};
 use crate::reclaim::evict::{EvictFolios, MIN_LRU_BATCH, initial_priority};
-use crate::reclaim::list::Tally;
 use crate::reclaim::scan::{DEF_PRIORITY, ScanControl};
 use crate::system::{Ctx, Outcome, System};
 use crate::units::SWAP_CLUSTER_MAX;
@@ -113,7 +112,7 @@ impl ShrinkNode {
         if large && sys.lru_gen() {
             sc.priority = initial_priority(lru.sizes(ROOT), sc.nr_to_reclaim);
         }
-        (self.sums, self.reclaimed_before) = (Tally::default(), 0);
+        (self.sums, self.reclaimed_before) = (Sums::default(), 0);
         let shared = !ctx.current_is_kswapd() && !sc.full_walk;
         let by_lru = if sc.scope.target.is_none() && sc.may_swap { self.walk.begin_memcg_lru(node) } else { None };
         let first = by_lru.unwrap_or_else(|| self.walk.begin(sys, node, top, shared));
