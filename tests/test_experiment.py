@@ -215,7 +215,7 @@ def test_a_wrong_file_is_refused_by_name(old: str, new: str, says: str, tmp_path
 
 
 IN_TREE = pytest.mark.skipif(not FOLDER.is_dir(), reason="needs the repository's experiments")
-NUMBERS = [f"Q{n}" for n in range(1, 10)] + [f"O{n}" for n in range(1, 26)] + ["O8b"] + [f"N{n}" for n in range(1, 6)]
+NUMBERS = [f"Q{n}" for n in range(1, 10)] + [f"O{n}" for n in range(1, 26)] + ["O8b"] + [f"N{n}" for n in range(1, 7)]
 
 
 @IN_TREE

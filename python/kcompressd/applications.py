@@ -41,10 +41,11 @@ _FIGURES: Final[tuple[tuple[str, str, _Unit, Callable[[App], Value]], ...]] = (
     ("stall_ns", "stalled", "ns", partial(_plain, "stall_ns")),
     ("allocstall", "stalls", "count", partial(_plain, "allocstall")),
     ("pgmajfault", "pgmajfault", "count", partial(_plain, "pgmajfault")),
+    ("refault_file", "read again", "count", lambda app: float(app.get("workingset_refault_file", 0))),
     ("late_ns", "late by", "ns", _late),
     ("oom_kill", "oom_kill", "count", partial(_plain, "oom_kill")),
 )
-_LONG: Final = ("touch_p50_ns", "pgmajfault")
+_LONG: Final = ("touch_p50_ns", "pgmajfault", "refault_file")
 BRIEF: Final = ("touch_p99_ns", "touch_p999_ns", "stall_ns", "late_ns")
 """The measures that a comparison in a terminal has room for."""
 

@@ -194,6 +194,25 @@ MEASURES: Final = (
         "pswpout", "pswpout", "count", taken.pressed(taken.vmstat("pswpout")), "other", 32, "swaps {value} pages out"
     ),
     Measure(
+        "refault_file",
+        "file pages read again",
+        "count",
+        taken.pressed(taken.vmstat("workingset_refault_file")),
+        "better",
+        32,
+        "has {value} pages of files read again that were pushed out",
+        "page cache gives its memory back at once, a queued page later",
+    ),
+    Measure(
+        "steal_file",
+        "file pages freed",
+        "count",
+        taken.pressed(taken.vmstat("pgsteal_file")),
+        "other",
+        32,
+        "frees {value} pages of files",
+    ),
+    Measure(
         "app_ns",
         "the application's run",
         "ns",
