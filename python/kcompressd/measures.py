@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from kcompressd import taken
+from kcompressd import causes, taken
+from kcompressd.causes import Cause
 from kcompressd.result import Result
 from kcompressd.sizes import duration
 
@@ -21,7 +22,7 @@ class Measure:
 
     `of` takes it from a result; `less` is "better", "worse" or, where it depends, "other"; differences below `least`
     (in its own unit) are nothing; `says` completes a sentence that begins with a design's name, and holds `{value}`;
-    `because` is the mechanism that the model has for a rise, or "".
+    `because` is the mechanism of a rise (`kcompressd.causes`), None where the model has none to name.
     """
 
     name: str
@@ -31,7 +32,7 @@ class Measure:
     less: Literal["better", "worse", "other"]
     least: float
     says: str
-    because: str = ""
+    because: Cause | None = None
 
     def cell(self, value: float) -> str:
         """Return a value as a table shows it under `title`."""
@@ -51,8 +52,7 @@ class Measure:
         return f"{value:.0f}"
 
 
-_QUEUED: Final = "a queued page keeps its frame until a later scan comes round"
-_LOCKED: Final = "a locked page is waited for until the thread reaches it"
+_LOCKED: Final = causes.always("a locked page is waited for until the thread reaches it")
 
 MEASURES: Final = (
     Measure("bytes_per_s", "MiB/s", "rate", lambda r: r.timing.bytes_per_s, "worse", 0, "gets through {value}"),
@@ -76,8 +76,8 @@ MEASURES: Final = (
         taken.cpu("kswapd", "kcompressd"),
         "better",
         1e5,
-        "spends {value} of CPU time on reclaim in all",
-        "what moved did not go away, and scanning twice costs extra",
+        "has kswapd and kcompressd spend {value} of CPU time together",
+        causes.reclaim_cpu,
     ),
     Measure(
         "scans_per_page",
@@ -87,7 +87,7 @@ MEASURES: Final = (
         "better",
         0.1,
         "scans {value} pages for each that it frees",
-        _QUEUED,
+        causes.queued,
     ),
     Measure(
         "written_per_page",
@@ -97,7 +97,7 @@ MEASURES: Final = (
         "better",
         0.05,
         "stores or writes {value} pages for each that it frees",
-        "pages that were written and not freed are written again",
+        causes.written,
     ),
     Measure(
         "double_writes",
@@ -107,7 +107,7 @@ MEASURES: Final = (
         "better",
         32,
         "stores {value} pages that are taken back before they are freed",
-        "a page that keeps its frame can be taken back, and is stored again later",
+        causes.always("a page that keeps its frame can be taken back, and is stored again later"),
     ),
     Measure(
         "inversions",
@@ -117,7 +117,7 @@ MEASURES: Final = (
         "better",
         32,
         "compresses {value} pages after one that was unmapped later",
-        "what is compressed at once overtakes what waits in the queue",
+        causes.inversions,
     ),
     Measure("queued", "queued", "count", taken.vmstat("kcompressd_queued"), "other", 32, "queues {value} pages"),
     Measure(
@@ -128,7 +128,7 @@ MEASURES: Final = (
         "better",
         32,
         "finds the queue full {value} times",
-        "kswapd scans faster than the threads compress",
+        causes.full,
     ),
     Measure(
         "wakeups",
@@ -138,10 +138,19 @@ MEASURES: Final = (
         "better",
         256,
         "wakes a thread {value} times",
-        "a thread that empties its queue sleeps, and the next page wakes it",
+        causes.always("a thread that empties its queue sleeps, and what comes next wakes it"),
     ),
     Measure("pgrotated", "rotated", "count", taken.vmstat("pgrotated"), "other", 32, "rotates {value} pages"),
-    Measure("pgactivate", "activated", "count", taken.vmstat("pgactivate"), "better", 64, "activates {value} pages"),
+    Measure(
+        "pgactivate",
+        "activated",
+        "count",
+        taken.vmstat("pgactivate"),
+        "better",
+        64,
+        "activates {value} pages",
+        causes.activated,
+    ),
     Measure(
         "allocstall",
         "allocation stalls",
@@ -150,6 +159,7 @@ MEASURES: Final = (
         "better",
         8,
         "stalls {value} allocations in direct reclaim",
+        causes.stalls,
     ),
     Measure(
         "allocstall_normal",
@@ -159,7 +169,7 @@ MEASURES: Final = (
         "better",
         8,
         "stalls {value} of the kernel's own allocations",
-        "a store outside PF_MEMALLOC reclaims for the memory that it needs",
+        causes.always("a store outside PF_MEMALLOC reclaims for the memory that it needs"),
     ),
     Measure(
         "kswapd_share",
@@ -178,7 +188,7 @@ MEASURES: Final = (
         "better",
         8,
         "cannot add {value} pages to the swap cache",
-        "frames held beside their copies leave no memory for the swap cache",
+        causes.always("frames held beside their copies leave no memory for the swap cache"),
     ),
     Measure(
         "failed_writes",
@@ -188,7 +198,26 @@ MEASURES: Final = (
         "better",
         8,
         "fails {value} writes for want of memory",
-        "frames held beside their copies leave no memory for the pool",
+        causes.failed,
+    ),
+    Measure(
+        "alloc_fails",
+        "zswap had no memory",
+        "count",
+        taken.pressed(taken.alloc_fails),
+        "better",
+        8,
+        "has zswap refuse {value} pages for want of memory",
+        causes.failed,
+    ),
+    Measure(
+        "oom_kill",
+        "killed by the OOM killer",
+        "count",
+        taken.pressed(taken.vmstat("oom_kill")),
+        "better",
+        1,
+        "loses {value} of its applications to the OOM killer",
     ),
     Measure(
         "pswpout", "pswpout", "count", taken.pressed(taken.vmstat("pswpout")), "other", 32, "swaps {value} pages out"
@@ -219,7 +248,7 @@ MEASURES: Final = (
         taken.pressed(taken.plain("reclaim_ns")),
         "better",
         1e6,
-        "has the application take {value}",
+        "takes {value} until the last touch",
     ),
     *(
         Measure(
@@ -230,6 +259,7 @@ MEASURES: Final = (
             "better",
             1e6,
             f"has no more free pages than the {mark} watermark for {{value}}",
+            causes.short,
         )
         for mark in ("min", "low", "high")
     ),
@@ -322,6 +352,7 @@ MEASURES: Final = (
         "better",
         8,
         "has {value} faults wait for the lock of a queued page",
+        causes.always("a page that is queued is locked"),
     ),
     Measure(
         "fault_wait_p99_ns",
@@ -351,7 +382,7 @@ MEASURES: Final = (
         "better",
         1e4,
         "has a fault on a queued page wait up to {value}",
-        _LOCKED,
+        causes.longest_fault,
     ),
     Measure(
         "held_twice_bytes",
@@ -361,7 +392,7 @@ MEASURES: Final = (
         "better",
         2**18,
         "holds up to {value} in frames whose copy is in the pool already",
-        _QUEUED,
+        causes.held,
     ),
     Measure(
         "pool_bytes", "pool", "bytes", lambda r: float(taken.pool_bytes(r)), "better", 2**18, "has a pool of {value}"

@@ -11,6 +11,7 @@ The size of a remark, by which they are ordered, is the ratio's distance from 1 
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -40,8 +41,12 @@ class Remark:
 
     @property
     def mechanism(self) -> str:
-        """Why there is more, "" of a measure that does not say and of less."""
-        return self.measure.because if self.size > 0 else ""
+        """Why there is more, as most of the repeats show it; "" of a measure that does not say and of less."""
+        because = self.measure.because
+        if because is None or self.size < 0:
+            return ""
+        pairs = zip(self.entry.results, self.entry.baseline, strict=True)
+        return statistics.mode(because(run, base) for run, base in pairs)
 
     def sentence(self, others: Sequence[Remark] = (), mechanism: str | None = None) -> str:
         """Return the cell in words, with the baseline's value and its own `mechanism` or another text; `others` are remarks on
@@ -72,12 +77,18 @@ def remarkable(entry: Entry, base: Entry, measure: Measure) -> Remark | None:
         return None
     if ours == other or abs(ours.median - other.median) < measure.least:
         return None
-    if not other.high or not ours.high:
-        return Remark(entry, base, measure, APPEARED if ours.high else -APPEARED)
     ratio = entry.ratio_of(measure)
-    if ratio is None or ratio.holds_one or not ratio.median or 1 / FACTOR < ratio.median < FACTOR:
+    if ratio is None or not ours.high:
+        return _appeared(entry, base, measure)
+    if ratio.holds_one or not ratio.median or 1 / FACTOR < ratio.median < FACTOR:
         return None
     return Remark(entry, base, measure, math.log2(ratio.median))
+
+
+def _appeared(entry: Entry, base: Entry, measure: Measure) -> Remark | None:
+    """The remark on a cell without a ratio, where all repeats that differ from the baseline's do so in one direction."""
+    sides = {ours > other for ours, other in entry.pairs(measure, entry.baseline) if ours != other}
+    return Remark(entry, base, measure, APPEARED if sides == {True} else -APPEARED) if len(sides) == 1 else None
 
 
 def remarks(comparison: Comparison) -> list[Remark]:
@@ -103,16 +114,16 @@ def sentences(comparison: Comparison) -> Iterator[str]:
 
 def spoken(found: Sequence[Remark]) -> Iterator[tuple[Remark, str]]:
     """Yield a sentence for each design and measure with the remark that it begins with: the largest; the other groups' follow. A
-    mechanism is told once in a row of remarks on one measure.
+    mechanism is told once in a row of remarks that have it.
     """
     same: dict[tuple[str, str], list[Remark]] = {}
     for remark in found:
         same.setdefault((remark.measure.name, remark.entry.name), []).append(remark)
-    told = set[tuple[str, str]]()
+    told = ("", "")
     for first, *rest in same.values():
         reason = (first.measure.name, first.mechanism)
-        yield first, first.sentence(rest, "" if reason in told else None)
-        told.add(reason)
+        yield first, first.sentence(rest, "" if reason == told else None)
+        told = reason if first.mechanism else told
 
 
 def notes(comparison: Comparison) -> Iterator[str]:
@@ -131,6 +142,8 @@ def troubles(comparison: Comparison) -> Iterator[str]:
             yield f"{_named(entry)} does not add up: {failure}"
         for error in dict.fromkeys(r.error.message for r in entry.results if r.error is not None):
             yield f"{_named(entry)}: a run ended early: {error}"
+        for error in dict.fromkeys(e for result in entry.results for e in result.errors):
+            yield f"{_named(entry)}: {error}"
     if comparison.validations:
         bad = {name: v for name, v in comparison.validations.items() if not v.ok}
         events = sum(v.events for v in comparison.validations.values())
@@ -153,7 +166,7 @@ def _alike(comparison: Comparison) -> Iterator[str]:
     """What differs in speed by no more than the repeats do, where there are repeats."""
     for group, entries in comparison.groups.items():
         alike = [e.name for e in entries[1:] if len(e.results) > 1 and e.is_like_baseline]
-        where = f", {group}" if group else ""
+        where = f", {group}," if group else ""
         if alike:
             yield f"No difference in speed from {entries[0].name}{where} beyond the spread of the repeats: {', '.join(alike)}."
 

@@ -72,6 +72,11 @@ def failed_writes(result: Result) -> Value:
     return None if result.zram is None else float(result.zram.io_stat.failed_writes)
 
 
+def alloc_fails(result: Result) -> Value:
+    """Return the pages that zswap refused because its pool found no memory; None of zram."""
+    return None if result.zswap is None else float(result.zswap.get("reject_alloc_fail", 0))
+
+
 def timing(name: str, at: str) -> Callable[[Result], Value]:
     """Of a percentile ("p99") of a spread of times; of one that is measured often enough to have it."""
     least = LEAST.get(at, 1)
@@ -94,24 +99,37 @@ def plain(name: str) -> Callable[[Result], Value]:
     return lambda result: result.timing.get(name)
 
 
-def _stored(result: Result) -> int:
-    """Pages stored or written by reclaim: what zswap wrote back was stored before."""
+def stored(result: Result) -> int:
+    """Return the pages stored or written by reclaim, failed writes too; what zswap wrote back was stored before."""
     counts = (result.vmstat.get(name, 0) for name in ("pswpout", "zswpout", "swpout_zero"))
     return sum(counts) - int(result.vmstat.get("zswpwb", 0))
+
+
+def compressed(result: Result) -> int:
+    """Return the pages that kswapd and kcompressd stored: the rest is direct reclaim's."""
+    kinds = ((str(t.actor).rstrip("0123456789"), int(t.get("pages_done", 0))) for t in result.threads)
+    return sum(pages for kind, pages in kinds if kind in ("kswapd", "kcompressd"))
+
+
+def held_at_end(result: Result) -> int:
+    """Return the pages whose frames are still held beside their copies at the end of the reclaim phase."""
+    return sum(result.census.reclaim.get(state, 0) for state in ("compressed", "written_back", "zero_filled"))
 
 
 def written(result: Result) -> Value:
     """Pages stored or written, for each page freed: more than 1 are double writes."""
     freed = result.vmstat.get("pgsteal_anon")
-    return _stored(result) / freed if freed else None
+    return stored(result) / freed if freed else None
 
 
 def double_writes(result: Result) -> Value:
-    """Stores that freed nothing: the page was taken back before its frame was freed, and has to be stored again."""
+    """Stores that freed nothing: the page was taken back before its frame was freed, and has to be stored again. No failed writes are
+    among them; with a swap device at least so many, as a page read back from there may be freed without another write.
+    """
     if result.config.get("workload") is None:
         return None
-    held = sum(result.census.reclaim.get(state, 0) for state in ("compressed", "written_back", "zero_filled"))
-    return float(max(0, _stored(result) - result.vmstat.get("pgsteal_anon", 0) - held))
+    gone = result.vmstat.get("pgsteal_anon", 0) + held_at_end(result) + (failed_writes(result) or 0)
+    return float(max(0, stored(result) - gone))
 
 
 def deadline(result: Result) -> Value:
