@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 import numpy.typing as npt
 
-from kcompressd.errors import EstimateError, PageFileError, RunInterrupted
+from kcompressd.errors import EstimateError, PageFileError, RunInterrupted, refuse_type
 from kcompressd.page_file import write_private
 from kcompressd.page_index import PAGE_SIZES
 from kcompressd.page_stats import DEFAULT_COMPRESSORS, Codec, PageStats, Progress, kinds_of, measure, parse_codecs
@@ -202,6 +202,8 @@ def _each_timed(
     pages: Pages, compressors: str | Sequence[str], passes: int, progress: Progress | bool
 ) -> Iterator[tuple[PageStats, int]]:
     """The stats of one compressor after the other, each with how often every page was timed."""
+    refuse_type("pages", pages, Pages, "a Pages", EstimateError)
+    refuse_type("passes", passes, int, "a whole number", EstimateError)
     codecs = parse_codecs(compressors)
     if len(pages) == 0 or passes < 1:
         raise EstimateError("calibrate", f"{len(pages)} pages in {passes} passes measures nothing")

@@ -128,9 +128,13 @@ def failed(run: Result, base: Result) -> str:
     return "frames held beside their copies leave no memory for the pool" if taken.held_twice(run) else ""
 
 
+locked: Final = always("a locked page is waited for until the thread reaches it")
+"""Of what a fault on a queued page waits for."""
+
+
 def longest_fault(run: Result, base: Result) -> str:
     """Of the longest wait of a fault for a page's lock: the queue, or, where that is shorter, a CPU."""
     fault, queue = (taken.timing(name, "max")(run) for name in ("fault_wait_ns", "queue_wait_ns"))
     if fault is not None and queue is not None and fault > 2 * queue:
         return "its page is done by then, and what it waits for is a CPU"
-    return "a locked page is waited for until the thread reaches it"
+    return locked(run, base)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from kcompressd.comparison import Comparison, Entry
 from kcompressd.design import Design
-from kcompressd.errors import LabError, RunInterrupted
+from kcompressd.errors import LabError, RunInterrupted, refuse_type
 from kcompressd.lab import Lab
 from kcompressd.pages import Pages
 from kcompressd.result import Result
@@ -45,6 +45,8 @@ def compare(
     Raises `LabError` for fewer than 5 repeats, what `Lab.run` raises, and on Ctrl-C `RunInterrupted` with a Comparison of the
     repeats that every design had.
     """
+    refuse_type("repeats", repeats, int, "a whole number")
+    refuse_type("designs", designs, (list, tuple, type(None)), "a list of presets' names")
     if repeats < MIN_REPEATS:
         why = f"{repeats} are too few to tell a difference from noise"
         raise LabError("repeats", why, f"give at least {MIN_REPEATS}")

@@ -74,6 +74,7 @@ class Design:
 
         The baseline has no queue: for it both are ignored. Raises `DesignError` for an unknown name.
         """
+        _texts(design=name, store=store)
         design = cls.from_dict(_core.preset(name, store))
         if design.is_sync:
             return design
@@ -86,19 +87,21 @@ class Design:
         """Make a design of a mapping as `to_dict` returns it; raises `DesignError` naming a missing or
         unknown key.
         """
+        if not isinstance(fields, Mapping):
+            raise _core.DesignError(f"a design is a mapping of its fields by name, and {fields!r} is none")
         names = [field.name for field in dataclasses.fields(cls)]
         wrong = [f"{name} is missing" for name in names if name not in fields]
         wrong += [f"{name} is no field of a design" for name in fields if name not in names]
         if wrong:
             raise _core.DesignError("; ".join(wrong))
         values: dict[str, Any] = {name: fields[name] for name in names}
-        values |= {name: tuple(fields[name]) for name in _SETS}
+        values |= {name: tuple(fields[name]) for name in _SETS if isinstance(fields[name], list)}
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as the core, Results and job files write them: sets are lists."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {name: list(value) if name in _SETS else value for name, value in fields.items()}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in fields.items()}
 
     def replace(self, **changes: Any) -> Design:
         """Return the design with fields changed; `validate` tells whether that means something."""
@@ -118,11 +121,15 @@ class Design:
 
     def validate(self, store: Store = "zswap", kernel: Kernel = KERNEL) -> None:
         """Raise `DesignError`, naming the fields, when the design means nothing on `store` under `kernel`."""
+        _texts(store=store)
+        if not (isinstance(kernel, tuple) and len(kernel) == 2 and all(isinstance(part, int) for part in kernel)):
+            raise _core.DesignError(f"kernel = {kernel!r}: not a version as two whole numbers, (6, 12)")
         with _numbers(kernel=kernel):
             _core.validate_design(self.to_dict(), store, kernel)
 
     def notes(self, store: Store = "zswap") -> list[str]:
         """Return what a kernel would need for the design and where it does not reach, as sentences."""
+        _texts(store=store)
         return _core.design_notes(self.to_dict(), store)
 
     def name(self, store: Store = "zswap") -> str | None:
@@ -152,9 +159,19 @@ class Design:
 
 @contextlib.contextmanager
 def _numbers(**given: object) -> Iterator[None]:
-    """Name a number that is too large, or negative, for the core."""
+    """Name what is no whole number, or too large, or negative, for the core."""
     try:
         yield
+    except TypeError:
+        name, value = next(iter(given.items()))
+        raise _core.DesignError(f"{name} = {value!r}: not a whole number") from None
     except OverflowError:
         name, value = next(iter(given.items()))
         raise _core.DesignError(f"{name} = {value}: out of range") from None
+
+
+def _texts(**given: object) -> None:
+    """Name what is no text."""
+    for name, value in given.items():
+        if not isinstance(value, str):
+            raise _core.DesignError(f"{name} = {value!r}: not a text")

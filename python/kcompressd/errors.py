@@ -7,6 +7,8 @@ line maps the whole family to exit code 2 (bad input).
 
 from __future__ import annotations
 
+from numbers import Integral
+
 
 class InputError(ValueError):
     """Something handed in cannot be used.
@@ -93,6 +95,24 @@ class ResultFileError(InputError):
 
 class OutputError(InputError):
     """What a command is to write cannot be written there."""
+
+
+def refuse_type(
+    subject: str, value: object, kinds: type | tuple[type, ...], what: str, error: type[InputError] = LabError
+) -> None:
+    """Raise `error` about an argument from Python that is not of `kinds`, which `what` says in words ("a whole number")."""
+    if not isinstance(value, kinds):
+        raise error(subject, f"{_brief(value)} is not {what}")
+
+
+def refuse_other_than_whole(subject: str, value: object) -> None:
+    """Raise `LabError` about what is no whole number."""
+    refuse_type(subject, value, Integral, "a whole number")
+
+
+def _brief(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 and " at 0x" not in text else f"a value of type {type(value).__name__}"
 
 
 class RunInterrupted(KeyboardInterrupt):

@@ -19,7 +19,7 @@ import numpy as np
 from kcompressd import access_trace, policy
 from kcompressd.calibration import Calibration, calibrate
 from kcompressd.design import Design
-from kcompressd.errors import InputError, JobError
+from kcompressd.errors import InputError, JobError, refuse_type
 from kcompressd.job_file import Tree, parse, parse_setting, refuse_strangers, set_key
 from kcompressd.lab import Lab, Progress
 from kcompressd.machine import Costs, Machine
@@ -45,6 +45,8 @@ _LAB: Final = (
     "shrinker_enabled",
     "seed",
 )
+_MOST_BYTES: Final = 1 << 24
+"""A longer file is no job, and one without an end is not read to it."""
 UNBUDGETED: Final = frozenset({"cpus", "kswapd"})
 """Keys of `[node]` that make no memory budget by themselves."""
 _MEMCG: Final = {field.name for field in dataclasses.fields(Memcg)} | {"share"}
@@ -65,19 +67,23 @@ class Job:
         """Read a job file and set keys ("node.cpus=8"); raises `JobError` naming file, line and key."""
         where = Path(path)
         try:
-            text = where.read_text(encoding="utf-8")
+            with where.open("rb") as file:
+                text = file.read(_MOST_BYTES + 1).decode()
         except OSError as error:
             raise JobError(where, f"cannot be read: {error.strerror}") from error
         except UnicodeDecodeError as error:
             raise JobError(
                 where, "is no job: jobs are TOML", f'a job on it has the line pages = "{where.name}"'
             ) from error
+        if len(text) > _MOST_BYTES:
+            raise JobError(where, "is larger than any job", f'a job on it has the line pages = "{where.name}"')
         job = cls(parse(text, os.fspath(path)), where.parent, os.fspath(path))
         return job.replace(dict(map(parse_setting, settings)))
 
     @classmethod
     def from_dict(cls, tree: Mapping[str, Any], folder: str | os.PathLike[str] = ".") -> Job:
         """Make a job of tables; raises `JobError` naming a key that no job has or a value of a wrong type."""
+        refuse_type("job", tree, Mapping, "a mapping of keys and tables, as a job file has them", JobError)
         refuse_strangers(tree, lambda key: "job")
         return cls(copy.deepcopy(dict(tree)), Path(folder))
 

@@ -220,6 +220,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
     if not equals or not key:
         raise JobError(f"--set {text}", "is not KEY=VALUE", "such as node.cpus=8")
     try:
-        return key, tomllib.loads(f"value = {value}")["value"]
+        found = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         return key, value
+    return key, value if KEYS.get(key) == _TEXT and not isinstance(found, str) else found  # kernel=6.12

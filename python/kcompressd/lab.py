@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from kcompressd import _core, environment
 from kcompressd.design import KERNEL, STORES, Design, Kernel, Store
-from kcompressd.errors import LabError, RunInterrupted
+from kcompressd.errors import LabError, RunInterrupted, refuse_type
 from kcompressd.faults import IoFaults, Plant
 from kcompressd.files import is_replaceable
 from kcompressd.lifecycle import table
@@ -103,6 +103,8 @@ class Lab:
         asked = self.design.design if isinstance(self.design, Policy) else self.design
         if isinstance(asked, str):
             design = Design.preset(asked, self.store, depth=self.depth, threads=self.threads)
+        elif not isinstance(asked, Design):
+            raise LabError("design", f"{asked!r} is none", "give a preset's name, a Design, or a Policy")
         else:
             design = asked if self.threads is None else asked.with_threads(self.threads)
             design = design if self.depth is None else design.with_depth(self.depth)
@@ -180,8 +182,22 @@ class Lab:
             meta = sidecar_of(config, said, len(given), ordering="total", complete=False)
             return Stepper(given.array, config, meta)
 
+    def _refuse_types(self) -> None:
+        """Refuse what the core could not name, or would take for something else; raises `LabError`."""
+        refuse_type("compressor", self.compressor, str, "a compressor's name, like zstd:3")
+        refuse_type("shrinker_enabled", self.shrinker_enabled, bool, "True or False")
+        refuse_type("memcgs", self.memcgs, (list, tuple), "a list of Memcg")
+        for memcg in self.memcgs:
+            refuse_type("memcgs", memcg, Memcg, "a Memcg")
+        of_page = self.memcg_of
+        if of_page is not None and np.asarray(of_page).dtype.kind not in "iu" and len(np.atleast_1d(of_page)):
+            raise LabError("memcg_of", "is no list of groups' numbers", "give one whole number a page")
+        refuse_type("io_faults", self.io_faults, IoFaults, "an IoFaults")
+        refuse_type("plant", self.plant, (Plant, type(None)), "a Plant")
+
     @staticmethod
     def _given(pages: Pages | npt.NDArray[np.uint8]) -> Pages:
+        refuse_type("pages", pages, (Pages, np.ndarray), "a Pages or a uint8 array")
         given = pages if isinstance(pages, Pages) else Pages.from_array(pages, copy=False)
         if len(given) == 0:
             raise LabError("pages", "there are none", "give at least one page")
@@ -189,6 +205,7 @@ class Lab:
 
     def config(self, pages: int, page_size: int, swap_file: Path | None = None) -> dict[str, Any]:
         """Return what the core takes for so many pages; raises as `run` does."""
+        self._refuse_types()
         limit = None if self.pool_limit is None else parse_limit(self.pool_limit, pages * page_size)
         refuse_order(self.folio_order)
         numbered(memcg.name for memcg in self.memcgs)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal, TypeAlias
 
-from kcompressd.errors import LabError
+from kcompressd.errors import LabError, refuse_other_than_whole, refuse_type
 
 Preempt: TypeAlias = Literal["none", "full"]
 Fair: TypeAlias = Literal["cfs", "eevdf"]
@@ -52,7 +52,10 @@ class Machine:
 
     def __post_init__(self) -> None:
         """Refuse what no machine is; raises `LabError` naming the key."""
+        refuse_type("machine.speeds", self.speeds, Iterable, "a list of numbers")
         object.__setattr__(self, "speeds", tuple(self.speeds))
+        for speed in self.speeds:
+            refuse_other_than_whole("machine.speeds", speed)
         if not 1 <= len(self.speeds) <= _MOST_CPUS or any(speed < 1 for speed in self.speeds):
             raise LabError("machine.speeds", f"{list(self.speeds)} is not 1 to {_MOST_CPUS} numbers of at least 1")
         if self.preempt not in ("none", "full"):
@@ -60,10 +63,14 @@ class Machine:
         if self.fair not in ("cfs", "eevdf"):
             raise LabError("machine.fair", f"{self.fair!r} is neither cfs nor eevdf")
         for name, value in self._times():
+            refuse_other_than_whole(f"machine.{name}", value)
             if value < 0:
                 raise LabError(f"machine.{name}", f"{value} is less than 0")
+        for table in ("nice", "affinity"):
+            refuse_type(f"machine.{table}", getattr(self, table), Mapping, "a mapping by thread")
         for name, level in self.nice.items():
             _refuse_stranger("nice", name)
+            refuse_other_than_whole(f"machine.nice.{name}", level)
             if not -20 <= level <= 19:
                 raise LabError(f"machine.nice.{name}", f"{level} is not between -20 and 19")
         for name, cpus in self.affinity.items():
@@ -88,6 +95,7 @@ class Machine:
 
     def with_cpus(self, cpus: int) -> Machine:
         """Return the machine with another number of CPUs: the first ones, or more like the last."""
+        refuse_other_than_whole("cpus", cpus)
         if not 1 <= cpus <= _MOST_CPUS:
             raise LabError("cpus", f"{cpus} is not between 1 and {_MOST_CPUS}")
         speeds = (self.speeds + self.speeds[-1:] * cpus)[:cpus]
@@ -158,6 +166,8 @@ class Costs:
     def __post_init__(self) -> None:
         """Refuse negative costs; raises `LabError` naming the key."""
         for name, value in self.to_dict().items():
+            if value is not None:
+                refuse_other_than_whole(f"costs.{name}", value)
             if value is not None and value < 0:
                 raise LabError(f"costs.{name}", f"{value} is less than 0")
 

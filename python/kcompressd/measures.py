@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from kcompressd import causes, taken
-from kcompressd.causes import Cause
 from kcompressd.result import Result
 from kcompressd.sizes import duration
 
@@ -32,7 +31,7 @@ class Measure:
     less: Literal["better", "worse", "other"]
     least: float
     says: str
-    because: Cause | None = None
+    because: causes.Cause | None = None
 
     def cell(self, value: float) -> str:
         """Return a value as a table shows it under `title`."""
@@ -51,8 +50,6 @@ class Measure:
                 return f"{value:.2f}"
         return f"{value:.0f}"
 
-
-_LOCKED: Final = causes.always("a locked page is waited for until the thread reaches it")
 
 MEASURES: Final = (
     Measure("bytes_per_s", "MiB/s", "rate", lambda r: r.timing.bytes_per_s, "worse", 0, "gets through {value}"),
@@ -230,7 +227,7 @@ MEASURES: Final = (
         "better",
         32,
         "has {value} pages of files read again that were pushed out",
-        "page cache gives its memory back at once, a queued page later",
+        causes.always("page cache gives its memory back at once, a queued page later"),
     ),
     Measure(
         "steal_file",
@@ -362,7 +359,7 @@ MEASURES: Final = (
         "better",
         1e4,
         "has a fault on a queued page wait {value} at the 99th percentile",
-        _LOCKED,
+        causes.locked,
     ),
     Measure(
         "fault_wait_p50_ns",
@@ -372,7 +369,7 @@ MEASURES: Final = (
         "better",
         1e4,
         "has a fault on a queued page wait {value} in the median",
-        _LOCKED,
+        causes.locked,
     ),
     Measure(
         "fault_wait_max_ns",

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Final
 
-from kcompressd.errors import LabError
+from kcompressd.errors import LabError, refuse_other_than_whole
 
 _MOST_PAGES = 2**32 - 2
 """A page's number is 32 bits, one of which values is none's."""
@@ -48,6 +48,8 @@ class Node:
         }
         for name, (least, most) in ranges.items():
             value = getattr(self, name)
+            if value is not None:
+                refuse_other_than_whole(f"node.{name}", value)
             if value is not None and not least <= value <= most:
                 raise LabError(f"node.{name}", f"{value} is not between {least} and {most}")
         free = self.free_pages

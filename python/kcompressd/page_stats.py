@@ -50,7 +50,10 @@ def parse_codecs(compressors: str | Sequence[str]) -> tuple[Codec, ...]:
     """Parse "lz4,zstd:1" or a sequence of such, each compressor once; raises `CodecError` naming what there
     is.
     """
-    text = compressors if isinstance(compressors, str) else ",".join(compressors)
+    names = [compressors] if isinstance(compressors, str) else compressors
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise EstimateError("compressors", f"{compressors!r} is neither a text like lz4,zstd:3 nor a list of such")
+    text = ",".join(names)
     return tuple(dict.fromkeys(Codec(*found) for found in _core.parse_codecs(text)))
 
 

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kcompressd import page_file
-from kcompressd.errors import IndexFileError, InputError
+from kcompressd.errors import IndexFileError, InputError, PageFileError, refuse_type
 from kcompressd.page_file import Bytes
 from kcompressd.page_index import PAGE_SIZES, IndexDocument, PageIndex, check_mappings
 
@@ -74,11 +74,15 @@ class Pages:
         naming the path.
         """
         where = Path(path)
+        if not os.fspath(path):
+            raise PageFileError("''", "names no file")
         if where.is_dir():
             from kcompressd.images import directory
 
-            files = directory.files(where)
-            return cls.concatenate([cls.from_file(file, page_size=page_size, verify=verify) for file in files], where)
+            def read(file: Path) -> Pages:
+                return cls.from_file(file, page_size=page_size, verify=verify)
+
+            return cls.concatenate(directory.parts(where, read), where)
         flat = page_file.read_flat(where)
         document = page_file.read_index(where)
         if document is None:
@@ -93,8 +97,11 @@ class Pages:
         """Join sets of one page size, in order; the index keeps every mapping, and of the sources what all have
         in common. Raises `InputError` naming the set whose page size differs, or when there is none.
         """
+        refuse_type("concatenate", parts, Sequence, "a list of Pages", InputError)
         if not parts:
             raise InputError(origin, "there are no pages to join")
+        for part in parts:
+            refuse_type("concatenate", part, Pages, "a Pages", InputError)
         if len(parts) == 1:
             return parts[0]
         for part in parts:
@@ -119,6 +126,7 @@ class Pages:
         The array is copied, so that later writes to it are not seen. With `copy=False` a C-contiguous array
         is shared and the caller promises not to write to it.
         """
+        refuse_type("array", array, np.ndarray, "a NumPy array", InputError)
         if array.dtype != np.uint8 or array.ndim not in (1, 2):
             raise InputError(
                 "array", f"is {array.dtype} of shape {array.shape}, not uint8 of shape (n, page_size) or flat"
@@ -171,6 +179,8 @@ class Pages:
         fails.
         """
         where = Path(path)
+        if not os.fspath(path):
+            raise PageFileError("''", "names no file")
         document = IndexDocument(self.page_size, len(self), self.digest, self._index) if index else None
         page_file.whole_pages(self._array.reshape(-1), self.page_size, where)
         page_file.write_pages(where, self._array.reshape(-1), document, level)
@@ -197,6 +207,7 @@ class Pages:
 
     def with_index(self, index: PageIndex) -> Pages:
         """Return the same contents with another index."""
+        refuse_type("with_index", index, PageIndex, "a PageIndex", InputError)
         other = Pages(self._array, index, self._origin)
         other._digest = self._digest
         return other

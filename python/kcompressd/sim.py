@@ -15,7 +15,7 @@ from typing import Any
 from kcompressd import _core, environment
 from kcompressd.budget import Budget
 from kcompressd.calibration import Calibration
-from kcompressd.errors import LabError, RunInterrupted
+from kcompressd.errors import LabError, RunInterrupted, refuse_type
 from kcompressd.lab import Lab, Progress, refused, reporter, sidecar_of
 from kcompressd.lifecycle import table
 from kcompressd.machine import Costs, Machine
@@ -80,6 +80,10 @@ class Sim:
         return result
 
     def _config(self, calibration: Calibration) -> dict[str, Any]:
+        parts = {"lab": Lab, "machine": Machine, "costs": Costs}
+        for name, kind in parts.items():
+            refuse_type(name, getattr(self, name), kind, f"a {kind.__name__}")
+        refuse_type("calibration", calibration, Calibration, "a Calibration")
         config = self.lab.config(self._pages(calibration), calibration.page_size)
         config |= {"machine": self._machine().for_core(), "costs": self.costs.to_dict()}
         Budget.check(self.budget, self.lab)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from kcompressd.errors import LabError
+from kcompressd.errors import LabError, refuse_type
 
 _UNITS: Final = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
@@ -15,6 +15,7 @@ def parse_limit(limit: int | str, of_bytes: int, what: str = "pool limit") -> in
 
     Raises `LabError` about `what` for what is none of these, and for a limit below 1 byte.
     """
+    refuse_type(what, limit, (int, str), "a number of bytes or a text like 64M")
     value = limit if isinstance(limit, int) else _parse(limit, of_bytes, what)
     if value < 1:
         raise LabError(what, f"{limit} leaves no room at all", "give bytes, 64M, or 20%")

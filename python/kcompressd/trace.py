@@ -89,6 +89,9 @@ class Trace:
             trace = cls(np.load(file, mmap_mode="r", allow_pickle=False))
         except (ValueError, EOFError) as error:
             raise TraceError(f"{file}: not a trace: {error}") from error
+        except OSError as error:
+            error.filename = error.filename or os.fspath(file)
+            raise
         beside = sidecar_path(file)
         if beside.exists():
             trace.meta = _read_sidecar(beside)

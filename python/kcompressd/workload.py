@@ -22,7 +22,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from kcompressd.errors import LabError
+from kcompressd.errors import LabError, refuse_other_than_whole
 
 KINDS: Final[Mapping[str, tuple[str, ...]]] = {
     "eater": (),
@@ -93,6 +93,8 @@ class Workload:
             ("file_pages", 1),
         ):
             value = getattr(self, key)
+            if value is not None:
+                refuse_other_than_whole(f"workload.{key}", value)
             if value is not None and value < least:
                 raise LabError(f"workload.{key}", f"{value} is less than {least}")
         refuse_order(self.folio_order or 0)
@@ -200,6 +202,7 @@ class Workload:
 
 def refuse_order(order: int) -> None:
     """Raise `LabError` for what is no order of a folio."""
+    refuse_other_than_whole("workload.folio_order", order)
     if not 0 <= order <= MAX_FOLIO_ORDER:
         raise LabError("workload.folio_order", f"{order} is not between 0 and {MAX_FOLIO_ORDER}")
 

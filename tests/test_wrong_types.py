@@ -1,0 +1,158 @@
+"""Values of a wrong type from Python: each is refused by one line that names the argument and the value, or the value's type."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kcompressd import (
+    Calibration,
+    Costs,
+    Design,
+    DesignError,
+    InputError,
+    Job,
+    Lab,
+    Machine,
+    Memcg,
+    Node,
+    Pages,
+    Sim,
+    Workload,
+    calibrate,
+)
+from kcompressd.compare import compare
+from kcompressd.errors import PageFileError
+from kcompressd.job_file import parse_setting
+from kcompressd.trace import Trace
+
+PAGES = Pages.sample()[:8]
+SPLIT = Design.preset("split")
+NAN = float("nan")
+ODD = [None, -1, 2**70, NAN, 1.5, "x", "", b"x", [], {}, (1,), object(), "6.12", ("6", "12"), [1]]
+CALLS: dict[str, Callable[[Any], object]] = {
+    "preset": Design.preset,
+    "preset's store": lambda odd: Design.preset("split", odd),
+    "from_dict": Design.from_dict,
+    "with_depth": SPLIT.with_depth,
+    "with_threads": SPLIT.with_threads,
+    "validate": SPLIT.validate,
+    "validate's kernel": lambda odd: SPLIT.validate("zswap", odd),
+    "notes": SPLIT.notes,
+    "name": SPLIT.name,
+    "run": Lab().run,
+    "step": Lab().step,
+    "from_array": lambda odd: Pages.from_array(odd),
+    "concatenate": lambda odd: Pages.concatenate(odd),
+    "with_index": lambda odd: PAGES.with_index(odd),
+    "calibrate": calibrate,
+    "calibrate's compressors": lambda odd: calibrate(PAGES, odd),
+    "calibrate's passes": lambda odd: calibrate(PAGES, "lz4", passes=odd if odd != 2**70 else NAN),
+    "compare": lambda odd: compare(odd, ["sync"]),
+    "compare's designs": lambda odd: compare(PAGES, odd if odd else "x"),
+    "compare's repeats": lambda odd: compare(PAGES, ["sync"], repeats=odd if odd != 2**70 else NAN),
+    "a job's tree": lambda odd: Job.from_dict(odd if odd else "x"),
+    "sim": Sim().run,
+    "sim's machine": lambda odd: Sim(machine=odd).run(Calibration.sample()[:8]),
+    "sim's costs": lambda odd: Sim(costs=odd).run(Calibration.sample()[:8]),
+    "speeds": lambda odd: Machine(speeds=odd if odd not in ([1], (1,), b"x") else NAN),
+    "nice": lambda odd: Machine(nice=odd if odd else "x"),
+    "affinity": lambda odd: Machine(affinity=odd if odd else "x"),
+    "node": lambda odd: Node(managed=odd if odd is not None else "x"),
+    "workload": lambda odd: Workload(kind="eater", pages=odd if odd not in (None, 2**70) else "x"),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: repr(odd)[:12])
+def test_a_wrong_type_is_refused_in_words(name: str, odd: object) -> None:
+    with pytest.raises((InputError, DesignError, ValueError)) as refused:
+        CALLS[name](odd)
+    said = str(refused.value)
+    assert "\n" not in said and not re.search(r"NoneType' object|not supported between|object is not iterable", said)
+
+
+LAB = (
+    "design",
+    "compressor",
+    "threads",
+    "depth",
+    "kernel",
+    "folio_order",
+    "io_faults",
+    "plant",
+    "memcgs",
+    "pool_limit",
+)
+
+
+@pytest.mark.parametrize("name", LAB)
+@pytest.mark.parametrize("odd", [NAN, 1.5, object(), {1: 2}, ("6", "12"), [3]], ids=lambda odd: repr(odd)[:12])
+def test_a_lab_names_the_field(name: str, odd: Any) -> None:
+    with pytest.raises((InputError, DesignError), match=name.replace("_", "[_ ]")):
+        Lab(**{name: odd}).run(PAGES)
+
+
+@pytest.mark.parametrize("kind", [Machine, Costs])
+@pytest.mark.parametrize("odd", [NAN, 1.5, "x", [], object()], ids=lambda odd: repr(odd)[:12])
+def test_times_and_costs_are_whole_numbers(kind: Any, odd: object) -> None:
+    names = [field.name for field in fields(kind) if field.name.endswith("_ns")]
+    assert len(names) > 7
+    for name in names:
+        with pytest.raises(InputError, match=rf"{name}: .*is not a whole number"):
+            kind(**{name: odd})
+        assert kind(**{name: np.int64(3)}) is not None
+
+
+def test_what_the_errors_say() -> None:
+    for call, says in [
+        (lambda: SPLIT.validate("zswap", "6.12"), "kernel = '6.12': not a version as two whole numbers, (6, 12)"),
+        (lambda: SPLIT.with_depth(1.5), "depth = 1.5: not a whole number"),  # type: ignore[arg-type]
+        (lambda: SPLIT.replace(gates="anon_only").validate(), "gates"),
+        (lambda: SPLIT.replace(gates=None).validate(), "gates"),
+        (lambda: Lab().run("pages.bin"), "pages: 'pages.bin' is not a Pages or a uint8 array"),  # type: ignore[arg-type]
+        (lambda: Lab(memcgs="ab").run(PAGES), "memcgs: 'ab' is not a list of Memcg"),  # type: ignore[arg-type]
+        (lambda: Lab(memcgs=[Memcg("a")], memcg_of="x").run(PAGES), "memcg_of: is no list"),  # type: ignore[arg-type]
+        (lambda: Lab(shrinker_enabled=[]).run(PAGES), "shrinker_enabled: [] is not True or False"),  # type: ignore[arg-type]
+    ]:
+        with pytest.raises((InputError, DesignError), match=re.escape(says)):
+            call()  # type: ignore[no-untyped-call]
+
+
+def test_a_directory_says_how_many_of_its_files_are_no_pages(tmp_path: Path) -> None:
+    for name, size in (("a", 4096), ("b", 4097), ("c", 0), ("d", 8192)):
+        (tmp_path / name).write_bytes(b"x" * size)
+    with pytest.raises(PageFileError, match=r"2 of the 4 files in it are no page files; b: 4097 bytes") as refused:
+        Pages.from_file(tmp_path)
+    assert refused.value.subject == str(tmp_path) and refused.value.fix
+    for name in "bc":
+        (tmp_path / name).unlink()
+    assert len(Pages.from_file(tmp_path)) == 3
+
+
+@pytest.mark.parametrize("call", [Pages.from_file, PAGES.save])
+def test_no_name_is_no_file(call: Callable[[str], object]) -> None:
+    with pytest.raises(PageFileError, match="names no file"):
+        call("")
+
+
+def test_a_file_without_an_end_is_no_job() -> None:
+    with pytest.raises(InputError, match="/dev/zero: is larger than any job"):
+        Job.load("/dev/zero")
+
+
+def test_a_trace_that_cannot_be_read_is_named() -> None:
+    with pytest.raises(OSError, match="/proc/self/mem"):
+        Trace.load("/proc/self/mem")
+
+
+def test_a_text_that_looks_like_a_number_stays_one() -> None:
+    assert parse_setting("kernel=6.10") == ("kernel", "6.10") and parse_setting("depth=8") == ("depth", 8)
+    assert parse_setting('kernel="6.10"') == ("kernel", "6.10")
+    assert Job.from_dict({"pages": "sample"}).replace(dict([parse_setting("kernel=6.10")])).lab.kernel == (6, 10)
