@@ -287,6 +287,48 @@ def test_pages_that_come_several_times_are_calibrated_as_such(tmp_path: Path) ->
     assert found.table is not None and set(found.table.column("vmstat.pgsteal_anon").to_pylist()) == {192}
 
 
+def test_an_axis_of_pages_has_each_point_s_own_calibration(tmp_path: Path) -> None:
+    """A point of a sweep is the job with its keys, page for page."""
+    axes = job(("limit", [32, 64, 96]), ("repeat", [1, 2]))
+    for named in ("", "s.calib.npz"):
+        if named:
+            Calibration.sample().save(tmp_path / named)
+        mine = Job.from_dict({**axes.tree, **({"calibration": named} if named else {})}, folder=tmp_path)
+        found = sweep(mine, tmp_path / f"t{named}.parquet", backend="sequential")
+        assert found.table is not None and found.refused == 0
+        none = sweep(Job.from_dict(job(("limit", [0, -1])).tree), tmp_path / f"n{named}.parquet", backend="sequential")
+        assert none.refused == 2
+        rows = found.table.to_pylist()
+        assert [row["vmstat.pgsteal_anon"] for row in rows] == [row["limit"] * row["repeat"] for row in rows]
+        for row in rows:
+            alone = mine.replace({"limit": row["limit"], "repeat": row["repeat"]}).sim()
+            assert alone.timing.bytes_per_s == row["timing.bytes_per_s"]
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "says"),
+    [
+        ("limit", [8, 16], "limit needs a calibration of all pages; make it with kcompressd calibrate"),
+        ("repeat", [1, 2], "repeat needs a calibration of all pages"),
+        (
+            "pages",
+            ["p.pages", "sample"],
+            "pages means other pages, and a sweep has one calibration; sweep a job for each",
+        ),
+        ("page_size", [4096, 16384], "page_size means other pages"),
+        ("calibration", ["a", "b"], "calibration means other pages"),
+    ],
+)
+def test_an_axis_of_other_pages_is_refused_by_name(tmp_path: Path, key: str, values: list[Any], says: str) -> None:
+    from kcompressd import Pages
+
+    Pages.sample()[:16].save(tmp_path / "p.pages")
+    tree = {"pages": "p.pages", "store": "zram", "sweep": {"axis": [{"key": key, "values": values}]}}
+    with pytest.raises(InputError, match=says):
+        sweep(Job.from_dict(tree, folder=tmp_path), tmp_path / "t.parquet", backend="sequential")
+    assert not list(tmp_path.glob("t.parquet*"))
+
+
 TOML = """
 pages = "sample"
 limit = 64

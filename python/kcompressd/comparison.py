@@ -104,8 +104,16 @@ class Entry:
 
     def ratio_of(self, measure: Measure) -> Spread | None:
         """Return a measure against the baseline's in the same repeat, None where that is 0 or not known."""
-        ratios = [ours / base for ours, base in self.pairs(measure, self.baseline) if base]
-        return Spread.of(ratios) if len(ratios) == len(self.results) else None
+        pairs = self.pairs(measure, self.baseline)
+        known = len(pairs) == len(self.results) and all(base for _, base in pairs)
+        return Spread.of(self.ratios(measure, self.baseline)) if known else None
+
+    def ratios(self, measure: Measure, others: Sequence[Result]) -> list[float]:
+        """Return a measure against that of `others` in each repeat in which both have it; where that is 0, 1 for 0 and infinite
+        for more.
+        """
+        pairs = self.pairs(measure, others)
+        return [ours / base if base else 1.0 if not ours else float("inf") for ours, base in pairs]
 
     def pairs(self, measure: Measure, others: Sequence[Result]) -> list[tuple[float, float]]:
         """Return a measure beside that of `others` in the same repeat, of the repeats in which both have it."""

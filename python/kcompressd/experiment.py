@@ -184,20 +184,16 @@ def _said(finding: Finding, comparison: Comparison, experiment: Experiment) -> S
             pairs = entries[group, row].pairs(finding.measure, base.results)
             if pairs:
                 value, other = (median(side) for side in zip(*pairs, strict=True))
-                seen.append((median(_ratio(*pair) for pair in pairs), value, other, pairs, row, group))
+                ratios = entries[group, row].ratios(finding.measure, base.results)
+                seen.append((median(ratios), value, other, ratios, row, group))
     if not seen:
         return Said(f"{finding.measure.title} was not measured.", 0, 0)
-    ratio, value, other, pairs, row, group = max(seen, key=lambda one: one[0])
+    ratio, value, other, ratios, row, group = max(seen, key=lambda one: one[0])
     words = {"ratio": f"{ratio:.2f}", "row": row, "group": group}
     words |= {"value": finding.measure.text(value), "other": finding.measure.text(other)}
     above = ratio > finding.above
-    so = sum((_ratio(*pair) > finding.above) == above for pair in pairs)
-    return Said((finding.yes if above else finding.no).format_map(words), so, len(pairs))
-
-
-def _ratio(ours: float, base: float) -> float:
-    """Ours over the baseline's; where that is 0, 1 for 0 and infinite for more."""
-    return ours / base if base else 1.0 if not ours else float("inf")
+    so = sum((one > finding.above) == above for one in ratios)
+    return Said((finding.yes if above else finding.no).format_map(words), so, len(ratios))
 
 
 def _experiment(path: Path, data: Mapping[str, Any]) -> Experiment:

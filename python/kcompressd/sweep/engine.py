@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 Backend: TypeAlias = Literal["loky", "dask", "ray", "sequential"]
 BACKENDS: Final = ("loky", "dask", "ray", "sequential")
+_OTHER_PAGES: Final = ("pages", "page_size", "calibration")
 ATTEMPTS: Final = 3
 """How often points are handed out again after a worker has died."""
 
@@ -78,7 +79,7 @@ def sweep(
     """
     rows = Rows(Path(path))
     plan = Plan.of(job.tree, job.origin)
-    _refuse_axes(job, plan)
+    _refuse_axes(job, plan, live)
     calibration, where = _calibrated(job, rows.path)
     boots = _boots(job, plan, repeats)
     points = plan.points(job.tree, calibration.digest, _core.VERSION, boots)
@@ -144,9 +145,17 @@ def _boots(job: Job, plan: Plan, repeats: int | None) -> int:
     return repeats if repeats is not None else MIN_REPEATS if short and not plan.seeds else 1
 
 
-def _refuse_axes(job: Job, plan: Plan) -> None:
-    """Refuse a key that no job has before anything runs; a value that is refused with the others gets a row that says so."""
+def _refuse_axes(job: Job, plan: Plan, live: bool) -> None:
+    """Refuse before anything runs a key that no job has, and in virtual time one that means other pages than the calibration's; a
+    value that is refused with the others gets a row that says so.
+    """
     for axis in plan.axes:
+        if not live and axis.key in _OTHER_PAGES:
+            why = f"[[sweep.axis]] {axis.key} means other pages, and a sweep has one calibration"
+            raise JobError(job.origin, why, "sweep a job for each")
+        if not live and axis.key in ("limit", "repeat") and "calibration" not in job.tree and not job.has_sample_times:
+            why = f"[[sweep.axis]] {axis.key} needs a calibration of all pages"
+            raise JobError(job.origin, why, "make it with kcompressd calibrate, and name it: calibration = FILE")
         try:
             job.replace({axis.key: axis.values[0]})
         except JobError as error:

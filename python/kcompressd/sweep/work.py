@@ -50,9 +50,12 @@ def work(task: Task) -> Row:
 
 def _row(task: Task) -> dict[str, Any]:
     row: dict[str, Any] = {ID: task.id, **task.settings, BOOT: task.boot, "error": None}
-    calibration = _calibration(task.calibration, *_used(task), task.digest)
+    base = Job.from_dict(task.job, folder=task.folder)
+    calibration = _calibration(task.calibration, *_used(task, base), task.digest)
     try:
-        job = Job.from_dict(task.job, folder=task.folder).replace(task.settings).boot(task.boot)
+        job = base.replace(task.settings).boot(task.boot)
+        if _used(task, job) != _used(task, base):
+            calibration = _part(task.calibration, *_used(task, job))
         result = job.run() if task.live else job.sim(calibration=calibration)
     except InputError as error:
         return row | {"error": str(error)}
@@ -76,18 +79,17 @@ def _flat(name: str, value: object) -> list[tuple[str, float]]:
     return []
 
 
-def _used(task: Task) -> tuple[int | None, int]:
-    """How many pages of the calibration are used and how often they come; one made for the sweep is of all of them already."""
+def _used(task: Task, job: Job) -> tuple[int | None, int]:
+    """How many pages of the calibration a job uses and how often they come; one made for the sweep is of all of them already."""
     made = task.calibration and "calibration" not in task.job
-    return (None, 1) if made else (task.job.get("limit"), task.job.get("repeat", 1))
+    return (None, 1) if made else (job.limit, job.times)
 
 
 @lru_cache(maxsize=4)
 def _calibration(path: str, limit: int | None, times: int, digest: str) -> Calibration:
     """The calibration, kept for the worker's next point."""
     try:
-        found = (Calibration.load(path) if path else Calibration.sample())[:limit]
-        found = found if times == 1 else found.repeated(times)
+        found = _part(path, limit, times)
     except InputError as error:
         raise type(error)(
             error.subject, f"on worker {platform.node()}: {error.reason}", "copy it there, or share it"
@@ -99,3 +101,10 @@ def _calibration(path: str, limit: int | None, times: int, digest: str) -> Calib
             "copy the same file there",
         )
     return found
+
+
+@lru_cache(maxsize=4)
+def _part(path: str, limit: int | None, times: int) -> Calibration:
+    """The calibration of the first `limit` pages, `times` over."""
+    found = (Calibration.load(path) if path else Calibration.sample())[:limit]
+    return found if times == 1 else found.repeated(times)
