@@ -101,34 +101,41 @@ impl Default for LiveConfig {
     }
 }
 
-/// Sums over all threads, for samples: each thread adds what has changed when it reads the clock.
+/// What one thread has come to: its own line, which it alone writes, so that no thread waits for another's.
 #[derive(Debug, Default)]
-pub(crate) struct Sums([AtomicU64; 5]);
+pub(crate) struct Figures(CachePadded<[AtomicU64; 6]>);
 
-impl Sums {
-    /// A thread's part: pages held twice (wrapping), freed, isolated, stored; direct reclaims.
-    fn part(ctx: &Ctx) -> [u64; 5] {
+impl Figures {
+    /// Pages held twice (wrapping), freed, isolated, stored; direct reclaims; pages finished.
+    pub(crate) fn set(&self, ctx: &Ctx) {
         let held = i64::from(ctx.census[State::Compressed as usize]) as u64;
         let stores = ctx.stat[Vm::Pswpout] + ctx.stat[Vm::Zswpout];
         let allocstall = ctx.stat[Vm::AllocstallMovable] + ctx.stat[Vm::AllocstallNormal];
-        [held, ctx.stat[Vm::PgstealAnon], ctx.stat[Vm::PgscanAnon], stores, allocstall]
+        let (pgsteal, pgscan) = (ctx.stat[Vm::PgstealAnon], ctx.stat[Vm::PgscanAnon]);
+        for (figure, now) in self.0.iter().zip([held, pgsteal, pgscan, stores, allocstall, ctx.pages_done]) {
+            figure.store(now, Ordering::Relaxed); // ORDERING: Relaxed: a figure for a sample.
+        }
+    }
+}
+
+/// The figures of all threads that there have been.
+#[derive(Debug, Default)]
+struct Sums(Mutex<Vec<Arc<Figures>>>);
+
+impl Sums {
+    /// A figure added up.
+    fn sum(&self, figure: usize) -> u64 {
+        // ORDERING: Relaxed: a figure for a sample.
+        self.0.lock().iter().fold(0, |sum, of| sum.wrapping_add(of.0[figure].load(Ordering::Relaxed)))
     }
 
-    /// Adds what has changed since `last`.
-    fn add(&self, ctx: &Ctx, last: &mut [u64; 5]) {
-        let now = Self::part(ctx);
-        for ((sum, now), last) in self.0.iter().zip(now).zip(last) {
-            if now != *last {
-                // ORDERING: Relaxed: a figure for a sample.
-                sum.fetch_add(now.wrapping_sub(*last), Ordering::Relaxed);
-                *last = now;
-            }
-        }
+    /// Pages finished.
+    fn pages_done(&self) -> u64 {
+        self.sum(5)
     }
 
     fn sample(&self, t_ns: u64, progress: &Progress) -> Sample {
-        // ORDERING: Relaxed: figures for a sample.
-        let [held, pgsteal, pgscan, stores, allocstall] = std::array::from_fn(|i| self.0[i].load(Ordering::Relaxed));
+        let [held, pgsteal, pgscan, stores, allocstall] = std::array::from_fn(|figure| self.sum(figure));
         Sample {
             t_ns,
             queue_len: progress.queue_len.iter().sum::<usize>() as u64,
@@ -152,7 +159,6 @@ pub(crate) struct Shared {
     cancelled: AtomicBool,
     error: Mutex<Option<RunError>>,
     phase: AtomicU32,
-    pages_done: CachePadded<AtomicU64>,
     series: Mutex<Vec<Sample>>,
     sums: Sums,
     watchdog: Watchdog,
@@ -174,9 +180,11 @@ impl Shared {
         self.cancelled.load(Ordering::Acquire)
     }
 
-    pub(crate) fn count_pages(&self, pages: u64) {
-        // ORDERING: Relaxed: a progress figure.
-        self.pages_done.fetch_add(pages, Ordering::Relaxed);
+    /// Figures for another thread.
+    pub(crate) fn figures(&self) -> Arc<Figures> {
+        let figures = Arc::new(Figures::default());
+        self.sums.0.lock().push(figures.clone());
+        figures
     }
 
     /// The phase under way, by its place in [`PHASES`].
@@ -250,7 +258,6 @@ impl Live {
             cancelled: AtomicBool::new(false),
             error: Mutex::new(None),
             phase: AtomicU32::new(0),
-            pages_done: CachePadded::default(),
             series: Mutex::new(Vec::new()),
             sums: Sums::default(),
             watchdog: Watchdog::default(),
@@ -294,8 +301,7 @@ impl Live {
         let phase = PHASES[self.shared.phase()];
         let progress = Progress {
             phase,
-            // ORDERING: Relaxed: a progress figure.
-            pages_done: self.shared.pages_done.load(Ordering::Relaxed),
+            pages_done: self.shared.sums.pages_done(),
             queue_len: sys.queues.iter().map(crate::queue::FolioQueue::len).collect(),
             pool_pages: sys.pool_pages(),
             in_flight: sys.in_flight(),

@@ -3,7 +3,7 @@
 use super::clock::{Gate, Turns, cpu, cpu_ns, pin};
 use super::meter::Meter;
 use super::stopwatch::Stopwatch;
-use super::{EXIT, Plant, Shared};
+use super::{EXIT, Figures, Plant, Shared};
 use crate::driver::profile::{Profile, Profiling};
 use crate::driver::report::{Application, Measures, Reclaimed, RunError, ThreadReport};
 use crate::driver::{self, BATCH};
@@ -72,8 +72,8 @@ struct Thread {
     /// Pages counted and the time of the last reading.
     counted: u64,
     read_ns: u64,
-    /// What of its counters is in the sums.
-    summed: [u64; 5],
+    /// What it has come to, for samples.
+    figures: Arc<Figures>,
     /// Of a run with a memory budget.
     meter: Option<Box<Meter>>,
     /// Where what its steps cost is asked for.
@@ -96,7 +96,8 @@ impl Thread {
         let profiling = if shared.phase() == 0 { shared.config.profiling } else { Profiling::Off };
         let stopwatch = Stopwatch::new(profiling).map(Box::new);
         let report = ThreadReport::new(id);
-        Self { shared, ctx, turn, report, work: 0, counted: 0, read_ns: 0, summed: [0; 5], meter, stopwatch }
+        let figures = shared.figures();
+        Self { shared, ctx, turn, report, work: 0, counted: 0, read_ns: 0, figures, meter, stopwatch }
     }
 
     fn run(mut self, mut actor: Actor, gate: &Gate) -> Ended {
@@ -308,10 +309,9 @@ impl Thread {
         let pages = self.ctx.pages_done - self.counted;
         if let Some(page_ns) = now.saturating_sub(self.read_ns).checked_div(pages) {
             self.report.page_ns.record_many(page_ns, pages);
-            self.shared.count_pages(pages);
             self.counted = self.ctx.pages_done;
         }
-        self.shared.sums.add(&self.ctx, &mut self.summed);
+        self.figures.set(&self.ctx);
         self.read_ns = now;
         self.ctx.log.now_ns = now;
         if let Some(gauges) = &self.shared.gauges {
