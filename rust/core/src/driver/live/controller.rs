@@ -75,11 +75,11 @@ impl Controller {
         let start = gate.open(groups.iter().map(Vec::len).sum());
         let [mut kswapd, kcompressd, device, shrink, mut apps, reclaims] = groups;
         apps.extend(reclaims);
-        self.join_applications(apps, start);
+        let mut done_ns = self.join_applications(apps, start);
         if self.shared.sys.mm.is_none() {
-            self.join(std::mem::take(&mut kswapd));
+            done_ns = self.join(std::mem::take(&mut kswapd));
         }
-        self.report.timing.reclaim_ns = start.elapsed().as_nanos() as u64;
+        self.report.timing.reclaim_ns = self.since(start, done_ns);
         self.end_workers(&stops, [kcompressd, kswapd, shrink, device]);
         self.report.profile.wakes = self.shared.sys.wait.wakes().into();
         self.report.note_stores(&self.shared.sys);
@@ -95,18 +95,24 @@ impl Controller {
         apps.chain(reclaims.map(|(id, &request)| (id, Actor::Reclaim(MemoryReclaim::new(request)))))
     }
 
-    /// Waits for the end of the applications, and of those who write to `memory.reclaim`.
-    fn join_applications(&mut self, apps: Group, start: Instant) {
+    /// The nanoseconds from `start` to `done_ns`, which counts from the making of the run.
+    fn since(&self, start: Instant, done_ns: u64) -> u64 {
+        done_ns.saturating_sub((start - self.shared.started).as_nanos() as u64)
+    }
+
+    /// Waits for the end of the applications, and of those who write to `memory.reclaim`; when the last was done.
+    fn join_applications(&mut self, apps: Group, start: Instant) -> u64 {
         let shared = self.shared.clone();
-        let Some(gauges) = &shared.gauges else { return };
+        let Some(gauges) = &shared.gauges else { return 0 };
         let start_ns = (start - shared.started).as_nanos() as u64;
-        self.join(apps);
+        let done_ns = self.join(apps);
         self.report.applications.resize_with(shared.config.programs.len(), Default::default);
         let since_start = |end_ns: &mut u64| *end_ns = end_ns.saturating_sub(start_ns);
         self.report.applications.iter_mut().filter_map(|app| app.end_ns.as_mut()).for_each(since_start);
         self.reclaims.iter_mut().filter_map(|(_, reclaimed)| reclaimed.end_ns.as_mut()).for_each(since_start);
         self.report.memcgs = crate::driver::report::Group::all(&shared.sys, self.reclaims.drain(..));
         self.report.measures.add(&gauges.finish(shared.now_ns()));
+        done_ns
     }
 
     /// Between two phases nobody is in the middle of a step: what the store holds, for the judge.
@@ -143,15 +149,28 @@ impl Controller {
         self.join(device);
     }
 
-    fn join(&mut self, group: Group) {
+    /// Waits for the threads' ends; when the last of them was done, which does not count what it takes to end a thread.
+    fn join(&mut self, group: Group) -> u64 {
         let exit = self.shared.phase() == EXIT;
+        let mut done_ns = 0;
         for (id, handle) in group {
-            match handle.join() {
-                Ok(ended) if exit => self.report.add_exit(ended.report),
-                Ok(ended) => self.note(ended),
-                Err(panic) => self.shared.fail(RunError::panic(&crate::lifecycle::actor_name(id), panic.as_ref())),
-            }
+            done_ns = done_ns.max(match handle.join() {
+                Ok(ended) => {
+                    let done_ns = ended.done_ns;
+                    if exit {
+                        self.report.add_exit(ended.report)
+                    } else {
+                        self.note(ended)
+                    }
+                    done_ns
+                }
+                Err(panic) => {
+                    self.shared.fail(RunError::panic(&crate::lifecycle::actor_name(id), panic.as_ref()));
+                    self.shared.now_ns()
+                }
+            });
         }
+        done_ns
     }
 
     /// Takes over what a thread of the reclaim or fault phase has come to.
@@ -172,8 +191,8 @@ impl Controller {
         let gate = Arc::new(Gate::new());
         let group = spawn(&self.shared, actors, &gate, None);
         let start = gate.open(group.len());
-        self.join(group);
-        start.elapsed().as_nanos() as u64
+        let done_ns = self.join(group);
+        self.since(start, done_ns)
     }
 
     /// What is resident when the applications have ended was never seen to come back.

@@ -40,6 +40,8 @@ pub(super) struct Ended {
     pub application: Option<Application>,
     /// Of a write to `memory.reclaim`, with its group; likewise.
     pub reclaimed: Option<(u16, Reclaimed)>,
+    /// When its actor was done or given up; likewise.
+    pub done_ns: u64,
 }
 
 /// Starts a thread for each actor; they wait at `gate`.
@@ -144,7 +146,8 @@ impl Thread {
         report.records = self.ctx.log.take();
         let measures = meter.map_or_else(Measures::default, |meter| meter.found);
         let profile = self.stopwatch.map_or_else(Profile::default, |stopwatch| stopwatch.found());
-        Ended { report, measures, profile, mismatched: self.ctx.mismatched, application, reclaimed }
+        let done_ns = self.read_ns;
+        Ended { report, measures, profile, mismatched: self.ctx.mismatched, application, reclaimed, done_ns }
     }
 
     /// What an application came to; one whose program is not at its end did not end.
