@@ -46,6 +46,11 @@ def test_an_option_that_is_none_is_named(capsys: pytest.CaptureFixture[str], arg
     assert message in refused(capsys, *argv.split())
 
 
+@pytest.mark.parametrize("folios", ["17", "99999999999"])
+def test_more_folios_than_can_be_explored_are_refused(capsys: pytest.CaptureFixture[str], folios: str) -> None:
+    assert f"folios: {folios} is not between 1 and 16, in pages" in refused(capsys, "check", "--folios", folios)
+
+
 @pytest.mark.parametrize(
     "key", ["managed=-1", "managed=99999999999", "pcp_batch=0", "swap=-1", "boost_factor=-1", "file=4096"]
 )

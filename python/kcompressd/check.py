@@ -23,13 +23,15 @@ from typing import Any
 
 from kcompressd import _core, lifecycle
 from kcompressd.design import Design, Kernel, Store
-from kcompressd.errors import LabError, RunInterrupted
+from kcompressd.errors import LabError, RunInterrupted, refuse_other_than_whole
 from kcompressd.policy import Policy
 from kcompressd.sizes import mib
 from kcompressd.workload import refuse_order
 
 INCOMPRESSIBLE = 0xFFFFFFFF
 """A page that the compressor gives up on, in `Scenario.lens`."""
+MAX_PAGES = 16
+"""A scenario has at most so many (the core's `MAX_FOLIOS`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,9 @@ class Scenario:
             design = design if self.threads is None else design.with_threads(self.threads)
             design = design if self.depth is None else design.with_depth(self.depth)
         refuse_order(self.folio_order)
+        refuse_other_than_whole("folios", self.folios)
+        if not self.lens and not 1 <= self.folios << self.folio_order <= MAX_PAGES:
+            raise LabError("folios", f"{self.folios << self.folio_order} is not between 1 and {MAX_PAGES}, in pages")
         lens = self.lens or (self.bytes,) * (self.folios << self.folio_order)
         if design.is_sync and "stop" in self.toggles:
             raise LabError("toggle stop", "there is no kcompressd thread to stop", "choose another design")
