@@ -81,12 +81,18 @@ def test_groups_are_charged_for_their_files_and_their_counters_add_up() -> None:
     file_pages=st.integers(1, 4000),
     pages=st.integers(1, 3000),
     swappiness=st.integers(0, 200),
+    lru_gen=st.booleans(),
 )
 def test_whatever_is_read_beside_whatever_is_swapped_adds_up(**of: Any) -> None:
-    file = {"file_pages": of["file_pages"], "file_access": of["access"], "file_share": of["share"]}
+    access = "mapped" if of["lru_gen"] and of["access"] == "read" else of["access"]
+    file = {"file_pages": of["file_pages"], "file_access": access, "file_share": of["share"]}
     zipf = {"kind": "zipf", "pages": of["pages"], "touches": 6000, "write_share": 0.3, **file}
     eater = {"kind": "usemem", "pages": 1500, "touches": 3000}
-    node = {"swappiness": of["swappiness"], "managed": 5000 if of["swappiness"] == 0 else 3000}
+    node = {
+        "lru_gen": of["lru_gen"],
+        "swappiness": of["swappiness"],
+        "managed": 5000 if of["swappiness"] == 0 else 3000,
+    }
     ran(zipf, eater, design=of["design"], store=of["store"], node=node)
 
 
@@ -114,6 +120,15 @@ def test_a_trace_that_writes_to_the_file_or_does_not_say_where_it_begins_is_refu
         ran({**replay, "pages": 10}, folder=tmp_path)
     with pytest.raises(InputError, match=r"workload.pages are missing"):
         ran(replay, folder=tmp_path)
+
+
+def test_the_multi_gen_lru_takes_mapped_pages_alone() -> None:
+    zipf = {**ZIPF, "touches": 30_000, "exponent": 0.5}
+    with pytest.raises(InputError, match=r"workload.file_access: is for active and inactive lists"):
+        ran(zipf, node={"lru_gen": True})
+    eater = {"kind": "eater", "pages": 2500, "start_ns": 50_000_000}
+    found = ran({**zipf, "file_access": "mapped"}, eater, node={"lru_gen": True})
+    assert found.vmstat.workingset_refault_file > 100 and found.vmstat.pgdeactivate == 0
 
 
 def test_real_threads_refuse_it() -> None:

@@ -79,10 +79,9 @@ class Budget:
 
     def _files(self, lab: Lab) -> list[tuple[int, int, str]]:
         """The files that the applications read: pages, group, access."""
-        if not any(app.file_pages for app in self.applications):
-            return []
-        if self.node.lru_gen:
-            raise LabError("workload.file_pages", "of a file need active and inactive lists", "leave node.lru_gen out")
+        if self.node.lru_gen and any(app.file_access == "read" for app in self.applications):
+            why = "is for active and inactive lists: what protects such pages from the multi-gen LRU, its tiers, is left out"
+            raise LabError("workload.file_access", why, 'leave node.lru_gen out, or set file_access = "mapped"')
         numbers = numbered(group.name for group in lab.memcgs)
         files = [app for app in self.applications if app.file_pages]
         return [(app.file_pages or 0, numbers.get(app.memcg, 0), app.file_access or "read") for app in files]

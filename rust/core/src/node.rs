@@ -7,6 +7,7 @@
 //! Reclaim decides for a group and its descendants together: sums over the subtree are what its tests read ([`Lru::sizes`]), and
 //! costs, ages and activations are noted for the group and every ancestor.
 
+mod file_gens;
 mod file_lists;
 mod lru_gen;
 mod memcg_lru;
@@ -70,7 +71,8 @@ impl Lruvec {
         let [inactive, active] = self.tails;
         let lists = [self.inactive.len() + inactive, self.active.len() + active];
         let [inactive, active] = self.generations.as_ref().map_or(lists, |generations| generations.sizes());
-        let [inactive_file, active_file] = self.file.sizes();
+        let file = self.generations.as_ref().map(|generations| generations.file_sizes());
+        let [inactive_file, active_file] = file.unwrap_or_else(|| self.file.sizes());
         Sizes { inactive, active, inactive_file: self.read_once + inactive_file, active_file }
     }
 

@@ -106,3 +106,38 @@ fn code_stays_longer_than_data() {
     let (data, code) = (lost(FileAccess::Mapped), lost(FileAccess::Executable));
     assert!(code * 10 < data * 9, "{code} refaults of code, {data} of data");
 }
+
+/// Generations of page cache: mapped pages that are in use stay as long as there is old memory, and come back counted.
+#[test]
+fn mapped_files_have_generations_too() {
+    for &preset in Preset::ALL {
+        for access in [FileAccess::Mapped, FileAccess::Executable] {
+            let plan = Plan { lru_gen: true, ..Plan::new(preset, StoreKind::Zram) };
+            let sys = plan.system().with_files(&[File { pages: 3000, memcg: ROOT, access }]);
+            let reader = Program::phases([reads(3000, 30_000, 500)], 1);
+            let stat = play(&sys, [Program::eater(0..PAGES), reader]);
+            assert_adds_up(&sys, &stat);
+            assert_eq!((stat[Vm::OomKill], stat[Vm::Pgdeactivate]), (0, 0), "{}", preset.name());
+            assert!(
+                stat[Vm::PgstealFile] > 500 && stat[Vm::PgstealAnon] > 3000,
+                "{}: {:?}",
+                preset.name(),
+                said(&stat)
+            );
+        }
+    }
+}
+
+/// Without swap page cache alone is aged and evicted, and what is in use of it is met again.
+#[test]
+fn generations_of_page_cache_are_aged_without_swap() {
+    let plan = Plan { lru_gen: true, slots: 0, ..Plan::new(Preset::Sync, StoreKind::Zram) };
+    let sys = plan.system().with_files(&[File { pages: 9000, memcg: ROOT, access: FileAccess::Mapped }]);
+    let hot = Phase { touches: 400, ..reads(400, 400, 0) };
+    let scan = Phase::once(PAGES + 400..PAGES + 9000, false);
+    let phases = (0..12).flat_map(|_| [hot.clone(), scan.clone()]);
+    let stat = play(&sys, [Program::phases(phases.collect::<Vec<_>>(), 1)]);
+    assert_adds_up(&sys, &stat);
+    assert_eq!((stat[Vm::OomKill], stat[Vm::PgscanAnon]), (0, 0));
+    assert!(stat[Vm::WorkingsetRefaultFile] > 5000, "{:?}", said(&stat));
+}

@@ -1,5 +1,6 @@
 //! A group's lists of page cache: `inactive_file` and `active_file`.
 
+use super::Lruvec;
 use crate::filemap::{FileFolio, flag};
 use crate::list::List;
 use crate::units::SWAP_CLUSTER_MAX;
@@ -63,5 +64,23 @@ impl FileLists {
             self.add(folios, index);
         }
         (tail.len() as u32, stayed)
+    }
+}
+
+impl Lruvec {
+    /// Adds a folio of the page cache that is on no list: at the head of the list that PG_active asks for, or to the youngest generation.
+    pub fn add_file(&mut self, folios: &[FileFolio], index: u32) {
+        match &mut self.generations {
+            Some(generations) => generations.add_file(folios, index),
+            None => self.file.add(folios, index),
+        }
+    }
+
+    /// Takes the folio of the page cache that reclaim comes to next.
+    pub fn isolate_file(&mut self, folios: &[FileFolio]) -> Option<u32> {
+        match &mut self.generations {
+            Some(generations) => generations.isolate_file(folios),
+            None => self.file.isolate(folios),
+        }
     }
 }

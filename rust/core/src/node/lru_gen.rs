@@ -6,6 +6,7 @@
 //! Source: Documentation/mm/multigen_lru.rst, admin-guide/mm/multigen_lru.rst; observed on 6.12 (docs/kernel-map.md).
 
 use super::Place;
+use super::file_gens::FileGens;
 use crate::folio::Folio;
 use crate::list::List;
 
@@ -51,12 +52,21 @@ pub struct Generations {
     filters: [Filter; 2],
     /// The `seq` of the last walk that began.
     walked: Option<u32>,
+    pub(super) file: FileGens,
 }
 
 impl Default for Generations {
     fn default() -> Self {
         let (lists, nr_pages) = ([List::default(); MAX_NR_GENS as usize], [0; MAX_NR_GENS as usize]);
-        Self { lists, nr_pages, min_seq: 0, max_seq: MIN_NR_GENS + 1, filters: Default::default(), walked: None }
+        Self {
+            lists,
+            nr_pages,
+            min_seq: 0,
+            max_seq: MIN_NR_GENS + 1,
+            filters: Default::default(),
+            walked: None,
+            file: FileGens::default(),
+        }
     }
 }
 
@@ -166,22 +176,29 @@ impl Generations {
         list.add_head(folios, page);
     }
 
-    /// `try_to_inc_min_seq`: passes over empty generations, down to two; whether there were any.
-    pub fn try_to_inc_min_seq(&mut self) -> bool {
+    /// `try_to_inc_min_seq`: passes over empty generations, down to two, anonymous ones no further than page cache; for each of the two
+    /// kinds whether there were any.
+    pub fn try_to_inc_min_seq(&mut self) -> [bool; 2] {
         let before = self.min_seq;
-        while self.nr_gens() > MIN_NR_GENS && self.lists[gen_of(self.min_seq)].is_empty() {
+        let file = self.file.try_to_inc_min_seq(self.max_seq);
+        while self.nr_gens() > MIN_NR_GENS
+            && self.min_seq < self.file.bound()
+            && self.lists[gen_of(self.min_seq)].is_empty()
+        {
             self.min_seq += 1;
         }
-        self.min_seq != before
+        [self.min_seq != before, file]
     }
 
-    /// Whether it is time to age, beside `file` pages of the page cache (`should_run_aging`): with two generations, or with three, when
-    /// too much is young or too little old.
-    pub fn should_run_aging(&self, file: u32) -> bool {
-        let all = self.total() + file;
+    /// Whether it is time to age, beside `read_once` pages of the page cache, the oldest there are (`should_run_aging`): with two
+    /// generations, or with three, when too much is young or too little old.
+    pub fn should_run_aging(&self, read_once: u32) -> bool {
+        let all = self.total() + self.file.total() + read_once;
+        let young = self.len(self.max_seq) + self.file.len(self.max_seq);
+        let old = self.len(self.min_seq) + self.file.len(self.min_seq) + read_once;
         match self.nr_gens() {
             ..=MIN_NR_GENS => true,
-            3 => self.len(self.max_seq) * 2 > all || (self.len(self.min_seq) + file) * 4 < all,
+            3 => young * 2 > all || old * 4 < all,
             _ => false,
         }
     }

@@ -10,6 +10,8 @@ pub(super) struct Workingset {
     pub(super) age: AtomicU32,
     /// Refaulted pages activated so far, and as many when reclaim last ended (`refaults`): anonymous ones, and page cache.
     activations: [[AtomicU32; 2]; 2],
+    /// With the multi-gen LRU, of anonymous pages and of page cache: what is compared to choose between them.
+    control: [Control; 2],
 }
 
 impl Node {
@@ -54,5 +56,62 @@ impl Node {
             // ORDERING: Relaxed (both): counters.
             then.store(now.load(Ordering::Relaxed), Ordering::Relaxed);
         }
+    }
+
+    /// `pages` pages were evicted from the oldest generation (`lru_gen_eviction`).
+    pub fn note_evicted(&self, memcg: u16, file: bool, pages: u32) {
+        // ORDERING: Relaxed: a counter.
+        self.control(memcg, file).evicted.fetch_add(pages, Ordering::Relaxed);
+    }
+
+    /// A page came back that was evicted from what is still the oldest generation.
+    pub fn note_refaulted(&self, memcg: u16, file: bool) {
+        // ORDERING: Relaxed: a counter.
+        self.control(memcg, file).refaulted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// `reset_ctrl_pos`: the oldest generation of a kind is another one now.
+    pub fn reset_control(&self, memcg: u16, file: bool) {
+        let control = self.control(memcg, file);
+        for [now, average] in
+            [[&control.refaulted, &control.average_refaulted], [&control.evicted, &control.average_evicted]]
+        {
+            // ORDERING: Relaxed (both): under the LRU lock.
+            average.store((average.load(Ordering::Relaxed) + now.swap(0, Ordering::Relaxed)) / 2, Ordering::Relaxed); // ORDERING: as above.
+        }
+    }
+
+    /// `get_type_to_scan`: whether page cache is to be evicted and not anonymous pages: fewer of what is evicted of it comes back, weighed by
+    /// `swappiness`.
+    pub fn prefers_file(&self, memcg: u16, swappiness: u32) -> bool {
+        let ([anon, anon_total], [file, file_total]) =
+            (self.control(memcg, false).position(), self.control(memcg, true).position());
+        let (gain, other) = (u64::from(swappiness), u64::from(200 - swappiness.min(200)));
+        file < LEAST_REFAULTED || file * (anon_total + LEAST_REFAULTED) * gain <= (anon + 1) * file_total * other
+    }
+
+    fn control(&self, memcg: u16, file: bool) -> &Control {
+        &self.workingsets[usize::from(self.index(memcg))].control[usize::from(file)]
+    }
+}
+
+/// So few refaults say nothing yet (MIN_LRU_BATCH).
+const LEAST_REFAULTED: u64 = 64;
+
+/// Evictions from the oldest generation and refaults of them: since it is the oldest, and the average of those before.
+#[derive(Debug, Default)]
+struct Control {
+    refaulted: AtomicU32,
+    evicted: AtomicU32,
+    average_refaulted: AtomicU32,
+    average_evicted: AtomicU32,
+}
+
+impl Control {
+    /// Refaults and evictions (`read_ctrl_pos` of the first tier).
+    fn position(&self) -> [u64; 2] {
+        // ORDERING: Relaxed: counters.
+        let load = |counter: &AtomicU32| u64::from(counter.load(Ordering::Relaxed));
+        [load(&self.average_refaulted) + load(&self.refaulted), load(&self.average_evicted) + load(&self.evicted)]
     }
 }

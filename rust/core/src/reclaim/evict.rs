@@ -6,10 +6,12 @@
 //! are new since the last walk are met young, once, as on the classic lists.
 //! A large folio has one accessed bit for all of its pages: where it is young, a walk counts every page of it as young.
 //! Source: Documentation/mm/multigen_lru.rst; observed on 6.12 (docs/kernel-map.md). Differences: the accessed bits of page directories
-//! are not modelled, but of those that map a folio; page-cache pages, which nobody touches again, go first; a folio that waits for its write
-//! goes to the next generation without PG_reclaim. Tiers are left out because they never protect an anonymous page: isolation clears what would put it into one.
+//! are not modelled, but of those that map a folio; page-cache pages that were read once go first, those of mappings have generations of their
+//! own (`node::file_gens`), and what a walk finds young of them changes lists at once; a folio that waits for its write goes to the next
+//! generation without PG_reclaim. Tiers are left out because they never protect an anonymous page: isolation clears what would put it into one.
 
-use super::list::ShrinkList;
+use super::file::{ShrinkFile, make_young as make_file_young};
+use super::list::{ShrinkList, Tally};
 use super::scan::{DEF_PRIORITY, ScanControl};
 use crate::lifecycle::flag;
 use crate::node::{Generations, Lru, MIN_NR_GENS, Node, PTRS_PER_PTE, Place, Sizes, suitable_to_scan};
@@ -33,6 +35,8 @@ enum Pc {
         at: u32,
     },
     Evict,
+    /// Of page cache.
+    EvictFile,
 }
 
 /// What became of a step.
@@ -77,7 +81,7 @@ impl EvictFolios {
         sys: &System,
         ctx: &mut Ctx,
         sc: &mut ScanControl,
-        batch: &mut ShrinkList,
+        (batch, file): (&mut ShrinkList, &mut Option<Box<ShrinkFile>>),
     ) -> Result<(Outcome, Evicted), Box<StepError>> {
         let node = &sys.nodes[0];
         match self.pc {
@@ -89,14 +93,28 @@ impl EvictFolios {
                     return Ok((outcome, Evicted::GoesOn));
                 }
                 let tally = batch.take_tally();
-                self.reclaimed += tally.freed;
-                sc.nr_scanned += tally.scanned;
-                ctx.marks |= mark::COND_RESCHED;
-                self.pc = Pc::Decide;
-                let ended = self.has_ended(sys, ctx, sc, tally.examined);
-                Ok((SCANNED, if ended { DONE.1 } else { Evicted::GoesOn }))
+                Ok(self.evicted(sys, ctx, sc, tally))
+            }
+            Pc::EvictFile => {
+                let file = file.get_or_insert_default();
+                let outcome = file.step(sys, ctx, batch.memcg, MIN_LRU_BATCH, (sc.scope, true));
+                if outcome != Outcome::Done {
+                    return Ok((outcome, Evicted::GoesOn));
+                }
+                let tally = file.take_tally();
+                Ok(self.evicted(sys, ctx, sc, tally))
             }
         }
+    }
+
+    /// A batch has ended.
+    fn evicted(&mut self, sys: &System, ctx: &mut Ctx, sc: &mut ScanControl, tally: Tally) -> (Outcome, Evicted) {
+        self.reclaimed += tally.freed;
+        sc.nr_scanned += tally.scanned;
+        ctx.marks |= mark::COND_RESCHED;
+        self.pc = Pc::Decide;
+        let ended = self.has_ended(sys, ctx, sc, tally.examined);
+        (SCANNED, if ended { DONE.1 } else { Evicted::GoesOn })
     }
 
     /// What comes next: page cache, aging, a batch, or the end of the turn (`get_nr_to_scan`).
@@ -104,28 +122,29 @@ impl EvictFolios {
         let mut lru = node.lru();
         let lruvec = lru.of(memcg);
         let anon = sc.can_reclaim_anon_pages(sys);
-        let (total, file) = (lruvec.sizes().total(), lruvec.read_once);
+        let (sizes, file) = (lruvec.sizes(), lruvec.read_once);
         let Some(generations) = lruvec.generations.as_mut() else { return DONE };
-        let ages = anon && generations.should_run_aging(file);
+        let ages = if anon { generations.should_run_aging(file) } else { generations.should_age_file(file) };
         if ages && sc.priority < DEF_PRIORITY {
             let Some(seq) = generations.begin_walk() else {
+                generations.make_room_for_file(sys.filemap.folios());
                 generations.inc_max_seq(&sys.folios);
                 return (RAN, Evicted::Done { aged: true });
             };
-            self.pc = Pc::Walk { seq, at: 0 };
+            self.pc = Pc::Walk { seq, at: if anon { 0 } else { (sys.folios.len() as u32).div_ceil(PTRS_PER_PTE) } };
             return (RAN, Evicted::GoesOn);
         }
         let all = match anon {
             true if generations.nr_gens() <= MIN_NR_GENS && file == 0 => 0,
-            true => total,
-            false => file,
+            true => sizes.total(),
+            false => sizes.file(),
         };
         self.nr_to_scan = all >> sc.priority;
         if self.nr_to_scan == 0 {
             return DONE;
         }
         if file == 0 {
-            self.pc = Pc::Evict;
+            self.pc = if evicts_file(sys, sc, generations, memcg, anon) { Pc::EvictFile } else { Pc::Evict };
             return (RAN, Evicted::GoesOn);
         }
         let pages = file.min(MIN_LRU_BATCH);
@@ -165,6 +184,7 @@ impl EvictFolios {
         }
         ctx.marks |= mark::COND_RESCHED;
         let tables = (sys.folios.len() as u32).div_ceil(PTRS_PER_PTE);
+        let files = tables + (sys.filemap.folios().len() as u32).div_ceil(PTRS_PER_PTE);
         if let Some(table) = (at..tables).find(|&table| generations.is_walked(table) || is_huge(sys, table)) {
             let young = make_young(sys, generations, memcg, entries_of(sys, table));
             if suitable_to_scan(PTRS_PER_PTE, young) && !is_huge(sys, table) {
@@ -173,10 +193,34 @@ impl EvictFolios {
             self.pc = Pc::Walk { seq, at: table + 1 };
             return (SCANNED, Evicted::GoesOn);
         }
+        if let Some(table) = (at.max(tables)..files).find(|&table| generations.is_walked(table)) {
+            let first = (table - tables) * PTRS_PER_PTE;
+            let last = (first + PTRS_PER_PTE).min(sys.filemap.folios().len() as u32);
+            if suitable_to_scan(PTRS_PER_PTE, make_file_young(sys, generations, memcg, first..last)) {
+                generations.walk_again(table);
+            }
+            self.pc = Pc::Walk { seq, at: table + 1 };
+            return (SCANNED, Evicted::GoesOn);
+        }
+        generations.make_room_for_file(sys.filemap.folios());
         generations.inc_max_seq(&sys.folios);
         node.set_age(memcg, generations.min_seq());
         (SCANNED, Evicted::Done { aged: true })
     }
+}
+
+/// Whether the next batch is of page cache: of the kind whose oldest generation is older, else of the one whose evicted pages come back less
+/// (`isolate_folios`, `get_type_to_scan`); and of the other if that has nothing old.
+fn evicts_file(sys: &System, sc: &ScanControl, generations: &Generations, memcg: u16, anon: bool) -> bool {
+    let swappiness = sys.config.memory.map_or(0, |memory| memory.swappiness);
+    let wanted = match swappiness {
+        _ if !anon => true,
+        _ if generations.min_seq() < generations.file_min_seq() => false,
+        1 => true,
+        200 => false,
+        _ => !sc.scope.may_io || sys.nodes[0].prefers_file(memcg, swappiness),
+    };
+    generations.has_old_file() && (wanted || generations.oldest().is_none())
 }
 
 /// The pages of a page table.
@@ -238,7 +282,7 @@ pub(super) fn look_around(sys: &System, lru: &mut Lru, page: u32) -> u32 {
 /// `lruvec_is_sizable`: whether a pass at this priority finds anything at all in `memcg`'s lists.
 pub(super) fn is_sizable(sys: &System, sc: &ScanControl, memcg: u16) -> bool {
     let sizes = sys.nodes[0].lru().of(memcg).sizes();
-    let total = if sc.can_reclaim_anon_pages(sys) { sizes.total() } else { sizes.inactive_file };
+    let total = if sc.can_reclaim_anon_pages(sys) { sizes.total() } else { sizes.file() };
     total >> sc.priority > 0
 }
 

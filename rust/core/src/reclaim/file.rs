@@ -5,12 +5,14 @@
 //! Source: Documentation/admin-guide/mm/concepts.rst; observed on 6.12 (docs/kernel-map.md).
 
 use super::Cluster;
-use super::list::{Scope, Tally, note_scan, note_steal};
+use super::evict::MIN_LRU_BATCH;
+use super::list::{Scope, Tally, note_scan, note_steal, try_to_inc_min_seq};
 use crate::filemap::{FileAccess, FileFolio, flag};
 use crate::memcg::{MemcgStat, ROOT};
-use crate::node::Node;
+use crate::node::{Generations, Node, PTRS_PER_PTE};
 use crate::stats::Vm;
 use crate::system::{Ctx, Outcome, PAGEVEC_SIZE, System, Work, mark};
+use std::ops::Range;
 
 const RAN: Outcome = Outcome::Ran(Work::Commit);
 const SCANNED: Outcome = Outcome::Ran(Work::Scan);
@@ -36,12 +38,15 @@ enum Pc {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct ShrinkFile {
     pc: Pc,
-    list: Cluster,
-    kept: Cluster,
+    list: Batch,
+    kept: Batch,
     /// Frames that have not gone back yet: they leave in batches of 31.
     unfreed: Cluster,
     tally: Tally,
 }
+
+/// What is isolated at once: 32, and of generations 64.
+type Batch = Cluster<{ MIN_LRU_BATCH as usize }>;
 
 /// What a look comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,14 +95,16 @@ impl ShrinkFile {
         self.kept.clear();
         let mut lru = node.lru();
         while (self.list.len() as u32) < nr
-            && let Some(index) = lru.of(memcg).file.isolate(sys.filemap.folios())
+            && let Some(index) = lru.of(memcg).isolate_file(sys.filemap.folios())
         {
             self.list.push(index);
         }
         let taken = self.list.len() as u32;
         lru.isolated_file += taken;
+        let generations = lru.of(memcg).generations.as_mut();
+        let emptied = generations.map_or(0, |generations| try_to_inc_min_seq(sys, generations, memcg));
         drop(lru);
-        self.tally = Tally { taken, ..Tally::default() };
+        self.tally = Tally { taken, examined: taken + emptied, ..Tally::default() };
         note_scan(sys, ctx, scope, Vm::PgscanFile, memcg, taken);
         if taken == 0 {
             return Outcome::Done;
@@ -118,6 +125,11 @@ impl ShrinkFile {
         }
         self.tally.scanned += 1;
         if !may_unmap && folio.has(flag::MAPPED) {
+            return self.keep(at);
+        }
+        if sys.lru_gen() && folio.has(flag::YOUNG) {
+            folio.change(0, flag::YOUNG);
+            look_around(sys, folio.memcg, self.list.as_slice()[usize::from(at)]);
             return self.keep(at);
         }
         match check_references(folio) {
@@ -145,10 +157,15 @@ impl ShrinkFile {
     /// `__remove_mapping`: the folio leaves the page cache, and a shadow with its age stays (`workingset_eviction`).
     fn remove(&mut self, sys: &System, ctx: &mut Ctx, at: u8, scope: Scope) -> Outcome {
         let (folio, node) = (self.folio(sys, at), &sys.nodes[0]);
-        let evictor = scope.target.unwrap_or(ROOT);
-        folio.set_shadow(node.age(evictor));
-        folio.set_evictor(evictor.into());
-        node.grow_older(folio.memcg, 1);
+        if sys.lru_gen() {
+            folio.set_shadow(oldest_generation(sys, folio.memcg));
+            node.note_evicted(folio.memcg, true, 1);
+        } else {
+            let evictor = scope.target.unwrap_or(ROOT);
+            folio.set_shadow(node.age(evictor));
+            folio.set_evictor(evictor.into());
+            node.grow_older(folio.memcg, 1);
+        }
         folio.change(flag::SHADOW, !(flag::SHADOW | flag::WORKINGSET));
         note_steal(sys, ctx, scope, Vm::PgstealFile, folio.memcg, 1);
         self.unfreed.push(folio.pfn());
@@ -184,13 +201,15 @@ impl ShrinkFile {
         let mut lru = node.lru();
         let mut active = 0;
         for &index in self.kept.as_slice() {
-            lru.of(memcg).file.add(folios, index);
+            lru.of(memcg).add_file(folios, index);
             active += u32::from(folios[index as usize].has(flag::ACTIVE));
         }
         lru.isolated_file -= self.tally.taken;
         lru.note_cost(memcg, true, 0, (self.tally.taken - self.tally.freed).into());
         drop(lru);
-        node.grow_older(memcg, active);
+        if !sys.lru_gen() {
+            node.grow_older(memcg, active);
+        }
         self.pc = Pc::Isolate;
         Outcome::Done
     }
@@ -199,6 +218,37 @@ impl ShrinkFile {
     pub fn take_tally(&mut self) -> Tally {
         std::mem::take(&mut self.tally)
     }
+}
+
+/// The number of the oldest generation of a group's page cache.
+pub(super) fn oldest_generation(sys: &System, memcg: u16) -> u32 {
+    sys.nodes[0].lru().of(memcg).generations.as_ref().map_or(0, |generations| generations.file_min_seq())
+}
+
+/// `lru_gen_look_around`: of the 64 pages around the folio with this index in its page table, those that are young are in use as it is.
+fn look_around(sys: &System, memcg: u16, index: u32) {
+    let table = index / PTRS_PER_PTE * PTRS_PER_PTE;
+    let last = sys.filemap.folios().len() as u32;
+    let start = index.saturating_sub(MIN_LRU_BATCH / 2).max(table);
+    let end = (start + MIN_LRU_BATCH).min(table + PTRS_PER_PTE).min(last);
+    if let Some(generations) = &mut sys.nodes[0].lru().of(memcg).generations {
+        make_young(sys, generations, memcg, start..end);
+    }
+}
+
+/// Clears the accessed bits of `memcg`'s folios with these indices: those that had it set and are listed belong to the youngest generation.
+/// How many had it set.
+pub(super) fn make_young(sys: &System, generations: &mut Generations, memcg: u16, indices: Range<u32>) -> u32 {
+    let folios = sys.filemap.folios();
+    let mut young = 0;
+    for index in indices {
+        let folio = &folios[index as usize];
+        if folio.memcg == memcg && folio.has(flag::LRU) && folio.test_and_clear(flag::YOUNG) {
+            generations.promote_file(folios, index);
+            young += 1;
+        }
+    }
+    young
 }
 
 /// `shrink_active_list` of `active_file`: code in use stays, the rest goes to the inactive list, used or not.

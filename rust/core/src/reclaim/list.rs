@@ -3,6 +3,8 @@
 
 mod generations;
 
+pub(super) use generations::try_to_inc_min_seq;
+
 use super::Cluster;
 use super::evict::MIN_LRU_BATCH;
 use super::look::{Exit, Glance, Look};

@@ -366,9 +366,7 @@ impl Look {
                 let memcg = sys.folio(self.page).memcg;
                 note_steal(sys, ctx, self.scope, Vm::PgstealAnon, memcg, self.nr_pages);
                 self.free_tails(sys, ctx, state)?;
-                if sys.mm.is_some() && !sys.lru_gen() {
-                    sys.node(self.page).grow_older(memcg, self.nr_pages);
-                }
+                self.note_evicted(sys, memcg);
                 Ok(Glance::Ends(Work::Commit, Exit::Freed))
             }
             Fire::Refused(_) => Ok(Glance::Ends(Work::Commit, self.kept(ctx))), // A fault was faster.

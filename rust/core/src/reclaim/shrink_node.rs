@@ -234,7 +234,7 @@ impl ShrinkNode {
     }
 
     fn generations(&mut self, sys: &System, ctx: &mut Ctx, sc: &mut ScanControl) -> Step {
-        let (outcome, how) = self.evict.step(sys, ctx, sc, &mut self.batch)?;
+        let (outcome, how) = self.evict.step(sys, ctx, sc, (&mut self.batch, &mut self.file_batch))?;
         self.reclaimed = self.evict.reclaimed;
         match how {
             Evicted::GoesOn => {}

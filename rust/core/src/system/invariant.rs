@@ -4,6 +4,7 @@ use super::{Store, System, large};
 use crate::folio::Folio;
 use crate::lifecycle::{State, flag};
 use crate::memcg::ROOT;
+use crate::node::Lruvec;
 
 impl System {
     /// How many pages are in each state; those of a large folio where its first is.
@@ -45,7 +46,11 @@ impl System {
         };
         let lists = self.nodes.iter().flat_map(|node| {
             let lru = node.lru();
-            lru.lruvecs().iter().map(|lruvec| lruvec.file.sizes()).collect::<Vec<_>>()
+            let of = |lruvec: &Lruvec| {
+                let sizes = lruvec.sizes();
+                [sizes.inactive_file - lruvec.read_once, sizes.active_file]
+            };
+            lru.lruvecs().iter().map(of).collect::<Vec<_>>()
         });
         let [inactive, active] = lists.fold([0; 2], |sum, own| [sum[0] + own[0], sum[1] + own[1]]);
         if !self.lru_gen() {

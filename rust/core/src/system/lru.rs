@@ -70,7 +70,7 @@ impl System {
         let mut lru = if self.filemap.has(first) { self.nodes[0].lru() } else { self.node(first).lru() };
         for page in batch.drain(..) {
             if self.filemap.has(page) {
-                lru.of(self.memcg_of(page)).file.add(self.filemap.folios(), self.filemap.index(page));
+                lru.of(self.memcg_of(page)).add_file(self.filemap.folios(), self.filemap.index(page));
                 continue;
             }
             // A page may have been given up on its way.

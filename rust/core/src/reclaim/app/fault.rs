@@ -36,6 +36,9 @@ impl App {
         let recent = sys.node(page).age(folio.memcg) == folio.shadow();
         sys.count(ctx, folio.memcg, MemcgStat::WorkingsetRefaultAnon, 1);
         sys.count(ctx, folio.memcg, MemcgStat::WorkingsetActivateAnon, recent.into());
+        if recent && !sys.filemap.is_empty() {
+            sys.node(page).note_refaulted(folio.memcg, false);
+        }
         self.pc = Pc::Read(copy);
         RAN
     }

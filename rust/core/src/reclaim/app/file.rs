@@ -8,6 +8,7 @@ use super::{App, LOOK_AGAIN_NS, Pc, RAN};
 use crate::filemap::{FileAccess, FileFolio, flag};
 use crate::memcg::MemcgStat;
 use crate::reclaim::direct::Wanted;
+use crate::reclaim::file::oldest_generation;
 use crate::stats::Vm;
 use crate::system::{Ctx, Outcome, StepError, System, Work, mark};
 use crate::units::NIL;
@@ -115,6 +116,9 @@ impl App {
 /// part of the working set when it went is so again, and its reading is what reclaiming page cache has cost.
 fn workingset_refault(sys: &System, ctx: &mut Ctx, folio: &FileFolio) {
     let (node, evictor) = (&sys.nodes[0], folio.evictor() as u16);
+    if sys.lru_gen() {
+        return lru_gen_refault(sys, ctx, folio);
+    }
     let distance = node.age(evictor).wrapping_sub(folio.shadow());
     let sizes = node.lru().sizes(evictor);
     let anon = if sys.slots.is_exhausted() { 0 } else { sizes.active + sizes.inactive };
@@ -130,5 +134,16 @@ fn workingset_refault(sys: &System, ctx: &mut Ctx, folio: &FileFolio) {
     if folio.has(flag::WORKINGSET) {
         sys.count(ctx, folio.memcg, MemcgStat::WorkingsetRestoreFile, 1);
         node.lru().note_cost(folio.memcg, true, 1, 0);
+    }
+}
+
+/// The same with generations: what the oldest one lost and is wanted again is counted, as restored too, since a fault asks for it.
+fn lru_gen_refault(sys: &System, ctx: &mut Ctx, folio: &FileFolio) {
+    sys.count(ctx, folio.memcg, MemcgStat::WorkingsetRefaultFile, 1);
+    if oldest_generation(sys, folio.memcg) == folio.shadow() {
+        sys.nodes[0].note_refaulted(folio.memcg, true);
+        for counter in [MemcgStat::WorkingsetActivateFile, MemcgStat::WorkingsetRestoreFile] {
+            sys.count(ctx, folio.memcg, counter, 1);
+        }
     }
 }

@@ -18,8 +18,7 @@ impl ShrinkList {
     ) -> Result<(), Box<StepError>> {
         let Some(generations) = &mut lru.of(self.memcg).generations else { return Ok(()) };
         self.scan_folios(sys, ctx, generations, scope)?;
-        self.tally.examined += u32::from(generations.try_to_inc_min_seq());
-        sys.nodes[usize::from(self.node)].set_age(self.memcg, generations.min_seq());
+        self.tally.examined += try_to_inc_min_seq(sys, generations, self.memcg);
         Ok(())
     }
 
@@ -92,6 +91,18 @@ impl ShrinkList {
         self.kept.clear();
         Ok(clean)
     }
+}
+
+/// Passes over empty generations (`try_to_inc_min_seq`): 1 if there were any, counted as examined, else 0.
+pub(in crate::reclaim) fn try_to_inc_min_seq(sys: &System, generations: &mut Generations, memcg: u16) -> u32 {
+    let (node, changed) = (&sys.nodes[0], generations.try_to_inc_min_seq());
+    for (changed, file) in changed.into_iter().zip([false, true]) {
+        if changed {
+            node.reset_control(memcg, file);
+        }
+    }
+    node.set_age(memcg, generations.min_seq());
+    u32::from(changed.contains(&true))
 }
 
 /// Whether a page has to be written or added to the swap cache first, which nobody may do without `__GFP_IO`.

@@ -51,4 +51,13 @@ impl Look {
             sys.folio(page).set_evictor(evictor.into());
         }
     }
+
+    /// What the node remembers of the pages that are gone: that it is older by them, or that their generation has lost them.
+    pub(super) fn note_evicted(&self, sys: &System, memcg: u16) {
+        match sys.mm {
+            Some(_) if !sys.lru_gen() => sys.node(self.page).grow_older(memcg, self.nr_pages),
+            Some(_) if !sys.filemap.is_empty() => sys.node(self.page).note_evicted(memcg, false, self.nr_pages),
+            _ => {}
+        }
+    }
 }
