@@ -42,6 +42,13 @@ def queued(run: Result, base: Result) -> str:
     return _QUEUED if run.vmstat.get("kcompressd_queued") else ""
 
 
+def page_cache(run: Result, base: Result) -> str:
+    """Of pages of files that are read again: looks at queued pages, which free nothing and count against anonymous pages."""
+    if run.vmstat.get("kcompressd_queued"):
+        return "a look frees a page of a file at once and a queued one not, and what is in vain counts against anonymous pages"
+    return ""
+
+
 def held(run: Result, base: Result) -> str:
     """Of frames held beside their copies."""
     return _QUEUED if run.vmstat.get("kcompressd_queued") else ""

@@ -227,7 +227,7 @@ MEASURES: Final = (
         "better",
         32,
         "has {value} pages of files read again that were pushed out",
-        causes.always("page cache gives its memory back at once, a queued page later"),
+        causes.page_cache,
     ),
     Measure(
         "steal_file",
