@@ -24,6 +24,7 @@ use crate::swapout::writeback::Shrinking;
 use crate::system::{Ctx, Outcome, StepError, System, Work, mark};
 use crate::units::SWAP_CLUSTER_MAX;
 use crate::zswap::shrink::ShrinkSlab;
+use slab::Compaction;
 
 /// The lists in the order in which a round takes them.
 const INACTIVE_ANON: usize = 0;
@@ -65,10 +66,9 @@ enum Pc {
     Slab,
     Zswap,
     Zsmalloc,
-    /// `batch` objects count as scanned once a page is freed.
+    /// Classes that are left.
     Compact {
-        class: u16,
-        batch: u32,
+        classes: u16,
     },
     End,
 }
@@ -154,8 +154,8 @@ pub(super) struct ShrinkNode {
     evict: EvictFolios,
     /// The turn of zswap's shrinker.
     zswap: Option<Box<Shrinking<ShrinkSlab>>>,
-    /// `nr_deferred` of zsmalloc's shrinker.
-    deferred: u32,
+    /// The turn of zsmalloc's.
+    compaction: Compaction,
 }
 
 type Step = Result<(Outcome, bool), Box<StepError>>;
@@ -184,7 +184,7 @@ impl ShrinkNode {
             sums: Sums::default(),
             evict: EvictFolios::default(),
             zswap: None,
-            deferred: 0,
+            compaction: Compaction::default(),
         }
     }
 
@@ -215,7 +215,7 @@ impl ShrinkNode {
             Pc::Slab => Ok((self.shrink_slab(sys, sc), GOES_ON)),
             Pc::Zswap => self.zswap(sys, ctx),
             Pc::Zsmalloc => Ok((self.zsmalloc(sys, sc), GOES_ON)),
-            Pc::Compact { class, batch } => Ok((self.compact(sys, ctx, class, batch), GOES_ON)),
+            Pc::Compact { classes } => Ok((self.compact(sys, ctx, classes), GOES_ON)),
             Pc::End => Ok(self.end(sys, ctx, node, sc)),
         }
     }

@@ -38,7 +38,7 @@ pub use handle::Handle;
 pub use stats::{ClassStats, DESCRIPTOR_BYTES, PoolStats};
 
 use crate::sync::{
-    AtomicPtr, AtomicU64, AtomicUsize, CACHE_LINE_BYTES, CachePadded, Ordering, SpinGuard, SpinLock,
+    AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, CACHE_LINE_BYTES, CachePadded, Ordering, SpinGuard, SpinLock,
     prefetch_all_to_write, prefetch_to_write,
 };
 use crate::units::PAGE_SIZE;
@@ -120,6 +120,8 @@ pub struct Pool {
     arena: Option<Arena>,
     pages: CachePadded<AtomicUsize>,
     pages_compacted: AtomicUsize,
+    /// Pages that its shrinker was asked for and put off (`nr_deferred`).
+    deferred: AtomicU32,
     /// Classes that have ever had a zspage, a bit each: all that a snapshot needs to look at.
     grown: [AtomicU64; 4],
 }
@@ -133,8 +135,15 @@ impl Pool {
         let table = ClassTable::new(config.page_size, config.chain_size)?;
         let classes = table.classes().iter().map(|shape| Shard::new(*shape)).collect();
         let arena = config.bytes.then(|| Arena::new(config.page_size, class::longest_chain(config.chain_size)));
-        let (pages, pages_compacted) = (CachePadded::default(), AtomicUsize::new(0));
-        Ok(Self { table, classes, arena, pages, pages_compacted, grown: std::array::from_fn(|_| AtomicU64::new(0)) })
+        Ok(Self {
+            table,
+            classes,
+            arena,
+            pages: CachePadded::default(),
+            pages_compacted: AtomicUsize::new(0),
+            deferred: AtomicU32::new(0),
+            grown: std::array::from_fn(|_| AtomicU64::new(0)),
+        })
     }
 
     /// The size classes.
@@ -367,6 +376,16 @@ impl Pool {
     pub fn compactable_pages(&self) -> usize {
         let of = |class: &Class| class.freeable_zspages() * class.shape.pages as usize;
         self.classes.iter().map(|shard| of(&shard.class.lock_within())).sum()
+    }
+
+    /// Takes what its shrinker has put off (`xchg_nr_deferred`).
+    pub fn take_deferred(&self) -> u32 {
+        self.deferred.swap(0, Ordering::Relaxed) // ORDERING: Relaxed: a heuristic's counter.
+    }
+
+    /// Puts `pages` more off (`add_nr_deferred`).
+    pub fn defer(&self, pages: u32) {
+        self.deferred.fetch_add(pages, Ordering::Relaxed); // ORDERING: as above.
     }
 
     /// How many objects are allocated.

@@ -10,6 +10,19 @@ use crate::system::{Ctx, Outcome, System};
 use crate::units::SHRINK_BATCH;
 use crate::zswap::shrink::ShrinkSlab;
 
+/// A turn of zsmalloc's shrinker (`do_shrink_slab`), in pages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Compaction {
+    freeable: u32,
+    /// Still to be asked for.
+    total_scan: u32,
+    /// What this pass asks for and what earlier ones put off.
+    due: u32,
+    scanned: u32,
+    /// A class of this batch has given pages up.
+    freed: bool,
+}
+
 impl ShrinkNode {
     /// zswap's shrinker where it is on and has anything to do, then zsmalloc's.
     pub(super) fn shrink_slab(&mut self, sys: &System, sc: &ScanControl) -> Outcome {
@@ -37,28 +50,50 @@ impl ShrinkNode {
         Ok((Outcome::Ran(work), GOES_ON))
     }
 
-    /// zsmalloc's shrinker: compaction, when what this and earlier passes ask for is a batch of 128 or all there is.
+    /// zsmalloc's shrinker, which knows no groups: the root's turn is its turn. It compacts when a batch of 128 is due or all there is; of what
+    /// earlier passes put off, whoever made them, a share is due that grows as the priority falls (`do_shrink_slab`).
     pub(super) fn zsmalloc(&mut self, sys: &System, sc: &ScanControl) -> Outcome {
-        if self.batch.memcg != ROOT {
-            self.pc = Pc::End; // The shrinker knows no groups: the root's turn is its turn.
-            return RAN;
+        self.pc = Pc::End;
+        let pool = sys.current_pool();
+        let freeable = if self.batch.memcg == ROOT { pool.compactable_pages() as u32 } else { 0 };
+        if freeable > 0 {
+            let (deferred, delta) = (pool.take_deferred(), 2 * (freeable >> sc.priority)); // 4 / DEFAULT_SEEKS
+            let total_scan = ((deferred >> sc.priority) + delta).min(2 * freeable);
+            self.compaction = Compaction { freeable, total_scan, due: deferred + delta, scanned: 0, freed: false };
+            self.next_compaction(sys);
         }
-        let freeable = sys.current_pool().compactable_pages() as u32;
-        let asked = self.deferred.saturating_add(2 * (freeable >> sc.priority)).min(2 * freeable);
-        let compacts = freeable > 0 && (asked >= SHRINK_BATCH || asked >= freeable);
-        self.deferred = if compacts { 0 } else { asked };
-        self.pc = if compacts { Pc::Compact { class: 0, batch: asked.min(SHRINK_BATCH) } } else { Pc::End };
         RAN
     }
 
-    /// One class; what frees nothing (`SHRINK_STOP`) is no batch scanned.
-    pub(super) fn compact(&mut self, sys: &System, ctx: &mut Ctx, class: u16, batch: u32) -> Outcome {
-        let pool = sys.current_pool();
-        let counted = if pool.compact_one(usize::from(class), &sys.budget(ctx)) > 0 { batch } else { 0 };
-        ctx.stat[Vm::SlabsScanned] += u64::from(counted);
-        let (class, batch) = (class + 1, batch - counted);
-        self.pc =
-            if usize::from(class) < pool.table().classes().len() { Pc::Compact { class, batch } } else { Pc::End };
+    /// Goes through the classes, largest objects first, or puts off what is left.
+    fn next_compaction(&mut self, sys: &System) {
+        let Compaction { freeable, total_scan, due, scanned, .. } = self.compaction;
+        if total_scan >= SHRINK_BATCH || total_scan >= freeable {
+            self.compaction.freed = false;
+            self.pc = Pc::Compact { classes: sys.current_pool().table().classes().len() as u16 };
+            return;
+        }
+        sys.current_pool().defer(due.saturating_sub(scanned).min(2 * freeable));
+        self.pc = Pc::End;
+    }
+
+    /// The last of the `classes` that are left; a batch in which nothing was freed (`SHRINK_STOP`) ends it, and is not counted.
+    pub(super) fn compact(&mut self, sys: &System, ctx: &mut Ctx, classes: u16) -> Outcome {
+        let class = classes - 1;
+        self.compaction.freed |= sys.current_pool().compact_one(class.into(), &sys.budget(ctx)) > 0;
+        if class > 0 {
+            self.pc = Pc::Compact { classes: class };
+            return RAN;
+        }
+        let batch = self.compaction.total_scan.min(SHRINK_BATCH);
+        if self.compaction.freed {
+            ctx.stat[Vm::SlabsScanned] += u64::from(batch);
+            self.compaction.total_scan -= batch;
+            self.compaction.scanned += batch;
+        } else {
+            self.compaction.total_scan = 0;
+        }
+        self.next_compaction(sys);
         RAN
     }
 }
