@@ -10,12 +10,12 @@
 //! `total_free() + pages out = ZoneConfig::free_pages` ([`Zone::total_free`]).
 //!
 //! Source: watermarks, boost and per-CPU lists as observed on 6.12 (docs/kernel-map.md); Documentation/admin-guide/sysctl/vm.rst
-//! (`watermark_boost_factor`, `min_free_kbytes`). Differences: one zone; two migrate types; `pcp->high` stays at its floor (where it decays to
-//! while kswapd runs); what is free when the run begins lies in a row, in movable blocks but for what is left of the last block of pages in use.
+//! (`watermark_boost_factor`, `min_free_kbytes`). Differences: one zone; two migrate types; no count is folded every second (`vmstat_update`); what is free when the run begins lies in a row, in movable blocks but for what is left of the last block of pages in use.
 
 mod buddy;
 mod map;
 mod pairs;
+mod pcp;
 mod watermark;
 
 pub use buddy::Migrate;
@@ -27,6 +27,7 @@ use crate::sync::{AtomicBool, AtomicI64, AtomicU32, Ordering, SpinLock};
 use crate::units::NIL;
 use buddy::{Buddy, Taken};
 use map::Map;
+use pcp::{Pcp, PcpLimits};
 
 /// How a zone is built, in pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,31 +44,6 @@ pub struct ZoneConfig {
     pub pcp_batch: u32,
     /// CPUs.
     pub cpus: u16,
-}
-
-/// One CPU's page lists.
-#[derive(Debug, Default)]
-struct Pcp {
-    lists: [List; 2],
-    /// Chunks of two unmovable pages, which slabs take: single pages are not made of them.
-    pairs: List,
-    /// Refills since pages were last freed here; the next one is `batch << factor`.
-    alloc_factor: u32,
-    /// Pages freed lately, halved at each allocation.
-    free_count: u32,
-    /// Changes of NR_FREE_PAGES not yet folded in.
-    unfolded: i64,
-}
-
-/// The largest `alloc_factor` (CONFIG_PCP_BATCH_SCALE_MAX).
-const SCALE_MAX: u32 = 5;
-/// Changes of the free count that a CPU keeps to itself while kswapd sleeps (`calculate_normal_threshold`).
-const NORMAL_THRESHOLD: u32 = 8;
-
-impl Pcp {
-    fn count(&self) -> u32 {
-        self.lists[0].len() + self.lists[1].len() + 2 * self.pairs.len()
-    }
 }
 
 /// What a zone has come to.
@@ -94,6 +70,7 @@ pub struct Zone {
     reclaim_active: AtomicBool,
     kswapd_awake: AtomicBool,
     pcps: Box<[SpinLock<Pcp>]>,
+    limits: PcpLimits,
 }
 
 /// Pages taken one after the other, chained.
@@ -123,6 +100,7 @@ impl Zone {
             reclaim_active: AtomicBool::new(false),
             kswapd_awake: AtomicBool::new(false),
             pcps: (0..config.cpus.max(1)).map(|_| SpinLock::default()).collect(),
+            limits: PcpLimits::new(&config),
             config,
         }
     }
@@ -196,16 +174,6 @@ impl Zone {
         Some(page)
     }
 
-    /// `rmqueue_bulk`: `batch << factor` pages at once.
-    fn refill(&self, pcp: &mut Pcp, of: Migrate) {
-        let batch = self.config.pcp_batch;
-        let most = self.pcp_floor().saturating_sub(pcp.count() + batch).max(batch);
-        let want = (batch << pcp.alloc_factor).min(most);
-        pcp.alloc_factor = (pcp.alloc_factor + 1).min(SCALE_MAX);
-        let taken = self.take_bulk(&mut pcp.lists[of as usize], of, 0, want);
-        self.fold(pcp, -i64::from(taken));
-    }
-
     /// `rmqueue_bulk`: as many chunks of `2^order` pages as there are, up to `want`, from the buddy lists to a CPU's `list`; how many came.
     /// Once no block could be claimed, none is tried for the rest of them.
     fn take_bulk(&self, list: &mut List, of: Migrate, order: usize, want: u32) -> u32 {
@@ -267,28 +235,15 @@ impl Zone {
             self.map.note_given(page, of);
             let home = self.map.migrate_type(page);
             pcp.lists[home as usize].add_head(&self.map.pages, page);
-            self.note_freed(pcp, home, 1);
+            self.note_freed(pcp, home as usize, 1);
         }
     }
 
-    /// `pages` have come to a CPU's lists, the last ones to that of `first`: what is too much there goes on.
-    fn note_freed(&self, pcp: &mut Pcp, first: Migrate, pages: u32) {
-        pcp.alloc_factor /= 2;
-        pcp.free_count = (pcp.free_count + pages).min(self.config.pcp_batch << SCALE_MAX);
-        let (batch, high) = (self.config.pcp_batch, self.pcp_high());
-        if pcp.count() >= high {
-            let spill = pcp.free_count.clamp(batch, high.saturating_sub(batch).max(batch));
-            self.spill(pcp, first, spill);
-        }
-    }
-
-    /// `free_pcppages_bulk`: the longest unused of `first`'s list, and then of the others'; of a pair both pages.
-    fn spill(&self, pcp: &mut Pcp, first: Migrate, pages: u32) {
+    /// `free_pcppages_bulk`: the longest unused of list `first`, and then of the others in turn; of a pair both pages.
+    fn spill(&self, pcp: &mut Pcp, first: usize, pages: u32) {
         let Pcp { lists: [unmovable, movable], pairs, .. } = pcp;
-        let lists = match first {
-            Migrate::Unmovable => [(unmovable, 0), (movable, 0), (pairs, 1)],
-            Migrate::Movable => [(movable, 0), (pairs, 1), (unmovable, 0)],
-        };
+        let mut lists = [(unmovable, 0), (movable, 0), (pairs, 1)];
+        lists.rotate_left(first);
         let mut buddy = self.buddy.lock_within();
         let mut given = 0;
         for (list, order) in lists {
@@ -308,7 +263,7 @@ impl Zone {
     pub fn drain(&self, cpu: u16) -> Option<u16> {
         let mut pcp = self.pcp(cpu).lock();
         let pages = pcp.count();
-        self.spill(&mut pcp, Migrate::Movable, pages);
+        self.spill(&mut pcp, Migrate::Movable as usize, pages);
         self.fold_all(&mut pcp);
         Some(cpu + 1).filter(|&next| next < self.cpus())
     }
@@ -332,41 +287,6 @@ impl Zone {
     pub fn total_free(&self) -> u32 {
         let cached: u32 = (0..self.cpus()).map(|cpu| self.cached(cpu)).sum();
         self.buddy.lock().0.free_pages() + cached
-    }
-
-    /// Says whether kswapd is in `balance_pgdat`.
-    pub fn set_reclaim_active(&self, active: bool) {
-        // ORDERING: Relaxed: a size limit of the CPUs' lists.
-        self.reclaim_active.store(active, Ordering::Relaxed);
-    }
-
-    fn is_reclaim_active(&self) -> bool {
-        // ORDERING: Relaxed: as in `set_reclaim_active`.
-        self.reclaim_active.load(Ordering::Relaxed)
-    }
-
-    /// Says whether kswapd is awake; it is so in its naps.
-    pub fn set_kswapd_awake(&self, awake: bool) {
-        // ORDERING: Relaxed: how exact a count is.
-        self.kswapd_awake.store(awake, Ordering::Relaxed);
-    }
-
-    fn pcp_floor(&self) -> u32 {
-        self.config.watermarks[1] / u32::from(self.cpus())
-    }
-
-    /// `nr_pcp_high`.
-    fn pcp_high(&self) -> u32 {
-        let floor = self.pcp_floor();
-        if self.is_reclaim_active() { floor.min(4 * self.config.pcp_batch) } else { floor }
-    }
-
-    /// Changes that a CPU keeps to itself: more while kswapd is awake (`calculate_pressure_threshold`).
-    fn threshold(&self) -> i64 {
-        let [min, low, _] = self.config.watermarks;
-        // ORDERING: Relaxed: as in `set_kswapd_awake`.
-        let awake = self.kswapd_awake.load(Ordering::Relaxed);
-        if awake { i64::from(low - min) / i64::from(self.cpus()) } else { NORMAL_THRESHOLD.into() }
     }
 
     fn fold(&self, pcp: &mut Pcp, change: i64) {

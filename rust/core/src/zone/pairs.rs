@@ -13,6 +13,7 @@ impl Zone {
             return None;
         }
         let mut pcp = self.pcp(cpu).lock();
+        pcp.free_count /= 2;
         if pcp.pairs.is_empty() {
             self.refill_pairs(&mut pcp);
         }
@@ -22,7 +23,8 @@ impl Zone {
     }
 
     fn refill_pairs(&self, pcp: &mut Pcp) {
-        let taken = self.take_bulk(&mut pcp.pairs, Migrate::Unmovable, 1, (self.config.pcp_batch / 2).max(2));
+        let want = self.nr_pcp_alloc(pcp, 1);
+        let taken = self.take_bulk(&mut pcp.pairs, Migrate::Unmovable, 1, want);
         self.fold(pcp, -2 * i64::from(taken));
     }
 
@@ -30,6 +32,6 @@ impl Zone {
     pub fn give_pair(&self, cpu: u16, first: u32) {
         let mut pcp = self.pcp(cpu).lock();
         pcp.pairs.add_head(&self.map.pages, first);
-        self.note_freed(&mut pcp, Migrate::Unmovable, 2);
+        self.note_freed(&mut pcp, Pcp::PAIRS, 2);
     }
 }

@@ -1,6 +1,6 @@
 //! A zone's watermarks: what they forbid, and the boost that a steal from the other migrate type brings.
 
-use super::{NORMAL_THRESHOLD, PAGEBLOCK_PAGES, Zone};
+use super::{PAGEBLOCK_PAGES, Zone};
 use crate::sync::Ordering;
 
 /// How far down a request may go.
@@ -10,7 +10,7 @@ pub enum Mark {
     Low,
     /// What a user page may use after kswapd was woken: free > min + boost.
     Min,
-    /// `__GFP_HIGH | __GFP_NOMEMALLOC`: free > half of that.
+    /// `__GFP_HIGH | __GFP_NOMEMALLOC`: free > half of min, without the boost, which these requests ignore at the min mark.
     HalfMin,
     /// PF_MEMALLOC: any page in the buddy or on its own CPU's list.
     None,
@@ -43,7 +43,7 @@ impl Zone {
         match mark {
             Mark::Low => Some(self.wmark(1)),
             Mark::Min => Some(self.wmark(0)),
-            Mark::HalfMin => Some(self.wmark(0) / 2),
+            Mark::HalfMin => Some(self.config.watermarks[0] / 2),
             Mark::None => None,
         }
     }
@@ -63,7 +63,7 @@ impl Zone {
     /// themselves could hide its marks (`percpu_drift_mark`).
     fn free_pages_snapshot(&self) -> u32 {
         let [min, low, high] = self.config.watermarks;
-        let (free, drift) = (self.free_pages(), u32::from(self.cpus()) * NORMAL_THRESHOLD);
+        let (free, drift) = (self.free_pages(), u32::from(self.cpus()) * self.limits.normal_threshold);
         let exact = drift > low - min && free < high + drift;
         if exact { self.exact_free_pages() } else { free }
     }
@@ -73,9 +73,9 @@ impl Zone {
         self.free_pages_snapshot() > self.wmark(2)
     }
 
-    /// `allow_direct_reclaim`: more than half the min mark is free, counted exactly.
+    /// `allow_direct_reclaim`: more than half the min mark, the boost included, is free, counted exactly.
     pub fn allows_direct_reclaim(&self) -> bool {
-        self.floor(Mark::HalfMin).is_none_or(|floor| self.exact_free_pages() > floor)
+        self.exact_free_pages() > self.wmark(0) / 2
     }
 
     /// Whether an allocation that may wake kswapd is to do so for the boost's sake; asks once (ZONE_BOOSTED_WATERMARK).
