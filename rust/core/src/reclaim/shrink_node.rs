@@ -145,8 +145,6 @@ pub(super) struct ShrinkNode {
     may_deactivate: [bool; 2],
     /// Every target is to be met, whatever has been reclaimed.
     proportional: bool,
-    /// One kind of page has enough: the other's target was cut in proportion.
-    adjusted: bool,
     /// Freed from this group, and in this pass before.
     reclaimed: u32,
     reclaimed_before: u32,
@@ -178,7 +176,6 @@ impl ShrinkNode {
             now: 0,
             may_deactivate: [false; 2],
             proportional: false,
-            adjusted: false,
             reclaimed: 0,
             reclaimed_before: 0,
             sums: Sums::default(),
@@ -281,11 +278,11 @@ impl ShrinkNode {
         RAN
     }
 
-    /// A round over the lists has ended: with enough reclaimed the kind with less left stops, and the other goes on only as
-    /// far as its share.
+    /// A round over the lists has ended: with enough reclaimed the kind with less left stops, the other's target is cut in
+    /// proportion, and after one more round of it the lists end.
     fn after_round(&mut self, sc: &ScanControl) {
         self.pc = Pc::Round { list: 0 };
-        if self.reclaimed < sc.nr_to_reclaim || self.proportional || self.adjusted {
+        if self.reclaimed < sc.nr_to_reclaim || self.proportional {
             return;
         }
         let anon = self.nr[INACTIVE_ANON] + self.nr[ACTIVE_ANON];
@@ -305,7 +302,6 @@ impl ShrinkNode {
             true => [0, 0, part(INACTIVE_FILE, anon, anon_target), part(ACTIVE_FILE, anon, anon_target)],
             false => [part(INACTIVE_ANON, file, file_target), part(ACTIVE_ANON, file, file_target), 0, 0],
         };
-        self.adjusted = true;
     }
 
     fn inactive(&mut self, sys: &System, ctx: &mut Ctx, sc: &mut ScanControl) -> Step {

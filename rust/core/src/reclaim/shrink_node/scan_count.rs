@@ -58,7 +58,7 @@ impl ShrinkNode {
         drop(lru);
         self.batch.memcg = memcg;
         let before = if ctx.current_is_kswapd() { self.reclaimed_before } else { sc.nr_reclaimed };
-        (self.adjusted, self.reclaimed, self.evict) = (false, 0, EvictFolios::new(before));
+        (self.reclaimed, self.evict) = (0, EvictFolios::new(before));
         if sys.lru_gen() && !sc.may_swap {
             self.pc = Pc::End; // Without writing, for a boost's sake, it does not even begin.
             return RAN;
