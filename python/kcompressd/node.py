@@ -21,7 +21,7 @@ class Node:
 
     `managed` pages in all, of which `free` are free when the run begins (default: all) and `file` of these hold clean page
     cache; `watermarks` min, low, high (default: the kernel's for so many pages); `boost_factor` as vm.watermark_boost_factor,
-    `pcp_batch` of the per-CPU lists; `swap` slots (default: four times the managed pages).
+    `pcp_batch` of the per-CPU lists (default: the kernel's for so many pages); `swap` slots (default: four times the managed pages).
     `lru_gen`: the multi-gen LRU instead of active and inactive lists.
     """
 
@@ -31,7 +31,7 @@ class Node:
     watermarks: tuple[int, int, int] | None = None
     swappiness: int = 60
     boost_factor: int = 15_000
-    pcp_batch: int = 15
+    pcp_batch: int | None = None
     swap: int | None = None
     lru_gen: bool = False
 
@@ -85,9 +85,17 @@ class Node:
         gap = max(least // 4, self.managed // 1000)
         return least, least + gap, least + 2 * gap
 
+    @property
+    def batch(self) -> int:
+        """Pages to and from a CPU's list at once: as given, or some 0.025 % of the zone, one less than a power of two (`zone_batchsize`)."""
+        if self.pcp_batch is not None:
+            return self.pcp_batch
+        quarter = max(min(self.managed // 1024, 256) // 4, 1)
+        return max(1 << ((quarter + quarter // 2).bit_length() - 1), 2) - 1
+
     def to_dict(self) -> dict[str, Any]:
         """Return the node as plain data, as Results have it."""
-        return {**dataclasses.asdict(self), "watermarks": list(self.marks)}
+        return {**dataclasses.asdict(self), "watermarks": list(self.marks), "pcp_batch": self.batch}
 
     def for_core(self, pages: int, cpus: int) -> dict[str, Any]:
         """Return what the core takes, for so many pages of applications."""
@@ -98,7 +106,7 @@ class Node:
             "file_pages": self.file,
             "watermarks": list(self.marks),
             "boost_factor": self.boost_factor,
-            "pcp_batch": self.pcp_batch,
+            "pcp_batch": self.batch,
             "cpus": cpus,
             "swappiness": self.swappiness,
             "lru_gen": self.lru_gen,
