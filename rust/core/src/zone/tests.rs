@@ -168,14 +168,36 @@ fn what_is_held_grows_and_goes_back() {
 
 #[test]
 fn a_small_zone_is_counted_exactly_where_it_is_low() {
-    let small = ZoneConfig { managed_pages: 13, free_pages: 13, watermarks: [4, 6, 8], pcp_batch: 1, ..GUEST };
-    let large = ZoneConfig { managed_pages: 739, free_pages: 739, pcp_batch: 1, ..GUEST };
+    let small = ZoneConfig { managed_pages: 12, free_pages: 12, watermarks: [4, 6, 8], pcp_batch: 1, ..GUEST };
+    let large = ZoneConfig { managed_pages: 738, free_pages: 738, pcp_batch: 1, ..GUEST };
     for (config, exact) in [(small, true), (large, false)] {
         let zone = Zone::new(config);
         down_to(&zone, zone.wmark(2)); // Fewer than a CPU keeps to itself: nothing is in the common count yet.
-        assert_eq!(zone.free_pages(), zone.wmark(2) + 5);
+        assert_eq!(zone.free_pages(), zone.wmark(2) + 4);
         assert_eq!(zone.is_balanced(), !exact, "{config:?}");
     }
+}
+
+#[test]
+fn a_cpu_s_limits_are_the_zone_s_by_size_and_cpus() {
+    let limits = |managed_pages, watermarks, cpus| {
+        let limits = PcpLimits::new(&ZoneConfig { managed_pages, watermarks, cpus, ..GUEST });
+        (limits.high, limits.normal_threshold, limits.pressure_threshold)
+    };
+    assert_eq!(limits(61_237, [490, 612, 734], 2), (306, 8, 61));
+    assert_eq!(limits(2_000, [50, 62, 75], 2), (60, 4, 6), "four batches");
+    assert_eq!(limits(1 << 24, [16_384, 33_161, 49_938], 64), (518, 125, 125), "64 GiB: no more than 125");
+}
+
+#[test]
+fn a_request_that_may_use_half_of_the_reserve_ignores_the_boost_and_the_throttle_does_not() {
+    let zone = Zone::new(GUEST);
+    zone.raise_boost(2);
+    while zone.allows_direct_reclaim() {
+        assert!(zone.take_order(0, Movable, Mark::None, 3).is_some());
+    }
+    assert_eq!((zone.exact_free_pages() / 8, zone.boost()), (795 / 8, 1101), "half of 490 and 1101");
+    assert!(zone.watermark_ok(Mark::HalfMin) && !zone.watermark_ok(Mark::Min));
 }
 
 #[test]

@@ -55,7 +55,7 @@ impl Zone {
     }
 
     /// With what every CPU keeps to itself (`zone_page_state_snapshot`).
-    fn exact_free_pages(&self) -> u32 {
+    pub(super) fn exact_free_pages(&self) -> u32 {
         self.buddy.lock_within().0.free_pages()
     }
 
