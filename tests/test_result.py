@@ -106,6 +106,12 @@ def test_the_schema_describes_every_key_of_the_config() -> None:
     assert set(SCHEMA["$defs"]["config"]["properties"]) == {*Lab().run(PAGES).config, *virtual}
 
 
+def test_a_node_has_the_kernel_s_batch_for_its_size() -> None:
+    managed = {4000: 1, 16_384: 3, 61_237: 15, 131_072: 31, 1 << 18: 63, 1 << 24: 63}
+    assert {pages: Node(managed=pages).to_dict()["pcp_batch"] for pages in managed} == managed
+    assert Node(managed=61_237, pcp_batch=7).batch == 7
+
+
 def test_the_document_lists_the_schema_s_keys_in_order() -> None:
     text = (ROOT / "docs/formats.md").read_text().split("\n## Results\n")[1].split("\n##")[0]
     assert re.findall(r"^\| `(\w+)` \|", text, re.M) == SCHEMA["required"] == list(Lab().run(PAGES).to_dict())
