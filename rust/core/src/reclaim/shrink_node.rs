@@ -153,7 +153,7 @@ pub(super) struct ShrinkNode {
     /// The turn of zswap's shrinker.
     zswap: Option<Box<Shrinking<ShrinkSlab>>>,
     /// The turn of zsmalloc's.
-    compaction: Compaction,
+    compaction: Option<Box<Compaction>>,
 }
 
 type Step = Result<(Outcome, bool), Box<StepError>>;
@@ -181,7 +181,7 @@ impl ShrinkNode {
             sums: Sums::default(),
             evict: EvictFolios::default(),
             zswap: None,
-            compaction: Compaction::default(),
+            compaction: None,
         }
     }
 

@@ -11,7 +11,7 @@ use crate::units::SHRINK_BATCH;
 use crate::zswap::shrink::ShrinkSlab;
 
 /// A turn of zsmalloc's shrinker (`do_shrink_slab`), in pages.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Compaction {
     freeable: u32,
     /// Still to be asked for.
@@ -59,7 +59,8 @@ impl ShrinkNode {
         if freeable > 0 {
             let (deferred, delta) = (pool.take_deferred(), 2 * (freeable >> sc.priority)); // 4 / DEFAULT_SEEKS
             let total_scan = ((deferred >> sc.priority) + delta).min(2 * freeable);
-            self.compaction = Compaction { freeable, total_scan, due: deferred + delta, scanned: 0, freed: false };
+            let due = deferred + delta;
+            self.compaction = Some(Box::new(Compaction { freeable, total_scan, due, scanned: 0, freed: false }));
             self.next_compaction(sys);
         }
         RAN
@@ -67,31 +68,34 @@ impl ShrinkNode {
 
     /// Goes through the classes, largest objects first, or puts off what is left.
     fn next_compaction(&mut self, sys: &System) {
-        let Compaction { freeable, total_scan, due, scanned, .. } = self.compaction;
+        self.pc = Pc::End;
+        let Some(compaction) = &mut self.compaction else { return };
+        let Compaction { freeable, total_scan, due, scanned, .. } = **compaction;
         if total_scan >= SHRINK_BATCH || total_scan >= freeable {
-            self.compaction.freed = false;
+            compaction.freed = false;
             self.pc = Pc::Compact { classes: sys.current_pool().table().classes().len() as u16 };
             return;
         }
         sys.current_pool().defer(due.saturating_sub(scanned).min(2 * freeable));
-        self.pc = Pc::End;
+        self.compaction = None;
     }
 
     /// The last of the `classes` that are left; a batch in which nothing was freed (`SHRINK_STOP`) ends it, and is not counted.
     pub(super) fn compact(&mut self, sys: &System, ctx: &mut Ctx, classes: u16) -> Outcome {
         let class = classes - 1;
-        self.compaction.freed |= sys.current_pool().compact_one(class.into(), &sys.budget(ctx)) > 0;
+        let Some(compaction) = &mut self.compaction else { return RAN };
+        compaction.freed |= sys.current_pool().compact_one(class.into(), &sys.budget(ctx)) > 0;
         if class > 0 {
             self.pc = Pc::Compact { classes: class };
             return RAN;
         }
-        let batch = self.compaction.total_scan.min(SHRINK_BATCH);
-        if self.compaction.freed {
+        let batch = compaction.total_scan.min(SHRINK_BATCH);
+        if compaction.freed {
             ctx.stat[Vm::SlabsScanned] += u64::from(batch);
-            self.compaction.total_scan -= batch;
-            self.compaction.scanned += batch;
+            compaction.total_scan -= batch;
+            compaction.scanned += batch;
         } else {
-            self.compaction.total_scan = 0;
+            compaction.total_scan = 0;
         }
         self.next_compaction(sys);
         RAN
