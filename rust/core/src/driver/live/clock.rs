@@ -97,22 +97,62 @@ pub fn cpu_ns() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// Pins the calling thread to the `n`-th CPU that it may run on, counted round.
-pub fn pin(n: usize) {
-    // SAFETY: an all-zero cpu_set_t is the empty set.
-    let mut allowed: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    // SAFETY: the kernel writes at most the given size into `allowed`.
-    unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut allowed) };
-    // SAFETY: CPU_SETSIZE is the set's size in bits.
-    let is_allowed = |cpu: &usize| unsafe { libc::CPU_ISSET(*cpu, &allowed) };
-    let cpus: Vec<usize> = (0..libc::CPU_SETSIZE as usize).filter(is_allowed).collect();
-    if cpus.is_empty() {
-        return;
+/// CPUs that a thread may run on.
+pub struct Affinity(libc::cpu_set_t);
+
+impl Affinity {
+    /// Those of the calling thread.
+    fn get() -> Self {
+        // SAFETY: an all-zero cpu_set_t is the empty set.
+        let mut cpus: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+        // SAFETY: the kernel writes at most the given size into `cpus`.
+        unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut cpus) };
+        Self(cpus)
     }
-    // SAFETY: as above.
-    let mut one: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    // SAFETY: the CPU number came out of a set of the same size.
-    unsafe { libc::CPU_SET(cpus[n % cpus.len()], &mut one) };
-    // SAFETY: the kernel reads the set; a refusal leaves the thread unpinned.
-    unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const one) };
+
+    /// Lets the calling thread run on these.
+    pub fn set(&self) {
+        // SAFETY: the kernel reads the set; a refusal leaves the thread where it may run.
+        unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const self.0) };
+    }
+
+    /// Their numbers.
+    fn cpus(&self) -> Vec<usize> {
+        // SAFETY: CPU_SETSIZE is the set's size in bits.
+        let is_allowed = |cpu: &usize| unsafe { libc::CPU_ISSET(*cpu, &self.0) };
+        (0..libc::CPU_SETSIZE as usize).filter(is_allowed).collect()
+    }
+
+    /// The `n`-th of them, counted round.
+    fn only(&self, n: usize) -> Option<Self> {
+        let cpus = self.cpus();
+        let cpu = *cpus.get(n.checked_rem(cpus.len())?)?;
+        // SAFETY: as in `get`.
+        let mut one: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+        // SAFETY: the CPU number came out of a set of the same size.
+        unsafe { libc::CPU_SET(cpu, &mut one) };
+        Some(Self(one))
+    }
+}
+
+/// Pins the calling thread to the `n`-th CPU that it may run on, counted round; returns where it might run before.
+pub fn pin(n: usize) -> Affinity {
+    let before = Affinity::get();
+    if let Some(one) = before.only(n) {
+        one.set();
+    }
+    before
+}
+
+#[cfg(all(test, not(any(kcompressd_loom, kcompressd_shuttle))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pinned_thread_is_where_it_was_put_until_it_may_go_where_it_might_before() {
+        let before = pin(0);
+        assert_eq!(Affinity::get().cpus(), before.cpus()[..1]);
+        before.set();
+        assert_eq!(Affinity::get().cpus(), before.cpus());
+    }
 }

@@ -68,11 +68,16 @@ impl Controller {
         let of_kind = |kind: u16| actors.iter().filter(move |(id, _)| actor::kind(*id) == kind).cloned();
         let gate = Arc::new(Gate::new());
         let turns = self.shared.config.turns.then(|| Arc::new(Turns::new(actors.iter().map(|(id, _)| *id))));
-        let groups = START.map(|kind| spawn(&self.shared, of_kind(kind).collect(), &gate, turns.as_ref()));
+        let mut started = 0;
+        let groups = START.map(|kind| {
+            let group = spawn(&self.shared, of_kind(kind).collect(), &gate, turns.as_ref(), started);
+            started += group.len();
+            group
+        });
         if let Some(gauges) = &self.shared.gauges {
             gauges.begin(self.shared.now_ns()); // Before anybody runs: what they find is added to it.
         }
-        let start = gate.open(groups.iter().map(Vec::len).sum());
+        let start = gate.open(started);
         let [mut kswapd, kcompressd, device, shrink, mut apps, reclaims] = groups;
         apps.extend(reclaims);
         let mut done_ns = self.join_applications(apps, start);
@@ -141,7 +146,7 @@ impl Controller {
         {
             let kswapds = crate::driver::kswapds(&shared.sys, &Stops::default()).collect();
             let gate = Arc::new(Gate::new());
-            let group = spawn(&shared, kswapds, &gate, None);
+            let group = spawn(&shared, kswapds, &gate, None, 0);
             gate.open(group.len());
             self.join(group);
         }
@@ -189,7 +194,7 @@ impl Controller {
         let config = &self.shared.config;
         let actors = apps(task, sys.folios.len() as u32, config.fault, config.seed, config.app_threads);
         let gate = Arc::new(Gate::new());
-        let group = spawn(&self.shared, actors, &gate, None);
+        let group = spawn(&self.shared, actors, &gate, None, 0);
         let start = gate.open(group.len());
         let done_ns = self.join(group);
         self.since(start, done_ns)

@@ -44,18 +44,19 @@ pub(super) struct Ended {
     pub done_ns: u64,
 }
 
-/// Starts a thread for each actor; they wait at `gate`.
+/// Starts a thread for each actor, beside `started` others; they wait at `gate`.
 pub(super) fn spawn(
     shared: &Arc<Shared>,
     actors: Vec<(u16, Actor)>,
     gate: &Arc<Gate>,
     turns: Option<&Arc<Turns>>,
+    started: usize,
 ) -> Group {
     let mut group = Group::new();
     for (id, actor) in actors {
         let turn = turns.and_then(|turns| Some((turns.clone(), turns.place(id)?)));
-        let (shared_, gate) = (shared.clone(), gate.clone());
-        let body = move || Thread::new(shared_, id, turn).run(actor, &gate);
+        let (shared_, gate, place) = (shared.clone(), gate.clone(), started + group.len());
+        let body = move || Thread::new(shared_, id, turn).run(actor, &gate, place);
         match thread::Builder::new().name(actor_name(id)).spawn(body) {
             Ok(handle) => group.push((id, handle)),
             Err(error) => shared.fail(RunError::thread(error)),
@@ -102,11 +103,8 @@ impl Thread {
         Self { shared, ctx, turn, report, work: 0, counted: 0, read_ns: 0, figures, meter, stopwatch }
     }
 
-    fn run(mut self, mut actor: Actor, gate: &Gate) -> Ended {
-        if self.shared.config.pin {
-            pin(usize::from(self.ctx.actor & 0xff) + usize::from(self.ctx.actor >> 8));
-        }
-        gate.pass();
+    fn run(mut self, mut actor: Actor, gate: &Gate, place: usize) -> Ended {
+        self.pass(gate, place);
         let cpu = cpu_ns();
         self.read_clock();
         let ended = catch_unwind(AssertUnwindSafe(|| self.steps(&mut actor)));
@@ -122,6 +120,20 @@ impl Thread {
         }
         self.report.cpu_ns = cpu_ns() - cpu;
         self.end(&actor, whole)
+    }
+
+    /// Waits at `gate` on the CPU that virtual time has it begin on: one thread on each CPU in turn. Which CPU it would wake on is chance,
+    /// and two that share one do so for tens of ms.
+    fn pass(&self, gate: &Gate, place: usize) {
+        if self.shared.config.pin {
+            pin(usize::from(self.ctx.actor & 0xff) + usize::from(self.ctx.actor >> 8));
+        }
+        let free = !self.shared.config.pin && !cfg!(kcompressd_shuttle);
+        let anywhere = free.then(|| pin(place));
+        gate.pass();
+        if let Some(anywhere) = anywhere {
+            anywhere.set();
+        }
     }
 
     /// What the thread came to; `whole`: its actor is done.
