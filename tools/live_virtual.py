@@ -61,7 +61,7 @@ COUNTERS = {
     "kcompressd_full": ("kcompressd_full",),
 }
 """What is held together: sums of these."""
-KINDS = ("scan", "unmap", "fault", "zero_page", "touch", "commit")
+KINDS = ("scan", "unmap", "fault", "zero_page", "touch", "commit", "alloc_failed")
 """Kinds of steps whose mean is their cost here; of the zero test it is the mean by byte."""
 
 

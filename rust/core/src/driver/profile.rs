@@ -5,7 +5,7 @@
 use crate::system::Work;
 
 /// Kinds of work, in the order of a profile.
-pub const KINDS: [&str; 11] = [
+pub const KINDS: [&str; 12] = [
     "scan",
     "unmap",
     "fault",
@@ -15,12 +15,13 @@ pub const KINDS: [&str; 11] = [
     "zero_test",
     "compress",
     "decompress",
+    "alloc_failed",
     "device_write",
     "device_read",
 ];
 
 /// The kinds from here on are the device's.
-pub const FIRST_OF_DEVICE: usize = 9;
+pub const FIRST_OF_DEVICE: usize = 10;
 
 /// What a live run finds out about its steps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,7 +38,7 @@ pub enum Profiling {
 /// Steps of each kind, and the nanoseconds of CPU time that they took in all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Profile {
-    /// By [`KINDS`]: steps, nanoseconds.
+    /// By [`KINDS`]: steps, nanoseconds; of allocations that failed the requests count.
     pub kinds: [(u64, u64); KINDS.len()],
     /// Wake-ups of the whole run.
     pub wakes: u64,
@@ -48,7 +49,7 @@ impl Profile {
     #[inline]
     pub fn note(&mut self, work: Work, ns: u64) {
         if let Some(kind) = kind(work) {
-            self.kinds[kind].0 += 1;
+            self.kinds[kind].0 += if let Work::AllocFailed(requests) = work { requests.into() } else { 1 };
             self.kinds[kind].1 += ns;
         }
     }
@@ -99,9 +100,10 @@ fn kind(work: Work) -> Option<usize> {
         Work::ZeroTest(_) => 6,
         Work::Compress(_) => 7,
         Work::Decompress(_) => 8,
-        Work::DeviceWrite(_) => 9,
-        Work::DeviceRead(_) => 10,
-        Work::Think(_) | Work::AllocFailed(_) => return None,
+        Work::AllocFailed(_) => 9,
+        Work::DeviceWrite(_) => 10,
+        Work::DeviceRead(_) => 11,
+        Work::Think(_) => return None,
     })
 }
 
