@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
 import dataclasses
+import functools
 import itertools
 import os
 import re
@@ -41,6 +43,8 @@ LEAST_PAGES = 12_000
 """An input is repeated up to so many pages: a run of a few milliseconds is mostly the waking of its threads."""
 GAP_NS = 300_000
 """A process that does not see the clock for so long had no CPU."""
+LIBC = ctypes.CDLL(None)
+WAKES = 21
 SCHED = Path("/proc/self/sched")
 MOST_TAKEN = 0.05
 """CPUs that others may use meanwhile."""
@@ -115,7 +119,9 @@ def measured(case: Case, design: str, tick_ns: int) -> tuple[Costs, Machine, Cal
     memory = {"device_cpu_ns": round(statistics.mean(device or [0])), "device_write_ns": 0, "device_read_ns": 0}
     named = {f"{kind}_ns": round(means[kind]) for kind in KINDS if kind in means}
     wakes = {f"{name}_ns": round(means[name]) for name in ("wake", "switch", "ipi", "idle_exit")}
-    machine = Machine(speeds=(100,) * CPUS, slice_ns=slice_ns(), tick_ns=tick_ns, **wakes)
+    machine = Machine(
+        speeds=(100,) * CPUS, slice_ns=slice_ns(), tick_ns=tick_ns, vcpu_is_preempted=vcpu_is_preempted(), **wakes
+    )
     costs = Costs(**named, **memory, zero_test_ps_per_byte=round(means["zero_test"] * 1000 / case.pages.page_size))
     return costs, machine, scaled(case, means)
 
@@ -141,6 +147,33 @@ def slice_ns() -> int:
     of them to 8, as it is by default."""
     said = re.search(r"^se\.slice\s*:\s*(\d+)", SCHED.read_text(), re.M) if SCHED.exists() else None
     return int(said[1]) if said else 700_000 * min(4, CPUS.bit_length())
+
+
+@functools.cache
+def vcpu_is_preempted() -> bool:
+    """Whether who wakes up stays on its waker's busy CPU although another is idle, as in a guest whose idle CPUs the host takes away."""
+    return sum(_stays() for _ in range(WAKES)) > WAKES / 2
+
+
+def _stays() -> bool:
+    """A process that was on this CPU and may run anywhere is woken here."""
+    (asked, ask), (told, tell), cpus = os.pipe(), os.pipe(), os.sched_getaffinity(0)
+    here = {min(cpus)}
+    os.sched_setaffinity(0, here)
+    child = os.fork()
+    if child == 0:
+        os.sched_setaffinity(0, cpus)
+        os.read(asked, 1)
+        os.write(tell, bytes([LIBC.sched_getcpu() in here]))
+        os._exit(0)
+    time.sleep(0.01)
+    os.write(ask, b".")
+    (stays,) = os.read(told, 1)
+    os.waitpid(child, 0)
+    os.sched_setaffinity(0, cpus)
+    for end in (asked, ask, told, tell):
+        os.close(end)
+    return bool(stays)
 
 
 def tick_ns(seconds: float = 1.0) -> int:

@@ -61,6 +61,7 @@ KEYS: Final[Mapping[str, tuple[type, ...]]] = {
     "machine.ipi_ns": _INT,
     "machine.idle_exit_ns": _INT,
     "machine.switch_ns": _INT,
+    "machine.vcpu_is_preempted": (bool,),
     "machine.preempt": _TEXT,
     "machine.fair": _TEXT,
     "machine.nice": (dict,),

@@ -30,6 +30,7 @@ class Machine:
     - `migration_cost_ns`: who ran so short a time ago stays in its CPU's queue when another CPU looks for work;
     - `wake_ns` a wake-up costs the waker, `ipi_ns` more if an idle CPU takes the woken, `idle_exit_ns` passes until that runs him,
       `switch_ns` a switch;
+    - `vcpu_is_preempted`: an idle CPU of this guest counts as one that its host has taken away, and a woken thread does not look for it;
     - `preempt`: "none" is PREEMPT_NONE: a thread in the kernel gives its CPU up at cond_resched() only; "full" at any step;
     - `fair`: who is next. "cfs", until Linux 6.5: who has run least, a woken thread being behind by at most a slice; "eevdf", since 6.6: who is
       not ahead and has the earliest deadline, a woken thread having the lag that it went to sleep with;
@@ -45,6 +46,7 @@ class Machine:
     ipi_ns: int = 0
     idle_exit_ns: int = 2_000
     switch_ns: int = 1_000
+    vcpu_is_preempted: bool = False
     preempt: Preempt = "full"
     fair: Fair = "eevdf"
     nice: Mapping[str, int] = field(default_factory=dict)
@@ -115,6 +117,7 @@ class Machine:
         policies = [(n, self.nice.get(n, 0), sum(1 << cpu for cpu in set(self.affinity.get(n, every)))) for n in names]
         return {
             "speeds": list(self.speeds),
+            "vcpu_is_preempted": self.vcpu_is_preempted,
             "preempt": self.preempt,
             "fair": self.fair,
             "policies": policies,

@@ -161,6 +161,7 @@ fn machine(dict: &Bound<'_, PyDict>, config: &Bound<'_, PyDict>) -> PyResult<Mac
     ] {
         *value = get(dict, name, *value)?;
     }
+    scheduler.vcpu_is_preempted = get(dict, "vcpu_is_preempted", false)?;
     scheduler.preempt = match get(dict, "preempt", "full".to_owned())?.as_str() {
         "none" => Preempt::None,
         "full" => Preempt::Full,

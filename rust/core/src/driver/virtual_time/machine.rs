@@ -41,6 +41,8 @@ pub struct Scheduler {
     pub idle_exit_ns: u64,
     /// Switching a CPU to another actor, who pays.
     pub switch_ns: u64,
+    /// An idle CPU of this guest counts as one that its host has taken away: nobody who wakes up looks for it.
+    pub vcpu_is_preempted: bool,
     /// Preemption in the kernel.
     pub preempt: Preempt,
     /// Who is next, and what sleeping earns.
@@ -59,6 +61,7 @@ impl Default for Scheduler {
             ipi_ns: 0,
             idle_exit_ns: 2_000,
             switch_ns: 1_000,
+            vcpu_is_preempted: false,
             preempt: Preempt::Full,
             fair: Fair::Eevdf,
         }

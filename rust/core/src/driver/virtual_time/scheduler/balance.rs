@@ -2,7 +2,7 @@
 //!
 //! A woken actor goes to the CPU that it was on if that is idle; else to an idle one, for which the others are looked through the
 //! less the busier all are (`SIS_UTIL`): on two CPUs not at all when both are used by more than 60 %; else to the less loaded of its
-//! own and the waker's CPU. A CPU that becomes idle takes a waiting actor of another that has not run just now, an idle one at a tick of
+//! own and the waker's CPU. (A guest whose idle CPUs its host takes away at once sees none of them: `vcpu_is_preempted`.) A CPU that becomes idle takes a waiting actor of another that has not run just now, an idle one at a tick of
 //! the others too. Busy CPUs compare their loads every 16 ms for each CPU.
 
 use super::{Place, Scheduler};
@@ -38,16 +38,21 @@ impl Scheduler<'_> {
         self.cpus[c].seat.is_none()
     }
 
+    /// Whether who wakes up finds CPU `c` idle.
+    fn is_available(&self, c: usize) -> bool {
+        self.is_idle(c) && !self.machine.scheduler.vcpu_is_preempted
+    }
+
     /// Whose queue the woken actor goes to.
     pub(super) fn select(&mut self, seat: usize, now_ns: u64, waker: Option<usize>) -> usize {
         let task = &mut self.tasks[seat];
         let (last, recent) = (task.cpu, std::mem::replace(&mut task.recent, task.cpu));
         let task = self.tasks[seat];
         let target = match waker.filter(|&w| w != last && task.may_run_on(w)) {
-            Some(waker) if !self.is_idle(last) && self.is_lighter(waker, seat, now_ns) => waker,
+            Some(waker) if !self.is_available(last) && self.is_lighter(waker, seat, now_ns) => waker,
             _ => last,
         };
-        let idle = |c: &usize| self.is_idle(*c) && task.may_run_on(*c);
+        let idle = |c: &usize| self.is_available(*c) && task.may_run_on(*c);
         let near = [target, last, recent].into_iter().find(idle);
         near.or_else(|| self.look_through(target, seat, now_ns)).unwrap_or(target)
     }
@@ -69,7 +74,7 @@ impl Scheduler<'_> {
     /// An idle CPU among the others; where all are equal, among as many as their use allows.
     fn look_through(&self, target: usize, seat: usize, now_ns: u64) -> Option<usize> {
         let cpus = self.cpus.len();
-        let idle = |&c: &usize| self.is_idle(c) && self.tasks[seat].may_run_on(c);
+        let idle = |&c: &usize| self.is_available(c) && self.tasks[seat].may_run_on(c);
         let others = (1..cpus).map(|i| (target + i) % cpus);
         if self.cpus.iter().any(|cpu| cpu.slowness != self.cpus[0].slowness) {
             return others.filter(idle).min_by_key(|&c| (self.cpus[c].slowness, c));
@@ -127,11 +132,13 @@ impl Scheduler<'_> {
         let loads: Vec<f64> = (0..self.cpus.len()).map(|c| self.load(c, now_ns)).collect();
         let mean = loads.iter().sum::<f64>() / loads.len() as f64;
         let crowded = (0..loads.len()).filter(|&b| b != c && self.queued(b) > 1);
-        let Some(busiest) = crowded.max_by(|&a, &b| loads[a].total_cmp(&loads[b]).then(b.cmp(&a))) else { return };
-        let imbalance = (loads[busiest] - mean).min(mean - loads[c]);
-        if imbalance <= 0.0 {
+        let busiest = crowded.max_by(|&a, &b| loads[a].total_cmp(&loads[b]).then(b.cmp(&a)));
+        let too_much = |b: &usize| (loads[*b] - mean).min(mean - loads[c]);
+        let Some(busiest) = busiest.filter(|b| too_much(b) > 0.0) else {
+            self.cpus[c].failed = 0; // All is in balance.
             return;
-        }
+        };
+        let imbalance = too_much(&busiest);
         let failed = self.cpus[c].failed;
         let fits = |i: &usize| self.tasks[*i].load(now_ns) / f64::from(1 << failed.min(16)) <= imbalance;
         let movable = |i: &usize| self.tasks[*i].cpu == busiest && self.may_move(*i, c, now_ns, failed > NICE_TRIES);

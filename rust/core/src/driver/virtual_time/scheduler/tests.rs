@@ -95,9 +95,10 @@ fn a_slice_lasts_until_the_tick_after_its_end_or_where_there_are_none_just_so_lo
 }
 
 #[test]
-fn a_woken_actor_goes_to_an_idle_cpu_unless_all_were_busy_for_long() {
-    for (busy, to) in [(false, 1), (true, 0)] {
-        let machine = machine(2, Fair::Eevdf);
+fn a_woken_actor_goes_to_an_idle_cpu_unless_all_were_busy_for_long_or_the_host_has_it() {
+    for (busy, vcpu_is_preempted, to) in [(false, false, 1), (true, false, 0), (false, true, 0)] {
+        let mut machine = machine(2, Fair::Eevdf);
+        machine.scheduler.vcpu_is_preempted = vcpu_is_preempted;
         let mut sched = running(&machine, 3); // The third is in the first CPU's queue.
         sleep(&mut sched, 0);
         if busy {
@@ -106,7 +107,7 @@ fn a_woken_actor_goes_to_an_idle_cpu_unless_all_were_busy_for_long() {
         sleep(&mut sched, 1);
         work(&mut sched, 0, 40 * TICK_NS);
         let taken = sched.wake(0, sched.cpus[0].now_ns, Some(0));
-        assert_eq!((sched.tasks[0].cpu, taken), (to, to == 1), "busy: {busy}");
+        assert_eq!((sched.tasks[0].cpu, taken), (to, to == 1), "busy: {busy}, taken away: {vcpu_is_preempted}");
     }
 }
 
