@@ -20,6 +20,7 @@ pub mod mm;
 pub mod node;
 pub mod queue;
 pub mod reclaim;
+pub mod shrinker;
 pub mod snapshot;
 pub mod stats;
 pub mod swap;

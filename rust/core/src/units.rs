@@ -14,8 +14,5 @@ pub const SWAP_CLUSTER_MAX: usize = 32;
 /// Fruitless tries after which reclaim gives up (`MAX_RECLAIM_RETRIES`, mm/internal.h).
 pub const MAX_RECLAIM_RETRIES: u8 = 16;
 
-/// Objects that a shrinker looks at in one call; fewer are put off, unless they are all there are (`SHRINK_BATCH`, include/linux/shrinker.h).
-pub const SHRINK_BATCH: u32 = 128;
-
 /// "No index": the end of a list of folio, slot or zspage indices.
 pub const NIL: u32 = u32::MAX;

@@ -127,8 +127,7 @@ impl ShrinkFile {
         if !may_unmap && folio.has(flag::MAPPED) {
             return self.keep(at);
         }
-        if sys.lru_gen() && folio.has(flag::YOUNG) {
-            folio.change(0, flag::YOUNG);
+        if sys.lru_gen() && folio.test_and_clear(flag::YOUNG) {
             look_around(sys, folio.memcg, self.list.as_slice()[usize::from(at)]);
             return self.keep(at);
         }

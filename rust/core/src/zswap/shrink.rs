@@ -7,8 +7,9 @@
 use super::debugfs::count;
 use super::{Look, Zswap};
 use crate::memcg::Memcgs;
+use crate::shrinker::DoShrinkSlab;
 use crate::sync::Ordering;
-use crate::units::{MAX_RECLAIM_RETRIES, SHRINK_BATCH};
+use crate::units::MAX_RECLAIM_RETRIES;
 
 /// Why `shrink_memcg` wrote nothing back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,16 +167,12 @@ impl Scan {
     }
 }
 
-/// The dynamic shrinker's turn in a pass of reclaim (`do_shrink_slab`, mm/shrinker.c).
+/// The dynamic shrinker's turn in a pass of reclaim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ShrinkSlab {
     memcg: u16,
     node: u8,
-    freeable: u64,
-    /// Looks still to be taken, and all that are due, earlier passes' included.
-    total_scan: u64,
-    due: u64,
-    scanned: u64,
+    turn: DoShrinkSlab,
     scan: Option<Scan>,
 }
 
@@ -183,35 +180,26 @@ impl ShrinkSlab {
     /// A turn at `priority` with the entries of `memcg` on `node`; `None`: nothing can be freed.
     pub fn begin(zswap: &Zswap, memcgs: &Memcgs, memcg: u16, node: u8, priority: u8) -> Option<Self> {
         let freeable = Some(zswap.shrinker_count(memcgs, memcg, node)).filter(|&freeable| freeable > 0)?;
-        let deferred = zswap.lrus.take_deferred(memcg, node);
-        let delta = 2 * (freeable >> priority); // 4 / DEFAULT_SEEKS
-        let total_scan = ((deferred >> priority) + delta).min(2 * freeable);
-        Some(Self { memcg, node, freeable, total_scan, due: deferred + delta, scanned: 0, scan: None })
-    }
-
-    fn batch(&self) -> u64 {
-        self.total_scan.min(SHRINK_BATCH.into())
+        let turn = DoShrinkSlab::new(freeable, zswap.lrus.take_deferred(memcg, node), priority);
+        Some(Self { memcg, node, turn, scan: None })
     }
 
     /// Looks at the oldest entry, or ends a batch, or all of them: then what is left is put off. Ends with the entries of the batches in
     /// which any was written back.
     pub fn next(&mut self, zswap: &Zswap, memcgs: &Memcgs) -> Next<u64> {
         let Some(scan) = &mut self.scan else {
-            if self.total_scan >= u64::from(SHRINK_BATCH) || self.total_scan >= self.freeable {
-                self.scan = Some(Scan::new(self.memcg, self.node, self.batch()));
+            if let Some(batch) = self.turn.batch() {
+                self.scan = Some(Scan::new(self.memcg, self.node, batch));
                 return Next::Again;
             }
-            let left = self.due.saturating_sub(self.scanned).min(2 * self.freeable);
-            zswap.lrus.defer(self.memcg, self.node, left);
-            return Next::End(self.scanned);
+            zswap.lrus.defer(self.memcg, self.node, self.turn.deferred());
+            return Next::End(self.turn.scanned());
         };
         match scan.next(zswap, memcgs) {
             Next::Candidate { slot, folio } => return Next::Candidate { slot, folio },
             Next::Again => {}
             Next::End(written) => {
-                let batch = if written.is_some() { self.batch() } else { 0 };
-                self.scanned += batch;
-                self.total_scan = if written.is_some() { self.total_scan - batch } else { 0 };
+                self.turn.note(written.is_some());
                 self.scan = None;
             }
         }

@@ -4,21 +4,16 @@
 use super::{GOES_ON, Pc, RAN, ShrinkNode, Step};
 use crate::memcg::ROOT;
 use crate::reclaim::scan::ScanControl;
+use crate::shrinker::DoShrinkSlab;
 use crate::stats::Vm;
 use crate::swapout::writeback::Shrinking;
 use crate::system::{Ctx, Outcome, System};
-use crate::units::SHRINK_BATCH;
 use crate::zswap::shrink::ShrinkSlab;
 
-/// A turn of zsmalloc's shrinker (`do_shrink_slab`), in pages.
+/// A turn of zsmalloc's shrinker, in pages.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Compaction {
-    freeable: u32,
-    /// Still to be asked for.
-    total_scan: u32,
-    /// What this pass asks for and what earlier ones put off.
-    due: u32,
-    scanned: u32,
+    turn: DoShrinkSlab,
     /// A class of this batch has given pages up.
     freed: bool,
 }
@@ -50,17 +45,14 @@ impl ShrinkNode {
         Ok((Outcome::Ran(work), GOES_ON))
     }
 
-    /// zsmalloc's shrinker, which knows no groups: the root's turn is its turn. It compacts when a batch of 128 is due or all there is; of what
-    /// earlier passes put off, whoever made them, a share is due that grows as the priority falls (`do_shrink_slab`).
+    /// zsmalloc's shrinker, which knows no groups: the root's turn is its turn. What earlier passes put off, whoever made them, is due here.
     pub(super) fn zsmalloc(&mut self, sys: &System, sc: &ScanControl) -> Outcome {
         self.pc = Pc::End;
         let pool = sys.current_pool();
-        let freeable = if self.batch.memcg == ROOT { pool.compactable_pages() as u32 } else { 0 };
+        let freeable = if self.batch.memcg == ROOT { pool.compactable_pages() } else { 0 };
         if freeable > 0 {
-            let (deferred, delta) = (pool.take_deferred(), 2 * (freeable >> sc.priority)); // 4 / DEFAULT_SEEKS
-            let total_scan = ((deferred >> sc.priority) + delta).min(2 * freeable);
-            let due = deferred + delta;
-            self.compaction = Some(Box::new(Compaction { freeable, total_scan, due, scanned: 0, freed: false }));
+            let turn = DoShrinkSlab::new(freeable as u64, pool.take_deferred().into(), sc.priority);
+            self.compaction = Some(Box::new(Compaction { turn, freed: false }));
             self.next_compaction(sys);
         }
         RAN
@@ -70,17 +62,16 @@ impl ShrinkNode {
     fn next_compaction(&mut self, sys: &System) {
         self.pc = Pc::End;
         let Some(compaction) = &mut self.compaction else { return };
-        let Compaction { freeable, total_scan, due, scanned, .. } = **compaction;
-        if total_scan >= SHRINK_BATCH || total_scan >= freeable {
+        if compaction.turn.batch().is_some() {
             compaction.freed = false;
             self.pc = Pc::Compact { classes: sys.current_pool().table().classes().len() as u16 };
             return;
         }
-        sys.current_pool().defer(due.saturating_sub(scanned).min(2 * freeable));
+        sys.current_pool().defer(compaction.turn.deferred() as u32);
         self.compaction = None;
     }
 
-    /// The last of the `classes` that are left; a batch in which nothing was freed (`SHRINK_STOP`) ends it, and is not counted.
+    /// The last of the `classes` that are left; after the first class the batch has ended.
     pub(super) fn compact(&mut self, sys: &System, ctx: &mut Ctx, classes: u16) -> Outcome {
         let class = classes - 1;
         let Some(compaction) = &mut self.compaction else { return RAN };
@@ -89,14 +80,9 @@ impl ShrinkNode {
             self.pc = Pc::Compact { classes: class };
             return RAN;
         }
-        let batch = compaction.total_scan.min(SHRINK_BATCH);
-        if compaction.freed {
-            ctx.stat[Vm::SlabsScanned] += u64::from(batch);
-            compaction.total_scan -= batch;
-            compaction.scanned += batch;
-        } else {
-            compaction.total_scan = 0;
-        }
+        let before = compaction.turn.scanned();
+        compaction.turn.note(compaction.freed);
+        ctx.stat[Vm::SlabsScanned] += compaction.turn.scanned() - before;
         self.next_compaction(sys);
         RAN
     }
