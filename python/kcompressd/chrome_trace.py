@@ -93,13 +93,14 @@ def _samples(trace: Trace, result: Result, window: Window) -> Iterator[Event]:
         )
     times = np.asarray(result.series.get("t_ns", ()), dtype=np.float64)
     inside = np.flatnonzero((times >= window[0]) & (times < window[1])).tolist()
-    tracks = [(series.track(name).title, column) for name, column in result.series.items() if name != "t_ns"]
-    names = [series.track(name).title for name in _COUNTED]
+    tracks = [
+        (series.track(name).title, column)
+        for name, column in result.series.items()
+        if name not in ("t_ns", *_COUNTED) and any(column)
+    ]
     marks = (result.config.get("node") or {}).get("watermarks") or ()
     for at in inside:
-        for title, column in tracks:
-            if title not in names and any(column):
-                yield _counter(title, times[at], column[at])
+        yield from (_counter(title, times[at], column[at]) for title, column in tracks)
     for at in inside[:1] + inside[-1:]:
         for mark, level in zip(("min", "low", "high"), marks, strict=False):
             yield _counter(f"{mark} watermark", times[at], level)
@@ -147,7 +148,7 @@ class _Episode:
     def __init__(self, trace: Trace, window: Window) -> None:
         self.records, self.times = _in_order(trace.records)
         self.window = window
-        self.now_ns = 0
+        self.now_ns = 0.0
         self.depths: dict[int, int] = {}
         self.queue_of: dict[int, int] = {}
         self.held = 0
@@ -161,10 +162,10 @@ class _Episode:
         has_begun = False
         for record, now_ns in zip(self.records, self.times.tolist(), strict=True):
             if now_ns >= end:
-                self.now_ns = int(end)
+                self.now_ns = end
                 break
             if now_ns >= begin and not has_begun:
-                has_begun = True
+                has_begun, self.now_ns = True, begin
                 yield from self._at_begin()
             self.now_ns = now_ns
             plain = dict(zip(RECORD.names or (), record.tolist(), strict=True))
@@ -177,15 +178,14 @@ class _Episode:
 
     def _at_begin(self) -> Iterator[Event]:
         """What has begun before the window begins with it."""
-        at = self.window[0] / 1e3
         for slice_ in (*self.open.values(), *self.waiting.values()):
-            slice_["ts"] = at
+            slice_["ts"] = self._us()
         yield from self.waiting.values()
-        record = {"actor": 0}
+        nobody = {"actor": 0}
         for queue in self.depths:
-            yield self._depth(queue, 0, record) | {"ts": at}
+            yield self._depth(queue, 0, nobody)
         if self.held:
-            yield self._held(0, record) | {"ts": at}
+            yield self._held(0, nobody)
 
     def _us(self) -> float:
         return self.now_ns / 1e3
