@@ -207,7 +207,7 @@ class Scripted(Workload):
 
     script: tuple[tuple[int, ...], ...] = ()
 
-    def phases(self, first: int) -> list[dict[str, Any]]:
+    def phases(self, first: int, first_file: int = 0) -> list[dict[str, Any]]:
         traces = [np.array(pages, dtype=np.uint32) | np.uint32(WRITE) for pages in self.script]
         common = {"first": first, "pages": self.pages, "pattern": "trace", "wait_ns": SECOND}
         return [{**common, "trace": trace, "touches": len(trace)} for trace in traces]

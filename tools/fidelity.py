@@ -26,6 +26,7 @@ import numpy as np
 from kcompressd import Job, Result, calibrate
 from kcompressd.errors import InputError
 from kcompressd.job_file import parse_setting
+from kcompressd.taken import kind_of
 
 CORPUS = Path(os.environ.get("KCOMPRESSD_SHARED") or Path(__file__).parents[2] / "shared") / "corpora/py.pages.zst"
 COSTS = Path(__file__).with_name("ground_truth_costs.toml")
@@ -149,7 +150,7 @@ def found(result: Result) -> dict[str, float]:
     """Our row."""
     ticks = {kind: 0.0 for kind in ("kswapd", "kcompressd")}
     for thread in result.threads:
-        kind = str(thread.actor).rstrip("0123456789")
+        kind = kind_of(str(thread.actor))
         if kind in ticks:
             ticks[kind] += thread.reclaim_cpu_ns / 4e6
     row = {name: float(count) for name, count in result.vmstat.items()}

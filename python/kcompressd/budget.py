@@ -62,15 +62,12 @@ class Budget:
             key, why = ("threads", "of a design with a thread a node") if lab.kswapd is None else ("kswapd", "of a run")
             raise LabError(key, f"{nodes} {why} are {nodes} nodes, and a memory budget is one node's", "give 1")
         firsts = np.cumsum([0, *(app.pages for app in self.applications)]).tolist()
-        firsts_of_files = (self.pages + np.cumsum([0, *(app.file_pages or 0 for app in self.applications)])).tolist()
+        files = (self.pages + np.cumsum([0, *(app.file_pages or 0 for app in self.applications)])).tolist()
         given = list(zip(self.applications, firsts, strict=False))
         large = [(first, app.pages, app.folio_order) for app, first in given if app.folio_order]
         return ({"large": large} if large else {}) | {
             "node": self.node.for_core(self.pages, cpus),
-            "programs": [
-                app.phases(first, file) if app.file_pages else app.phases(first)
-                for (app, first), file in zip(given, firsts_of_files, strict=False)
-            ],
+            "programs": [app.phases(first, file) for (app, first), file in zip(given, files, strict=False)],
             "files": self._files(lab),
             "fault": "none",
             "memcg_of": self._groups(lab),

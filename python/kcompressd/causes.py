@@ -39,7 +39,7 @@ def queued(run: Result, base: Result) -> str:
     """Of looks: a queued page's second one, or those of a worker's own reclaim."""
     if _reclaims_itself(run):
         return "its worker, outside PF_MEMALLOC, reclaims under GFP_NOIO for what it needs, and looks at pages that it may not write"
-    return _QUEUED if run.vmstat.get("kcompressd_queued") else ""
+    return held(run, base)
 
 
 def page_cache(run: Result, base: Result) -> str:

@@ -13,9 +13,14 @@ LEAST: Final = {"p99": 100, "p999": 1000}
 """How many times make a percentile; that of fewer is their longest."""
 
 
+def kind_of(actor: str) -> str:
+    """Return a thread's kind: its name without the number ("kswapd0" is a "kswapd")."""
+    return actor.rstrip("0123456789")
+
+
 def cpu_ns(result: Result, kind: str) -> int:
     """Return the CPU time of the reclaim phase of all threads of a kind ("kswapd", "kcompressd"), nanoseconds."""
-    of_kind = (t for t in result.threads if str(t.actor).rstrip("0123456789") == kind)
+    of_kind = (t for t in result.threads if kind_of(str(t.actor)) == kind)
     return sum(int(t.get("reclaim_cpu_ns", 0)) for t in of_kind)
 
 
@@ -107,7 +112,7 @@ def stored(result: Result) -> int:
 
 def compressed(result: Result) -> int:
     """Return the pages that kswapd and kcompressd stored: the rest is direct reclaim's."""
-    kinds = ((str(t.actor).rstrip("0123456789"), int(t.get("pages_done", 0))) for t in result.threads)
+    kinds = ((kind_of(str(t.actor)), int(t.get("pages_done", 0))) for t in result.threads)
     return sum(pages for kind, pages in kinds if kind in ("kswapd", "kcompressd"))
 
 

@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kcompressd.sizes import duration, mib
+from kcompressd.taken import kind_of
 
 HISTORY: Final = 48
 """Samples that a small curve shows."""
@@ -118,7 +119,7 @@ class CpuShares:
 
     def shares(self) -> list[tuple[str, int, float]]:
         """Return name, nanoseconds in all, and share of a CPU, kswapd first."""
-        order = sorted(self.spent, key=lambda name: (_KINDS.index(name.rstrip("0123456789")), name))
+        order = sorted(self.spent, key=lambda name: (_KINDS.index(kind_of(name)), name))
         return [(name, self.spent[name], self.share.get(name, 0.0)) for name in order]
 
 
@@ -127,7 +128,7 @@ def _threads() -> list[tuple[str, int]]:
     for task in _TASKS.iterdir():
         try:
             name = (task / "comm").read_text().strip()
-            if name.rstrip("0123456789") in _KINDS:
+            if kind_of(name) in _KINDS:
                 found.append((name, int((task / "schedstat").read_text().split()[0])))
         except (OSError, IndexError, ValueError):  # it has just ended
             continue

@@ -15,6 +15,7 @@ from kcompressd.html.over_time import charts, colors
 from kcompressd.html.table import Cell, table
 from kcompressd.measures import MEASURES, Measure
 from kcompressd.result import Result
+from kcompressd.taken import kind_of
 
 _BY_NAME = {measure.name: measure for measure in MEASURES}
 _PICTURES = ("scans_per_page", "allocstall", "touch_max_ns", "fault_p99_ns", "held_twice_bytes")
@@ -150,7 +151,7 @@ def _cpu(entries: Sequence[Entry]) -> Markup:
 def _threads(entry: Entry) -> Bar:
     names = list(dict.fromkeys(str(thread.actor) for result in entry.results for thread in result.threads))
     spent = {name: entry.median(functools.partial(_cpu_per_page, name)) for name in names}
-    kinds = {name: _KINDS.get(name.rstrip("0123456789"), _OTHERS) for name in names}
+    kinds = {name: _KINDS.get(kind_of(name), _OTHERS) for name in names}
     order = sorted((name for name in names if spent[name]), key=lambda name: (kinds[name] == _OTHERS, kinds[name]))
     return Bar(entry.name, [(spent[name], kinds[name]) for name in order], labels=order)
 
