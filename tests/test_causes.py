@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kcompressd import Job, Result, causes, taken
+from kcompressd import Job, Lab, Pages, Result, causes, taken
 from kcompressd._core import presets
 from kcompressd.comparison import Comparison, Entry
 from kcompressd.measures import MEASURES
@@ -47,6 +47,7 @@ def altered(design: dict[str, Any] | None = None, threads: dict[str, int] | None
 
 
 OWN = {"allocstall_normal": 90, "exit_kept": 5000, "exit_queued": 800}
+WRITEBACK = {"hold": "writeback"}
 NEW, HEAD = {"on_full": "sync_new"}, {"on_full": "sync_head"}
 
 
@@ -63,7 +64,10 @@ NEW, HEAD = {"on_full": "sync_new"}, {"on_full": "sync_head"}
         (causes.stalls, altered(allocstall_normal=40, allocstall_movable=50), ""),
         (causes.activated, altered(pgactivate=100, exit_add_to_swap=60), "no memory for the swap cache"),
         (causes.activated, altered(pgactivate=100, exit_referenced_activated=60), ""),
-        (causes.activated, altered({"hold": "writeback"}, pgactivate=100), "still under writeback"),
+        (causes.activated, altered(WRITEBACK, pgactivate=100, exit_writeback=100), "still under writeback"),
+        (causes.activated, altered(WRITEBACK, pgactivate=100, exit_writeback=100, kcompressd_queued=80), ""),
+        (causes.activated, altered(WRITEBACK, pgactivate=100), ""),  # pages of files
+        (causes.activated, altered(), ""),
         (
             causes.inversions,
             altered(NEW, {"kswapd0": 900}, kcompressd_full=200, pswpout=1000),
@@ -103,6 +107,19 @@ def test_no_more_is_freed_held_or_failed_than_was_stored(design: str) -> None:
     accounted = run.vmstat.pgsteal_anon + taken.held_at_end(run) + (taken.failed_writes(run) or 0)
     assert taken.stored(run) >= accounted and taken.compressed(run) <= taken.stored(run)
     assert taken.alloc_fails(run) is None and taken.alloc_fails(short(design, "zswap")) is not None
+
+
+@pytest.mark.parametrize("design", presets())
+def test_the_cpu_time_of_all_has_what_direct_reclaim_spends(design: str) -> None:
+    """What kswapd and kcompressd leave to direct reclaim moves from the one sum into the other."""
+    run, idle = short(design), short(design, cpus=1)
+    for result in (run, idle):
+        threads = sum(thread.reclaim_cpu_ns + thread.fault_cpu_ns for thread in result.threads)
+        assert BY_NAME["cpu_ns"].of(result) == threads > (BY_NAME["reclaim_cpu_ns"].of(result) or 0)
+    assert run.vmstat.pgsteal_direct and run.vmstat.allocstall_movable
+    assert (
+        BY_NAME["cpu_ns"].of(Lab(design=design).run(Pages.sample()[:64])) is None
+    )  # no direct reclaim: both together are all
 
 
 def test_a_failed_write_is_no_double_write() -> None:

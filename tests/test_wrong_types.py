@@ -23,9 +23,13 @@ from kcompressd import (
     Memcg,
     Node,
     Pages,
+    PageStats,
+    Result,
     Sim,
     Workload,
+    access_trace,
     calibrate,
+    chrome_trace,
 )
 from kcompressd.compare import compare
 from kcompressd.errors import PageFileError
@@ -136,10 +140,34 @@ def test_a_directory_says_how_many_of_its_files_are_no_pages(tmp_path: Path) -> 
     assert len(Pages.from_file(tmp_path)) == 3
 
 
-@pytest.mark.parametrize("call", [Pages.from_file, PAGES.save])
-def test_no_name_is_no_file(call: Callable[[str], object]) -> None:
-    with pytest.raises(PageFileError, match="names no file"):
-        call("")
+RESULT = Lab(trace=True).run(PAGES)
+FILES: dict[str, Callable[[Any], object]] = {
+    "pages": Pages.from_file,
+    "saved pages": PAGES.save,
+    "job": Job.load,
+    "result": Result.load,
+    "saved result": RESULT.save,
+    "trace": Trace.load,
+    "saved trace": RESULT.trace.save,
+    "written trace": lambda path: Job.from_dict({"pages": "sample", "limit": 8}).sim(
+        trace=path if path is not None else 3
+    ),
+    "exported trace": lambda path: chrome_trace.save(RESULT.trace, path),
+    "calibration": Calibration.load,
+    "saved calibration": Calibration.sample().save,
+    "statistics": PageStats.load,
+    "touches": access_trace.load,
+    "swap file": lambda path: Lab(swap_file=path if path is not None else 3).run(PAGES),
+}
+
+
+@pytest.mark.parametrize("call", FILES)
+@pytest.mark.parametrize("odd", [3, None, b"x", [], 1.5], ids=repr)
+def test_what_is_no_path_names_no_file(call: str, odd: object) -> None:
+    with pytest.raises(InputError, match=r"^path: .* is not a path$"):
+        FILES[call](odd)
+    with pytest.raises(InputError, match="names no file"):
+        FILES[call]("")
 
 
 def test_a_file_without_an_end_is_no_job() -> None:

@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from kcompressd.errors import JobError
+from kcompressd.errors import JobError, file_path
 from kcompressd.workload import WRITE
 
 _WRITES: Final = {"0": 0, "1": WRITE, "r": 0, "w": WRITE, "": 0}
@@ -36,7 +36,7 @@ class AccessTrace(NamedTuple):
 
 def load(path: str | os.PathLike[str]) -> AccessTrace:
     """Read a trace; raises `JobError` naming the file, and the line or touch that is wrong."""
-    where = Path(path)
+    where = file_path(path, JobError)
     try:
         found = _numpy(where) if where.suffix == ".npy" else _csv(where)
     except OSError as error:

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 import numpy.typing as npt
 
-from kcompressd.errors import EstimateError, PageFileError, RunInterrupted, refuse_type
+from kcompressd.errors import EstimateError, PageFileError, RunInterrupted, file_path, refuse_type
 from kcompressd.page_file import write_private
 from kcompressd.page_index import PAGE_SIZES
 from kcompressd.page_stats import DEFAULT_COMPRESSORS, Codec, PageStats, Progress, kinds_of, measure, parse_codecs
@@ -102,7 +102,7 @@ class Calibration:
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write `FILE.calib.npz`, its owner's alone, replaced by rename; raises `PageFileError`."""
-        where = Path(path)
+        where = file_path(path, PageFileError)
         if not where.name.endswith(SUFFIX):
             raise PageFileError(where, f"is no name for a calibration: it must end in {SUFFIX}")
         said = {**self._about(), "environment": self.environment, "digest": self.digest}
@@ -134,7 +134,7 @@ class Calibration:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Calibration:
         """Read `FILE.calib.npz`; raises `PageFileError` naming what is wrong with it."""
-        where = Path(path)
+        where = file_path(path, PageFileError)
         try:
             with np.load(where, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in ("meta", *_ARRAYS)}

@@ -102,14 +102,24 @@ def full(run: Result, base: Result) -> str:
 
 
 def activated(run: Result, base: Result) -> str:
-    """Of activations: no memory for the swap cache, or pages met under writeback; of pages that were touched there is no more to say."""
+    """Of activations: no memory for the swap cache, or pages met under writeback; of pages that were touched, those of files too, there is
+    no more to say.
+    """
     rise = _more("pgactivate", run, base)
+    if rise <= 0:
+        return ""
     if 2 * _more("exit_add_to_swap", run, base) >= rise:
         return "a page that gets no memory for the swap cache is activated"
     touched = _more("exit_referenced_activated", run, base) + _more("exit_add_to_swap", run, base)
-    if run.config.design["hold"] == "writeback" and 2 * (rise - touched) >= rise:
+    if run.config.design["hold"] == "writeback" and 2 * min(rise - touched, _met_under_writeback(run, base)) >= rise:
         return "a scan that meets a page still under writeback activates it"
     return ""
+
+
+def _met_under_writeback(run: Result, base: Result) -> int:
+    """Return how many more pages a look met under writeback: `exit_writeback` has also those that it queued and left so."""
+    folios = _more("exit_writeback", run, base) - _more("kcompressd_queued", run, base)
+    return folios << int(run.config.get("folio_order", 0))
 
 
 def stalls(run: Result, base: Result) -> str:

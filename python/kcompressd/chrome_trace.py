@@ -15,14 +15,13 @@ import gzip
 import json
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from kcompressd import files, lifecycle, series
-from kcompressd.errors import OutputError, ResultFileError
+from kcompressd.errors import OutputError, ResultFileError, file_path
 from kcompressd.result import Result
 from kcompressd.trace import RECORD, SYSTEM, Records, Trace
 from kcompressd.trace_words import actor_name, aux_text, event_name, state_name
@@ -51,7 +50,7 @@ def save(trace: Trace, path: str | os.PathLike[str], *, window: Window = ALL, re
 
     Raises `OutputError`, and `ResultFileError` for the `result` of another run.
     """
-    where, count = Path(path), 0
+    where, count = file_path(path, OutputError), 0
 
     def write(out: BinaryIO) -> None:
         nonlocal count

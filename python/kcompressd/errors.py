@@ -7,7 +7,10 @@ line maps the whole family to exit code 2 (bad input).
 
 from __future__ import annotations
 
+import os
 from numbers import Integral
+from pathlib import Path
+from typing import cast
 
 
 class InputError(ValueError):
@@ -108,6 +111,15 @@ def refuse_type(
 def refuse_other_than_whole(subject: str, value: object) -> None:
     """Raise `LabError` about what is no whole number."""
     refuse_type(subject, value, Integral, "a whole number")
+
+
+def file_path(value: object, error: type[InputError] = InputError) -> Path:
+    """Return the path that an argument from Python gives; raise `error` where it gives none."""
+    refuse_type("path", value, (str, os.PathLike), "a path", error)
+    text = os.fspath(cast("str | os.PathLike[str]", value))
+    if not text:
+        raise error("''", "names no file")
+    return Path(text)
 
 
 def _brief(value: object) -> str:

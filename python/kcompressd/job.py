@@ -19,7 +19,7 @@ import numpy as np
 from kcompressd import access_trace, policy
 from kcompressd.calibration import Calibration, calibrate
 from kcompressd.design import Design
-from kcompressd.errors import InputError, JobError, refuse_type
+from kcompressd.errors import InputError, JobError, file_path, refuse_type
 from kcompressd.job_file import Tree, parse, parse_setting, refuse_strangers, set_key
 from kcompressd.lab import Lab, Progress
 from kcompressd.machine import Costs, Machine
@@ -65,7 +65,7 @@ class Job:
     @classmethod
     def load(cls, path: str | os.PathLike[str], settings: Iterable[str] = ()) -> Job:
         """Read a job file and set keys ("node.cpus=8"); raises `JobError` naming file, line and key."""
-        where = Path(path)
+        where = file_path(path, JobError)
         try:
             with where.open("rb") as file:
                 text = file.read(_MOST_BYTES + 1).decode()

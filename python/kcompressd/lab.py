@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from kcompressd import _core, environment
 from kcompressd.design import KERNEL, STORES, Design, Kernel, Store
-from kcompressd.errors import LabError, RunInterrupted, refuse_type
+from kcompressd.errors import LabError, RunInterrupted, file_path, refuse_type
 from kcompressd.faults import IoFaults, Plant
 from kcompressd.files import is_replaceable
 from kcompressd.lifecycle import table
@@ -276,7 +276,7 @@ class Lab:
             with tempfile.TemporaryDirectory(prefix="kcompressd-") as private:
                 yield Path(private) / "swap"
         else:
-            path = Path(self.swap_file)
+            path = file_path(self.swap_file, LabError)
             existed = path.exists()
             _refuse_overwriting(path)
             try:

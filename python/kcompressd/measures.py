@@ -77,6 +77,15 @@ MEASURES: Final = (
         causes.reclaim_cpu,
     ),
     Measure(
+        "cpu_ns",
+        "with the applications'",
+        "ns",
+        taken.pressed(taken.all_cpu),
+        "better",
+        1e5,
+        "has all threads, the applications' too, spend {value} of CPU time",
+    ),
+    Measure(
         "scans_per_page",
         "scanned a page freed",
         "per page",

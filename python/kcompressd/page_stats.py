@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kcompressd import _core, environment
-from kcompressd.errors import EstimateError, PageFileError, RunInterrupted
+from kcompressd.errors import EstimateError, PageFileError, RunInterrupted, file_path
 from kcompressd.page_file import write_private
 from kcompressd.page_index import KINDS, PAGE_SIZES, PageIndex, about_from_json, about_to_json
 from kcompressd.pages import Pages
@@ -96,7 +96,7 @@ class PageStats:
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write `FILE.stats.npz`, its owner's alone, replaced by rename; raises `PageFileError`."""
-        where = Path(path)
+        where = file_path(path, PageFileError)
         if not where.name.endswith(SUFFIX):
             raise PageFileError(where, f"is no name for stats: it must end in {SUFFIX}")
         meta = np.frombuffer(json.dumps(self._meta()).encode(), dtype=np.uint8)
@@ -124,7 +124,7 @@ class PageStats:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> PageStats:
         """Read `FILE.stats.npz`; raises `PageFileError` naming what is wrong with it."""
-        where = Path(path)
+        where = file_path(path, PageFileError)
         try:
             with np.load(where, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in ("meta", *_ARRAYS)}

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kcompressd import page_file
-from kcompressd.errors import IndexFileError, InputError, PageFileError, refuse_type
+from kcompressd.errors import IndexFileError, InputError, PageFileError, file_path, refuse_type
 from kcompressd.page_file import Bytes
 from kcompressd.page_index import PAGE_SIZES, IndexDocument, PageIndex, check_mappings
 
@@ -73,9 +73,7 @@ class Pages:
         which reads every page; the count is always compared. Raises `PageFileError` or a subclass
         naming the path.
         """
-        where = Path(path)
-        if not os.fspath(path):
-            raise PageFileError("''", "names no file")
+        where = file_path(path, PageFileError)
         if where.is_dir():
             from kcompressd.images import directory
 
@@ -178,9 +176,7 @@ class Pages:
         must then be given again to `from_file`. Raises `PageFileError` for an empty set or when writing
         fails.
         """
-        where = Path(path)
-        if not os.fspath(path):
-            raise PageFileError("''", "names no file")
+        where = file_path(path, PageFileError)
         document = IndexDocument(self.page_size, len(self), self.digest, self._index) if index else None
         page_file.whole_pages(self._array.reshape(-1), self.page_size, where)
         page_file.write_pages(where, self._array.reshape(-1), document, level)

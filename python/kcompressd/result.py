@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from kcompressd.errors import LabError, ResultFileError
+from kcompressd.errors import LabError, ResultFileError, file_path
 from kcompressd.files import write_text
 from kcompressd.names import Names, freeze, thaw
 from kcompressd.result_form import KEYS, OPTIONAL, VERSION, refuse_malformed
@@ -92,7 +92,7 @@ class Result:
         """Write the stored form, replacing `path`; raises `ResultFileError` when it cannot be
         written.
         """
-        where = Path(path)
+        where = file_path(path, ResultFileError)
         try:
             write_text(where, self.to_json())
         except OSError as error:
@@ -102,7 +102,7 @@ class Result:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Result:
         """Read a stored result; raises `ResultFileError` naming the path and what is wrong."""
-        where = Path(path)
+        where = file_path(path, ResultFileError)
         try:
             data = json.loads(where.read_text(encoding="utf-8"))
         except OSError as error:

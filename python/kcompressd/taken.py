@@ -48,6 +48,12 @@ def cpu(*kinds: str) -> Callable[[Result], Value]:
     return of
 
 
+def all_cpu(result: Result) -> Value:
+    """Return the CPU time of all threads: that of direct reclaim is in the applications', beside their own touches and faults."""
+    spent = (int(t.get(f"{phase}_cpu_ns", 0)) for t in result.threads for phase in ("reclaim", "fault"))
+    return float(sum(spent)) if result.threads else None
+
+
 def vmstat(name: str) -> Callable[[Result], Value]:
     """Of a counter by its /proc/vmstat name."""
     return lambda result: result.vmstat.get(name)

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from kcompressd import lifecycle_enums
 from kcompressd._core import Locator
+from kcompressd.errors import file_path
 from kcompressd.files import is_replaceable, temporary, write_text
 from kcompressd.lifecycle import table
 from kcompressd.trace_words import Step, names, step
@@ -82,7 +83,7 @@ class Trace:
         Raises :class:`TraceError` for a file that is no trace, is shorter than it says, or has a broken
         sidecar, and :class:`OSError` for one that cannot be read.
         """
-        file = Path(path)
+        file = file_path(path)
         try:
             if not _is_numpy(file):
                 raise ValueError("no NumPy file; kcompressd run --trace T.npy makes one")
@@ -100,7 +101,7 @@ class Trace:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes ``path`` and its sidecar, the sidecar last; a seal that the meta already has is kept as it
         is. Raises :class:`TraceError`, naming the path, when it cannot be written."""
-        file = Path(path)
+        file = file_path(path)
         meta = self.meta if self.meta is not None and "sha256" in self.meta else seal(self.records, self.meta or {})
         if not is_replaceable(file):
             raise TraceError(f"{file}: cannot be written: it is not a regular file")

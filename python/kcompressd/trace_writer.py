@@ -8,13 +8,13 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 import numpy as np
 
 from kcompressd._core import Locator
+from kcompressd.errors import file_path
 from kcompressd.files import is_replaceable, write_text
 from kcompressd.lifecycle import table
 from kcompressd.trace import FORMAT, RECORD, SYSTEM, VERSION, TraceError, encode_states, first_states, sidecar_path
@@ -29,7 +29,7 @@ class TraceWriter:
 
     def __init__(self, path: str | os.PathLike[str], pages: int, *, absent: bool = False, folio_order: int = 0) -> None:
         """Make the temporary file beside `path`."""
-        self.path = Path(path)
+        self.path = file_path(path)
         self.records = 0
         self._states = first_states(pages, absent=absent, folio_order=folio_order)
         self._actors: set[int] = set()
