@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from kcompressd import _core
+from kcompressd import Lab, Pages, _core
 from kcompressd.cli import main
 
 COMMAND = (sys.executable, "-m", "kcompressd")
@@ -59,6 +59,57 @@ def test_a_node_that_is_none_is_named_by_its_key(capsys: pytest.CaptureFixture[s
     job.write_text('pages = "sample"\n[node]\nmanaged = 4096\n[workload]\nkind = "usemem"\npages = 6000\n')
     name, _, value = key.partition("=")
     assert f"node.{name} {value} is not between" in refused(capsys, "sim", str(job), "--set", f"node.{key}")
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ("run my.pages --trace my.pages", "my.pages: is read by this command; give another name"),
+        ("run my.pages --json ./my.pages.index.json", "it belongs to my.pages; give another name"),
+        ("run my.pages --html ../{here}/my.pages", "is read by this command"),
+        ("estimate my.pages --csv my.pages", "is read by this command"),
+        ("calibrate my.pages -o my.pages", "is read by this command"),
+        ("sim job.toml --json job.toml", "is read by this command"),
+        ("sim job.toml --trace t.npy --json t.npy.json", "t.npy.json: is written twice by this command"),
+        ("run my.pages --json x --html x", "x: is written twice by this command; give another name"),
+        ("export t.npy -o t.npy", "is read by this command"),
+        ("export t.npy -o t.npy.json", "it belongs to t.npy"),
+        ("export t.npy --result out.json -o out.json", "is read by this command"),
+        ("compare out.json two.json --html two.json", "is read by this command"),
+        ("show out.json --folio 3", "out.json: is no trace: it has no page to show; give the T.npy of --trace"),
+        ("export t.npy -o e.json --from 500s", "--from: no record is between it and --to; the trace has them from "),
+        ("sim job.toml", "job.toml: gone.pages: no such file"),
+        ("compare job.toml --threads 2", "--threads: is not for a job; --set threads=…"),
+        ("compare job.toml --pin", "--pin: is not for a job; leave it out"),
+        ("compare job.toml --validate", "--validate: is not for a job; leave it out"),
+        ("run job.toml --design april", "--design: is not for a job; --set design=…"),
+        ("run job.toml --store zram", "--store: is not for a job; --set store=…"),
+        (
+            "compare out.json two.json --repeats 9",
+            "--repeats: is not for stored Results, which are not run again; leave",
+        ),
+        ("compare out.json two.json -c zstd", "--compressor: is not for stored Results"),
+        ("run t.npy", "t.npy: is a trace, not pages; look at it with: kcompressd validate t.npy"),
+        ("check --replay my.pages", "my.pages: is no saved check; make one with: kcompressd check --json FILE"),
+        ("check --replay out.json", "out.json: is no saved check; make one"),
+        ("check --max-memory 20%", "max memory: '20%' is no size; give bytes, or 64M"),
+        ("advise my.pages --ram 20%", "--ram: '20%' is no size; give bytes, or 64M"),
+        ("run my.pages --pool-limit 20X", "pool limit: '20X' is no size; give bytes, 64M, or 20% (of the input)"),
+    ],
+)
+def test_nothing_is_overwritten_or_left_unheeded(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, argv: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Pages.sample()[:8].save("my.pages")
+    Path("job.toml").write_text('pages = "gone.pages"\n')
+    run = Lab(trace=True).run(Pages.sample()[:8])
+    run.trace.save("t.npy")
+    run.save("out.json")
+    run.save("two.json")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    assert message.format(folder=tmp_path) in refused(capsys, *argv.format(here=tmp_path.name).split())
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_a_full_standard_output_is_named() -> None:

@@ -19,7 +19,7 @@ import numpy as np
 from kcompressd import access_trace, policy
 from kcompressd.calibration import Calibration, calibrate
 from kcompressd.design import Design
-from kcompressd.errors import InputError, JobError, file_path, refuse_type
+from kcompressd.errors import InputError, JobError, PageFileError, file_path, refuse_type
 from kcompressd.job_file import Tree, parse, parse_setting, refuse_strangers, set_key
 from kcompressd.lab import Lab, Progress
 from kcompressd.machine import Costs, Machine
@@ -278,7 +278,8 @@ class Job:
         except JobError:
             raise
         except InputError as error:
-            raise JobError(self.origin, f"{error.subject} {error.reason}", error.fix) from error
+            colon = ":" if isinstance(error, PageFileError) else ""
+            raise JobError(self.origin, f"{error.subject}{colon} {error.reason}", error.fix) from error
 
     def sim(
         self,

@@ -9,22 +9,26 @@ from kcompressd.errors import LabError, refuse_type
 _UNITS: Final = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
-def parse_limit(limit: int | str, of_bytes: int, what: str = "pool limit") -> int:
+def parse_limit(limit: int | str, of_bytes: int | None, what: str = "pool limit") -> int:
     """Return `limit` in bytes: a number, a text with a unit (K, M, G, T: powers of 1024), or a percentage of
-    `of_bytes`.
+    `of_bytes`, where that is not None.
 
     Raises `LabError` about `what` for what is none of these, and for a limit below 1 byte.
     """
     refuse_type(what, limit, (int, str), "a number of bytes or a text like 64M")
     value = limit if isinstance(limit, int) else _parse(limit, of_bytes, what)
     if value < 1:
-        raise LabError(what, f"{limit} leaves no room at all", "give bytes, 64M, or 20%")
+        raise LabError(what, f"{limit} leaves no room at all", f"give {_forms(of_bytes)}")
     return value
 
 
-def _parse(text: str, of_bytes: int, what: str) -> int:
+def _forms(of_bytes: int | None) -> str:
+    return "bytes, or 64M" if of_bytes is None else "bytes, 64M, or 20% (of the input)"
+
+
+def _parse(text: str, of_bytes: int | None, what: str) -> int:
     number, unit = text.strip(), 1.0
-    if number.endswith("%"):
+    if number.endswith("%") and of_bytes is not None:
         number, unit = number[:-1], of_bytes / 100
     else:
         letters = number.lstrip("0123456789.").strip().upper().removesuffix("IB")
@@ -35,7 +39,7 @@ def _parse(text: str, of_bytes: int, what: str) -> int:
     except ValueError:
         value = -1.0
     if not 0 <= value < 2**62 or unit == 0:
-        raise LabError(what, f"{text!r} is no size", "give bytes, 64M, or 20% (of the input)")
+        raise LabError(what, f"{text!r} is no size", f"give {_forms(of_bytes)}")
     return int(value)
 
 

@@ -181,4 +181,4 @@ class Zram:
 
 def _pages(limit: int | str, page_size: int) -> int:
     """Return a limit as pages, rounded up as the kernel does; 0 stays 0."""
-    return 0 if limit == 0 else -(-parse_limit(limit, 0, "mem_limit") // page_size)
+    return 0 if limit == 0 else -(-parse_limit(limit, None, "mem_limit") // page_size)

@@ -22,6 +22,7 @@ from kcompressd.cli import (
     calibrate,
     capture,
     check,
+    common,
     compare,
     completion,
     doctor,
@@ -142,6 +143,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(NEXT, end="")
         return 0
     try:
+        common.refuse_overwriting(arguments)
         code: int = arguments.run(arguments)
         sys.stdout.flush()
         return code

@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     common.refuse_output(arguments.json, stream=True)
     common.refuse_output(arguments.html)
     pages = _pages(arguments)
-    ram = None if arguments.ram is None else parse_limit(arguments.ram, pages.nbytes, "--ram")
+    ram = None if arguments.ram is None else parse_limit(arguments.ram, None, "--ram")
     if ram is not None and ram < LEAST_RAM:
         raise InputError("--ram", f"{arguments.ram} is {ram} bytes: no machine runs in so little", "give a unit: 8G")
     device = None if arguments.swap_device is None else arguments.swap_device == "yes"

@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.replay is not None:
         return _replay(arguments.replay, arguments.design)
     common.refuse_output(arguments.json, stream=True)
-    memory = 0 if arguments.max_memory is None else parse_limit(arguments.max_memory, 0, "max memory")
+    memory = 0 if arguments.max_memory is None else parse_limit(arguments.max_memory, None, "max memory")
     bounds = {"max_states": arguments.max_states, "max_depth": arguments.max_depth, "max_memory_bytes": memory}
     reduces = not arguments.no_reduction
     return common.shown(
@@ -109,7 +109,7 @@ def _design(text: str) -> str | Policy:
 
 def _replay(path: str, design: str | None) -> int:
     from kcompressd.check import Scenario, replay
-    from kcompressd.errors import ResultFileError
+    from kcompressd.errors import LabError, ResultFileError
     from kcompressd.policy import Policy
 
     try:
@@ -117,10 +117,10 @@ def _replay(path: str, design: str | None) -> int:
         policy = None if design is None else _design(design)
         scenario = Scenario.from_config(saved["scenario"], policy if isinstance(policy, Policy) else None)
         schedule = list(saved["schedule"])
+    except LabError:
+        raise
     except (ValueError, KeyError, TypeError) as error:
-        raise ResultFileError(
-            path, f"is no saved check: {error}", "make one with: kcompressd check --json FILE"
-        ) from error
+        raise ResultFileError(path, "is no saved check", "make one with: kcompressd check --json FILE") from error
     replayed = replay(scenario, schedule)
     lines = [str(row) for row in replayed.rows]
     lines.append(f"wrong: {replayed.why}" if replayed.why else "nothing is wrong at its end")

@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
@@ -71,18 +71,29 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
 
 def pages(arguments: argparse.Namespace) -> Pages:
     """Return the pages asked for."""
-    from kcompressd.errors import PageFileError
     from kcompressd.pages import Pages
 
     name = arguments.file
-    if name is not None and name.endswith((".json", ".toml")):
-        what = "a stored Result; print it with: kcompressd show" if name.endswith(".json") else "a job file"
-        raise PageFileError(name, f"is {what} {name}" if name.endswith(".json") else f"is {what}, not pages")
+    if name is not None:
+        refuse_other_kinds(name)
     if arguments.sample:
         found = Pages.sample().resized(arguments.page_size or Pages.sample().page_size)
     else:
         found = Pages.from_file(name, page_size=arguments.page_size)
     return found if arguments.limit is None else found[: arguments.limit]
+
+
+def refuse_other_kinds(name: str) -> None:
+    """Refuse a file that by its name is no page file."""
+    from kcompressd.errors import PageFileError
+
+    for suffix, what in {
+        ".json": f"a stored Result; print it with: kcompressd show {name}",
+        ".toml": "a job file, not pages",
+        ".npy": f"a trace, not pages; look at it with: kcompressd validate {name}",
+    }.items():
+        if name.endswith(suffix):
+            raise PageFileError(name, f"is {what}")
 
 
 def add_lab(parser: argparse.ArgumentParser) -> None:
@@ -120,6 +131,23 @@ def lab(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the keyword arguments for `Lab` that `add_lab` declared."""
     names = ("store", "compressor", "threads", "depth", "kswapd", "pool_limit", "swap_file", "kernel")
     return {name: getattr(arguments, name) for name in (*names, "fault", "seed", "pin")}
+
+
+def refuse_ignored(arguments: argparse.Namespace, others: Mapping[str, object], of_what: str) -> None:
+    """Refuse an option of `add_selection` and `add_lab`, or of `others` (each with its default), which `of_what` ("a job") does not heed."""
+    from kcompressd.errors import InputError
+
+    scratch = argparse.ArgumentParser()
+    add_selection(scratch)
+    add_lab(scratch)
+    for name, default in {**vars(scratch.parse_args([])), **others}.items():
+        given = getattr(arguments, name)
+        if given != default:
+            fix = f"--set {name}=…" if of_what == "a job" and name in _JOB_KEYS else "leave it out"
+            raise InputError(f"--{name.replace('_', '-')}", f"is not for {of_what}", fix)
+
+
+_JOB_KEYS = ("design", "store", "compressor", "threads", "depth", "pool_limit", "kernel", "seed", "limit", "page_size")
 
 
 def add_compressors(parser: argparse.ArgumentParser, default: str) -> None:
@@ -232,6 +260,39 @@ def refuse_output(path: str | None, *, stream: bool = False) -> None:
         raise OutputError(path, "is not a regular file", "give the name of a file to be made")
     if files.is_replaceable(where) and not os.access(where.parent, os.W_OK | os.X_OK):
         raise OutputError(path, "its folder cannot be written to", "choose another, or ask its owner")
+
+
+READS, WRITES = ("file", "more", "job", "result", "replay"), ("output", "trace", "json", "html", "csv", "markdown")
+"""Arguments of all verbs that name files; those of which `trace` is what they read have no other to write a trace to."""
+
+
+def refuse_overwriting(arguments: argparse.Namespace) -> None:
+    """Refuse an output that is an input too, or the file of another output: the files beside pages and traces count as well."""
+    from kcompressd.errors import OutputError
+
+    reads: tuple[str, ...] = READS if arguments.verb in ("run", "sim") else (*READS, "trace")
+    taken = {
+        Path(name + end).resolve(): f"is read by this command{end and f': it belongs to {name}'}"
+        for name, end in _named(arguments, reads)
+    }
+    for name, end in _named(arguments, [option for option in WRITES if option not in reads]):
+        if name == "-":
+            continue
+        why = taken.get(Path(name + end).resolve())
+        if why is not None:
+            raise OutputError(name + end, why, "give another name")
+        taken[Path(name + end).resolve()] = "is written twice by this command"
+
+
+def _named(arguments: argparse.Namespace, options: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The files that options name, each with "" and with what is added for the file beside it."""
+    for option in options:
+        given = getattr(arguments, option, None)
+        for name in given if isinstance(given, list) else [given]:
+            if isinstance(name, str):
+                yield name, ""
+                if option in ("file", "trace", "output"):
+                    yield name, ".json" if option == "trace" or name.endswith(".npy") else ".index.json"
 
 
 def count(text: str) -> int:

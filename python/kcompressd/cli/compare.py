@@ -105,6 +105,7 @@ def _job(arguments: argparse.Namespace) -> int:
     from kcompressd.compare import compare_job
     from kcompressd.job import Job
 
+    common.refuse_ignored(arguments, {"validate": False, "trace_dir": None}, "a job")
     job = Job.load(arguments.file, arguments.set)
     return _shown(
         arguments,
@@ -123,6 +124,15 @@ def _stored(arguments: argparse.Namespace) -> int:
     for path in paths:
         if not path.endswith(".json"):
             raise InputError(path, "is no stored Result (.json)", "compare either one page file, or stored Results")
+    others: dict[str, object] = {
+        "designs": DESIGNS,
+        "cpus": (),
+        "set": [],
+        "repeats": None,
+        "validate": False,
+        "trace_dir": None,
+    }
+    common.refuse_ignored(arguments, others, "stored Results, which are not run again")
     found = stored.load(paths)
     if arguments.json is not None:
         common.write_text(found.to_json(), arguments.json)

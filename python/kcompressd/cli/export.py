@@ -44,10 +44,18 @@ def run(arguments: argparse.Namespace) -> int:
     if window[0] >= window[1]:
         raise LabError("--from", f"{sizes.duration(window[0])} is not before --to, {sizes.duration(window[1])}")
     trace = Trace.load(arguments.trace)
+    _refuse_empty(trace, window)
     result = Result.load(arguments.result) if arguments.result else None
     count = chrome_trace.save(trace, arguments.output, window=window, result=result)
     print(f"{arguments.output}: {count} events of {_inside(trace, window)} records; open it in ui.perfetto.dev")
     return 0
+
+
+def _refuse_empty(trace: Trace, window: tuple[float, float]) -> None:
+    times = trace.records["t_ns"]
+    if len(trace) and not ((times >= window[0]) & (times < window[1])).any():
+        first, last = sizes.duration(int(times.min())), sizes.duration(int(times.max()))
+        raise LabError("--from", "no record is between it and --to", f"the trace has them from {first} to {last}")
 
 
 def _inside(trace: Trace, window: tuple[float, float]) -> str:

@@ -66,6 +66,7 @@ def _run(arguments: argparse.Namespace) -> Result:
     from kcompressd.lab import Lab
 
     if arguments.file is not None and arguments.file.endswith(".toml"):
+        common.refuse_ignored(arguments, {"design": "split"}, "a job")
         job = Job.load(arguments.file, arguments.set)
         trace = _traces(arguments, len(job.pages))
         with _watched(arguments, job.lab, job.pages) as watch:

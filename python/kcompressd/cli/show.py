@@ -27,6 +27,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Print it; what is stored gives its own exit code."""
     if arguments.file.endswith(".json"):
         from kcompressd import stored_figures
+        from kcompressd.errors import InputError
+
+        if arguments.folio is not None:
+            raise InputError(arguments.file, "is no trace: it has no page to show", "give the T.npy of --trace")
         from kcompressd.result import Result
 
         figures = stored_figures.parts(arguments.file)
