@@ -114,6 +114,10 @@ def test_a_replay_takes_the_times_of_its_trace(tmp_path: Path) -> None:
         ("a,b\n1,2\n", "t.csv:1: no column is headed page"),
         ("page\n", "t.csv: holds no touch"),
         ("page\n-1\n", "t.csv:2: page = '-1' is no number"),
+        ("page,write\n1,0\n1\n", "t.csv:3: has fewer columns than the headings"),
+        ("page,t_ns\n1\n", "t.csv:2: has fewer columns than the headings"),
+        ("page,page\n1,2\n", "t.csv:1: two columns are headed page"),
+        ("page,t_ns\n\n1,5\n\n1,4\n", "t.csv:5: t_ns is before the last touch"),
     ],
 )
 def test_a_bad_trace_is_refused_by_line(text: str, said: str, tmp_path: Path) -> None:
@@ -124,10 +128,20 @@ def test_a_bad_trace_is_refused_by_line(text: str, said: str, tmp_path: Path) ->
 
 
 def test_a_bad_array_is_refused(tmp_path: Path) -> None:
-    for array, said in [(np.array([0.5]), "no whole numbers"), (np.array([2, -1]), "touch 1: page = -1")]:
+    with_write = [("page", "u4"), ("write", "i1")]
+    for array, said in [
+        (np.array([0.5]), "no whole numbers"),
+        (np.array([2, -1]), "touch 1: page = -1"),
+        (np.array([(1, 1), (1, 9)], dtype=with_write), "touch 1: write = 9 is none of 0, 1"),
+        (np.array([(1, "w")], dtype=[("page", "u4"), ("write", "U1")]), "write of <U1 is no 0 or 1"),
+        (np.array([((1, 2),)], dtype=[("page", "u4", 2)]), "no whole numbers"),
+    ]:
         np.save(tmp_path / "t.npy", array)
         with pytest.raises(JobError, match=said):
             load(tmp_path / "t.npy")
+    (tmp_path / "t.npy").write_text("hello")
+    with pytest.raises(JobError, match=r"is no NumPy array of numbers; make it with numpy.save, or give CSV"):
+        load(tmp_path / "t.npy")
 
 
 def test_several_applications_share_the_machine_each_with_its_own_group_and_nice_level() -> None:

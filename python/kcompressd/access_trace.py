@@ -22,6 +22,7 @@ import numpy.typing as npt
 from kcompressd.errors import JobError, file_path
 from kcompressd.workload import WRITE
 
+_FIELDS: Final = ("page", "write", "t_ns")
 _WRITES: Final = {"0": 0, "1": WRITE, "r": 0, "w": WRITE, "": 0}
 _MOST: Final = WRITE - 1
 _LONGEST_NS: Final = 2**32 - 1
@@ -50,21 +51,28 @@ def _csv(path: Path) -> AccessTrace:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = csv.DictReader(file, restkey="", skipinitialspace=True)
-            if "page" not in (rows.fieldnames or ()):
+            heads = list(rows.fieldnames or ())
+            if "page" not in heads:
                 raise JobError(f"{path}:1", "no column is headed page", "begin the file with a line: page,write")
-            timed = "t_ns" in (rows.fieldnames or ())
-            touches, times = [], []
+            twice = next((name for name in _FIELDS if heads.count(name) > 1), None)
+            if twice is not None:
+                raise JobError(f"{path}:1", f"two columns are headed {twice}")
+            timed = "t_ns" in heads
+            touches, times, lines = [], [], []
             for row in rows:
+                lines.append(rows.line_num)
                 touches.append(_entry(f"{path}:{rows.line_num}", row))
                 times.append(_time(f"{path}:{rows.line_num}", row) if timed else 0)
-            gaps = _gaps(np.array(times, dtype=np.uint64), lambda touch: f"{path}:{touch + 2}") if timed else None
+            gaps = _gaps(np.array(times, dtype=np.uint64), lambda touch: f"{path}:{lines[touch]}") if timed else None
             return AccessTrace(np.array(touches, dtype=np.uint32), gaps)
     except (UnicodeDecodeError, csv.Error) as error:
         raise JobError(path, f"is no CSV: {error}") from error
 
 
 def _entry(place: str, row: dict[str, Any]) -> int:
-    page, write = (row["page"] or "").strip(), (row.get("write") or "").strip().lower()
+    if None in row.values():
+        raise JobError(place, "has fewer columns than the headings")
+    page, write = row["page"].strip(), row.get("write", "").strip().lower()
     if not page.isdecimal() or int(page) >= _MOST:
         raise JobError(place, f"page = {page!r} is no number of a page from 0 on")
     if write not in _WRITES:
@@ -94,27 +102,36 @@ def _numpy(path: Path) -> AccessTrace:
     try:
         array: npt.NDArray[Any] = np.load(path, allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise JobError(path, f"is no NumPy array: {error}") from error
+        raise JobError(path, "is no NumPy array of numbers", "make it with numpy.save, or give CSV") from error
     names = array.dtype.names or ()
     if array.ndim != 1 or (names and "page" not in names):
         raise JobError(
             path, f"an array of {array.dtype} of shape {array.shape} has no pages", "give fields page and write"
         )
     pages = array["page"] if names else array
-    if pages.dtype.kind not in "ui":
+    if pages.dtype.kind not in "ui" or pages.ndim != 1:
         raise JobError(path, f"pages of {pages.dtype} are no whole numbers")
     wrong = np.flatnonzero((pages < 0) | (pages >= _MOST))
     if len(wrong):
         raise JobError(path, f"touch {wrong[0]}: page = {pages[wrong[0]]} is no number of a page from 0 on")
-    writes = array["write"].astype(bool) if "write" in names else np.zeros(len(pages), dtype=bool)
+    writes = _writes(path, array["write"]) if "write" in names else np.zeros(len(pages), dtype=bool)
     trace = pages.astype(np.uint32) | np.where(writes, np.uint32(WRITE), np.uint32(0))
     return AccessTrace(
         trace, _gaps(_times(path, array), lambda touch: f"{path}: touch {touch}") if "t_ns" in names else None
     )
 
 
+def _writes(path: Path, writes: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    if writes.dtype.kind not in "bui" or writes.ndim != 1:
+        raise JobError(path, f"write of {writes.dtype} is no 0 or 1")
+    wrong = np.flatnonzero((writes != 0) & (writes != 1))
+    if len(wrong):
+        raise JobError(path, f"touch {wrong[0]}: write = {writes[wrong[0]]} is none of 0, 1")
+    return writes.astype(np.bool_)
+
+
 def _times(path: Path, array: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
     times = array["t_ns"]
-    if times.dtype.kind not in "ui" or (times < 0).any() or (times >= 2**63).any():
+    if times.dtype.kind not in "ui" or times.ndim != 1 or (times < 0).any() or (times >= 2**63).any():
         raise JobError(path, f"t_ns of {times.dtype} are no times in whole nanoseconds from 0 on")
     return times.astype(np.uint64)
