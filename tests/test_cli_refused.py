@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from kcompressd import Lab, Pages, _core
+from kcompressd import Lab, Pages, _core, budget
 from kcompressd.cli import main
 
 COMMAND = (sys.executable, "-m", "kcompressd")
@@ -110,6 +110,32 @@ def test_nothing_is_overwritten_or_left_unheeded(
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     assert message.format(folder=tmp_path) in refused(capsys, *argv.format(here=tmp_path.name).split())
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("node.swap=4294967294", "node: a run of it takes some 120 GiB, and"),
+        ("workload.pages=4294967294", "node: a run of it takes some 284 GiB, and"),
+        ("workload.pages=9223372036854775808", "workload.pages 9223372036854775808 is more than 4294967294"),
+        ("node.managed=1073741824", "node: a run of it takes some 126 GiB, and"),
+        ("repeat=9223372036854775808", "repeat = 9223372036854775808 is not between 1 and 4294967294"),
+        ('machine.affinity={app0=["a"]}', "machine.affinity.app0 'a' is not a whole number"),
+        ("machine.affinity={app0=[64]}", "machine.affinity.app0 [64] is no list of CPUs"),
+        ("node.zzz=1", "node.zzz: no such key; known: cpus, kswapd, managed,"),
+        ("node.swapiness=1", "node.swapiness: no such key; did you mean node.swappiness?"),
+        ("cpus=1", "cpus: no such key; did you mean node.cpus?"),
+        ("zzz=1", "zzz: no such key; known: pages, limit,"),
+    ],
+)
+def test_what_no_machine_holds_or_no_job_has_is_refused(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, says: str
+) -> None:
+    """Not by the end of the process: the core cannot be refused memory."""
+    monkeypatch.setattr(budget, "available_bytes", lambda: 64 << 30)
+    job = tmp_path / "job.toml"
+    job.write_text('pages = "sample"\n[node]\nmanaged = 4096\n[workload]\nkind = "usemem"\npages = 6000\n')
+    assert says in refused(capsys, "sim", str(job), "--set", setting)
 
 
 def test_a_full_standard_output_is_named() -> None:

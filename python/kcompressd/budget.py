@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -12,9 +12,13 @@ from kcompressd.errors import LabError
 from kcompressd.lab import Lab
 from kcompressd.memcg import numbered
 from kcompressd.node import Node
+from kcompressd.procfs import available_bytes
 from kcompressd.workload import Workload, named
 
 __all__ = ["Budget"]
+
+_BYTES: Final = {"page": 71, "file_page": 32, "managed": 6, "slot": 30}
+"""What a run takes for each (`ru_maxrss` of a burst in virtual time with a million more of one of them, zram and zswap)."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +41,21 @@ class Budget:
 
     @staticmethod
     def check(budget: Budget | None, lab: Lab) -> None:
-        """Raise `LabError` for zswap's shrinker where nothing would call it."""
+        """Raise `LabError` for zswap's shrinker where nothing would call it, and for a node that this machine cannot hold."""
+        if budget is not None:
+            budget._refuse_too_large()
         if lab.shrinker_enabled and (budget is None or lab.store != "zswap"):
             fix = "leave it out, or set store and [node]"
             raise LabError("shrinker_enabled", "is zswap's, and reclaim's of a memory budget", fix)
+
+    def _refuse_too_large(self) -> None:
+        """The core cannot refuse what it has no memory for: the process would end."""
+        files = sum(app.file_pages or 0 for app in self.applications)
+        counts = {"page": self.pages, "file_page": files, "managed": self.node.managed, "slot": self.node.slots}
+        needed, available = sum(_BYTES[name] * count for name, count in counts.items()), available_bytes()
+        if needed > available:
+            why = f"a run of it takes some {needed / 2**30:.0f} GiB, and {available / 2**30:.0f} GiB are available here"
+            raise LabError("node", why, "give it fewer pages, or less swap")
 
     @staticmethod
     def refuse_files(budget: Budget | None) -> None:

@@ -24,7 +24,7 @@ from kcompressd.job_file import Tree, parse, parse_setting, refuse_strangers, se
 from kcompressd.lab import Lab, Progress
 from kcompressd.machine import Costs, Machine
 from kcompressd.memcg import Memcg, MemoryReclaim, numbered
-from kcompressd.node import Node
+from kcompressd.node import MOST_PAGES, Node
 from kcompressd.page_index import PAGE_SIZES
 from kcompressd.pages import Pages
 from kcompressd.policy import Policy
@@ -140,8 +140,8 @@ class Job:
     def times(self) -> int:
         """How often the pages come, one set after the other, as if the process were so much larger: `repeat`."""
         times: int = self.tree.get("repeat", 1)
-        if times < 1:
-            raise JobError(self.origin, f"repeat = {times} is less than 1")
+        if not 1 <= times <= MOST_PAGES:
+            raise JobError(self.origin, f"repeat = {times} is not between 1 and {MOST_PAGES}")
         return times
 
     @property

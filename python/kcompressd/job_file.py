@@ -178,14 +178,16 @@ def _walk(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
 
 
 def _suggestion(key: str) -> str:
-    near = difflib.get_close_matches(key, KEYS, n=1) or [
-        k for k in KEYS if k.rpartition(".")[2] == key.rpartition(".")[2]
-    ]
-    if near:
-        return f"did you mean {near[0]}?"
-    table = key.rpartition(".")[0]
-    beside = [k for k in KEYS if k.rpartition(".")[0] == table] or [k for k in KEYS if "." not in k]
-    return f"known: {', '.join(beside)}"
+    """The nearest key of the same table, else the key of that name of another one, else all of the table."""
+    table, _, name = key.rpartition(".")
+    beside = {known.rpartition(".")[2]: known for known in KEYS if known.rpartition(".")[0] == table}
+    near = [beside[close] for close in difflib.get_close_matches(name, beside, n=1)]
+    near = near or [known for known in KEYS if known.rpartition(".")[2] == name]
+    return (
+        f"did you mean {near[0]}?"
+        if near
+        else f"known: {', '.join(beside or (known for known in KEYS if '.' not in known))}"
+    )
 
 
 def _lines(text: str) -> Iterator[tuple[str, int]]:

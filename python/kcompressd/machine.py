@@ -77,6 +77,9 @@ class Machine:
                 raise LabError(f"machine.nice.{name}", f"{level} is not between -20 and 19")
         for name, cpus in self.affinity.items():
             _refuse_stranger("affinity", name)
+            refuse_type(f"machine.affinity.{name}", cpus, Iterable, "a list of CPUs")
+            for cpu in cpus:
+                refuse_other_than_whole(f"machine.affinity.{name}", cpu)
             if not cpus or not all(0 <= cpu < len(self.speeds) for cpu in cpus):
                 raise LabError(f"machine.affinity.{name}", f"{list(cpus)} is no list of CPUs from 0 to {self.cpus - 1}")
 

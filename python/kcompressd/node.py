@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from kcompressd.errors import LabError, refuse_other_than_whole
 
-_MOST_PAGES = 2**32 - 2
+MOST_PAGES = 2**32 - 2
 """A page's number is 32 bits, one of which values is none's."""
 BOOT_PAGES: Final = 8
 """By so many free pages one boot differs from the next, less on nodes of fewer than 8192 pages."""
@@ -40,11 +40,11 @@ class Node:
         if self.watermarks is not None:
             object.__setattr__(self, "watermarks", tuple(self.watermarks))
         ranges = {
-            "managed": (1, _MOST_PAGES),
+            "managed": (1, MOST_PAGES),
             "swappiness": (0, 200),
             "boost_factor": (0, 1_000_000),
             "pcp_batch": (1, 65_536),
-            "swap": (0, _MOST_PAGES),
+            "swap": (0, MOST_PAGES),
         }
         for name, (least, most) in ranges.items():
             value = getattr(self, name)
@@ -67,6 +67,11 @@ class Node:
     def free_pages(self) -> int:
         """Pages that are free when the run begins."""
         return self.managed if self.free is None else self.free
+
+    @property
+    def slots(self) -> int:
+        """Slots of the swap device: `swap`, or four for each page of memory."""
+        return min(4 * self.managed, MOST_PAGES) if self.swap is None else self.swap
 
     def boot(self, number: int) -> Node:
         """Return the node as after another boot, 0 itself: for each, `BOOT_PAGES` fewer pages are free.
@@ -110,5 +115,5 @@ class Node:
             "cpus": cpus,
             "swappiness": self.swappiness,
             "lru_gen": self.lru_gen,
-            "slots": 4 * self.managed if self.swap is None else self.swap,
+            "slots": self.slots,
         }

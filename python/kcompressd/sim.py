@@ -84,9 +84,9 @@ class Sim:
         for name, kind in parts.items():
             refuse_type(name, getattr(self, name), kind, f"a {kind.__name__}")
         refuse_type("calibration", calibration, Calibration, "a Calibration")
+        Budget.check(self.budget, self.lab)
         config = self.lab.config(self._pages(calibration), calibration.page_size)
         config |= {"machine": self._machine().for_core(), "costs": self.costs.to_dict()}
-        Budget.check(self.budget, self.lab)
         return config if self.budget is None else config | self.budget.for_core(self.lab, self.machine.cpus)
 
     @property

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kcompressd.errors import LabError, refuse_other_than_whole
+from kcompressd.node import MOST_PAGES
 
 KINDS: Final[Mapping[str, tuple[str, ...]]] = {
     "eater": (),
@@ -97,6 +98,8 @@ class Workload:
                 refuse_other_than_whole(f"workload.{key}", value)
             if value is not None and value < least:
                 raise LabError(f"workload.{key}", f"{value} is less than {least}")
+            if value is not None and key in ("pages", "file_pages") and value > MOST_PAGES:
+                raise LabError(f"workload.{key}", f"{value} is more than {MOST_PAGES}")
         refuse_order(self.folio_order or 0)
         if self.nice is not None and self.nice not in _NICE:
             raise LabError("workload.nice", f"{self.nice} is not between -20 and 19")

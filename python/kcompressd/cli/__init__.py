@@ -162,7 +162,7 @@ def _explained(error: Exception) -> tuple[str, int]:
     """Return one line, and the exit code: errors of ours and of the system are about the input, others are
     bugs.
     """
-    if isinstance(error, OSError | ValueError | LookupError | MemoryError):
+    if isinstance(error, OSError | ValueError | LookupError | MemoryError | OverflowError):
         text = str(error) or type(error).__name__
         if isinstance(error, OSError) and error.filename is not None:
             text = f"{os.fsdecode(error.filename)}: {error.strerror}"
