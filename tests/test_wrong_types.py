@@ -27,8 +27,11 @@ from kcompressd import (
     Result,
     Sim,
     Workload,
+    Zram,
+    Zswap,
     access_trace,
     calibrate,
+    capture_command,
     chrome_trace,
 )
 from kcompressd.compare import compare
@@ -37,6 +40,7 @@ from kcompressd.job_file import parse_setting
 from kcompressd.trace import Trace
 
 PAGES = Pages.sample()[:8]
+RESULT = Lab(trace=True).run(PAGES)
 SPLIT = Design.preset("split")
 NAN = float("nan")
 ODD = [None, -1, 2**70, NAN, 1.5, "x", "", b"x", [], {}, (1,), object(), "6.12", ("6", "12"), [1]]
@@ -80,6 +84,42 @@ def test_a_wrong_type_is_refused_in_words(name: str, odd: object) -> None:
         CALLS[name](odd)
     said = str(refused.value)
     assert "\n" not in said and not re.search(r"NoneType' object|not supported between|object is not iterable", said)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda: Pages.from_bytes("abc"), "bytes: 'abc' is not bytes"),
+        (lambda: PAGES.save("x.zst", level=23), "level: 23 is not a whole number from -7 to 22"),
+        (lambda: PAGES.save("x.zst", level="a"), "level: 'a' is not a whole number"),
+        (lambda: Trace(None), "records: None is not an array of trace records"),
+        (lambda: Trace(RESULT.trace.records, "x"), "meta: 'x' is not a sidecar's dict"),
+        (lambda: Lab().step(PAGES).set_depth(-1), "depth: -1 is less than 0"),
+        (lambda: Lab().step(PAGES).set_depth("a"), "depth: 'a' is not a whole number"),
+        (lambda: Lab().step(PAGES).set_writeback("x"), "writeback: 'x' is not True or False"),
+        (lambda: Lab().step(PAGES)[0].fire(None), "event: None is not an event's name"),
+        (lambda: Zswap(nodes=0), "nodes: 0 is not 1 or more"),
+        (lambda: Zswap(memcgs=[1]), "memcgs: 1 is not a Memcg"),
+        (lambda: Zram(secondary="lz4"), "secondary: 'lz4' is not a list of compressors"),
+        (lambda: capture_command("sleep 1"), "command: 'sleep 1' is not a list of words"),
+    ],
+)
+def test_each_argument_is_named(call: Callable[[], object], says: str) -> None:
+    with pytest.raises(InputError, match=re.escape(says)):
+        call()
+
+
+def test_pages_are_chosen_by_lists_too() -> None:
+    for few in ([1, 2], [page in (1, 2) for page in range(8)], np.array([1, 2])):
+        assert PAGES[few] == PAGES[1:3]
+    assert len(PAGES[[]]) == 0
+    with pytest.raises(TypeError):
+        PAGES["1"]  # type: ignore[call-overload]
+
+
+def test_what_is_long_says_in_short_what_it_is() -> None:
+    said = {repr(compare(PAGES, ["sync"])), repr(RESULT.trace), repr(Job.from_dict({"pages": "sample"}))}
+    assert said == {"<Comparison of sync: 1 rows>", f"<Trace {len(RESULT.trace)} records of split>", "<Job job>"}
 
 
 LAB = (
@@ -140,7 +180,6 @@ def test_a_directory_says_how_many_of_its_files_are_no_pages(tmp_path: Path) -> 
     assert len(Pages.from_file(tmp_path)) == 3
 
 
-RESULT = Lab(trace=True).run(PAGES)
 FILES: dict[str, Callable[[Any], object]] = {
     "pages": Pages.from_file,
     "saved pages": PAGES.save,

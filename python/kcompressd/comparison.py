@@ -121,7 +121,7 @@ class Entry:
         return [(run, other) for run, other in both if run is not None and other is not None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """What `compare` found; prints as a table with sentences that say what to look at.
 
@@ -133,6 +133,11 @@ class Comparison:
     validations: Mapping[str, Validation] = field(default_factory=dict)
     title: str = ""
     interrupted: str = ""
+
+    def __repr__(self) -> str:
+        """Say what is compared; `print` shows the table."""
+        names = dict.fromkeys(entry.name for entry in self.entries)
+        return f"<Comparison of {', '.join(names)}: {len(self.entries)} rows>"
 
     def __getitem__(self, name: str) -> Entry:
         """Return an entry, the first of that name."""

@@ -62,6 +62,10 @@ class Job:
     folder: Path = Path()
     origin: str = "job"
 
+    def __repr__(self) -> str:
+        """Say where it comes from."""
+        return f"<Job {self.origin}>"
+
     @classmethod
     def load(cls, path: str | os.PathLike[str], settings: Iterable[str] = ()) -> Job:
         """Read a job file and set keys ("node.cpus=8"); raises `JobError` naming file, line and key."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import html
+import operator
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -29,15 +30,18 @@ from kcompressd.page_index import PAGE_SIZES, IndexDocument, PageIndex, check_ma
 PAGE_SIZE = PAGE_SIZES[0]
 """The default page size in bytes."""
 
+_LEVELS = range(-7, 23)
+"""Of zstd, for files."""
+
 PathLike: TypeAlias = str | os.PathLike[str]
-Positions: TypeAlias = slice | npt.NDArray[np.integer[Any]] | npt.NDArray[np.bool_]
+Positions: TypeAlias = slice | list[int] | list[bool] | npt.NDArray[np.integer[Any]] | npt.NDArray[np.bool_]
 
 
 class Pages:
     """An immutable set of pages.
 
-    `len` is the number of pages; `pages[3]` is one page, shape (page_size,); a slice, an integer array or a
-    boolean array of shape (n,) gives another `Pages` whose index follows. Two sets are equal when page size
+    `len` is the number of pages; `pages[3]` is one page, shape (page_size,); a slice, a list or array of integers, or
+    one of booleans, n of them, gives another `Pages` whose index follows. Two sets are equal when page size
     and contents are.
     """
 
@@ -112,6 +116,7 @@ class Pages:
     @classmethod
     def from_bytes(cls, data: bytes | bytearray | memoryview, *, page_size: int = PAGE_SIZE) -> Pages:
         """Make a set of the bytes of `data`, whole pages; immutable bytes are shared, others copied."""
+        refuse_type("bytes", data, (bytes, bytearray, memoryview), "bytes", InputError)
         flat = np.frombuffer(data, dtype=np.uint8)
         _known_page_size(page_size, "bytes")
         return cls(page_file.whole_pages(flat.copy() if flat.flags.writeable else flat, page_size, "bytes"))
@@ -177,6 +182,8 @@ class Pages:
         fails.
         """
         where = file_path(path, PageFileError)
+        if not (isinstance(level, int) and level in _LEVELS):
+            raise InputError("level", f"{level!r} is not a whole number from {_LEVELS[0]} to {_LEVELS[-1]}")
         document = IndexDocument(self.page_size, len(self), self.digest, self._index) if index else None
         page_file.whole_pages(self._array.reshape(-1), self.page_size, where)
         page_file.write_pages(where, self._array.reshape(-1), document, level)
@@ -223,10 +230,10 @@ class Pages:
             if step == 1:
                 return Pages(self._array[first:stop], self._index.window(first, max(first, stop)), self._origin)
             key = np.arange(first, stop, step)
-        if isinstance(key, np.ndarray):
-            positions = np.arange(len(self))[key]
+        if isinstance(key, np.ndarray | list):
+            positions = np.arange(len(self))[np.asarray(key, dtype=None if len(key) else np.int64)]
             return Pages(self._array[positions], self._index.take(positions, len(self)), self._origin)
-        page: Bytes = self._array[key]
+        page: Bytes = self._array[operator.index(key)]
         return page
 
     def __iter__(self) -> Iterator[Bytes]:

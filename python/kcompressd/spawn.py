@@ -17,7 +17,7 @@ from typing import Final
 
 from kcompressd import capture as capturing
 from kcompressd import procfs
-from kcompressd.errors import CaptureError, NoSuchProcessError, NotCapturableError
+from kcompressd.errors import CaptureError, NoSuchProcessError, NotCapturableError, refuse_type
 from kcompressd.pages import Pages
 
 STEADY_S: Final = 0.5
@@ -45,6 +45,7 @@ def capture_command(
     % or 256 KiB) for half a second, at the latest after `max_wait` seconds, which `index.notes` then says.
     Raises `CaptureError` when it cannot be started or exits before the capture, and what `capture` raises.
     """
+    refuse_type("command", argv, (list, tuple), "a list of words", CaptureError)
     with _started(argv) as child:
         notes: tuple[str, ...] = ()
         if after is not None:

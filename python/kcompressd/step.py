@@ -24,7 +24,7 @@ import numpy as np
 
 from kcompressd import _core
 from kcompressd.accounting import PLACES
-from kcompressd.errors import LabError
+from kcompressd.errors import LabError, refuse_other_than_whole, refuse_type
 from kcompressd.lifecycle import table
 from kcompressd.memcg import numbered
 from kcompressd.names import Names
@@ -120,6 +120,7 @@ class Folio:
         `StepError` when that does something else instead (its message says what), or is busy. Raises
         `ValueError` for a name that is no event.
         """
+        refuse_type("event", event, str, "an event's name")
         return self._core.fire(self.page, event)
 
     def __repr__(self) -> str:
@@ -178,6 +179,7 @@ class Stepper(Sequence[Folio]):
 
     def set_writeback(self, enabled: bool, memcg: str = "/") -> None:
         """Set memory.zswap.writeback of a memory cgroup, by name; raises `LabError` for one that there is not."""
+        refuse_type("writeback", enabled, bool, "True or False")
         self._core.set_writeback(self._group(memcg), enabled)
 
     def set_zswap_max(self, max_bytes: int, memcg: str) -> None:
@@ -208,6 +210,10 @@ class Stepper(Sequence[Folio]):
         """Set the depth of a queue, folios, from 0 (everything is synchronous) to its capacity; raises
         `ValueError` above that, and for a queue that there is not.
         """
+        for what, number in (("depth", depth), ("queue", queue)):
+            refuse_other_than_whole(what, number)
+            if number < 0:
+                raise LabError(what, f"{number} is less than 0")
         self._core.set_depth(queue, depth)
 
     @property

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from kcompressd import lifecycle_enums
 from kcompressd._core import Locator
-from kcompressd.errors import file_path
+from kcompressd.errors import InputError, file_path, refuse_type
 from kcompressd.files import is_replaceable, temporary, write_text
 from kcompressd.lifecycle import table
 from kcompressd.trace_words import Step, names, step
@@ -66,11 +66,19 @@ class Trace:
     """
 
     def __init__(self, records: Records, meta: Mapping[str, Any] | None = None) -> None:
-        """Raises :class:`TraceError` for an array of another dtype or shape."""
+        """Raises :class:`TraceError` for an array of another dtype or shape, and for what is none."""
+        refuse_type("records", records, np.ndarray, "an array of trace records", InputError)
+        refuse_type("meta", meta, (Mapping, type(None)), "a sidecar's dict", InputError)
         if records.dtype != RECORD or records.ndim != 1:
             raise TraceError(f"{records.dtype} of shape {records.shape} is not a 1-d array of trace records")
         self.records = records
         self.meta = None if meta is None else dict(meta)
+
+    def __repr__(self) -> str:
+        """Say how many records there are, and of what."""
+        meta = self.meta or {}
+        design = (meta.get("config") or {}).get("preset", "")
+        return f"<Trace {len(self)} records{f' of {design}' if design else ''}{', partial' if meta.get('complete') is False else ''}>"
 
     def __len__(self) -> int:
         """Records, system events included."""

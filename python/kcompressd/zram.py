@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kcompressd import _core
+from kcompressd.errors import refuse_type
 from kcompressd.pages import Pages
 from kcompressd.sizes import parse_limit
 
@@ -46,6 +47,7 @@ class Zram:
         private temporary file (0: none), of which all but the first are used. Raises `CodecError`, `DeviceError`,
         and ValueError for a number out of range.
         """
+        refuse_type("secondary", secondary, (list, tuple), "a list of compressors")
         config = {
             "compressors": [compressor, *secondary],
             "mem_limit_pages": _pages(mem_limit, page_size),

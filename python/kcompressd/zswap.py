@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from kcompressd import _core
 from kcompressd.design import KERNEL, Kernel
-from kcompressd.errors import LabError
+from kcompressd.errors import LabError, refuse_type
 from kcompressd.memcg import Memcg
 from kcompressd.pages import Pages
 from kcompressd.sizes import parse_limit
@@ -99,10 +99,13 @@ class Zswap:
             "page_size": page_size,
             "chain_size": chain_size,
         }
+        if nodes == 0:
+            raise LabError("nodes", "0 is not 1 or more")
         self._core = _core.Zswap(config)
         self._page_size = page_size
         self._groups = {"/": 0}
         for memcg in memcgs:
+            refuse_type("memcgs", memcg, Memcg, "a Memcg")
             self.add_memcg(memcg)
 
     def __repr__(self) -> str:
