@@ -40,7 +40,7 @@ struct Queued {
 impl Queued {
     fn new(sys: System) -> Self {
         let pages = sys.folios.len() as u32;
-        let entries = (0..pages).map(|i| sys.entry(i * 61 % pages)).collect();
+        let entries = (0..pages).map(|i| sys.entry(sys.folio(i * 61 % pages))).collect();
         for page in 0..pages {
             let slot = sys.slots.alloc().expect("more slots than pages");
             sys.folio(page).set_slot(slot);

@@ -68,7 +68,7 @@ fn trace(queues: bool) -> Vec<Record> {
             _ => 0,
         };
         log.now_ns += 1;
-        log.page(folio, 0x0100, event as u8, &fired, ticket);
+        log.page(|| folio, 0x0100, event as u8, &fired, ticket);
         steps[folio as usize] += 1;
         if steps[live[at] as usize] == EVENTS {
             live.swap_remove(at);

@@ -249,7 +249,7 @@ fn check(round: &Round, mut report: Report, tally: &mut Tally) -> Result<(), Str
 /// A round that came to its end: every page freed, the pool empty, every byte back that could be read.
 fn complete(report: &Report, records: &[Record], states: &[u8]) -> Result<(), String> {
     if let Some(page) = states.iter().position(|&state| state != State::Freed as u8) {
-        return Err(format!("page {page} is {} at the end", State::ALL[usize::from(states[page])].name()));
+        return Err(format!("page {page} is {} at the end", State::from_id(states[page]).name()));
     }
     if report.pool_pages_at_exit != 0 {
         return Err(format!("{} pages are left in the pool", report.pool_pages_at_exit));

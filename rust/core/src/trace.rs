@@ -103,12 +103,12 @@ impl Log {
 
     /// Logs a page's event.
     #[inline]
-    pub fn page(&mut self, folio: u32, actor: u16, event: u8, fired: &Fired, aux: u64) {
+    pub fn page(&mut self, folio: impl FnOnce() -> u32, actor: u16, event: u8, fired: &Fired, aux: u64) {
         if self.enabled {
             self.records.push(Record {
                 t_ns: self.now_ns,
                 aux,
-                folio,
+                folio: folio(),
                 seq: fired.from.seq(),
                 actor,
                 flags: fired.to.flags(),

@@ -282,6 +282,13 @@ impl WaitCell {
         self.wake(1)
     }
 
+    /// As [`WaitCell::wake_one`], but may miss who enrols at the same time, and costs no fence: for a waker that wakes again before
+    /// it stops.
+    #[inline]
+    pub fn wake_one_early(&self) -> bool {
+        self.line().waiting() > 0 && self.wake_waiting(1)
+    }
+
     /// Wakes everybody in line; returns whether there was anybody.
     #[inline]
     pub fn wake_all(&self) -> bool {

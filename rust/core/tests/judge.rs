@@ -43,7 +43,7 @@ impl Walker {
         let held = guards & 0x1f & !(guard::IN_POOL | guard::ZERO) | self.copy;
         let rows: Vec<_> = table.rows().iter().filter(|r| r.from == before.state() as u8).collect();
         let row = rows.get(usize::from(pick) % rows.len().max(1))?;
-        let event = Event::ALL[usize::from(row.event)];
+        let event = Event::from_id(row.event);
         let effect = EFFECTS.iter().find(|(e, _)| *e == event).map(|(_, e)| *e);
         let (set, clear) = effect.map_or((0, 0), |e| (e.after_set, e.after_clear));
         let alternatives = STATE_FLAGS[usize::from(row.to)];

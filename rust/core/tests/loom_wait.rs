@@ -59,6 +59,21 @@ fn change_between_look_and_park() {
 }
 
 #[test]
+fn early_wake_up_is_made_up_for() {
+    loom::model(|| {
+        let event = Event::new();
+        let waiter = thread::spawn({
+            let event = Arc::clone(&event);
+            move || event.wait()
+        });
+        event.happen();
+        event.cell.wake_one_early();
+        event.cell.wake_one();
+        assert_eq!(waiter.join().unwrap(), Woken::Woken);
+    });
+}
+
+#[test]
 fn wake_all_reaches_two_sleepers() {
     loom::model(|| {
         let event = Event::new();

@@ -24,7 +24,7 @@ fn assert_lawful(stepper: &Stepper, plan: &Plan, complete: bool) {
 
 fn events(stepper: &Stepper, page: u32) -> Vec<&'static str> {
     let own = stepper.records().iter().filter(|record| record.folio == page);
-    own.map(|record| Event::ALL[usize::from(record.event)].name()).collect()
+    own.map(|record| Event::from_id(record.event).name()).collect()
 }
 
 /// Takes a page all the way out; the states it was seen in.

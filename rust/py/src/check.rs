@@ -105,8 +105,8 @@ pub fn replay_schedule<'py>(
             let name = system::NAMES.get(usize::from(r.event & 0x7f)).copied().unwrap_or("?");
             return (*step, actor, name, None, "", "");
         }
-        let state = |id: u8| State::ALL[usize::from(id)].name();
-        (*step, actor, Event::ALL[usize::from(r.event)].name(), Some(r.folio), state(r.from), state(r.to))
+        let state = |id: u8| State::from_id(id).name();
+        (*step, actor, Event::from_id(r.event).name(), Some(r.folio), state(r.from), state(r.to))
     };
     let out = PyDict::new(py);
     out.set_item("rows", records.iter().map(row).collect::<Vec<_>>())?;

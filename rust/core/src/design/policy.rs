@@ -133,11 +133,11 @@ impl Policy for Design {
 impl Placement {
     /// The first of `queues` queues to try, `len` giving the length of each; the order is cyclic from there.
     #[inline]
-    pub fn first(self, node: u8, turn: u32, queues: usize, len: impl Fn(usize) -> usize) -> usize {
+    pub fn first(self, node: u8, turn: impl FnOnce() -> u32, queues: usize, len: impl Fn(usize) -> usize) -> usize {
         match self {
             Self::PerNode => usize::from(node) % queues,
             Self::FirstFit => 0,
-            Self::RoundRobin => turn as usize % queues,
+            Self::RoundRobin => turn() as usize % queues,
             Self::Shortest => (0..queues).min_by_key(|&queue| len(queue)).unwrap_or(0),
         }
     }
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn placement_chooses_among_the_queues() {
-        let first = |placement: Placement, node, turn| placement.first(node, turn, 3, |queue| [3, 1, 2][queue]);
+        let first = |placement: Placement, node, turn| placement.first(node, || turn, 3, |queue| [3, 1, 2][queue]);
         assert_eq!([0, 1, 2, 4].map(|node| first(Placement::PerNode, node, 9)), [0, 1, 2, 1]);
         assert_eq!([0, 1, 5].map(|turn| first(Placement::RoundRobin, 2, turn)), [0, 1, 2]);
         assert_eq!((first(Placement::FirstFit, 2, 2), first(Placement::Shortest, 0, 0)), (0, 1));

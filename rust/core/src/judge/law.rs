@@ -92,7 +92,7 @@ impl Law {
 
     /// Why no row has exactly these guards: the cell is empty, or a bit is set that the row does not read.
     pub(super) fn why_not(&self, event: u8, from: u8, guards: u8) -> Reason {
-        let (event, from) = (Event::ALL[usize::from(event)], State::ALL[usize::from(from)]);
+        let (event, from) = (Event::from_id(event), State::from_id(from));
         match self.table.next(event, from, guards) {
             Some((_, read)) => Reason::Unread { bits: guards & !read },
             None => Reason::NoEdge,
@@ -110,7 +110,7 @@ fn effect_of(event: usize) -> Effect {
 }
 
 fn special_of(row: &Row) -> u8 {
-    match Event::ALL[usize::from(row.event)] {
+    match Event::from_id(row.event) {
         Event::Queue => special::QUEUE,
         Event::Compress if row.from == State::Queued as u8 => special::DEQUEUE,
         Event::Compress => special::DIRECT,
@@ -122,7 +122,7 @@ fn special_of(row: &Row) -> u8 {
 }
 
 fn is_held(row: &Row) -> bool {
-    row.from != row.to && State::ALL[usize::from(row.from)].is_held()
+    row.from != row.to && State::from_id(row.from).is_held()
 }
 
 fn writeback_of(reads: u8) -> u8 {
@@ -131,5 +131,5 @@ fn writeback_of(reads: u8) -> u8 {
 
 /// [`copy_after`] by ids that exist.
 pub(super) fn copy_in(event: u8, to: u8) -> u8 {
-    copy_after(Event::ALL[usize::from(event)], State::ALL[usize::from(to)])
+    copy_after(Event::from_id(event), State::from_id(to))
 }

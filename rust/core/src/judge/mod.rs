@@ -294,14 +294,14 @@ impl Judge {
             return Reason::Sequence { expected: page.seq };
         }
         if page.state() != r.from {
-            return Reason::From { expected: State::ALL[usize::from(page.state())] };
+            return Reason::From { expected: State::from_id(page.state()) };
         }
         let step = self.law.step(r.event, r.from, r.guards);
         if u32::from(r.guards) >> GUARD_BITS != 0 || step.to >= State::ALL.len() as u8 {
             return self.law.why_not(r.event, r.from, r.guards);
         }
         if step.to != r.to {
-            return Reason::To { expected: State::ALL[usize::from(step.to)] };
+            return Reason::To { expected: State::from_id(step.to) };
         }
         let differ = (page.guards() ^ r.guards) & step.derived;
         if differ != 0 {
@@ -350,10 +350,10 @@ impl Judge {
     /// Ends the trace. Of a complete one every page must be at rest and every ticket taken.
     pub fn finish(&mut self) -> Verdict {
         let moving: Vec<(u32, u8)> =
-            self.pages.iter().filter(|(_, p)| !State::ALL[usize::from(p.state())].rests()).map(at).collect();
+            self.pages.iter().filter(|(_, p)| !State::from_id(p.state()).rests()).map(at).collect();
         if self.config.complete {
             for &(folio, state) in &moving {
-                let reason = Reason::Unfinished { state: State::ALL[usize::from(state)] };
+                let reason = Reason::Unfinished { state: State::from_id(state) };
                 self.breach(self.events, Record { folio, to: u8::MAX, ..Record::default() }, reason);
             }
             if let Some(reason) = self.queues.gap() {

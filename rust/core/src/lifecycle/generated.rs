@@ -68,6 +68,35 @@ impl State {
         Self::Tail,
     ];
 
+    /// The one with this number.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[inline]
+    pub const fn from_id(id: u8) -> Self {
+        match id {
+            0 => Self::Resident,
+            1 => Self::Isolated,
+            2 => Self::Unmapped,
+            3 => Self::Queued,
+            4 => Self::Compressing,
+            5 => Self::Compressed,
+            6 => Self::CompressedFreed,
+            7 => Self::WritingBack,
+            8 => Self::WrittenBack,
+            9 => Self::WrittenBackFreed,
+            10 => Self::ZeroFilled,
+            11 => Self::ZeroFilledFreed,
+            12 => Self::Activated,
+            13 => Self::Redirtied,
+            14 => Self::FaultingIn,
+            15 => Self::ResidentSwapcache,
+            16 => Self::Freed,
+            17 => Self::Tail,
+            _ => panic!("no state has this number"),
+        }
+    }
+
     /// Its name in the definition, in traces and in messages.
     pub const fn name(self) -> &'static str {
         match self {
@@ -181,6 +210,43 @@ impl Event {
         Self::Join,
         Self::Split,
     ];
+
+    /// The one with this number.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[inline]
+    pub const fn from_id(id: u8) -> Self {
+        match id {
+            0 => Self::Isolate,
+            1 => Self::Putback,
+            2 => Self::Pageout,
+            3 => Self::Unmap,
+            4 => Self::Zero,
+            5 => Self::Queue,
+            6 => Self::Compress,
+            7 => Self::Store,
+            8 => Self::Reject,
+            9 => Self::Write,
+            10 => Self::Redirty,
+            11 => Self::EndWriteback,
+            12 => Self::Rotate,
+            13 => Self::Activate,
+            14 => Self::Deactivate,
+            15 => Self::Reclaim,
+            16 => Self::Fault,
+            17 => Self::Load,
+            18 => Self::LoadError,
+            19 => Self::SwapcacheHit,
+            20 => Self::FreeSwap,
+            21 => Self::Shrink,
+            22 => Self::Free,
+            23 => Self::Populate,
+            24 => Self::Join,
+            25 => Self::Split,
+            _ => panic!("no event has this number"),
+        }
+    }
 
     /// Its name in the definition, in traces and in messages.
     pub const fn name(self) -> &'static str {

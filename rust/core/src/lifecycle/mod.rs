@@ -32,7 +32,7 @@ impl Word {
     /// The state.
     #[inline]
     pub fn state(self) -> State {
-        State::ALL[(self.0 & 0xff) as usize]
+        State::from_id(self.state_id())
     }
 
     /// The state's number.

@@ -120,7 +120,7 @@ impl Table {
             if cell.rows == 0 {
                 let first = u16::try_from(i).expect("at most 256 x 256 cells of few rows");
                 let &Row { require_mask, require_value, to, .. } = row;
-                *cell = Cell { first, rows: 0, require_mask, require_value, to: State::ALL[usize::from(to)] };
+                *cell = Cell { first, rows: 0, require_mask, require_value, to: State::from_id(to) };
             }
             cell.rows += 1;
         }
@@ -143,8 +143,8 @@ impl Table {
             for b in self.rows[i + 1..].iter().take_while(|b| (b.event, b.from) == (a.event, a.from)) {
                 let both = a.require_mask & b.require_mask;
                 if a.require_value & both == b.require_value & both {
-                    let to = [a, b].map(|r| State::ALL[usize::from(r.to)]);
-                    let (event, from) = (Event::ALL[usize::from(a.event)], State::ALL[usize::from(a.from)]);
+                    let to = [a, b].map(|r| State::from_id(r.to));
+                    let (event, from) = (Event::from_id(a.event), State::from_id(a.from));
                     return Err(TableError::Overlap { event, from, to });
                 }
             }
@@ -167,7 +167,7 @@ impl Table {
     fn next_of_others(&self, cell: &Cell, guards: u8) -> Option<(State, u8)> {
         let others = self.cell_rows(cell).get(1..)?;
         let row = others.iter().find(|row| guards & row.require_mask == row.require_value)?;
-        Some((State::ALL[usize::from(row.to)], row.require_value))
+        Some((State::from_id(row.to), row.require_value))
     }
 
     /// The rows of one cell.

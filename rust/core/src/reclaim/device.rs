@@ -106,7 +106,7 @@ impl SwapDevice {
     }
 
     fn end_writeback(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> Result<Outcome, Box<StepError>> {
-        sys.must(ctx, page, Event::EndWriteback, 0, Change::flags(0, flag::WRITEBACK), 0)?;
+        sys.must(ctx, sys.folio(page), Event::EndWriteback, 0, Change::flags(0, flag::WRITEBACK), 0)?;
         sys.wait.wake_all(WaitKey::Writeback(page));
         self.pc = Pc::Rotate(page);
         Ok(Outcome::Ran(Work::Commit))
@@ -114,7 +114,7 @@ impl SwapDevice {
 
     fn redirty(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> Result<Outcome, Box<StepError>> {
         let change = Change::flags(flag::DIRTY, flag::WRITEBACK | flag::RECLAIM);
-        sys.must(ctx, page, Event::Redirty, 0, change, 0)?;
+        sys.must(ctx, sys.folio(page), Event::Redirty, 0, change, 0)?;
         sys.wait.wake_all(WaitKey::Writeback(page));
         self.pc = Pc::Arrive(page);
         Ok(Outcome::Ran(Work::Commit))

@@ -111,7 +111,7 @@ impl Kswapd {
             }
         }
         for &page in list.as_slice() {
-            sys.must(ctx, page, Event::Deactivate, 0, Change::flags(0, flag::ACTIVE), 0)?;
+            sys.must(ctx, sys.folio(page), Event::Deactivate, 0, Change::flags(0, flag::ACTIVE), 0)?;
             lru.of(ROOT).relocate(&sys.folios, page, true, false, false);
         }
         let aged: u64 = list.as_slice().iter().map(|&page| u64::from(sys.nr_pages(page))).sum();

@@ -202,12 +202,13 @@ impl ShrinkList {
     ) -> Result<(), Box<StepError>> {
         while self.tally.taken < nr {
             let Some(page) = only.or_else(|| lru.of(self.memcg).inactive.tail()) else { break };
-            sys.folios.get(sys.folio(page).prev() as usize).into_iter().for_each(|next| prefetch_to_write(next));
-            let word = sys.folio(page).word.load();
-            sys.must(ctx, page, Event::Isolate, 0, Change::flags(0, flag::LRU).only(flag::LRU), 0)?;
+            let folio = sys.folio(page);
+            sys.folios.get(folio.prev() as usize).into_iter().for_each(|next| prefetch_to_write(next));
+            let word = folio.word.load();
+            sys.must(ctx, folio, Event::Isolate, 0, Change::flags(0, flag::LRU).only(flag::LRU), 0)?;
             lru.of(self.memcg).del(&sys.folios, page, word.has(flag::ACTIVE));
             self.list.push(page);
-            self.tally.taken += sys.nr_pages(page);
+            self.tally.taken += folio.nr_pages();
         }
         Ok(())
     }
@@ -327,9 +328,10 @@ impl ShrinkList {
     fn list_kept(&mut self, sys: &System, ctx: &mut Ctx, lru: &mut Lru) -> Result<(), Box<StepError>> {
         let mut active = 0;
         for &page in self.kept.as_slice() {
-            sys.must(ctx, page, Event::Putback, 0, Change::flags(flag::LRU, 0), 0)?;
-            let is_active = sys.folio(page).word.load().has(flag::ACTIVE);
-            active += if is_active { sys.nr_pages(page) } else { 0 };
+            let folio = sys.folio(page);
+            sys.must(ctx, folio, Event::Putback, 0, Change::flags(flag::LRU, 0), 0)?;
+            let is_active = folio.word.load().has(flag::ACTIVE);
+            active += if is_active { folio.nr_pages() } else { 0 };
             lru.of(self.memcg).add(&sys.folios, page, Place::of(is_active));
         }
         self.kept.clear();

@@ -150,7 +150,8 @@ impl Look {
 
     /// trylock, PG_writeback, and what the page's state asks for.
     fn first(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Glance, Box<StepError>> {
-        let word = sys.folio(self.page).word.load();
+        let folio = sys.folio(self.page);
+        let word = folio.word.load();
         if word.has(flag::LOCKED) {
             ctx.stat[Vm::ExitLocked] += 1;
             return Ok(Glance::Ends(Work::Scan, Exit::Locked));
@@ -167,11 +168,11 @@ impl Look {
             return Ok(self.referenced(sys, ctx));
         }
         if sys.mm.is_some() {
-            sys.folio(self.page).word.test_and_clear(flag::REFERENCED); // Not touched since: whatever keeps it now.
+            folio.word.test_and_clear(flag::REFERENCED); // Not touched since: whatever keeps it now.
         }
         match word.state() {
             State::Isolated | State::Redirtied if !self.scope.may_io => Ok(Glance::Ends(Work::Scan, self.kept(ctx))),
-            State::Isolated if sys.folio(self.page).slot() == NIL => self.allocate_slot(sys, ctx),
+            State::Isolated if folio.slot() == NIL => self.allocate_slot(sys, ctx),
             State::Isolated | State::Redirtied => self.pageout(sys, ctx),
             State::ResidentSwapcache => self.unmap(sys, ctx),
             state @ (State::Compressed | State::WrittenBack | State::ZeroFilled) => self.free(sys, ctx, state),
@@ -192,7 +193,7 @@ impl Look {
     /// Global reclaim activates a folio that it meets under writeback; with PG_reclaim already set it was meant to go.
     fn under_writeback(&mut self, sys: &System, ctx: &mut Ctx, word: Word) -> Result<Glance, Box<StepError>> {
         let change = Change::flags(flag::ACTIVE | flag::RECLAIM, 0).only(flag::WRITEBACK).in_state(word.state());
-        if let Fire::Refused(_) = sys.fire(ctx, self.page, Event::Activate, 0, change, 0)? {
+        if let Fire::Refused(_) = sys.fire(ctx, sys.folio(self.page), Event::Activate, 0, change, 0)? {
             return Ok(RAN); // It ended meanwhile: look again.
         }
         ctx.stat[Vm::ExitWriteback] += 1;
@@ -232,7 +233,7 @@ impl Look {
 
     fn activate(&self, sys: &System, ctx: &mut Ctx, why: Vm, cause: u64) -> Result<Glance, Box<StepError>> {
         let change = Change::flags(flag::ACTIVE, 0).unless(flag::LOCKED | flag::ACTIVE);
-        let Fire::Done(_) = sys.fire(ctx, self.page, Event::Activate, 0, change, cause)? else {
+        let Fire::Done(_) = sys.fire(ctx, sys.folio(self.page), Event::Activate, 0, change, cause)? else {
             return Ok(Glance::Ends(Work::Commit, self.kept(ctx)));
         };
         self.note_activated(sys, ctx);
@@ -284,7 +285,7 @@ impl Look {
         let set = flag::LOCKED | flag::RECLAIM | flag::SWAPCACHE;
         let clear = flag::DIRTY | flag::MAPPED | flag::YOUNG | flag::REFERENCED | flag::ACTIVE;
         let change = Change::flags(set, clear).unless(flag::LOCKED).in_state(state);
-        match sys.fire(ctx, self.page, Event::Pageout, 0, change, u64::from(folio.slot()))? {
+        match sys.fire(ctx, folio, Event::Pageout, 0, change, u64::from(folio.slot()))? {
             Fire::Done(_) => {
                 ctx.stat[Vm::NrVmscanWrite] += u64::from(self.nr_pages);
                 self.has_written = true;
@@ -303,7 +304,7 @@ impl Look {
             (false, false) => (0, State::WrittenBack),
         };
         let change = Change::flags(0, flag::MAPPED | flag::YOUNG).in_state(State::ResidentSwapcache);
-        match sys.fire(ctx, self.page, Event::Unmap, guards, change, 0)? {
+        match sys.fire(ctx, sys.folio(self.page), Event::Unmap, guards, change, 0)? {
             Fire::Done(_) => Ok(self.unmapped(self.nr_pages, After::Free(state))),
             Fire::Refused(_) => Ok(Glance::Ends(Work::Scan, self.kept(ctx))),
         }
@@ -352,7 +353,8 @@ impl Look {
 
     /// `__remove_mapping`: only with the isolator's and the swap cache's references, unlocked and clean.
     fn free(&mut self, sys: &System, ctx: &mut Ctx, state: State) -> Result<Glance, Box<StepError>> {
-        if sys.folio(self.page).extra_refs() > 0 {
+        let folio = sys.folio(self.page);
+        if folio.extra_refs() > 0 {
             ctx.stat[Vm::ExitRefs] += 1;
             return Ok(Glance::Ends(Work::Scan, Exit::Kept));
         }
@@ -361,9 +363,9 @@ impl Look {
         if sys.mm.is_some() {
             self.leave_shadows(sys); // First: a fault may come as soon as the page is gone.
         }
-        match sys.fire(ctx, self.page, Event::Reclaim, 0, change, 0)? {
+        match sys.fire(ctx, folio, Event::Reclaim, 0, change, 0)? {
             Fire::Done(_) => {
-                let memcg = sys.folio(self.page).memcg;
+                let memcg = folio.memcg;
                 note_steal(sys, ctx, self.scope, Vm::PgstealAnon, memcg, self.nr_pages);
                 self.free_tails(sys, ctx, state)?;
                 self.note_evicted(sys, memcg);

@@ -333,7 +333,7 @@ impl ShrinkNode {
             pages += u64::from(sys.nr_pages(page));
         }
         for &page in aged.as_slice() {
-            sys.must(ctx, page, Event::Deactivate, 0, Change::flags(0, flag::ACTIVE | flag::YOUNG), 0)?;
+            sys.must(ctx, sys.folio(page), Event::Deactivate, 0, Change::flags(0, flag::ACTIVE | flag::YOUNG), 0)?;
             lruvec.relocate(&sys.folios, page, true, false, false);
         }
         for counter in [MemcgStat::Pgrefill, MemcgStat::Pgdeactivate] {

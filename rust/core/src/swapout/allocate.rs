@@ -95,12 +95,13 @@ impl Swapout {
         frames: &impl Frames,
     ) -> Allocated {
         let Some(block) = self.block(sys, ctx, zswap, of) else { return Ok(Pc::Refused) };
-        let (slot, pool) = (sys.folio(self.page()).slot(), sys.folio(self.folio).pool());
+        let folio = sys.folio(self.folio);
+        let (slot, pool) = (sys.folio(self.page()).slot(), folio.pool());
         zswap.store_page(slot, pool, block, &sys.memcgs, frames).map_err(|_| Starved::default())?;
         // The reference is the entry's now; each later page of the folio brings one.
         match self.sub + 1 < self.nr_pages {
             true => zswap.hold(pool),
-            false => sys.folio(self.folio).set_pool(NIL),
+            false => folio.set_pool(NIL),
         }
         Ok(Pc::Publish { len: block.len as u32 })
     }

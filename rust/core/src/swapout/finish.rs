@@ -22,10 +22,11 @@ impl Swapout {
     /// All of the folio is stored; its first page as `len` bytes.
     pub(super) fn commit(&mut self, sys: &System, ctx: &mut Ctx, len: u32) -> Result<Progress, Box<StepError>> {
         let clear = flag::LOCKED | flag::WRITEBACK | if self.queued { 0 } else { flag::RECLAIM };
-        sys.must(ctx, self.folio, Event::Store, 0, Change::flags(0, clear), aux::stored(len, sys.config.store as u32))?;
+        let folio = sys.folio(self.folio);
+        sys.must(ctx, folio, Event::Store, 0, Change::flags(0, clear), aux::stored(len, sys.config.store as u32))?;
         self.wake_holders(sys);
         if sys.config.store == StoreKind::Zswap {
-            sys.count(ctx, sys.folio(self.folio).memcg, MemcgStat::Zswpout, self.nr_pages.into());
+            sys.count(ctx, folio.memcg, MemcgStat::Zswpout, self.nr_pages.into());
             count_mthp(sys, ctx, self.folio, self.nr_pages(), Mthp::Zswpout);
         }
         Ok(self.end(sys, ctx, Written::Stored))
@@ -48,13 +49,13 @@ impl Swapout {
             sys.wait.wake_all(WaitKey::Shrink);
         }
         let asked = |policy: &dyn Policy, view: View| Ok((policy.refused(self.queued, view)?, view.writeback_enabled));
-        let (refused, writeback_enabled) = sys.decide(self.folio, ctx.actor, asked)?;
+        let (refused, writeback_enabled) = sys.decide(sys.folio(self.folio), ctx.actor, asked)?;
         match refused {
             // The knob flipped while it was queued, and the design does not look again.
             Refused::Device if !writeback_enabled => self.write_to_device(sys, ctx),
             Refused::Device => {
                 let change = Change::flags(flag::WRITEBACK, flag::LOCKED);
-                sys.must(ctx, self.folio, Event::Reject, guard::WRITEBACK_ENABLED, change, 0)?;
+                sys.must(ctx, sys.folio(self.folio), Event::Reject, guard::WRITEBACK_ENABLED, change, 0)?;
                 self.wake_holders(sys);
                 self.pc = Pc::Submit;
                 Ok(RAN)
@@ -69,7 +70,7 @@ impl Swapout {
         let clear = flag::LOCKED | flag::WRITEBACK | flag::RECLAIM;
         let change = Change::flags(flag::ACTIVE | flag::DIRTY, clear);
         let mut lru = sys.node(self.folio).lru();
-        match sys.fire(ctx, self.folio, Event::Reject, 0, change, 0)? {
+        match sys.fire(ctx, sys.folio(self.folio), Event::Reject, 0, change, 0)? {
             Fire::Done(fired) if fired.from.has(flag::LRU) && !fired.from.has(flag::ACTIVE) => {
                 lru.of(sys.folio(self.folio).memcg).relocate(&sys.folios, self.folio, false, true, false);
             }
@@ -84,14 +85,14 @@ impl Swapout {
 
     fn redirty(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, Box<StepError>> {
         let change = Change::flags(flag::DIRTY, flag::LOCKED | flag::WRITEBACK | flag::RECLAIM);
-        sys.must(ctx, self.folio, Event::Redirty, 0, change, 0)?;
+        sys.must(ctx, sys.folio(self.folio), Event::Redirty, 0, change, 0)?;
         self.wake_holders(sys);
         Ok(self.end(sys, ctx, Written::Redirtied))
     }
 
     /// `__swap_writepage` without asking a store or the knob.
     pub(super) fn write_to_device(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, Box<StepError>> {
-        sys.must(ctx, self.folio, Event::Write, 0, Change::flags(flag::WRITEBACK, flag::LOCKED), 0)?;
+        sys.must(ctx, sys.folio(self.folio), Event::Write, 0, Change::flags(flag::WRITEBACK, flag::LOCKED), 0)?;
         self.wake_holders(sys);
         self.pc = Pc::Submit;
         Ok(RAN)

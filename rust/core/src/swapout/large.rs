@@ -41,7 +41,14 @@ impl Swapout {
     /// A page of a large folio has its copy: on to the next.
     pub(super) fn store_page(&mut self, sys: &System, ctx: &mut Ctx, len: u32) -> Result<Progress, Box<StepError>> {
         if self.sub > 0 {
-            sys.must(ctx, self.page(), Event::Store, 0, Change::NONE, aux::stored(len, sys.config.store as u32))?;
+            sys.must(
+                ctx,
+                sys.folio(self.page()),
+                Event::Store,
+                0,
+                Change::NONE,
+                aux::stored(len, sys.config.store as u32),
+            )?;
         }
         let next = self.sub + 1;
         match next < self.nr_pages {
@@ -78,7 +85,7 @@ impl Swapout {
             // The first page's copy is the folio's: nobody was told of it.
             Back::Forget => {
                 if self.sub > 0 {
-                    sys.must(ctx, self.page(), Event::FreeSwap, guard::IN_POOL, Change::NONE, 0)?;
+                    sys.must(ctx, sys.folio(self.page()), Event::FreeSwap, guard::IN_POOL, Change::NONE, 0)?;
                 }
                 Pc::Refused
             }

@@ -17,6 +17,7 @@ pub mod writeback;
 pub use queueing::was_begun;
 
 use crate::design::{Admission, EnqueueAt, Policy, StoreKind};
+use crate::folio::Folio;
 use crate::lifecycle::{Change, Event, flag};
 use crate::stats::Vm;
 use crate::system::contents::Compressed;
@@ -28,6 +29,7 @@ use crate::zswap::Refusal;
 use crate::zswap::shrink::{NotShrunk, ShrinkMemcg};
 use finish::note_swpout;
 use large::Back;
+use queueing::first_queue;
 use writeback::Shrinking;
 
 /// What became of the folio.
@@ -204,7 +206,7 @@ impl Swapout {
     fn mark_zero(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, Box<StepError>> {
         let nr_pages = self.nr_pages();
         (0..nr_pages).for_each(|at| sys.slots.set_zero(sys.folio(self.folio + at).slot(), true));
-        sys.must(ctx, self.folio, Event::Zero, 0, Change::flags(0, flag::LOCKED | flag::RECLAIM), 0)?;
+        sys.must(ctx, sys.folio(self.folio), Event::Zero, 0, Change::flags(0, flag::LOCKED | flag::RECLAIM), 0)?;
         sys.wait.wake_all(WaitKey::Folio(self.folio));
         ctx.stat[Vm::SwpoutZero] += u64::from(nr_pages);
         ctx.pages_done += u64::from(nr_pages);
@@ -218,10 +220,10 @@ impl Swapout {
             let [first, second] = [policy.admit(EnqueueAt::SwapWriteout, view)?, policy.admit(at_store, view)?];
             Ok(first == Admission::Queue || second == Admission::Queue)
         };
-        match (sys.decide(self.folio, ctx.actor, admits)?, zswap) {
+        match (sys.decide(sys.folio(self.folio), ctx.actor, admits)?, zswap) {
             (true, true) if sys.design().checks_before() => self.begin(sys, ctx, true).map(|()| RAN),
             (true, _) => {
-                let first = self.first_queue(sys, ctx)?;
+                let first = first_queue(sys, ctx, sys.folio(self.folio))?;
                 self.push(sys, ctx, first, 0)
             }
             (false, _) => self.go_sync(sys, ctx).map(|()| RAN),
@@ -235,13 +237,13 @@ impl Swapout {
             self.pc = Pc::Refused;
             return Ok(());
         }
-        let memcg = sys.folio(self.folio).memcg;
-        match zswap.store_begin(&sys.memcgs, memcg) {
+        let folio = sys.folio(self.folio);
+        match zswap.store_begin(&sys.memcgs, folio.memcg) {
             Err(Refusal::Memcg) => {
-                let shrinking = Shrinking::new(ShrinkMemcg::new(sys.memcgs.online(memcg)));
+                let shrinking = Shrinking::new(ShrinkMemcg::new(sys.memcgs.online(folio.memcg)));
                 self.pc = Pc::MakeRoom { shrinking, then_queue };
             }
-            begun => self.begun(sys, ctx, begun, then_queue)?,
+            begun => self.begun(sys, ctx, folio, begun, then_queue)?,
         }
         Ok(())
     }
@@ -255,7 +257,7 @@ impl Swapout {
         let (work, end) = shrinking.step(sys, ctx, zswap)?;
         match end {
             None => {}
-            Some(Ok(())) => self.begun(sys, ctx, zswap.store_begin_charged(), then_queue)?,
+            Some(Ok(())) => self.begun(sys, ctx, sys.folio(self.folio), zswap.store_begin_charged(), then_queue)?,
             Some(Err(NotShrunk::Nothing | NotShrunk::Kept)) => self.pc = Pc::Refused,
         }
         Ok(Progress::Step(Outcome::Ran(work)))
@@ -265,6 +267,7 @@ impl Swapout {
         &mut self,
         sys: &System,
         ctx: &Ctx,
+        folio: &Folio,
         begun: Result<u32, Refusal>,
         then_queue: bool,
     ) -> Result<(), Box<StepError>> {
@@ -272,10 +275,10 @@ impl Swapout {
             self.pc = Pc::Refused;
             return Ok(());
         };
-        sys.folio(self.folio).set_pool(pool);
+        folio.set_pool(pool);
         self.begun = true;
         self.pc = match (then_queue, self.queued) {
-            (true, _) => Pc::Push { first: self.first_queue(sys, ctx)?, tried: 0 },
+            (true, _) => Pc::Push { first: first_queue(sys, ctx, folio)?, tried: 0 },
             (false, true) => Pc::Compress,
             (false, false) => Pc::Start,
         };
@@ -290,7 +293,7 @@ impl Swapout {
             true => Change::flags(flag::WRITEBACK, flag::LOCKED),
             false => Change::NONE,
         };
-        sys.must(ctx, self.folio, Event::Compress, 0, change, self.ticket)?;
+        sys.must(ctx, sys.folio(self.folio), Event::Compress, 0, change, self.ticket)?;
         match self.ticket {
             0 => ctx.marks |= mark::DIRECT,
             ticket => ctx.note_ticket(ticket, mark::TAKEN),
@@ -304,19 +307,21 @@ impl Swapout {
     }
 
     fn compress(&mut self, sys: &System, ctx: &mut Ctx) {
+        let folio = sys.folio(self.folio);
         let (zram, spec) = match &sys.store {
             Store::Zram(_) => (true, sys.config.codec),
-            Store::Zswap(zswap) => (false, zswap.codec(sys.folio(self.folio).pool())),
+            Store::Zswap(zswap) => (false, zswap.codec(folio.pool())),
         };
-        let compressed = match ctx.fails() {
+        let fails = ctx.fails();
+        let codec = ctx.codecs.get(spec);
+        let compressed = match fails {
             true => Compressed::default(),
             false => {
                 // SAFETY: a store's folio is locked, under writeback or queued until this swapout fires its end.
-                unsafe { sys.contents.compress(self.page(), zram, ctx.codecs.get(spec), &mut ctx.block) }
+                unsafe { sys.contents.compress(self.page(), zram, codec, &mut ctx.block) }
             }
         };
         if let (Store::Zswap(zswap), Some(len)) = (&sys.store, compressed.len) {
-            let folio = sys.folio(self.folio);
             zswap.prefetch_store(sys.folio(self.page()).slot(), folio.pool(), len, folio.memcg, folio.node);
         }
         self.pc = Pc::Allocate { compressed };

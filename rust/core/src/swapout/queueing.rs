@@ -2,6 +2,7 @@
 
 use super::{Pc, Progress, RAN, Swapout, Written};
 use crate::design::{EnqueueAt, Hold, OnComplete, OnFull, Policy, StoreKind, Tag};
+use crate::folio::Folio;
 use crate::lifecycle::{Change, Event, flag};
 use crate::queue::{FolioQueue, Pop, ReserveError};
 use crate::stats::Vm;
@@ -26,17 +27,16 @@ pub fn was_begun(sys: &System, entry: TaggedFolio) -> bool {
     }
 }
 
-impl Swapout {
-    /// The number of the queue to try first.
-    pub(super) fn first_queue(&self, sys: &System, ctx: &Ctx) -> Result<u16, Box<StepError>> {
-        let queues = sys.queues.len();
-        let turn = if queues > 1 { sys.next_turn() } else { 0 };
-        let placement = sys.decide(self.folio, ctx.actor, |policy, view| policy.placement(view))?;
-        // In batches: what a worker takes at once are neighbours, in memory and on the LRU list, and another worker's pages are not among them.
-        let len = |queue: usize| sys.queues[queue].len().div_ceil(sys.design().batch.into());
-        Ok(placement.first(sys.folio(self.folio).node, turn, queues, len) as u16)
-    }
+/// The number of the queue to try first for `folio`.
+#[inline]
+pub(super) fn first_queue(sys: &System, ctx: &Ctx, folio: &Folio) -> Result<u16, Box<StepError>> {
+    let placement = sys.decide(folio, ctx.actor, |policy, view| policy.placement(view))?;
+    // In batches: what a worker takes at once are neighbours, in memory and on the LRU list, and another worker's pages are not among them.
+    let len = |queue: usize| sys.queues[queue].len().div_ceil(sys.design().batch.into());
+    Ok(placement.first(folio.node, || sys.next_turn(), sys.queues.len(), len) as u16)
+}
 
+impl Swapout {
     /// Queues the folio: the state changes between the reservation and the publication, so that no consumer can see the
     /// one without the other, and a violation leaves a tombstone.
     pub(super) fn push(
@@ -46,10 +46,12 @@ impl Swapout {
         first: u16,
         tried: u16,
     ) -> Result<Progress, Box<StepError>> {
-        let number = (first + tried) % sys.queues.len() as u16;
+        let queues = sys.queues.len() as u16;
+        let number = if first + tried < queues { first + tried } else { first + tried - queues };
         let queue = &sys.queues[usize::from(number)];
+        let folio = sys.folio(self.folio);
         let asked = |policy: &dyn Policy, view| Ok((policy.placement(view)?, policy.complete(view)?));
-        let (placement, completion) = sys.decide(self.folio, ctx.actor, asked)?;
+        let (placement, completion) = sys.decide(folio, ctx.actor, asked)?;
         let mut reservation = match queue.reserve(1) {
             Ok(reservation) => reservation,
             Err(ReserveError::Full) if placement.spills() && usize::from(tried) + 1 < sys.queues.len() => {
@@ -58,7 +60,6 @@ impl Swapout {
             }
             Err(full) => return self.full(sys, ctx, number, full),
         };
-        let folio = sys.folio(self.folio);
         let position = reservation.position();
         if sys.design().extra_ref {
             folio.get();
@@ -69,8 +70,8 @@ impl Swapout {
             zswap.expect(folio.slot(), self.begun);
         }
         let change = holding(sys.design().hold, completion);
-        sys.must(ctx, self.folio, Event::Queue, 0, change, aux::ticket(number, position))?;
-        reservation.write(0, sys.entry(self.folio));
+        sys.must(ctx, folio, Event::Queue, 0, change, aux::ticket(number, position))?;
+        reservation.write(0, sys.entry(folio));
         sys.depart(self.nr_pages());
         let _ = reservation.publish();
         wake_for_batch(sys, number);
@@ -105,7 +106,7 @@ impl Swapout {
         ctx.stat[Vm::KcompressdFull] += 1;
         let on_full = match why {
             ReserveError::Closed => OnFull::SyncNew,
-            ReserveError::Full => sys.decide(self.folio, ctx.actor, |policy, view| policy.full(view))?,
+            ReserveError::Full => sys.decide(sys.folio(self.folio), ctx.actor, |policy, view| policy.full(view))?,
         };
         match on_full {
             OnFull::SyncNew => self.go_sync(sys, ctx).map(|()| RAN),
@@ -199,9 +200,11 @@ fn has_room(queue: &FolioQueue) -> bool {
 /// A worker that takes a batch is woken for a batch; [`System::ring`] wakes it for the rest of one.
 #[inline]
 fn wake_for_batch(sys: &System, number: u16) {
-    let batch = usize::from(sys.design().batch);
-    if batch == 1 || sys.queues[usize::from(number)].len() >= batch {
-        sys.wait.wake_one(WaitKey::Queue(number));
+    let (key, batch) = (WaitKey::Queue(number), usize::from(sys.design().batch));
+    if batch == 1 {
+        sys.wait.wake_one(key);
+    } else if sys.queues[usize::from(number)].len() >= batch {
+        sys.wait.wake_one_early(key); // `ring` follows.
     }
 }
 

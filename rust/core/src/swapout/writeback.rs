@@ -51,7 +51,7 @@ impl Writeback {
             Pc::ReadFailed => {
                 let frame = sys.folio(page).pfn();
                 let change = Change::flags(0, flag::FRAME | flag::LOCKED | flag::SWAPCACHE | flag::RECLAIM);
-                sys.must(ctx, page, Event::LoadError, guard::IN_POOL, change, 0)?;
+                sys.must(ctx, sys.folio(page), Event::LoadError, guard::IN_POOL, change, 0)?;
                 sys.give_folio(ctx, sys.folio(page).memcg, frame, 0);
                 sys.wait.wake_all(WaitKey::Folio(page));
                 (Work::Commit, Err(Outcome::Failed))
@@ -66,7 +66,7 @@ impl Writeback {
                 (Work::Commit, Ok(Pc::Write))
             }
             Pc::Write => {
-                sys.must(ctx, page, Event::Write, 0, Change::flags(flag::WRITEBACK, flag::LOCKED), 0)?;
+                sys.must(ctx, sys.folio(page), Event::Write, 0, Change::flags(flag::WRITEBACK, flag::LOCKED), 0)?;
                 sys.wait.wake_all(WaitKey::Folio(page));
                 (Work::Commit, Ok(Pc::AddLru))
             }
@@ -108,7 +108,7 @@ impl Writeback {
         };
         let set = flag::FRAME | flag::LOCKED | flag::SWAPCACHE | flag::RECLAIM;
         let change = Change::flags(set, 0).in_state(State::CompressedFreed);
-        let end = match sys.fire(ctx, self.page, Event::Shrink, 0, change, 0)? {
+        let end = match sys.fire(ctx, sys.folio(self.page), Event::Shrink, 0, change, 0)? {
             Fire::Done(_) => {
                 sys.folio(self.page).set_pfn(frame);
                 Ok(Pc::Read)

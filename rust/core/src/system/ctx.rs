@@ -2,7 +2,7 @@
 
 use crate::codec::{CodecSpec, Codecs, DecodeError};
 use crate::design::PolicyError;
-use crate::lifecycle::{Event, FlagSet, ProtocolViolation, State, actor};
+use crate::lifecycle::{Event, FlagSet, ProtocolViolation, actor};
 use crate::stats::VmStat;
 use crate::swap::DeviceError;
 use crate::trace::Log;
@@ -188,8 +188,8 @@ pub struct Ctx {
     pub marks: u8,
     /// The ticket of [`mark::QUEUED`] and [`mark::TAKEN`], as a trace has it.
     pub ticket: u64,
-    /// What its events added to, and took from, the number of pages in each state.
-    pub census: [i32; State::ALL.len()],
+    /// What its events added to, and took from, the number of pages whose copy is in the store while their frame is held.
+    pub held_twice: i64,
     /// The CPU it runs on, set by the driver before each step: whose per-CPU lists it uses.
     pub cpu: u16,
     /// PF_MEMALLOC: it may use the reserves and does not reclaim. Set by the actor.
@@ -230,7 +230,7 @@ impl Ctx {
             ahead: 0,
             marks: 0,
             ticket: 0,
-            census: [0; State::ALL.len()],
+            held_twice: 0,
             cpu: 0,
             memalloc: false,
             memstall: false,

@@ -62,7 +62,7 @@ impl System {
         change: Change,
     ) -> Result<(), Box<StepError>> {
         for page in head + 1..head + nr_pages {
-            if let Fire::Refused(word) = self.fire_within(ctx, page, event, guards, change, 0)? {
+            if let Fire::Refused(word) = self.fire_within(ctx, self.folio(page), event, guards, change, 0)? {
                 return Err(super::held(page, event, word));
             }
         }
@@ -81,7 +81,7 @@ impl System {
     pub fn split_folio(&self, ctx: &mut Ctx, head: u32) -> Result<(), Box<StepError>> {
         let folio = self.folio(head);
         let (nr_pages, pfn) = (folio.nr_pages(), folio.pfn());
-        self.must(ctx, head, Event::Split, 0, Change::flags(0, flag::HEAD), 0)?;
+        self.must(ctx, self.folio(head), Event::Split, 0, Change::flags(0, flag::HEAD), 0)?;
         let flags = folio.word.load().flags();
         self.fire_tails(ctx, head, nr_pages, Event::Split, 0, Change::flags(flags, 0))?;
         self.number_frames(head, nr_pages, pfn);
@@ -108,7 +108,7 @@ impl System {
         in_pool: impl Fn(u32) -> bool,
     ) -> Result<(), Box<StepError>> {
         for page in (head + 1..head + nr_pages).filter(|&page| in_pool(page)) {
-            let _ = self.fire_within(ctx, page, Event::FreeSwap, guard::IN_POOL, Change::NONE, 0)?;
+            let _ = self.fire_within(ctx, self.folio(page), Event::FreeSwap, guard::IN_POOL, Change::NONE, 0)?;
         }
         Ok(())
     }

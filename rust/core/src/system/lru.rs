@@ -19,9 +19,10 @@ impl System {
             .unless(flag::LOCKED | flag::DIRTY | flag::WRITEBACK);
         let mut lru = self.nodes[usize::from(node)].lru();
         for &page in pages {
-            if let Fire::Done(fired) = self.fire(ctx, page, Event::Rotate, 0, change, 0)? {
-                lru.of(self.folio(page).memcg).relocate(&self.folios, page, fired.from.has(flag::ACTIVE), false, true);
-                ctx.stat[crate::stats::Vm::Pgrotated] += u64::from(self.nr_pages(page));
+            let folio = self.folio(page);
+            if let Fire::Done(fired) = self.fire(ctx, folio, Event::Rotate, 0, change, 0)? {
+                lru.of(folio.memcg).relocate(&self.folios, page, fired.from.has(flag::ACTIVE), false, true);
+                ctx.stat[crate::stats::Vm::Pgrotated] += u64::from(folio.nr_pages());
             }
         }
         Ok(())
@@ -33,7 +34,7 @@ impl System {
     /// [`StepError::Violation`].
     pub fn add_lru(&self, ctx: &mut Ctx, page: u32) -> Result<(), Box<StepError>> {
         let mut lru = self.node(page).lru();
-        self.must(ctx, page, Event::Putback, 0, Change::flags(flag::LRU, 0), 0)?;
+        self.must(ctx, self.folio(page), Event::Putback, 0, Change::flags(flag::LRU, 0), 0)?;
         let active = self.folio(page).word.load().has(flag::ACTIVE);
         lru.of(self.folio(page).memcg).add(&self.folios, page, Place::of(active));
         Ok(())
@@ -75,7 +76,7 @@ impl System {
             }
             // A page may have been given up on its way.
             let change = Change::flags(flag::LRU, 0).only(flag::FRAME).unless(flag::LRU);
-            if let Fire::Done(fired) = self.fire(ctx, page, Event::Putback, 0, change, 0)? {
+            if let Fire::Done(fired) = self.fire(ctx, self.folio(page), Event::Putback, 0, change, 0)? {
                 // From a fault: to the youngest generation, where there are some.
                 let place = Place::of(self.lru_gen() || fired.to.has(flag::ACTIVE));
                 lru.of(self.folio(page).memcg).add(&self.folios, page, place);

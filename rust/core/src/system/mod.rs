@@ -30,7 +30,7 @@ pub use store::Store;
 use crate::design::{Design, Policy, PolicyError, Scripted, StoreKind, View};
 use crate::filemap::Filemap;
 use crate::folio::Folio;
-use crate::lifecycle::{Breach, Change, Event, Fire, ProtocolViolation, Table, Word, actor, flag};
+use crate::lifecycle::{Breach, Change, Event, Fire, ProtocolViolation, State, Table, Word, actor, flag};
 use crate::memcg::{MemcgStat, Memcgs, ROOT};
 use crate::mm::Mm;
 use crate::node::{Node, Place};
@@ -150,7 +150,7 @@ impl System {
         Self { scripted: Some(policy), ..self }
     }
 
-    /// What is decided about `page`, which actor `by` asks about: by the script, else by the design. `ask` is compiled for either,
+    /// What is decided about a folio, which actor `by` asks about: by the script, else by the design. `ask` is compiled for either,
     /// so that a design, which looks at little, costs no call.
     ///
     /// # Errors
@@ -158,13 +158,13 @@ impl System {
     #[inline(always)]
     pub fn decide<T>(
         &self,
-        page: u32,
+        folio: &Folio,
         by: u16,
         ask: impl Fn(&dyn Policy, View) -> Result<T, PolicyError>,
     ) -> Result<T, Box<StepError>> {
         Ok(match &self.scripted {
-            Some(scripted) => ask(scripted, self.view(page, by))?,
-            None => ask(&self.config.design, self.view(page, by))?,
+            Some(scripted) => ask(scripted, self.view(folio, by))?,
+            None => ask(&self.config.design, self.view(folio, by))?,
         })
     }
 
@@ -186,10 +186,9 @@ impl System {
         &self.nodes[usize::from(self.folio(page).node)]
     }
 
-    /// What a decision about `page` may look at.
+    /// What a decision about a folio may look at.
     #[inline(always)]
-    fn view(&self, page: u32, by: u16) -> View {
-        let folio = self.folio(page);
+    fn view(&self, folio: &Folio, by: u16) -> View {
         View {
             store: self.config.store,
             is_kswapd: actor::kind(by) == actor::KSWAPD,
@@ -218,11 +217,11 @@ impl System {
         (queued * 8).div_ceil(room).min(8) as u8
     }
 
-    /// The queue entry of a page: tagged when the design tags zswap's folios.
+    /// The queue entry of a folio: tagged when the design tags zswap's.
     #[inline]
-    pub fn entry(&self, page: u32) -> TaggedFolio {
+    pub fn entry(&self, folio: &Folio) -> TaggedFolio {
         let bit0 = self.design().tag == crate::design::Tag::Bit0 && self.config.store == StoreKind::Zswap;
-        TaggedFolio::new(self.folio(page), if bit0 { Origin::Zswap } else { Origin::Zram })
+        TaggedFolio::new(folio, if bit0 { Origin::Zswap } else { Origin::Zram })
     }
 
     /// The page of a queue entry.
@@ -234,7 +233,14 @@ impl System {
         entry.index_in(&self.folios).expect("a queued folio is of this system") as u32
     }
 
-    /// Fires `event` for `page`, and logs it.
+    /// The index of one of its folios.
+    #[inline]
+    fn page_number(&self, folio: &Folio) -> u32 {
+        let from_first = std::ptr::from_ref(folio).addr() - self.folios.as_ptr().addr();
+        (from_first / size_of::<Folio>()) as u32
+    }
+
+    /// Fires `event` for a folio, and logs it.
     ///
     /// # Errors
     /// [`StepError::Violation`] when the law forbids it.
@@ -242,14 +248,14 @@ impl System {
     pub fn fire(
         &self,
         ctx: &mut Ctx,
-        page: u32,
+        folio: &Folio,
         event: Event,
         guards: u8,
         change: Change,
         aux: u64,
     ) -> Result<Fire, Box<StepError>> {
         crate::sync::boundary();
-        self.fire_within(ctx, page, event, guards, change, aux)
+        self.fire_within(ctx, folio, event, guards, change, aux)
     }
 
     /// As [`System::fire`], but no boundary of its own: for what belongs to the change it follows.
@@ -257,24 +263,27 @@ impl System {
     fn fire_within(
         &self,
         ctx: &mut Ctx,
-        page: u32,
+        folio: &Folio,
         event: Event,
         guards: u8,
         change: Change,
         aux: u64,
     ) -> Result<Fire, Box<StepError>> {
-        let folio = self.folio(page);
         match folio.word.fire(&self.table, event, guards, change) {
             Ok(fire) => {
                 if let Fire::Done(fired) = &fire {
                     ctx.by_event[event as usize] += 1;
-                    ctx.census[usize::from(fired.from.state_id())] -= large::weight(folio, fired.from) as i32;
-                    ctx.census[usize::from(fired.to.state_id())] += large::weight(folio, fired.to) as i32;
-                    ctx.log.page(page, ctx.actor, event as u8, fired, aux);
+                    if fired.from.state() == State::Compressed {
+                        ctx.held_twice -= i64::from(large::weight(folio, fired.from));
+                    }
+                    if fired.to.state() == State::Compressed {
+                        ctx.held_twice += i64::from(large::weight(folio, fired.to));
+                    }
+                    ctx.log.page(|| self.page_number(folio), ctx.actor, event as u8, fired, aux);
                 }
                 Ok(fire)
             }
-            Err((word, reason)) => Err(violation(ctx.actor, page, event, word, reason)),
+            Err((word, reason)) => Err(violation(ctx.actor, self.page_number(folio), event, word, reason)),
         }
     }
 
@@ -286,15 +295,15 @@ impl System {
     pub fn must(
         &self,
         ctx: &mut Ctx,
-        page: u32,
+        folio: &Folio,
         event: Event,
         guards: u8,
         change: Change,
         aux: u64,
     ) -> Result<(), Box<StepError>> {
-        match self.fire(ctx, page, event, guards, change, aux)? {
+        match self.fire(ctx, folio, event, guards, change, aux)? {
             Fire::Done(_) => Ok(()),
-            Fire::Refused(word) => Err(held(page, event, word)),
+            Fire::Refused(word) => Err(held(self.page_number(folio), event, word)),
         }
     }
 

@@ -150,6 +150,12 @@ impl WaitTable {
         self.note_wake(self.cell(key).wake_one())
     }
 
+    /// [`WaitCell::wake_one_early`] of the key's cell.
+    #[inline]
+    pub fn wake_one_early(&self, key: WaitKey) -> bool {
+        self.note_wake(self.cell(key).wake_one_early())
+    }
+
     /// [`WaitCell::wake_all`] of the key's cell; for folios, which share cells, the only right one.
     #[inline]
     pub fn wake_all(&self, key: WaitKey) -> bool {

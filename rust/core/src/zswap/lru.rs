@@ -24,14 +24,26 @@ struct Lru {
 #[repr(align(128))]
 struct Lruvec {
     lru: SpinLock<Lru>,
-    /// Entries whose group and node these are, on this list or on that of an ancestor.
-    stored: AtomicU64,
+    /// Entries there have been of this group and node, on this list or on that of an ancestor: counted under this list's lock.
+    added: AtomicU64,
+    /// Of those, the ones that are no more.
+    erased: AtomicU64,
     /// The entry at the young end, for who prefetches it and needs no true answer.
     youngest: AtomicU32,
     /// Pages read from the device since the shrinker last asked: as many entries are protected.
     nr_disk_swapins: AtomicU64,
     /// What earlier calls of the shrinker were to look at and did not (`nr_deferred`).
     nr_deferred: AtomicU64,
+}
+
+impl Lruvec {
+    /// Entries that there are.
+    fn stored(&self) -> u64 {
+        // ORDERING: Relaxed (both): counters. What is added first and erased then is read the other way round, so that no difference
+        // is below 0 where entries are erased meanwhile.
+        let erased = self.erased.load(OWNED);
+        self.added.load(OWNED).saturating_sub(erased)
+    }
 }
 
 /// What a look at the oldest entry of a list came to.
@@ -125,17 +137,17 @@ impl Lrus {
         lru.list.add_head(entries, slot);
         let lruvec = self.lruvec(memcg, node);
         lruvec.youngest.store(slot, OWNED); // ORDERING: Relaxed: a guess.
-        lruvec.stored.fetch_add(1, OWNED); // ORDERING: Relaxed: a counter.
+        lruvec.added.store(lruvec.added.load(OWNED) + 1, OWNED); // ORDERING: Relaxed: a counter, its writers are ordered by the lock.
     }
 
     /// An entry of `memcg` on `node` is no more.
     pub fn note_erased(&self, memcg: u16, node: u8) {
-        self.lruvec(memcg, node).stored.fetch_sub(1, OWNED); // ORDERING: Relaxed: a counter.
+        self.lruvec(memcg, node).erased.fetch_add(1, OWNED); // ORDERING: Relaxed: a counter.
     }
 
     /// Entries that there are.
     pub fn stored(&self) -> u64 {
-        self.lruvecs.iter().map(|lruvec| lruvec.stored.load(OWNED)).sum() // ORDERING: Relaxed: counters.
+        self.lruvecs.iter().map(Lruvec::stored).sum()
     }
 
     /// Takes an entry off its list.
@@ -209,8 +221,8 @@ impl Lrus {
         for lruvec in &self.lruvecs {
             let lru = lruvec.lru.lock();
             lru.list.save(entries, out, |names| &names.slots);
-            // ORDERING: Relaxed (both): a saving driver is alone.
-            let (swapins, stored) = (lruvec.nr_disk_swapins.load(OWNED), lruvec.stored.load(OWNED) as u32);
+            // ORDERING: Relaxed: a saving driver is alone.
+            let (swapins, stored) = (lruvec.nr_disk_swapins.load(OWNED), lruvec.stored() as u32);
             out.state.push(swapins << 21 | narrow(stored, 20) << 1 | u64::from(lru.reparented));
         }
     }
@@ -222,7 +234,8 @@ impl Lrus {
             lru.list.restore(entries, from);
             let word = from.state();
             lru.reparented = word & 1 == 1;
-            lruvec.stored.store(widen(word >> 1, 20).into(), OWNED); // ORDERING: Relaxed: a restoring driver is alone.
+            lruvec.added.store(widen(word >> 1, 20).into(), OWNED); // ORDERING: Relaxed: a restoring driver is alone.
+            lruvec.erased.store(0, OWNED); // ORDERING: as above.
             lruvec.nr_disk_swapins.store(word >> 21, OWNED); // ORDERING: as above.
         }
     }

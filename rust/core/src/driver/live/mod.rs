@@ -20,7 +20,6 @@ pub use super::profile::Profiling;
 pub use super::report::{Report, RunError, Sample, ThreadReport, Timing};
 pub use clock::{Gate, Turns, cpu, cpu_ns, pin};
 
-use crate::lifecycle::State;
 use crate::reclaim::ReclaimRequest;
 use crate::stats::Vm;
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, CachePadded, Mutex, Ordering, thread};
@@ -108,7 +107,7 @@ pub(crate) struct Figures(CachePadded<[AtomicU64; 6]>);
 impl Figures {
     /// Pages held twice (wrapping), freed, isolated, stored; direct reclaims; pages finished.
     pub(crate) fn set(&self, ctx: &Ctx) {
-        let held = i64::from(ctx.census[State::Compressed as usize]) as u64;
+        let held = ctx.held_twice as u64;
         let stores = ctx.stat[Vm::Pswpout] + ctx.stat[Vm::Zswpout];
         let allocstall = ctx.stat[Vm::AllocstallMovable] + ctx.stat[Vm::AllocstallNormal];
         let (pgsteal, pgscan) = (ctx.stat[Vm::PgstealAnon], ctx.stat[Vm::PgscanAnon]);

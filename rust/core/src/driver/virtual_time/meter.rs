@@ -221,7 +221,7 @@ impl Meter {
 
     fn take_sample(&mut self, sys: &System, crew: &Crew, t_ns: u64) {
         let stat: VmStat = crew.stat();
-        let held: i64 = crew.seats.iter().map(|seat| i64::from(seat.ctx.census[State::Compressed as usize])).sum();
+        let held: i64 = crew.seats.iter().map(|seat| seat.ctx.held_twice).sum();
         self.samples.push(Sample {
             t_ns,
             queue_len: sys.queues.iter().map(|queue| queue.len() as u64).sum(),

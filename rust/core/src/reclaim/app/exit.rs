@@ -100,7 +100,7 @@ impl App {
             .unless(flag::LOCKED | flag::WRITEBACK | (flag::LRU | flag::HEAD) & !word.flags())
             .in_state(word.state());
         let mut lru = sys.node(page).lru();
-        let Fire::Done(fired) = sys.fire(ctx, page, Event::Free, 0, change, 0)? else { return Ok(RAN) };
+        let Fire::Done(fired) = sys.fire(ctx, sys.folio(page), Event::Free, 0, change, 0)? else { return Ok(RAN) };
         if fired.from.has(flag::LRU) {
             lru.of(folio.memcg).del_pages(&sys.folios, page, fired.from.has(flag::ACTIVE), nr_pages);
         }
@@ -119,7 +119,7 @@ impl App {
         if word.has(flag::LRU) {
             lru.of(sys.folio(page).memcg).del(&sys.folios, page, word.has(flag::ACTIVE));
         }
-        sys.must(ctx, page, Event::Free, 0, Change::flags(0, word.flags()), 0)?;
+        sys.must(ctx, sys.folio(page), Event::Free, 0, Change::flags(0, word.flags()), 0)?;
         if word.has(flag::FRAME) {
             self.frame = sys.folio(page).pfn();
         }

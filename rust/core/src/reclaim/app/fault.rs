@@ -52,7 +52,7 @@ impl App {
         copy: Copy,
     ) -> Result<Outcome, Box<StepError>> {
         let change = Change::flags(flag::FRAME | flag::LOCKED | flag::SWAPCACHE, 0).in_state(word.state());
-        if let Fire::Done(_) = sys.fire(ctx, page, Event::Fault, 0, change, 0)? {
+        if let Fire::Done(_) = sys.fire(ctx, sys.folio(page), Event::Fault, 0, change, 0)? {
             for counter in [MemcgStat::Pgfault, MemcgStat::Pgmajfault] {
                 sys.count(ctx, sys.folio(page).memcg, counter, 1);
             }
@@ -76,7 +76,7 @@ impl App {
         let clear = if dirty { flag::SWAPCACHE } else { 0 };
         let change = Change::flags(flag::MAPPED, clear).unless(flag::LOCKED).in_state(word.state());
         let unscanned = dirty.then(|| sys.node(page).lru());
-        if let Fire::Done(_) = sys.fire(ctx, page, Event::SwapcacheHit, 0, change, 0)? {
+        if let Fire::Done(_) = sys.fire(ctx, sys.folio(page), Event::SwapcacheHit, 0, change, 0)? {
             if dirty {
                 sys.free_slots(ctx, page);
             }
@@ -96,7 +96,7 @@ impl App {
             .unless(flag::LOCKED)
             .in_state(State::ResidentSwapcache);
         let unscanned = sys.node(page).lru();
-        let fire = sys.fire(ctx, page, Event::FreeSwap, 0, change, 0)?;
+        let fire = sys.fire(ctx, sys.folio(page), Event::FreeSwap, 0, change, 0)?;
         self.pc = match fire {
             Fire::Done(_) => {
                 sys.drop_swap(ctx, page)?;
@@ -155,7 +155,7 @@ impl App {
     ) -> Result<Outcome, Box<StepError>> {
         let guards = if copy == Copy::Pool { guard::IN_POOL } else { 0 };
         let change = Change::flags(0, flag::FRAME | flag::LOCKED | flag::SWAPCACHE);
-        sys.must(ctx, page, Event::LoadError, guards, change, 0)?;
+        sys.must(ctx, sys.folio(page), Event::LoadError, guards, change, 0)?;
         sys.wait.wake_all(WaitKey::Folio(page));
         self.frame = sys.folio(page).pfn();
         self.pc = Pc::Next;
@@ -205,7 +205,7 @@ impl App {
             false => Change::flags(flag::MAPPED | flag::YOUNG, flag::LOCKED),
         };
         let change = Change { set: change.set | if self.activate { flag::ACTIVE } else { 0 }, ..change };
-        sys.must(ctx, page, Event::Load, if exclusive { guard::EXCLUSIVE } else { 0 }, change, 0)?;
+        sys.must(ctx, sys.folio(page), Event::Load, if exclusive { guard::EXCLUSIVE } else { 0 }, change, 0)?;
         sys.wait.wake_all(WaitKey::Folio(page));
         self.pc = Pc::AddLru;
         Ok(RAN)

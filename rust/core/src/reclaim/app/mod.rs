@@ -336,7 +336,7 @@ impl App {
         }
         let set = flag::FRAME | flag::MAPPED | flag::DIRTY | flag::YOUNG;
         if let Fire::Done(_) =
-            sys.fire(ctx, page, Event::Populate, 0, Change::flags(set, 0).in_state(State::Freed), 0)?
+            sys.fire(ctx, sys.folio(page), Event::Populate, 0, Change::flags(set, 0).in_state(State::Freed), 0)?
         {
             // SAFETY: this thread populated the page, and puts it on its way to the lists in the next step.
             unsafe { sys.contents.fill(page) };

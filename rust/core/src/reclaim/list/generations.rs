@@ -45,9 +45,9 @@ impl ShrinkList {
                 skipped += nr_pages;
             } else {
                 if word.has(flag::ACTIVE) {
-                    sys.must(ctx, page, Event::Deactivate, 0, Change::flags(0, flag::ACTIVE), 0)?;
+                    sys.must(ctx, sys.folio(page), Event::Deactivate, 0, Change::flags(0, flag::ACTIVE), 0)?;
                 }
-                sys.must(ctx, page, Event::Isolate, 0, Change::flags(0, flag::LRU).only(flag::LRU), 0)?;
+                sys.must(ctx, sys.folio(page), Event::Isolate, 0, Change::flags(0, flag::LRU).only(flag::LRU), 0)?;
                 generations.del(&sys.folios, page);
                 self.list.push(page);
                 self.tally.taken += nr_pages;
@@ -84,7 +84,7 @@ impl ShrinkList {
                 clean.push(page);
                 continue;
             };
-            sys.must(ctx, page, Event::Putback, 0, Change::flags(flag::LRU, 0), 0)?;
+            sys.must(ctx, sys.folio(page), Event::Putback, 0, Change::flags(flag::LRU, 0), 0)?;
             word.test_and_clear(flag::REFERENCED);
             lru.of(self.memcg).add(&sys.folios, page, place);
         }

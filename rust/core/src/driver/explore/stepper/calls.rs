@@ -96,7 +96,7 @@ impl Stepper {
     pub fn fire(&mut self, page: u32, event: Event) -> Result<State, Refused> {
         let state = self.word(page)?.state();
         if self.sys.table.rows_of(event, state).is_empty() {
-            let refused = self.sys.must(&mut self.script, page, event, 0, Change::NONE, 0);
+            let refused = self.sys.must(&mut self.script, self.sys.folio(page), event, 0, Change::NONE, 0);
             self.violations += u64::from(refused.is_err());
             refused?;
             return Ok(state);

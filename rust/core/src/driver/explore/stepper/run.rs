@@ -49,7 +49,7 @@ impl Stepper {
             (Stop::Fired, _) | (_, None) => Ok(state),
             (_, Some(event)) => {
                 let came = self.records[from..].iter().filter(|record| record.folio == page);
-                let fired = came.map(|record| Event::ALL[usize::from(record.event)]).collect();
+                let fired = came.map(|record| Event::from_id(record.event)).collect();
                 Err(Refused::Otherwise { page, state, event, fired })
             }
         }
