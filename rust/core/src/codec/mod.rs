@@ -43,6 +43,10 @@ pub trait Compressor: Send {
     /// their own, is not smaller than what the kernel would store). `dst` may be scribbled on in both cases.
     fn compress(&mut self, src: &[u8], dst: &mut [u8]) -> Option<usize>;
 
+    /// Does what the next page's compression begins with and what hangs on no page. Who has asked the CPU for cache lines and
+    /// would wait for them calls it meanwhile; nobody has to.
+    fn prepare(&mut self) {}
+
     /// Decompresses `src`, which must fill `dst` exactly. Any bytes are safe to pass.
     ///
     /// # Errors

@@ -323,6 +323,7 @@ impl Swapout {
         };
         if let (Store::Zswap(zswap), Some(len)) = (&sys.store, compressed.len) {
             zswap.prefetch_store(sys.folio(self.page()).slot(), folio.pool(), len, folio.memcg, folio.node);
+            codec.prepare(); // While all that is on its way.
         }
         self.pc = Pc::Allocate { compressed };
     }

@@ -32,18 +32,32 @@ const STRETCH: usize = 1 << 6;
 const POSITIONS: usize = 1 << 16;
 
 /// The hash slots, kept from page to page for their memory alone.
-pub(super) struct Table(Box<[u16; SLOTS]>);
+pub(super) struct Table {
+    slots: Box<[u16; SLOTS]>,
+    /// Every slot is 0.
+    clear: bool,
+}
 
 impl Table {
     pub(super) fn new() -> Self {
-        Self(Box::new([0; SLOTS]))
+        Self { slots: Box::new([0; SLOTS]), clear: true }
+    }
+
+    /// Clears the slots for the next page.
+    #[inline]
+    pub(super) fn clear(&mut self) {
+        if !self.clear {
+            self.slots.fill(0);
+            self.clear = true;
+        }
     }
 
     /// The table as a new page sees it: every position is 0.
     #[inline(always)]
     fn open<'a>(&'a mut self, src: &'a [u8]) -> Window<'a> {
-        self.0.fill(0);
-        Window { src, slots: &mut self.0 }
+        self.clear();
+        self.clear = false;
+        Window { src, slots: &mut self.slots }
     }
 }
 

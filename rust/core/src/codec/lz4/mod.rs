@@ -42,6 +42,10 @@ impl Compressor for Lz4 {
         encode::encode(&mut self.table, src, dst, self.acceleration)
     }
 
+    fn prepare(&mut self) {
+        self.table.clear();
+    }
+
     fn decompress(&mut self, src: &[u8], dst: &mut [u8]) -> Result<(), DecodeError> {
         decode("lz4", src, dst)
     }
