@@ -337,6 +337,8 @@ def sidecar_of(
     design = config["design"]
     # Whoever pushes may hold the head that it popped: each kswapd, and with a memory budget each application.
     heads = config["kswapd"] + len(config.get("workload", ())) if design["on_full"] == "sync_head" else 0
+    # A worker without work helps those whose queue is longer.
+    takers = design["threads"] if design["placement"] == "shortest" else 1
     return sidecar(
         pages=pages,
         ordering=ordering,
@@ -344,7 +346,7 @@ def sidecar_of(
         design=said["preset"],
         config=said,
         depths=[design["depth"]] * design["threads"],
-        in_hand=design["batch"] + heads,
+        in_hand=design["batch"] * takers + heads,
         memcgs=_memberships(config, pages),
     )
 

@@ -262,6 +262,28 @@ fn two_claimants_of_the_token() {
     });
 }
 
+/// A worker that helps takes a part of what the queue's own is at: each folio once, each taker's in the order of the queue, and
+/// the slots are free again for a producer beside them.
+#[test]
+fn a_helper_beside_the_owner() {
+    loom::model(|| {
+        let rig: Shared = Rig::new(CAP);
+        assert!(rig.try_push(0) && rig.try_push(1));
+        let take = |rig: &Rig<CAP>, most: usize| {
+            let mut buffer = [None; BATCH];
+            let drained = rig.queue.claim().map_or(0, |mut consumer| consumer.drain(&mut buffer[..most]).n);
+            buffer[..drained].iter().flatten().map(|folio| rig.index(*folio)).collect::<Vec<_>>()
+        };
+        let helper = spawn(&rig, move |rig| take(rig, 1));
+        let producer = spawn(&rig, |rig| rig.try_push(2));
+        let (mine, theirs) = (take(&rig, BATCH), helper.join().unwrap());
+        let pushed = if producer.join().unwrap() { 3 } else { 2 };
+        assert!(mine.is_sorted(), "{mine:?}");
+        assert!(!mine.is_empty() || !theirs.is_empty(), "one of them had the token");
+        assert_eq!(sorted([mine, theirs, rig.rest()].concat()), (0..pushed).collect::<Vec<_>>());
+    });
+}
+
 #[test]
 fn reservation_dropped_does_not_wedge() {
     loom::model(|| {

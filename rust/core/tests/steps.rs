@@ -5,9 +5,10 @@ mod cases;
 mod clocks;
 
 use clocks::{INCOMPRESSIBLE, Plan, STORES};
-use kcompressd_core::design::{Preset, StoreKind};
+use kcompressd_core::design::{Design, Placement, Preset, StoreKind};
 use kcompressd_core::driver::explore::{States, fingerprint};
 use kcompressd_core::driver::{Crew, Status};
+use kcompressd_core::queue::FolioQueue;
 use kcompressd_core::reclaim::{Actor, Task};
 use kcompressd_core::sync::boundaries_since_last_call;
 use kcompressd_core::system::{System, Waiting};
@@ -33,7 +34,7 @@ fn start(preset: Preset, store: StoreKind, depth: u32) -> (System, Crew) {
     (sys, crew)
 }
 
-fn shallow(preset: Preset, store: StoreKind, depth: u32) -> kcompressd_core::design::Design {
+fn shallow(preset: Preset, store: StoreKind, depth: u32) -> Design {
     let design = preset.design(store);
     if preset == Preset::Sync { design } else { design.with_depth(depth) }
 }
@@ -134,4 +135,34 @@ fn schedules_that_commute_meet_in_one_state() {
     let (a, b) = (end_of(&[0, 0, 1, 1, 3, 4, 4]), end_of(&[4, 0, 3, 1, 4, 1, 0]));
     assert_eq!(a, b);
     assert_ne!(a, end_of(&[0, 0, 1, 1, 3, 4]), "the device is still awake");
+}
+
+/// Lengths of the queues when all is queued, what the last worker takes then, batch after batch, and what it leaves in the first queue.
+fn taken_by_the_last(design: Design) -> (Vec<usize>, Vec<usize>, usize) {
+    let sys = Plan::of(design, StoreKind::Zswap, &[1000; 20]).build();
+    let mut crew = Crew::reclaim(&sys, false);
+    let is_worker = |actor: &Actor| matches!(actor, Actor::Kcompressd(_));
+    let worker = crew.seats.iter().rposition(|seat| is_worker(&seat.actor)).expect("a worker");
+    while crew.seats[0].is_ready(&sys) {
+        let _ = crew.step(&sys, 0).unwrap();
+    }
+    let queued = sys.queues.iter().map(FolioQueue::len).collect();
+    let (mut batches, mut before) = (Vec::new(), 0);
+    while crew.seats[worker].is_ready(&sys) {
+        let _ = crew.step(&sys, worker).unwrap();
+        let Actor::Kcompressd(of) = &crew.seats[worker].actor else { unreachable!("it stays one") };
+        let in_hand = of.in_hand().len();
+        batches.extend((in_hand > before).then_some(in_hand));
+        before = in_hand;
+    }
+    (queued, batches, sys.queues[0].len())
+}
+
+/// Where folios go to the shortest queue, a worker that has emptied its own takes half of what waits in the longest.
+#[test]
+fn a_worker_without_work_helps() {
+    let split = Preset::Split.design(StoreKind::Zswap).with_threads(2);
+    assert_eq!(taken_by_the_last(split), (vec![19, 1], vec![1, 10, 5], 4));
+    let in_turn = Design { placement: Placement::RoundRobin, ..split };
+    assert_eq!(taken_by_the_last(in_turn), (vec![10, 10], vec![10], 10));
 }

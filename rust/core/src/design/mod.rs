@@ -122,7 +122,7 @@ choice! {
         FirstFit = "first_fit",
         /// In turn.
         RoundRobin = "round_robin",
-        /// The shortest, counted in batches.
+        /// The shortest, counted in batches; a worker that has emptied its own helps the longest.
         Shortest = "shortest",
     }
 }

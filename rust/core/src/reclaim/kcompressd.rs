@@ -1,7 +1,9 @@
-//! A kcompressd thread: empties its queue, a batch at a time, and finishes what it took.
+//! A kcompressd thread: empties its queue, a batch at a time, and finishes what it took. Where folios go to the shortest queue, one that
+//! has emptied its own takes half of what waits in the longest, so that all are done at about the same time.
 
 use super::direct::TryToFreePages;
 use super::{Cluster, wait_unless};
+use crate::design::Placement;
 use crate::lifecycle::flag;
 use crate::queue::{Drained, Then};
 use crate::stats::Vm;
@@ -16,9 +18,16 @@ use crate::zone::{Held, Mark, Migrate};
 /// What a zspage takes beside its own pages where their slabs are full: its descriptor, and its object's handle.
 const SLAB_PAGES: u32 = 2;
 
+/// A worker is helped when more folios wait in its queue: fewer it has begun before their lines have come to another CPU.
+const HELPED: usize = if cfg!(kcompressd_shuttle) { 0 } else { 4 };
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Pc {
     Drain,
+    /// Takes from the queue of another.
+    Help {
+        queue: u16,
+    },
     Folio {
         at: u8,
     },
@@ -50,6 +59,8 @@ pub struct Kcompressd {
     batch: Cluster,
     /// The first half of `zswap_store` was done, one bit a folio of the batch.
     begun: u32,
+    /// The queue that the batch is of, and the position of its first folio.
+    drained: u16,
     first_position: u64,
     swapout: Option<Swapout>,
     /// Finished folios that are still to be rotated and reported.
@@ -72,6 +83,7 @@ impl Kcompressd {
             pc: Pc::Drain,
             batch: Cluster::default(),
             begun: 0,
+            drained: queue,
             first_position: 0,
             swapout: None,
             finished: Cluster::default(),
@@ -90,7 +102,7 @@ impl Kcompressd {
             | Pc::Reclaim { at: first, .. }
             | Pc::DrainCpu { at: first, .. }
             | Pc::Settle { next: first, .. } => self.batch.as_slice().get(usize::from(first)..).unwrap_or_default(),
-            Pc::Drain | Pc::Sleep | Pc::Done => &[],
+            Pc::Drain | Pc::Help { .. } | Pc::Sleep | Pc::Done => &[],
         }
     }
 
@@ -108,6 +120,7 @@ impl Kcompressd {
         ctx.memalloc = sys.design().worker_flags.memalloc;
         match self.pc {
             Pc::Drain => Ok(self.drain(sys, ctx)),
+            Pc::Help { queue } => Ok(self.help(sys, ctx, queue)),
             Pc::Folio { at } => self.folio(sys, ctx, at),
             Pc::Settle { node, next } => self.settle(sys, ctx, node, next),
             Pc::Reclaim { at, pages } => self.reclaim(sys, ctx, at, pages),
@@ -117,17 +130,52 @@ impl Kcompressd {
         }
     }
 
-    /// Takes up to `batch` folios, holding the consumer's token for just that.
+    /// Takes a batch from its queue; from another's next where its own is empty.
     fn drain(&mut self, sys: &System, ctx: &mut Ctx) -> Outcome {
-        crate::sync::boundary();
-        let Some(mut consumer) = sys.queues[usize::from(self.queue)].claim() else {
+        let most = usize::from(sys.design().batch);
+        if !self.take(sys, ctx, self.queue, most) {
             spin_loop();
-            return Outcome::Ran(Work::Commit); // A producer takes the head: try again.
+            return Outcome::Ran(Work::Commit); // Somebody else takes the head: try again.
+        }
+        let helped = if self.batch.is_empty() && self.then == Then::Empty { self.longest(sys) } else { None };
+        self.pc = match helped {
+            Some(queue) => Pc::Help { queue },
+            None => self.next_after_drain(),
         };
+        Outcome::Ran(Work::Commit)
+    }
+
+    /// Takes half of what waits in `queue`, a batch at most; what it finds there says nothing of its own queue.
+    fn help(&mut self, sys: &System, ctx: &mut Ctx, queue: u16) -> Outcome {
+        let half = sys.queues[usize::from(queue)].len().div_ceil(2);
+        let taken = half > 0 && self.take(sys, ctx, queue, half.min(sys.design().batch.into()));
+        self.then = if taken && !self.batch.is_empty() { Then::More } else { Then::Empty };
+        self.pc = self.next_after_drain();
+        Outcome::Ran(Work::Commit)
+    }
+
+    fn next_after_drain(&self) -> Pc {
+        if self.batch.is_empty() { Pc::Settle { node: 0, next: 0 } } else { Pc::Folio { at: 0 } }
+    }
+
+    /// The queue of another that it helps, if any.
+    fn longest(&self, sys: &System) -> Option<u16> {
+        if sys.design().placement != Placement::Shortest {
+            return None;
+        }
+        let others = (0..).zip(&sys.queues).filter(|&(number, _)| number != self.queue);
+        let (len, number) = others.map(|(number, queue)| (queue.len(), number)).max()?;
+        (len > HELPED).then_some(number)
+    }
+
+    /// Takes up to `most` folios, holding the consumer's token for just that; false: somebody else has it.
+    fn take(&mut self, sys: &System, ctx: &mut Ctx, queue: u16, most: usize) -> bool {
+        crate::sync::boundary();
+        let Some(mut consumer) = sys.queues[usize::from(queue)].claim() else { return false };
         let mut taken = [None; SWAP_CLUSTER_MAX];
-        let Drained { n, first, released, then } = consumer.drain(&mut taken[..usize::from(sys.design().batch)]);
+        let Drained { n, first, released, then } = consumer.drain(&mut taken[..most]);
         drop(consumer);
-        (self.first_position, self.then, self.begun) = (first, then, 0);
+        (self.drained, self.first_position, self.then, self.begun) = (queue, first, then, 0);
         self.batch.clear();
         if n > 0 {
             ctx.stat[Vm::KcompressdWakeups] += u64::from(std::mem::take(&mut self.woken_for_nothing));
@@ -139,16 +187,15 @@ impl Kcompressd {
             self.begun |= u32::from(was_begun(sys, *entry)) << i;
         }
         if released > 0 {
-            sys.wait.wake_all(WaitKey::QueueSpace(self.queue));
+            sys.wait.wake_all(WaitKey::QueueSpace(queue));
         }
-        self.pc = if n > 0 { Pc::Folio { at: 0 } } else { Pc::Settle { node: 0, next: 0 } };
-        Outcome::Ran(Work::Commit)
+        true
     }
 
     #[inline(always)]
     fn folio(&mut self, sys: &System, ctx: &mut Ctx, at: u8) -> Result<Outcome, Box<StepError>> {
         let page = self.batch.as_slice()[usize::from(at)];
-        let ticket = aux::ticket(self.queue, self.first_position + u64::from(at));
+        let ticket = aux::ticket(self.drained, self.first_position + u64::from(at));
         let begun = self.begun >> at & 1 == 1;
         let swapout = self.swapout.get_or_insert_with(|| Swapout::from_queue(page, sys.nr_pages(page), ticket, begun));
         let outcome = match swapout.step(sys, ctx)? {
@@ -284,6 +331,7 @@ impl Kcompressd {
             pc: _,
             batch,
             begun: _,
+            drained: _,
             first_position: _,
             swapout,
             finished,
@@ -302,7 +350,7 @@ impl Kcompressd {
 
     /// [`super::Actor::normalise`]: positions in the queue's history, and what only a design that misses a stop asks for.
     pub fn normalise(&mut self, sys: &System) {
-        self.first_position = 0;
+        (self.drained, self.first_position) = (self.queue, 0);
         self.woken_for_nothing &= !sys.design().stop_in_predicate;
         if let Some(swapout) = &mut self.swapout {
             swapout.normalise();
