@@ -114,7 +114,7 @@ KERNEL: dict[int, dict[str, tuple[float, ...]]] = {
         "longest touch, ms": (1087, 1018, 832),
     },
 }
-"""What the kernel counted: three runs a depth; a tick is 4 ms."""
+"""What the kernel counted: three runs a depth; a tick is 4 ms, of which its emulated CPUs lose more than half."""
 
 ALSO = (
     "exit_writeback",
