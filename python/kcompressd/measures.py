@@ -314,23 +314,12 @@ MEASURES: Final = (
         1e6,
         "has its longest page touch take {value}",
     ),
-    Measure(
-        "queue_wait_p99_ns",
-        "queue wait p99",
-        "ns",
-        taken.timing("queue_wait_ns", "p99"),
-        "better",
-        1e4,
-        "keeps a page in the queue for {value} at the 99th percentile",
-    ),
-    Measure(
-        "queue_wait_max_ns",
-        "queue wait, longest",
-        "ns",
-        taken.timing("queue_wait_ns", "max"),
-        "better",
-        1e4,
-        "keeps a page in the queue for up to {value}",
+    *(
+        Measure(f"queue_wait_{at}_ns", title, "ns", taken.timing("queue_wait_ns", at), "better", 1e4, says)
+        for at, title, says in (
+            ("p99", "queue wait p99", "keeps a page in the queue for {value} at the 99th percentile"),
+            ("max", "queue wait, longest", "keeps a page in the queue for up to {value}"),
+        )
     ),
     Measure(
         "memory_reclaim_ns",
