@@ -155,7 +155,7 @@ def test_an_experiments_pages_lie_beside_it(tmp_path: Path, capsys: pytest.Captu
     job = FILE.replace('{ pages = "sample" }', '{ pages = "few.pages" }').replace("{ cpus =", '{ "node.cpus" =')
     (tmp_path / "few.toml").write_text(job)
     assert main([str(tmp_path / "few.toml")]) == 2
-    assert f"{tmp_path / 'few.pages'} no such file" in capsys.readouterr().err
+    assert f"{tmp_path / 'few.pages'}: no such file" in capsys.readouterr().err
     Pages.sample()[:64].save(tmp_path / "few.pages")
     assert main([str(tmp_path / "few.toml")]) == 0
     assert "| april |" in capsys.readouterr().out
