@@ -128,7 +128,14 @@ def _enum(name: str, doc: str, entries: Sequence[tuple[str, str]]) -> list[str]:
     out += ["}", "", f"impl {name} {{", "    /// All of them, in id order."]
     out += [f"    pub const ALL: [Self; {len(entries)}] = ["]
     out += [f"        Self::{_camel(entry)}," for entry, _ in entries]
-    out += ["    ];", "", "    /// The one with this number.", "    ///", "    /// # Panics", "    /// If there is none."]
+    out += [
+        "    ];",
+        "",
+        "    /// The one with this number.",
+        "    ///",
+        "    /// # Panics",
+        "    /// If there is none.",
+    ]
     out += ["    #[inline]", "    pub const fn from_id(id: u8) -> Self {", "        match id {"]
     out += [f"            {number} => Self::{_camel(entry)}," for number, (entry, _) in enumerate(entries)]
     out += [f'            _ => panic!("no {name.lower()} has this number"),', "        }", "    }"]
