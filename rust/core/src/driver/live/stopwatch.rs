@@ -4,7 +4,7 @@
 //! The clock is read after each step, the reading's own time taken off. A thread that loses its CPU loses it at any step alike: what
 //! its steps took by that clock is reduced by the part of the time that it had no CPU. A step in which somebody was woken is left out,
 //! since waking has its own cost. Of the device's steps it is the CPU time: what the thread ran
-//! beyond the steps before them.
+//! beyond the steps before them and the reading of both clocks.
 
 use super::clock::cpu_ns;
 use crate::driver::profile::{FIRST_OF_DEVICE, Profile, Profiling, median};
@@ -18,6 +18,8 @@ pub(super) struct Stopwatch {
     timed: bool,
     /// What two readings of the clock in a row are apart.
     clock_ns: u64,
+    /// The same of the thread's CPU time, which takes a system call.
+    cpu_clock_ns: u64,
     /// When the step under way began.
     last: Instant,
     /// The thread's CPU time when these steps began; none when one of them was left out.
@@ -34,12 +36,13 @@ pub(super) struct Stopwatch {
 impl Stopwatch {
     /// For a run that wants to know.
     pub fn new(profiling: Profiling) -> Option<Self> {
-        let (timed, last) = (profiling == Profiling::Time, Instant::now());
+        let (timed, begun) = (profiling == Profiling::Time, Instant::now());
         (profiling != Profiling::Off).then(|| Self {
             found: Profile::default(),
             timed,
-            clock_ns: if timed { clock_ns() } else { 0 },
-            last,
+            clock_ns: if timed { apart(|| begun.elapsed().as_nanos() as u64) } else { 0 },
+            cpu_clock_ns: if timed { apart(cpu_ns) } else { 0 },
+            last: begun,
             began: None,
             steps_ns: 0,
             took_ns: 0,
@@ -94,7 +97,8 @@ impl Stopwatch {
     fn device(&mut self, work: Work) {
         let now_ns = cpu_ns();
         if let Some(began_ns) = self.began.replace(now_ns) {
-            self.found.note(work, (now_ns - began_ns).saturating_sub(self.steps_ns));
+            let clocks_ns = self.cpu_clock_ns + 2 * self.clock_ns; // The clock was read when the steps began, and after this one.
+            self.found.note(work, (now_ns - began_ns).saturating_sub(self.steps_ns + clocks_ns));
         }
         (self.steps_ns, self.last) = (0, Instant::now());
     }
@@ -111,9 +115,10 @@ impl Stopwatch {
     }
 }
 
-fn clock_ns() -> u64 {
+/// What two readings in a row are apart.
+fn apart(read: impl Fn() -> u64) -> u64 {
     median((0..1001).map(|_| {
-        let begin = Instant::now();
-        begin.elapsed().as_nanos() as u64
+        let begin_ns = read();
+        read() - begin_ns
     }))
 }
