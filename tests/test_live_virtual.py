@@ -2,13 +2,16 @@
 
 With a memory budget what an application needs is the same whoever runs when: its touches and faults, and the pages that it has
 read back. How much reclaim does for it hangs on who came first (a page met too early is written twice, one that was
-touched meanwhile was written in vain), so that two live runs differ as much as a live and a virtual one.
+touched meanwhile was written in vain): two live runs differ as much as a live and a virtual one, and medians of few by chance.
 """
 
 from __future__ import annotations
 
+import importlib.util
+import sys
+from functools import cache
 from pathlib import Path
-from statistics import median
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -86,55 +89,57 @@ def within(live: Result, virtual: Result, part: float) -> list[str]:
 
 EATER = Workload(kind="eater", pages=5400)
 NODE = Node(managed=4100)
-NEEDED = {
-    "pgfault": ("pgfault",),
-    "pgmajfault": ("pgmajfault",),
-    "read back": ("pswpin", "zswpin", "swpin_zero"),
-}
-"""What the eater needs, whoever runs when: sums of these counters."""
-DONE = {"freed": ("pgsteal_anon",), "stored": ("pswpout", "zswpout", "swpout_zero")}
-"""What reclaim did for it."""
-TWO_CPUS = Machine(speeds=(100, 100))
-BOOTS = 5
-"""Runs in virtual time: one alone is one course of many."""
-RUNS = {"april": 9, "rfc": 9, "unofficial": 9}
-"""Live runs where more than five are needed to meet each kind of them: one of three to five under `april` and `rfc` has up to a third fewer
-faults, as it activates more of the pages that it meets under writeback or in the queue, and an eater's order suits that."""
+TICK_NS = 4_000_000
+RUNS = 5
+"""Live runs at a time; virtual ones are as many as the tool's."""
+BATCHES = 5
+"""How often more runs are taken while a counter's medians are apart: those of few runs are by chance."""
+WHO = {"pgsteal_kswapd", "pgsteal_direct", "allocstall", "kcompressd_queued", "kcompressd_full"}
+"""Who reclaims, and who finds the queue full: that hangs on the CPUs which other programs leave to each thread, here other tests. The tool, whose runs have
+the machine to themselves, holds them too."""
 
 
+@cache
+def tool() -> ModuleType:
+    """Return `tools/live_virtual.py`, which is no part of the package: its rule holds here too."""
+    spec = importlib.util.spec_from_file_location(
+        "live_virtual_tool", Path(__file__).parents[1] / "tools/live_virtual.py"
+    )
+    assert spec is not None and spec.loader is not None
+    sys.modules[spec.name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("workload", ["pageout", "eater"])
 @pytest.mark.parametrize("store", ["zswap", "zram"])
 @pytest.mark.parametrize("design", _core.presets())
-def test_an_eater_on_free_running_threads_needs_the_same_within_5_percent(design: str, store: str) -> None:
-    """But `unofficial`: who overflows its queue finishes the oldest folio, and which pages that is too late for is chance.
-
-    Under `april`, and seldom `unofficial`, runs end by the OOM killer where the CPUs have other work (one in some 40; where builds run beside it, one in nine):
-    the worker that holds the last pages has no CPU.
-    """
-    lab = Lab(design=design, store=store)
-    sims = [Sim(lab=lab, machine=TWO_CPUS, node=NODE.boot(boot), workload=EATER) for boot in range(BOOTS)]
-    virtual = [sim.run(CALIBRATION) for sim in sims]
-    live = [lab.run(PAGES, node=NODE, workload=EATER) for _ in range(RUNS.get(design, 5))]
-    assert all(run.mismatched == () for run in live)
-    whole = [run for run in live if run.vmstat.oom_kill == 0]
-    assert len(live) - len(whole) <= (len(live) // 3 if design in ("april", "unofficial") else 0)
-    assert all(run.applications[0].touches == 2 * EATER.pages for run in (*whole, *virtual))
-    assert apart(whole, virtual, NEEDED, 0.15 if (design, store) == ("unofficial", "zram") else 0.05) == []
-    assert apart(whole, virtual, DONE, 0.15) == []
+def test_counters_are_within_5_percent(design: str, store: str, workload: str) -> None:
+    """Under `april`, and seldom `unofficial`, runs end by the OOM killer where the CPUs have other work (one in some 40; where builds run beside it, one
+    in nine): the worker that holds the last pages has no CPU."""
+    assert counters_apart(design, store, workload) == {}
 
 
-def apart(live: list[Result], virtual: list[Result], sums: dict[str, tuple[str, ...]], part: float) -> list[str]:
-    """Which sums have neither median within what the other side's runs came to, or `part` beside it.
-
-    Runs of either side may be of two kinds (`unofficial` stores 10 000 or 13 500 pages), and a median is of one of them.
-    """
-    far = []
-    for name, counters in sums.items():
-        real, ours = ([sum(run.vmstat[counter] for counter in counters) for run in side] for side in (live, virtual))
-        if not any(
-            (1 - part) * min(of) <= median(other) <= (1 + part) * max(of) for of, other in ((real, ours), (ours, real))
-        ):
-            far.append(f"{name}: {sorted(real)} live, {sorted(ours)} in virtual time")
-    return far
+def counters_apart(design: str, store: str, workload: str) -> dict[str, float]:
+    """Counters that are apart at every look, each with virtual over live."""
+    budget = Budget.of(NODE, EATER) if workload == "eater" else None
+    case = tool().Case(PAGES, CALIBRATION, store, budget)
+    live: list[Result] = []
+    virtual: list[Result] = []
+    apart = dict.fromkeys(tool().COUNTERS.keys() - WHO, 0.0)
+    for _ in range(BATCHES):
+        real, ours = tool().measured_runs(case, design, TICK_NS, RUNS)
+        assert all(run.mismatched == () for run in real)
+        whole = [run for run in real if run.vmstat.oom_kill == 0]
+        assert len(real) - len(whole) <= (2 if design in ("april", "unofficial") else 0)
+        for run in (*whole, *ours) if budget is not None else ():
+            assert run.applications[0].touches == 2 * EATER.pages
+        live += whole
+        virtual += ours
+        apart = {name: ratio for name, ratio in tool().apart(live, virtual).items() if name in apart}
+        if not apart:
+            break
+    return apart
 
 
 @pytest.mark.parametrize("store", ["zswap", "zram"])

@@ -218,44 +218,53 @@ def others_s() -> float:
     return used - sum(os.times()[:4])
 
 
+def measured_runs(case: Case, design: str, tick_ns: int, runs: int = 1) -> tuple[list[Result], list[Result]]:
+    """Live runs, and virtual ones at the costs measured just before."""
+    costs, machine, calibration = measured(case, design, tick_ns)
+    live = []
+    for _ in range(runs):
+        with swap_file(case.store) as file:
+            lab = Lab(design=design, store=case.store, warm=True, swap_file=file)
+            live.append(lab.run(case.pages, **case.given))
+    sims = [Sim(lab=lab, machine=machine, costs=costs, **given) for given in case.boots()]
+    return live, [sim.run(calibration) for sim in sims]
+
+
 def rounds(case: Case, design: str, tick_ns: int) -> Iterator[tuple[Result, list[Result]]]:
     """Live run of each round that had the machine to itself, and virtual ones at the costs measured beside it."""
     while True:
         begin, before = time.monotonic(), others_s()
-        costs, machine, calibration = measured(case, design, tick_ns)
-        with swap_file(case.store) as file:
-            lab = Lab(design=design, store=case.store, warm=True, swap_file=file)
-            live = lab.run(case.pages, **case.given)
+        (live,), virtual = measured_runs(case, design, tick_ns)
         taken = (others_s() - before) / (time.monotonic() - begin)
         if taken > MOST_TAKEN:
             time.sleep(1.0)
         else:
-            sims = [Sim(lab=lab, machine=machine, costs=costs, **given) for given in case.boots()]
-            yield live, [sim.run(calibration) for sim in sims]
+            yield live, virtual
 
 
-def apart(live: Sequence[Result], virtual: Sequence[Result]) -> list[str]:
+def apart(live: Sequence[Result], virtual: Sequence[Result]) -> dict[str, float]:
     """Counters whose medians are further apart than 5 %, and than half of what the live runs themselves are: virtual over live.
 
     Nothing can be nearer to runs than they are to each other; where they agree, 5 % holds.
     """
-    far = []
+    far = {}
     for name, counters in COUNTERS.items():
         real, ours = ([sum(run.vmstat[counter] for counter in counters) for run in runs] for runs in (live, virtual))
         middle, half = statistics.median(real), (max(real) - min(real)) / 2
         if abs(statistics.median(ours) - middle) > max(CLOSE * middle, half, FEW):
-            far.append(f"{name} {statistics.median(ours) / max(middle, 1):.2f}")
+            far[name] = statistics.median(ours) / max(middle, 1)
     return far
 
 
-def compare(case: Case, design: str, tick_ns: int) -> tuple[bool, list[str]]:
+def compare(case: Case, design: str, tick_ns: int) -> tuple[bool, dict[str, float]]:
     """Print the preset's line; whether the median ratio of speeds is more than a tenth away, and which counters are apart."""
     found = list(itertools.islice(rounds(case, design, tick_ns), RUNS))
     live, virtual = [real for real, _ in found], [sim for _, sims in found for sim in sims]
     ratios = [statistics.median(map(speed, sims)) / speed(real) for real, sims in found]
     far = apart(live, virtual)
     speeds = [spread([speed(run) for run in runs], ".0f") for runs in (live, virtual)]
-    row = (case.name, design, *speeds, spread(ratios, ".2f"), ", ".join(far) or "none")
+    said = ", ".join(f"{name} {ratio:.2f}" for name, ratio in far.items())
+    row = (case.name, design, *speeds, spread(ratios, ".2f"), said or "none")
     print(f"| {' | '.join(row)} |", flush=True)
     return abs(statistics.median(ratios) - 1) > 0.1, far
 
