@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from kcompressd import Design
 from kcompressd.check import INCOMPRESSIBLE, Scenario, check, replay
 from kcompressd.cli import main
 from kcompressd.errors import LabError
@@ -15,6 +16,8 @@ from kcompressd.errors import LabError
 EXACT = [
     (Scenario("split", folios=2, threads=1), 6934, 20865),
     (Scenario("split", folios=2, faults=1), 31464, 100458),
+    # A worker without work helps the other where more than a batch waits.
+    (Scenario(replace(Design.preset("split"), batch=1), folios=3, threads=2), 954004, 3664366),
     (Scenario("split", folios=1, touch=True), 17114, 62155),
     (Scenario("split", folios=2, toggles=("stop",)), 35028, 126886),
     (Scenario("split", folios=1, threads=1, swapoff=True), 44504, 156462),

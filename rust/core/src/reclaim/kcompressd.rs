@@ -18,9 +18,6 @@ use crate::zone::{Held, Mark, Migrate};
 /// What a zspage takes beside its own pages where their slabs are full: its descriptor, and its object's handle.
 const SLAB_PAGES: u32 = 2;
 
-/// A worker is helped when more folios wait in its queue: fewer it has begun before their lines have come to another CPU.
-const HELPED: usize = if cfg!(kcompressd_shuttle) { 0 } else { 4 };
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Pc {
     Drain,
@@ -158,14 +155,15 @@ impl Kcompressd {
         if self.batch.is_empty() { Pc::Settle { node: 0, next: 0 } } else { Pc::Folio { at: 0 } }
     }
 
-    /// The queue of another that it helps, if any.
+    /// The queue of another that it helps, if any: one with more than its own worker takes next. (Under shuttle, whose runs are short, any.)
     fn longest(&self, sys: &System) -> Option<u16> {
         if sys.design().placement != Placement::Shortest {
             return None;
         }
         let others = (0..).zip(&sys.queues).filter(|&(number, _)| number != self.queue);
         let (len, number) = others.map(|(number, queue)| (queue.len(), number)).max()?;
-        (len > HELPED).then_some(number)
+        let most = if cfg!(kcompressd_shuttle) { 0 } else { usize::from(sys.design().batch) };
+        (len > most).then_some(number)
     }
 
     /// Takes up to `most` folios, holding the consumer's token for just that; false: somebody else has it.
