@@ -44,32 +44,32 @@ impl Event {
     }
 }
 
-#[test]
-fn change_between_look_and_park() {
-    loom::model(|| {
+/// One who waits is told, whenever that happens.
+fn a_waiter_is_told(tell: fn(&WaitCell)) {
+    loom::model(move || {
         let event = Event::new();
         let waiter = thread::spawn({
             let event = Arc::clone(&event);
             move || event.wait()
         });
         event.happen();
-        event.cell.wake_one();
+        tell(&event.cell);
         assert_eq!(waiter.join().unwrap(), Woken::Woken);
     });
 }
 
 #[test]
+fn change_between_look_and_park() {
+    a_waiter_is_told(|cell| {
+        cell.wake_one();
+    });
+}
+
+#[test]
 fn early_wake_up_is_made_up_for() {
-    loom::model(|| {
-        let event = Event::new();
-        let waiter = thread::spawn({
-            let event = Arc::clone(&event);
-            move || event.wait()
-        });
-        event.happen();
-        event.cell.wake_one_early();
-        event.cell.wake_one();
-        assert_eq!(waiter.join().unwrap(), Woken::Woken);
+    a_waiter_is_told(|cell| {
+        cell.wake_one_early();
+        cell.wake_one();
     });
 }
 
