@@ -142,12 +142,11 @@ def counters_apart(design: str, store: str, workload: str) -> dict[str, float]:
         live += whole
         virtual += ours
         two_kinds = READS if design == "unofficial" and workload == "eater" else set()
-        far = {
+        apart = {
             name: ratio
             for name, ratio in tool().apart(live, virtual).items()
-            if name not in two_kinds or abs(ratio - 1) > TWO_KINDS
+            if name in apart and (name not in two_kinds or abs(ratio - 1) > TWO_KINDS)
         }
-        apart = {name: ratio for name, ratio in far.items() if name in apart}
         if not apart:
             break
     return apart

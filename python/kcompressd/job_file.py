@@ -183,11 +183,9 @@ def _suggestion(key: str) -> str:
     beside = {known.rpartition(".")[2]: known for known in KEYS if known.rpartition(".")[0] == table}
     near = [beside[close] for close in difflib.get_close_matches(name, beside, n=1)]
     near = near or [known for known in KEYS if known.rpartition(".")[2] == name]
-    return (
-        f"did you mean {near[0]}?"
-        if near
-        else f"known: {', '.join(beside or (known for known in KEYS if '.' not in known))}"
-    )
+    if near:
+        return f"did you mean {near[0]}?"
+    return f"known: {', '.join(beside or (known for known in KEYS if '.' not in known))}"
 
 
 def _lines(text: str) -> Iterator[tuple[str, int]]:

@@ -69,16 +69,17 @@ impl Swapout {
     fn activate(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, Box<StepError>> {
         let clear = flag::LOCKED | flag::WRITEBACK | flag::RECLAIM;
         let change = Change::flags(flag::ACTIVE | flag::DIRTY, clear);
+        let folio = sys.folio(self.folio);
         let mut lru = sys.node(self.folio).lru();
-        match sys.fire(ctx, sys.folio(self.folio), Event::Reject, 0, change, 0)? {
+        match sys.fire(ctx, folio, Event::Reject, 0, change, 0)? {
             Fire::Done(fired) if fired.from.has(flag::LRU) && !fired.from.has(flag::ACTIVE) => {
-                lru.of(sys.folio(self.folio).memcg).relocate(&sys.folios, self.folio, false, true, false);
+                lru.of(folio.memcg).relocate(&sys.folios, self.folio, false, true, false);
             }
             _ => {}
         }
         drop(lru);
         let activated = if self.queued { u64::from(self.nr_pages) } else { 0 };
-        sys.count(ctx, sys.folio(self.folio).memcg, MemcgStat::Pgactivate, activated);
+        sys.count(ctx, folio.memcg, MemcgStat::Pgactivate, activated);
         self.wake_holders(sys);
         Ok(self.end(sys, ctx, Written::Activated))
     }

@@ -46,8 +46,7 @@ impl Swapout {
         first: u16,
         tried: u16,
     ) -> Result<Progress, Box<StepError>> {
-        let queues = sys.queues.len() as u16;
-        let number = if first + tried < queues { first + tried } else { first + tried - queues };
+        let number = (first + tried) % sys.queues.len() as u16;
         let queue = &sys.queues[usize::from(number)];
         let folio = sys.folio(self.folio);
         let asked = |policy: &dyn Policy, view| Ok((policy.placement(view)?, policy.complete(view)?));

@@ -49,10 +49,11 @@ impl Writeback {
             Pc::Take => return self.take(sys, ctx),
             Pc::Read => (Work::Decompress(page), self.read(sys, ctx, zswap)),
             Pc::ReadFailed => {
-                let frame = sys.folio(page).pfn();
+                let folio = sys.folio(page);
+                let frame = folio.pfn();
                 let change = Change::flags(0, flag::FRAME | flag::LOCKED | flag::SWAPCACHE | flag::RECLAIM);
-                sys.must(ctx, sys.folio(page), Event::LoadError, guard::IN_POOL, change, 0)?;
-                sys.give_folio(ctx, sys.folio(page).memcg, frame, 0);
+                sys.must(ctx, folio, Event::LoadError, guard::IN_POOL, change, 0)?;
+                sys.give_folio(ctx, folio.memcg, frame, 0);
                 sys.wait.wake_all(WaitKey::Folio(page));
                 (Work::Commit, Err(Outcome::Failed))
             }
@@ -100,7 +101,8 @@ impl Writeback {
     }
 
     fn take(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Stepped<Outcome>, Box<StepError>> {
-        if sys.folio(self.page).word.load().state() != State::CompressedFreed {
+        let folio = sys.folio(self.page);
+        if folio.word.load().state() != State::CompressedFreed {
             return Ok((Work::Commit, Some(Outcome::InSwapCache)));
         }
         let Some(frame) = sys.take_frame(ctx, self.page) else {
@@ -108,13 +110,13 @@ impl Writeback {
         };
         let set = flag::FRAME | flag::LOCKED | flag::SWAPCACHE | flag::RECLAIM;
         let change = Change::flags(set, 0).in_state(State::CompressedFreed);
-        let end = match sys.fire(ctx, sys.folio(self.page), Event::Shrink, 0, change, 0)? {
+        let end = match sys.fire(ctx, folio, Event::Shrink, 0, change, 0)? {
             Fire::Done(_) => {
-                sys.folio(self.page).set_pfn(frame);
+                folio.set_pfn(frame);
                 Ok(Pc::Read)
             }
             Fire::Refused(_) => {
-                sys.give_folio(ctx, sys.folio(self.page).memcg, frame, 0);
+                sys.give_folio(ctx, folio.memcg, frame, 0);
                 Err(Outcome::InSwapCache) // A fault was faster.
             }
         };

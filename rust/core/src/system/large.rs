@@ -81,7 +81,7 @@ impl System {
     pub fn split_folio(&self, ctx: &mut Ctx, head: u32) -> Result<(), Box<StepError>> {
         let folio = self.folio(head);
         let (nr_pages, pfn) = (folio.nr_pages(), folio.pfn());
-        self.must(ctx, self.folio(head), Event::Split, 0, Change::flags(0, flag::HEAD), 0)?;
+        self.must(ctx, folio, Event::Split, 0, Change::flags(0, flag::HEAD), 0)?;
         let flags = folio.word.load().flags();
         self.fire_tails(ctx, head, nr_pages, Event::Split, 0, Change::flags(flags, 0))?;
         self.number_frames(head, nr_pages, pfn);

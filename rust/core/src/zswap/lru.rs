@@ -39,10 +39,8 @@ struct Lruvec {
 impl Lruvec {
     /// Entries that there are.
     fn stored(&self) -> u64 {
-        // ORDERING: Relaxed (both): counters. What is added first and erased then is read the other way round, so that no difference
-        // is below 0 where entries are erased meanwhile.
-        let erased = self.erased.load(OWNED);
-        self.added.load(OWNED).saturating_sub(erased)
+        // ORDERING: Relaxed (both): counters, of which one may be read a moment later than the other.
+        self.added.load(OWNED).saturating_sub(self.erased.load(OWNED))
     }
 }
 

@@ -61,7 +61,7 @@ impl App {
         let (head, folio) = (pages.start, sys.folio(pages.start));
         let set = flag::FRAME | flag::MAPPED | flag::DIRTY | flag::YOUNG | flag::HEAD;
         let change = Change::flags(set, 0).in_state(State::Freed);
-        if let Fire::Done(_) = sys.fire(ctx, sys.folio(head), Event::Populate, 0, change, 0)? {
+        if let Fire::Done(_) = sys.fire(ctx, folio, Event::Populate, 0, change, 0)? {
             sys.fire_tails(ctx, head, pages.len() as u32, Event::Join, 0, Change::NONE)?;
             ctx.stat.count_mthp(folio.order, Mthp::AnonFaultAlloc);
             sys.count(ctx, folio.memcg, MemcgStat::Pgfault, 1);

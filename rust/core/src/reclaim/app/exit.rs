@@ -100,7 +100,7 @@ impl App {
             .unless(flag::LOCKED | flag::WRITEBACK | (flag::LRU | flag::HEAD) & !word.flags())
             .in_state(word.state());
         let mut lru = sys.node(page).lru();
-        let Fire::Done(fired) = sys.fire(ctx, sys.folio(page), Event::Free, 0, change, 0)? else { return Ok(RAN) };
+        let Fire::Done(fired) = sys.fire(ctx, folio, Event::Free, 0, change, 0)? else { return Ok(RAN) };
         if fired.from.has(flag::LRU) {
             lru.of(folio.memcg).del_pages(&sys.folios, page, fired.from.has(flag::ACTIVE), nr_pages);
         }
@@ -114,14 +114,15 @@ impl App {
     }
 
     pub(super) fn free(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> Result<Outcome, Box<StepError>> {
+        let folio = sys.folio(page);
         let mut lru = sys.node(page).lru();
-        let word = sys.folio(page).word.load();
+        let word = folio.word.load();
         if word.has(flag::LRU) {
-            lru.of(sys.folio(page).memcg).del(&sys.folios, page, word.has(flag::ACTIVE));
+            lru.of(folio.memcg).del(&sys.folios, page, word.has(flag::ACTIVE));
         }
-        sys.must(ctx, sys.folio(page), Event::Free, 0, Change::flags(0, word.flags()), 0)?;
+        sys.must(ctx, folio, Event::Free, 0, Change::flags(0, word.flags()), 0)?;
         if word.has(flag::FRAME) {
-            self.frame = sys.folio(page).pfn();
+            self.frame = folio.pfn();
         }
         self.pc = Pc::Next;
         Ok(RAN)

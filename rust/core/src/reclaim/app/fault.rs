@@ -51,12 +51,13 @@ impl App {
         word: Word,
         copy: Copy,
     ) -> Result<Outcome, Box<StepError>> {
+        let folio = sys.folio(page);
         let change = Change::flags(flag::FRAME | flag::LOCKED | flag::SWAPCACHE, 0).in_state(word.state());
-        if let Fire::Done(_) = sys.fire(ctx, sys.folio(page), Event::Fault, 0, change, 0)? {
+        if let Fire::Done(_) = sys.fire(ctx, folio, Event::Fault, 0, change, 0)? {
             for counter in [MemcgStat::Pgfault, MemcgStat::Pgmajfault] {
-                sys.count(ctx, sys.folio(page).memcg, counter, 1);
+                sys.count(ctx, folio.memcg, counter, 1);
             }
-            sys.folio(page).set_pfn(std::mem::replace(&mut self.frame, NIL));
+            folio.set_pfn(std::mem::replace(&mut self.frame, NIL));
             self.pc = if sys.mm.is_some() { Pc::Refault(copy) } else { Pc::Read(copy) };
         }
         Ok(Outcome::Ran(Work::Fault)) // Refused: the shrink worker was faster; look again.
@@ -155,9 +156,10 @@ impl App {
     ) -> Result<Outcome, Box<StepError>> {
         let guards = if copy == Copy::Pool { guard::IN_POOL } else { 0 };
         let change = Change::flags(0, flag::FRAME | flag::LOCKED | flag::SWAPCACHE);
-        sys.must(ctx, sys.folio(page), Event::LoadError, guards, change, 0)?;
+        let folio = sys.folio(page);
+        sys.must(ctx, folio, Event::LoadError, guards, change, 0)?;
         sys.wait.wake_all(WaitKey::Folio(page));
-        self.frame = sys.folio(page).pfn();
+        self.frame = folio.pfn();
         self.pc = Pc::Next;
         self.unuse_failed(sys);
         Ok(RAN)

@@ -34,7 +34,8 @@ impl ShrinkList {
         let (mut sorted, mut skipped, mut remaining) = (0, 0, MAX_LRU_BATCH);
         while remaining > 0 && self.tally.taken.max(skipped) < MIN_LRU_BATCH {
             let Some(page) = generations.oldest() else { break };
-            let (nr_pages, word) = (sys.nr_pages(page), sys.folio(page).word.load());
+            let folio = sys.folio(page);
+            let (nr_pages, word) = (folio.nr_pages(), folio.word.load());
             self.tally.examined += nr_pages;
             remaining -= 1;
             if generations.is_promoted(&sys.folios, page) || word.has(flag::LOCKED) || word.has(flag::WRITEBACK) {
@@ -45,9 +46,9 @@ impl ShrinkList {
                 skipped += nr_pages;
             } else {
                 if word.has(flag::ACTIVE) {
-                    sys.must(ctx, sys.folio(page), Event::Deactivate, 0, Change::flags(0, flag::ACTIVE), 0)?;
+                    sys.must(ctx, folio, Event::Deactivate, 0, Change::flags(0, flag::ACTIVE), 0)?;
                 }
-                sys.must(ctx, sys.folio(page), Event::Isolate, 0, Change::flags(0, flag::LRU).only(flag::LRU), 0)?;
+                sys.must(ctx, folio, Event::Isolate, 0, Change::flags(0, flag::LRU).only(flag::LRU), 0)?;
                 generations.del(&sys.folios, page);
                 self.list.push(page);
                 self.tally.taken += nr_pages;
@@ -79,13 +80,13 @@ impl ShrinkList {
     ) -> Result<Batch, Box<StepError>> {
         let mut clean = Batch::default();
         for &page in self.kept.as_slice() {
-            let word = &sys.folio(page).word;
-            let Some(place) = place_of(word.load().flags(), again) else {
+            let folio = sys.folio(page);
+            let Some(place) = place_of(folio.word.load().flags(), again) else {
                 clean.push(page);
                 continue;
             };
-            sys.must(ctx, sys.folio(page), Event::Putback, 0, Change::flags(flag::LRU, 0), 0)?;
-            word.test_and_clear(flag::REFERENCED);
+            sys.must(ctx, folio, Event::Putback, 0, Change::flags(flag::LRU, 0), 0)?;
+            folio.word.test_and_clear(flag::REFERENCED);
             lru.of(self.memcg).add(&sys.folios, page, place);
         }
         self.kept.clear();
