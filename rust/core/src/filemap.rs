@@ -7,7 +7,7 @@
 //! reads the page, the reclaimer that frees it) has the frame, the shadow and PG_mapped; PG_referenced and the accessed bit are hints. Only
 //! drivers that step one actor at a time run systems with such pages. Source: Documentation/admin-guide/mm/concepts.rst (page cache).
 
-use crate::list::Links;
+use crate::list::{Links, Listed};
 use crate::sync::{AtomicU32, Ordering};
 use crate::units::NIL;
 use std::ops::Range;
@@ -63,8 +63,7 @@ pub struct File {
 #[derive(Debug)]
 pub struct FileFolio {
     flags: AtomicU32,
-    prev: AtomicU32,
-    next: AtomicU32,
+    links: Links,
     pfn: AtomicU32,
     shadow: AtomicU32,
     evictor: AtomicU32,
@@ -93,9 +92,8 @@ macro_rules! field {
 
 impl FileFolio {
     fn new(memcg: u16, access: FileAccess) -> Self {
-        let [prev, next, pfn] = [(); 3].map(|()| AtomicU32::new(NIL));
         let [flags, shadow, evictor, lru_gen] = [(); 4].map(|()| AtomicU32::new(0));
-        Self { flags, prev, next, pfn, shadow, evictor, lru_gen, memcg, access }
+        Self { flags, links: Links::default(), pfn: AtomicU32::new(NIL), shadow, evictor, lru_gen, memcg, access }
     }
 
     field!(pfn, set_pfn, "the number of its frame, or [`NIL`].");
@@ -128,22 +126,9 @@ impl FileFolio {
     }
 }
 
-impl Links for FileFolio {
-    fn prev(&self) -> u32 {
-        // ORDERING: Relaxed (all four): the LRU lock orders links.
-        self.prev.load(Ordering::Relaxed)
-    }
-
-    fn next(&self) -> u32 {
-        self.next.load(Ordering::Relaxed) // ORDERING: as above.
-    }
-
-    fn set_prev(&self, index: u32) {
-        self.prev.store(index, Ordering::Relaxed); // ORDERING: as above.
-    }
-
-    fn set_next(&self, index: u32) {
-        self.next.store(index, Ordering::Relaxed); // ORDERING: as above.
+impl Listed for FileFolio {
+    fn links(&self) -> &Links {
+        &self.links
     }
 }
 

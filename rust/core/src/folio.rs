@@ -2,7 +2,7 @@
 //!
 //! Who may touch which field when:
 //! - `word` changes only through [`StateWord::fire`];
-//! - `prev`, `next` and `lru_gen` belong to the LRU lock of the folio's node;
+//! - `links` and `lru_gen` belong to the LRU lock of the folio's node;
 //! - `slot` is written by whoever holds the folio isolated or locked, and by the fault that drops the copy;
 //! - `pool` belongs to the actor that queues the folio and then to the one that takes it from the queue;
 //! - `shadow` and `evictor` are written by the reclaimer that evicts it and read by the fault that brings it back;
@@ -15,7 +15,7 @@
 
 use crate::lifecycle::generated::INITIAL;
 use crate::lifecycle::{State, StateWord, Word, flag};
-use crate::list::Links;
+use crate::list::{Links, Listed};
 use crate::snapshot::{Reader, Saved, Snapshot, narrow, widen};
 use crate::sync::{AtomicU32, Ordering};
 use crate::units::NIL;
@@ -29,8 +29,7 @@ pub const MAX_FOLIO_ORDER: u8 = 9;
 pub struct Folio {
     /// State, flags and sequence number.
     pub word: StateWord,
-    prev: AtomicU32,
-    next: AtomicU32,
+    links: Links,
     slot: AtomicU32,
     pool: AtomicU32,
     extra_refs: AtomicU32,
@@ -77,8 +76,7 @@ impl Folio {
     pub fn new(memcg: u16, node: u8) -> Self {
         Self {
             word: StateWord::new(INITIAL.0, INITIAL.1),
-            prev: AtomicU32::new(NIL),
-            next: AtomicU32::new(NIL),
+            links: Links::default(),
             slot: AtomicU32::new(NIL),
             pool: AtomicU32::new(NIL),
             extra_refs: AtomicU32::new(0),
@@ -104,8 +102,6 @@ impl Folio {
         Self { word, order, ..self }
     }
 
-    field!(prev, set_prev, "the neighbour towards the list's head, or [`NIL`].");
-    field!(next, set_next, "the neighbour towards the list's tail, or [`NIL`].");
     field!(slot, set_slot, "the swap slot, or [`NIL`].");
     field!(shadow, set_shadow, "the age of its evictor when it was evicted.");
     field!(evictor, set_evictor, "the memory cgroup from which reclaim began that evicted it.");
@@ -161,21 +157,10 @@ impl Folio {
     }
 }
 
-impl Links for Folio {
-    fn prev(&self) -> u32 {
-        self.prev()
-    }
-
-    fn next(&self) -> u32 {
-        self.next()
-    }
-
-    fn set_prev(&self, index: u32) {
-        self.set_prev(index);
-    }
-
-    fn set_next(&self, index: u32) {
-        self.set_next(index);
+impl Listed for Folio {
+    #[inline]
+    fn links(&self) -> &Links {
+        &self.links
     }
 }
 
@@ -190,8 +175,7 @@ impl Snapshot for Folio {
         let word = from.state();
         self.word.set_parts((word >> 32) as u32);
         // The links of a listed folio are its list's to restore.
-        self.set_prev(NIL);
-        self.set_next(NIL);
+        self.links.clear();
         self.set_slot(widen(word >> 16, 16));
         self.set_pool(widen(word >> 8, 8));
         // ORDERING: Relaxed: a restoring driver is alone.

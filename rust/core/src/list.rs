@@ -3,18 +3,70 @@
 //! The list itself is plain data under its owner's lock; an element's links belong to that lock.
 
 use crate::snapshot::{Names, Order, Reader, Saved, push_indices};
+use crate::sync::{AtomicU32, Ordering};
 use crate::units::NIL;
 
-/// An element that can be on one [`List`] at a time.
-pub trait Links {
+/// An element's neighbours (`list_head`), [`NIL`] where there are none. They belong to the lock of the list that it is on.
+#[derive(Debug)]
+pub struct Links {
+    prev: AtomicU32,
+    next: AtomicU32,
+}
+
+impl Default for Links {
+    fn default() -> Self {
+        Self { prev: AtomicU32::new(NIL), next: AtomicU32::new(NIL) }
+    }
+}
+
+impl Links {
     /// The neighbour towards the head.
-    fn prev(&self) -> u32;
+    #[inline]
+    pub fn prev(&self) -> u32 {
+        // ORDERING: Relaxed (all four): ordered by the list's lock.
+        self.prev.load(Ordering::Relaxed)
+    }
+
     /// The neighbour towards the tail.
-    fn next(&self) -> u32;
+    #[inline]
+    pub fn next(&self) -> u32 {
+        // ORDERING: Relaxed: as above.
+        self.next.load(Ordering::Relaxed)
+    }
+
     /// Sets the neighbour towards the head.
-    fn set_prev(&self, index: u32);
+    #[inline]
+    pub fn set_prev(&self, index: u32) {
+        // ORDERING: Relaxed: as above.
+        self.prev.store(index, Ordering::Relaxed);
+    }
+
     /// Sets the neighbour towards the tail.
-    fn set_next(&self, index: u32);
+    #[inline]
+    pub fn set_next(&self, index: u32) {
+        // ORDERING: Relaxed: as above.
+        self.next.store(index, Ordering::Relaxed);
+    }
+
+    /// Forgets both.
+    #[inline]
+    pub fn clear(&self) {
+        self.set_prev(NIL);
+        self.set_next(NIL);
+    }
+}
+
+/// An element that can be on one [`List`] at a time.
+pub trait Listed {
+    /// Its neighbours there.
+    fn links(&self) -> &Links;
+}
+
+impl Listed for Links {
+    #[inline]
+    fn links(&self) -> &Links {
+        self
+    }
 }
 
 /// Head, tail and length. `len == 0` exactly when both ends are [`NIL`].
@@ -53,12 +105,12 @@ impl List {
     }
 
     /// Adds `index`, which is on no list, at the head.
-    pub fn add_head<L: Links>(&mut self, elements: &[L], index: u32) {
-        let element = &elements[index as usize];
+    pub fn add_head<L: Listed>(&mut self, elements: &[L], index: u32) {
+        let element = elements[index as usize].links();
         element.set_prev(NIL);
         element.set_next(self.head);
         match elements.get(self.head as usize) {
-            Some(head) => head.set_prev(index),
+            Some(head) => head.links().set_prev(index),
             None => self.tail = index,
         }
         self.head = index;
@@ -66,12 +118,12 @@ impl List {
     }
 
     /// Adds `index`, which is on no list, at the tail.
-    pub fn add_tail<L: Links>(&mut self, elements: &[L], index: u32) {
-        let element = &elements[index as usize];
+    pub fn add_tail<L: Listed>(&mut self, elements: &[L], index: u32) {
+        let element = elements[index as usize].links();
         element.set_next(NIL);
         element.set_prev(self.tail);
         match elements.get(self.tail as usize) {
-            Some(tail) => tail.set_next(index),
+            Some(tail) => tail.links().set_next(index),
             None => self.head = index,
         }
         self.tail = index;
@@ -79,12 +131,12 @@ impl List {
     }
 
     /// Moves all elements of `other` to the tail, in their order.
-    pub fn append<L: Links>(&mut self, elements: &[L], other: &mut Self) {
+    pub fn append<L: Listed>(&mut self, elements: &[L], other: &mut Self) {
         let other = std::mem::take(other);
         let Some(first) = elements.get(other.head as usize) else { return };
-        first.set_prev(self.tail);
+        first.links().set_prev(self.tail);
         match elements.get(self.tail as usize) {
-            Some(tail) => tail.set_next(other.head),
+            Some(tail) => tail.links().set_next(other.head),
             None => self.head = other.head,
         }
         self.tail = other.tail;
@@ -92,35 +144,34 @@ impl List {
     }
 
     /// Takes `index` off this list.
-    pub fn del<L: Links>(&mut self, elements: &[L], index: u32) {
-        let element = &elements[index as usize];
+    pub fn del<L: Listed>(&mut self, elements: &[L], index: u32) {
+        let element = elements[index as usize].links();
         match elements.get(element.prev() as usize) {
-            Some(prev) => prev.set_next(element.next()),
+            Some(prev) => prev.links().set_next(element.next()),
             None => self.head = element.next(),
         }
         match elements.get(element.next() as usize) {
-            Some(next) => next.set_prev(element.prev()),
+            Some(next) => next.links().set_prev(element.prev()),
             None => self.tail = element.prev(),
         }
-        element.set_prev(NIL);
-        element.set_next(NIL);
+        element.clear();
         self.len -= 1;
     }
 
     /// The elements from tail to head.
-    pub fn from_tail<'a, L: Links>(&self, elements: &'a [L]) -> impl Iterator<Item = u32> + use<'a, L> {
+    pub fn from_tail<'a, L: Listed>(&self, elements: &'a [L]) -> impl Iterator<Item = u32> + use<'a, L> {
         let first = (self.tail != NIL).then_some(self.tail);
-        std::iter::successors(first, |&i| Some(elements[i as usize].prev()).filter(|&p| p != NIL))
+        std::iter::successors(first, |&i| Some(elements[i as usize].links().prev()).filter(|&p| p != NIL))
     }
 
     /// Appends the elements, from the tail on, to a snapshot, under the names that `order` chooses.
-    pub fn save<L: Links>(&self, elements: &[L], out: &mut Saved, order: impl Fn(&Names) -> &Order) {
+    pub fn save<L: Listed>(&self, elements: &[L], out: &mut Saved, order: impl Fn(&Names) -> &Order) {
         let order = order(&out.names);
         push_indices(&mut out.state, self.len, self.from_tail(elements).map(|index| order.name(index)));
     }
 
     /// Takes the elements back. What was on the list before loses its links only if it is on a list again.
-    pub fn restore<L: Links>(&mut self, elements: &[L], from: &mut Reader<'_>) {
+    pub fn restore<L: Listed>(&mut self, elements: &[L], from: &mut Reader<'_>) {
         *self = Self::default();
         from.indices().for_each(|index| self.add_head(elements, index));
     }
@@ -129,31 +180,12 @@ impl List {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::cell::Cell;
     use std::collections::VecDeque;
-
-    #[derive(Default)]
-    struct Node(Cell<u32>, Cell<u32>);
-
-    impl Links for Node {
-        fn prev(&self) -> u32 {
-            self.0.get()
-        }
-        fn next(&self) -> u32 {
-            self.1.get()
-        }
-        fn set_prev(&self, index: u32) {
-            self.0.set(index);
-        }
-        fn set_next(&self, index: u32) {
-            self.1.set(index);
-        }
-    }
 
     proptest::proptest! {
         #[test]
         fn it_is_a_deque(ops in proptest::collection::vec((0u32..8, 0u8..3), 0..60)) {
-            let nodes: Vec<Node> = (0..8).map(|_| Node::default()).collect();
+            let nodes: Vec<Links> = (0..8).map(|_| Links::default()).collect();
             let (mut list, mut model) = (List::default(), VecDeque::new());
             for (i, op) in ops {
                 let held = model.iter().position(|&x| x == i);
@@ -172,7 +204,7 @@ mod tests {
 
         #[test]
         fn appending_joins_two_lists_in_order(split in 0u32..9, len in 0u32..9) {
-            let nodes: Vec<Node> = (0..16).map(|_| Node::default()).collect();
+            let nodes: Vec<Links> = (0..16).map(|_| Links::default()).collect();
             let (mut list, mut other) = (List::default(), List::default());
             (0..len).for_each(|i| if i < split { list.add_tail(&nodes, i) } else { other.add_tail(&nodes, i) });
             list.append(&nodes, &mut other);

@@ -9,6 +9,7 @@ use super::Cluster;
 use super::evict::MIN_LRU_BATCH;
 use super::look::{Exit, Glance, Look};
 use crate::lifecycle::{Change, Event, flag};
+use crate::list::Listed;
 use crate::memcg::{MemcgStat, ROOT};
 use crate::node::{Lru, Place};
 use crate::stats::Vm;
@@ -203,7 +204,7 @@ impl ShrinkList {
         while self.tally.taken < nr {
             let Some(page) = only.or_else(|| lru.of(self.memcg).inactive.tail()) else { break };
             let folio = sys.folio(page);
-            sys.folios.get(folio.prev() as usize).into_iter().for_each(|next| prefetch_to_write(next));
+            sys.folios.get(folio.links().prev() as usize).into_iter().for_each(|next| prefetch_to_write(next));
             let word = folio.word.load();
             sys.must(ctx, folio, Event::Isolate, 0, Change::flags(0, flag::LRU).only(flag::LRU), 0)?;
             lru.of(self.memcg).del(&sys.folios, page, word.has(flag::ACTIVE));

@@ -3,37 +3,12 @@
 use super::Migrate;
 use crate::list::Links;
 use crate::sync::{AtomicBool, AtomicU32, Ordering};
-use crate::units::NIL;
 
 /// log2 of the pages of a page block, which is also the largest chunk.
 pub(super) const PAGEBLOCK_ORDER: usize = 10;
 
 /// Pages of a page block.
 pub const PAGEBLOCK_PAGES: u32 = 1 << PAGEBLOCK_ORDER;
-
-/// A page. Its links belong to the list that it is on: of free chunks (the buddy lists' lock), of a CPU (its lock), else to
-/// whoever owns the page.
-#[derive(Debug)]
-pub(super) struct Page {
-    prev: AtomicU32,
-    next: AtomicU32,
-}
-
-impl Links for Page {
-    fn prev(&self) -> u32 {
-        // ORDERING: Relaxed (all four): ordered by the owner's lock.
-        self.prev.load(Ordering::Relaxed)
-    }
-    fn next(&self) -> u32 {
-        self.next.load(Ordering::Relaxed) // ORDERING: as above.
-    }
-    fn set_prev(&self, index: u32) {
-        self.prev.store(index, Ordering::Relaxed); // ORDERING: as above.
-    }
-    fn set_next(&self, index: u32) {
-        self.next.store(index, Ordering::Relaxed); // ORDERING: as above.
-    }
-}
 
 /// A page block.
 #[derive(Debug)]
@@ -46,17 +21,18 @@ struct Block {
 /// All pages and blocks of a zone.
 #[derive(Debug)]
 pub(super) struct Map {
-    pub pages: Box<[Page]>,
+    /// Links of each page: of the list that it is on (free chunks under the buddy lists' lock, a CPU's under its own), else of whoever
+    /// owns the page.
+    pub pages: Box<[Links]>,
     blocks: Box<[Block]>,
 }
 
 impl Map {
     /// `pages` pages; all blocks are movable at first.
     pub fn new(pages: u32) -> Self {
-        let page = |_| Page { prev: AtomicU32::new(NIL), next: AtomicU32::new(NIL) };
         let block = |_| Block { unmovable: AtomicBool::new(false), movable: AtomicU32::new(0) };
         Self {
-            pages: (0..pages).map(page).collect(),
+            pages: (0..pages).map(|_| Links::default()).collect(),
             blocks: (0..pages.div_ceil(PAGEBLOCK_PAGES)).map(block).collect(),
         }
     }

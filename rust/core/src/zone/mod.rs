@@ -22,7 +22,7 @@ pub use buddy::Migrate;
 pub use map::PAGEBLOCK_PAGES;
 pub use watermark::Mark;
 
-use crate::list::{Links, List};
+use crate::list::List;
 use crate::sync::{AtomicBool, AtomicI64, AtomicU32, Ordering, SpinLock};
 use crate::units::NIL;
 use buddy::{Buddy, Taken};

@@ -3,7 +3,7 @@
 //! `handle` and `meta` belong to the slot's page, that is to the actor that won its state word; the links and the `referenced`
 //! bit belong to the lock of the LRU list that the entry is on.
 
-use crate::list::Links;
+use crate::list::{Links, Listed};
 use crate::snapshot::{Reader, Saved};
 use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::units::NIL;
@@ -41,8 +41,7 @@ pub(super) struct Entry {
     folio: AtomicU32,
     /// The memcg it is charged to, and its node: which LRU it is on.
     place: AtomicU32,
-    prev: AtomicU32,
-    next: AtomicU32,
+    links: Links,
     pub referenced: AtomicBool,
     /// Queued after the first half of its store: what a worker looks up instead of a tag.
     pub expected: AtomicBool,
@@ -53,14 +52,12 @@ pub(super) const OWNED: Ordering = Ordering::Relaxed;
 
 impl Default for Entry {
     fn default() -> Self {
-        let nil = || AtomicU32::new(NIL);
         Self {
             handle: AtomicU64::new(0),
             meta: AtomicU32::new(0),
-            folio: nil(),
+            folio: AtomicU32::new(NIL),
             place: AtomicU32::new(0),
-            prev: nil(),
-            next: nil(),
+            links: Links::default(),
             referenced: AtomicBool::new(false),
             expected: AtomicBool::new(false),
         }
@@ -126,8 +123,7 @@ impl Entry {
         }
         self.handle.store(from.state(), OWNED);
         // The links of a listed entry are its list's to restore.
-        self.set_prev(NIL);
-        self.set_next(NIL);
+        self.links.clear();
         let (meta, place) = (from.state(), from.state());
         self.meta.store((meta >> 32) as u32, OWNED);
         self.folio.store(meta as u32, OWNED);
@@ -136,21 +132,10 @@ impl Entry {
     }
 }
 
-impl Links for Entry {
-    fn prev(&self) -> u32 {
-        self.prev.load(OWNED)
-    }
-
-    fn next(&self) -> u32 {
-        self.next.load(OWNED)
-    }
-
-    fn set_prev(&self, index: u32) {
-        self.prev.store(index, OWNED);
-    }
-
-    fn set_next(&self, index: u32) {
-        self.next.store(index, OWNED);
+impl Listed for Entry {
+    #[inline]
+    fn links(&self) -> &Links {
+        &self.links
     }
 }
 

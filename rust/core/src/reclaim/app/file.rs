@@ -24,10 +24,6 @@ impl App {
         access: Access,
     ) -> Result<Outcome, Box<StepError>> {
         match self.pc {
-            Pc::Wait if self.program.wait_ns() > 0 => {
-                self.pc = Pc::Look;
-                Ok(Outcome::Sleep(self.program.wait_ns()))
-            }
             Pc::Allocate => self.allocate(sys, ctx, page),
             Pc::Charge => self.charge(sys, ctx),
             Pc::OverHigh => self.over_high(sys, ctx, page, access),

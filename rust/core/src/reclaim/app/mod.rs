@@ -165,19 +165,15 @@ impl App {
     /// in [`Ctx::errors`].
     pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, Box<StepError>> {
         let Some(Touch { page, access }) = self.program.current() else { return Ok(self.ended(sys, ctx)) };
+        if let Some(ns) = self.waits() {
+            return Ok(Outcome::Sleep(ns));
+        }
         if sys.filemap.has(page) {
             return self.step_file(sys, ctx, page, access);
         }
         let page = sys.head(page);
         match self.pc {
-            Pc::Wait => {
-                self.pc = Pc::Look;
-                match self.program.wait_ns() {
-                    0 => self.look(sys, ctx, page, access),
-                    ns => Ok(Outcome::Sleep(ns)),
-                }
-            }
-            Pc::Look => self.look(sys, ctx, page, access),
+            Pc::Wait | Pc::Look => self.look(sys, ctx, page, access),
             Pc::AllocateFolio => Ok(self.allocate_folio(sys, ctx, page)),
             Pc::ClearFolio { left } => Ok(self.clear_folio(left)),
             Pc::Allocate => self.allocate(sys, ctx, page),
@@ -203,6 +199,15 @@ impl App {
             Pc::Think => Ok(self.think(ctx)),
             Pc::ReadFile | Pc::Uptodate => Ok(Outcome::Done), // Of a file's page alone.
         }
+    }
+
+    /// Nanoseconds that the program has it wait before this touch, when it comes to it.
+    fn waits(&mut self) -> Option<u64> {
+        let ns = if self.pc == Pc::Wait { self.program.wait_ns() } else { 0 };
+        if ns > 0 {
+            self.pc = Pc::Look;
+        }
+        (ns > 0).then_some(ns)
     }
 
     /// The touch ends: the application does what it wanted the page for.

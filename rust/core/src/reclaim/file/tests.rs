@@ -7,7 +7,7 @@ use crate::codec::{CodecName, CodecSpec};
 use crate::design::{Preset, StoreKind};
 use crate::filemap::{File, FileAccess, flag};
 use crate::lifecycle::{Table, actor};
-use crate::list::Links;
+use crate::list::Listed;
 use crate::memcg::{Memcgs, ROOT};
 use crate::reclaim::App;
 use crate::reclaim::list::Scope;
@@ -158,8 +158,8 @@ impl Real {
     fn list(&self, active: bool) -> Vec<usize> {
         let folios = self.sys.filemap.folios();
         let on_it = |folio: &crate::filemap::FileFolio| folio.has(flag::LRU) && folio.has(flag::ACTIVE) == active;
-        let head = folios.iter().position(|folio| on_it(folio) && folio.prev() == NIL);
-        let next = |&at: &usize| Some(folios[at].next()).filter(|&next| next != NIL).map(|next| next as usize);
+        let head = folios.iter().position(|folio| on_it(folio) && folio.links().prev() == NIL);
+        let next = |&at: &usize| Some(folios[at].links().next()).filter(|&next| next != NIL).map(|next| next as usize);
         std::iter::successors(head, next).collect()
     }
 }
