@@ -138,6 +138,26 @@ def test_what_no_machine_holds_or_no_job_has_is_refused(
     assert says in refused(capsys, "sim", str(job), "--set", setting)
 
 
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("threads=99999999999999999999", "threads = 99999999999999999999: out of range"),
+        ("seed=-1", "seed: -1 is not a value it can take"),
+        ("costs.fault_ns=99999999999999999999", "fault_ns: 99999999999999999999 is not a value it can take"),
+        ("design.batch=99999999999999999999", 'design key "batch": 99999999999999999999 is not a value it can take'),
+        ("design=aprli", 'unknown design "aprli"; known: sync'),
+        ("compressor=lz4:x", 'level "x" of lz4 is not a whole number from 1 to 65537'),
+        ("calibration=gone.npz", "gone.npz: no such file"),
+    ],
+)
+def test_what_the_core_refuses_is_told_with_the_job(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, setting: str, says: str
+) -> None:
+    job = tmp_path / "job.toml"
+    job.write_text('pages = "sample"\n')
+    assert f"{job}: " in (said := refused(capsys, "sim", str(job), "--set", setting)) and says in said
+
+
 def test_a_full_standard_output_is_named() -> None:
     with Path("/dev/full").open("w") as full:
         run = subprocess.run([*COMMAND, "check", "--folios", "1"], stdout=full, stderr=subprocess.PIPE, text=True)

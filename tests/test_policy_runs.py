@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from kcompressd import Calibration, Design, DesignError, Job, Lab, Policy, Result, Sim, View
+from kcompressd import Calibration, Design, Job, Lab, Policy, Result, Sim, View
 from kcompressd.check import Scenario, check, replay
 from kcompressd.cli import main
 from kcompressd.compare import compare_job
 from kcompressd.design import EnqueueAt, OnComplete
-from kcompressd.errors import LabError
+from kcompressd.errors import JobError, LabError
 from kcompressd.node import Node
 from kcompressd.policy import Admission
 from kcompressd.workload import Workload
@@ -134,7 +134,7 @@ def test_a_comparison_has_policies_beside_presets(folder: Path) -> None:
 )
 def test_what_is_no_policy_is_refused_by_name(design: str, said: str, folder: Path) -> None:
     (folder / "bad.py").write_text("1 / 0")
-    with pytest.raises(DesignError, match=said):
+    with pytest.raises(JobError, match=said):
         Job.from_dict(JOB | {"design": design}, folder).sim()
 
 

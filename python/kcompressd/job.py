@@ -30,6 +30,7 @@ from kcompressd.pages import Pages
 from kcompressd.policy import Policy
 from kcompressd.result import Result
 from kcompressd.sim import Sim
+from kcompressd.trace import TraceError
 from kcompressd.workload import Workload
 
 SAMPLE: Final = "sample"
@@ -188,7 +189,7 @@ class Job:
 
     @cached_property
     def lab(self) -> Lab:
-        """What is run; raises `JobError`, `DesignError`."""
+        """What is run; raises `JobError`."""
         return self._part(self._lab)
 
     def _lab(self) -> Lab:
@@ -276,14 +277,17 @@ class Job:
             if name not in known:
                 raise JobError(self.origin, f"workload.{name} is not for the workload {kind!r}", f"leave {name} out")
 
-    def _part(self, make: Callable[[], Part]) -> Part:
+    def _part(self, make: Callable[[], Part], colon: str = "") -> Part:
+        """Return what `make` makes; what is refused is told with the file, and with a `colon` after what is no key of it."""
         try:
             return make()
-        except JobError:
+        except (JobError, TraceError):
             raise
         except InputError as error:
-            colon = ":" if isinstance(error, PageFileError) else ""
+            colon = ":" if isinstance(error, PageFileError) else colon
             raise JobError(self.origin, f"{error.subject}{colon} {error.reason}", error.fix) from error
+        except ValueError as error:  # the core's: a design that there is not, a number that it cannot take
+            raise JobError(self.origin, str(error)) from error
 
     def sim(
         self,
@@ -296,7 +300,12 @@ class Job:
         sim = self._part(
             lambda: Sim(lab=self.lab, machine=self.machine, costs=self.costs, node=self.node, workload=self.workload)
         )
-        return sim.run(self.calibration if calibration is None else calibration, trace=trace, progress=progress)
+        given, file = calibration, None if trace is None else file_path(trace)
+
+        def run() -> Result:
+            return sim.run(self.calibration if given is None else given, trace=file, progress=progress)
+
+        return self._part(run, ":")
 
     def run(
         self,
@@ -308,4 +317,8 @@ class Job:
         """Run on real threads of this machine; as `Lab.run`. Machine and costs are this machine's own."""
         lab = dataclasses.replace(self.lab, trace=trace)
         node, workload = self.node, self.workload
-        return self._part(lambda: lab.run(self.pages, progress=progress, watch=watch, node=node, workload=workload))
+
+        def run() -> Result:
+            return lab.run(self.pages, progress=progress, watch=watch, node=node, workload=workload)
+
+        return self._part(run, ":")

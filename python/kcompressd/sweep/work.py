@@ -59,8 +59,6 @@ def _row(task: Task) -> dict[str, Any]:
         result = job.run() if task.live else job.sim(calibration=calibration)
     except InputError as error:
         return row | {"error": str(error)}
-    except ValueError as error:  # DesignError and CodecError of the core
-        return row | {"error": str(error)}
     return row | measures(result)
 
 

@@ -81,8 +81,9 @@ where
     T: for<'a> FromPyObject<'a, 'py>,
 {
     let missing = || DesignError::new_err(format!("the design lacks {key:?}"));
-    let wrong = |_| DesignError::new_err(format!("design key {key:?} has a value of the wrong type"));
-    dict.get_item(key)?.ok_or_else(missing)?.extract().map_err(|e: <T as FromPyObject<'_, 'py>>::Error| wrong(e.into()))
+    let value = dict.get_item(key)?.ok_or_else(missing)?;
+    let wrong = |_| DesignError::new_err(format!("design key {key:?}: {value:?} is not a value it can take"));
+    value.extract().map_err(wrong)
 }
 
 fn named<T>(dict: &Bound<'_, PyDict>, key: &str, from_name: fn(&str) -> Option<T>) -> PyResult<T> {
