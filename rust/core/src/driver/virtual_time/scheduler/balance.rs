@@ -3,7 +3,8 @@
 //! A woken actor goes to the CPU that it was on if that is idle; else to an idle one, for which the others are looked through the
 //! less the busier all are (`SIS_UTIL`): on two CPUs not at all when both are used by more than 60 %; else to the less loaded of its
 //! own and the waker's CPU. (A guest whose idle CPUs its host takes away at once sees none of them: `vcpu_is_preempted`.) A CPU that becomes idle takes a waiting actor of another that has not run just now, an idle one at a tick of
-//! the others too. Busy CPUs compare their loads every 16 ms for each CPU.
+//! the others too. A busy CPU compares its load with the others' after 16 ms for each CPU, after twice as long where all was in balance,
+//! and takes an actor only when it has nothing to spare itself and the other CPU is overloaded.
 
 use super::{Place, Scheduler};
 
@@ -12,9 +13,9 @@ const IMBALANCE_PERCENT: f64 = 117.0;
 /// Vain attempts after which a balancing CPU takes an actor although it has run just now (`cache_nice_tries` of such CPUs).
 const NICE_TRIES: u32 = 1;
 
-/// Nanoseconds between two comparisons of a busy CPU (`balance_interval` times `busy_factor`).
-pub(super) fn period_ns(cpus: usize) -> u64 {
-    16_000_000 * cpus as u64
+/// Nanoseconds between two comparisons of a busy CPU, from the least to the most `balance_interval`, times `busy_factor`.
+pub(super) fn period_ns(cpus: usize, balanced: bool) -> u64 {
+    16_000_000 * cpus as u64 * if balanced { 2 } else { 1 }
 }
 
 impl Scheduler<'_> {
@@ -116,29 +117,57 @@ impl Scheduler<'_> {
             return pulled.is_some();
         }
         if now_ns >= self.cpus[c].balance_ns {
-            self.cpus[c].balance_ns = now_ns + period_ns(self.cpus.len());
-            self.take_load(c, now_ns);
+            let balanced = !self.take_load(c, now_ns);
+            let early_ns = self.machine.scheduler.tick_ns; // Lest it meets that of a higher domain (`get_sd_balance_interval`).
+            self.cpus[c].balance_ns = now_ns + period_ns(self.cpus.len(), balanced).saturating_sub(early_ns);
         }
         false
+    }
+
+    /// How many of CPU `c`'s actors were in its queue on the mean, those that sleep counted by what is left.
+    fn runnable(&self, c: usize, now_ns: u64) -> f64 {
+        self.tasks.iter().filter(|task| task.cpu == c).map(|task| task.load.at(now_ns)).sum()
+    }
+
+    /// And how much of its time they used.
+    fn util(&self, c: usize, now_ns: u64) -> f64 {
+        self.tasks.iter().filter(|task| task.cpu == c).map(|task| task.util.at(now_ns)).sum()
+    }
+
+    /// More wait on CPU `c` than it can do (`group_is_overloaded`).
+    fn is_overloaded(&self, c: usize, now_ns: u64) -> bool {
+        let most = IMBALANCE_PERCENT / 100.0;
+        self.queued(c) > 1 && (self.util(c, now_ns) * most > 1.0 || self.runnable(c, now_ns) > most)
+    }
+
+    /// It could do more than it does (`group_has_capacity`): no balancing for such a one while it is busy.
+    fn has_spare(&self, c: usize, now_ns: u64) -> bool {
+        let most = IMBALANCE_PERCENT / 100.0;
+        self.runnable(c, now_ns) <= most && self.util(c, now_ns) * most < 1.0
     }
 
     fn count(&mut self, c: usize, moved: bool) {
         self.cpus[c].failed = if moved { 0 } else { self.cpus[c].failed + 1 };
     }
 
-    /// CPU `c` takes an actor of the most loaded one, if what that has too much and this has too little is worth it: the more
-    /// attempts were in vain the less.
-    fn take_load(&mut self, c: usize, now_ns: u64) {
+    /// The overloaded CPU with the most load, and what it has too much of it and busy CPU `c` too little.
+    fn busiest(&self, c: usize, now_ns: u64) -> Option<(usize, f64)> {
         let loads: Vec<f64> = (0..self.cpus.len()).map(|c| self.load(c, now_ns)).collect();
         let mean = loads.iter().sum::<f64>() / loads.len() as f64;
-        let crowded = (0..loads.len()).filter(|&b| b != c && self.queued(b) > 1);
-        let busiest = crowded.max_by(|&a, &b| loads[a].total_cmp(&loads[b]).then(b.cmp(&a)));
-        let too_much = |b: &usize| (loads[*b] - mean).min(mean - loads[c]);
-        let Some(busiest) = busiest.filter(|b| too_much(b) > 0.0) else {
-            self.cpus[c].failed = 0; // All is in balance.
-            return;
+        let crowded = (0..loads.len()).filter(|&b| b != c && self.is_overloaded(b, now_ns));
+        let busiest = crowded.max_by(|&a, &b| loads[a].total_cmp(&loads[b]).then(b.cmp(&a)))?;
+        let near = self.is_overloaded(c, now_ns) && loads[busiest] * 100.0 <= loads[c] * IMBALANCE_PERCENT;
+        let too_much = (loads[busiest] - mean).min(mean - loads[c]);
+        (!near && !self.has_spare(c, now_ns) && too_much > 0.0).then_some((busiest, too_much))
+    }
+
+    /// CPU `c` takes an actor of the most loaded one, if what that has too much and this has too little is worth it: the more
+    /// attempts were in vain the less. Whether there was anything to even out.
+    pub(super) fn take_load(&mut self, c: usize, now_ns: u64) -> bool {
+        let Some((busiest, imbalance)) = self.busiest(c, now_ns) else {
+            self.cpus[c].failed = 0;
+            return false;
         };
-        let imbalance = too_much(&busiest);
         let failed = self.cpus[c].failed;
         let fits = |i: &usize| self.tasks[*i].load(now_ns) / f64::from(1 << failed.min(16)) <= imbalance;
         let movable = |i: &usize| self.tasks[*i].cpu == busiest && self.may_move(*i, c, now_ns, failed > NICE_TRIES);
@@ -149,5 +178,6 @@ impl Scheduler<'_> {
             self.migrate(seat, c, now_ns);
             self.preempt_for(seat);
         }
+        true
     }
 }

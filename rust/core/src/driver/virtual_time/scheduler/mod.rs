@@ -152,7 +152,7 @@ pub(super) struct Scheduler<'a> {
 impl<'a> Scheduler<'a> {
     /// Actors with these ids, all runnable, at `start_ns`: one after the other in the order of [`START`], where the fewest are.
     pub fn new(machine: &'a Machine, ids: impl Iterator<Item = u16>, start_ns: u64) -> Self {
-        let period_ns = balance::period_ns(machine.cpu_speed_percent.len());
+        let period_ns = balance::period_ns(machine.cpu_speed_percent.len(), false);
         let cpu = |&percent: &u32| Cpu {
             now_ns: start_ns,
             seat: None,

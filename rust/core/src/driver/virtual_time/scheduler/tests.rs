@@ -125,6 +125,17 @@ fn an_idle_cpu_takes_at_a_tick_who_has_waited_there() {
 }
 
 #[test]
+fn a_busy_cpu_takes_who_waits_elsewhere_at_the_second_attempt_once_it_has_nothing_to_spare() {
+    let machine = machine(2, Fair::Eevdf);
+    let mut sched = running(&machine, 3);
+    for (util, attempts) in [(0.8, [false, false]), (0.9, [true, true])] {
+        sched.tasks[1].util = Average::new(util, 0);
+        assert_eq!(attempts.map(|_| sched.take_load(1, 1_000_000)), attempts, "{util} used");
+        assert_eq!(sched.tasks[2].cpu, usize::from(util > 1.0 / 1.17));
+    }
+}
+
+#[test]
 fn three_actors_share_two_busy_cpus_in_the_long_run() {
     let machine = machine(2, Fair::Eevdf);
     let mut sched = running(&machine, 3);
