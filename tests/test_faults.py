@@ -10,6 +10,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -215,6 +216,16 @@ def test_a_device_is_never_replaced_by_a_file(tmp_path: Path) -> None:
     assert os.read(reader, 1 << 16).decode() == result.to_json()
     os.close(reader)
     assert pipe.is_fifo()
+
+
+def test_a_run_that_is_killed_leaves_no_swap_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no name to it while the run lasts."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left: list[int] = []
+    for swap_file in (None, tmp_path / "swap"):
+        result = Lab(swap_file=swap_file).run(PAGES, progress=lambda *now: left.append(len(list(tmp_path.iterdir()))))
+        assert result.complete and not any(left)
+    assert left
 
 
 def test_a_swap_file_in_a_full_or_missing_place_is_an_error_of_the_device(tmp_path: Path) -> None:

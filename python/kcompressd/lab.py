@@ -60,8 +60,8 @@ class Lab:
     - `store`, `compressor` ("lz4", "zstd:3"), `kernel` modelled.
     - `pool_limit`: bytes, or a text: "64M", "20%" of the input. zswap's pool limit or zram's mem_limit; None:
       no limit.
-    - `swap_file`: what zswap writes to; None: a private temporary file. An existing file must be empty. It is
-      gone after the run.
+    - `swap_file`: what zswap writes to; None: a private temporary file. An existing file must be empty;
+      another has no name any more when the run has opened it.
     - `fault`: the order in which pages are read back, shuffled by `seed`; `app_threads` read them.
     - `shrinker_enabled`: zswap's dynamic shrinker, for runs with a memory budget and groups (the root has no charges it could go by).
     - `folio_order`: log2 of the pages of a folio, 0 (single pages) to 9; not for `step`.
@@ -155,10 +155,11 @@ class Lab:
         Budget.check(budget, self)
         Budget.refuse_files(budget)
         count = len(given) if budget is None else budget.pages
-        with self._swap(count) as swap_file, reporter(progress, count) as report:
+        with self._swap(count) as swap_file:
             config = self.config(count, given.page_size, swap_file)
             config |= {} if budget is None else budget.for_core(self, len(os.sched_getaffinity(0)))
             run = _core.Run(given.array, config, table().as_dict())
+        with reporter(progress, count) as report:
             interrupted = _follow(run, report, count, watch or (lambda now: None))
             result = self._result(run, config, count, budget)
         if interrupted:
@@ -269,7 +270,7 @@ class Lab:
 
     @contextlib.contextmanager
     def _swap(self, pages: int) -> Iterator[Path | None]:
-        """The swap file's path while the run lasts; None for zram."""
+        """The swap file's path until it is open; None for zram. What is killed later leaves no file behind."""
         if self.store == "zram":
             yield None
         elif self.swap_file is None:
