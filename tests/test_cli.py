@@ -306,7 +306,7 @@ BAD: dict[str, str] = {
     "kernel --sample -c brotli": 'unknown compressor "brotli"; known: lz4,',
     "kernel --sample --json none/k.json": "none/k.json: its folder does not exist",
     "observe": "the following arguments are required: --seconds",
-    "observe --seconds 0": "observe: 0.0 seconds are too few; give at least 0.1",
+    "observe --seconds 0": "observe: 0.0 seconds are not between 0.1 and 2592000",
     "observe --seconds long": "argument --seconds: 'long' is not a number of seconds",
     "observe --seconds 1 --cgroup none/there": "none/there: no such cgroup",
     "observe --seconds 1 --json none/o.json": "none/o.json: its folder does not exist",

@@ -126,6 +126,8 @@ def test_nothing_is_overwritten_or_left_unheeded(
         ("node.swapiness=1", "node.swapiness: no such key; did you mean node.swappiness?"),
         ("cpus=1", "cpus: no such key; did you mean node.cpus?"),
         ("zzz=1", "zzz: no such key; known: pages, limit,"),
+        ("pages=", "pages = '' names no file"),
+        ('calibration=""', "calibration = '' names no file"),
     ],
 )
 def test_what_no_machine_holds_or_no_job_has_is_refused(
@@ -148,6 +150,11 @@ def test_what_no_machine_holds_or_no_job_has_is_refused(
         ("design=aprli", 'unknown design "aprli"; known: sync'),
         ("compressor=lz4:x", 'level "x" of lz4 is not a whole number from 1 to 65537'),
         ("calibration=gone.npz", "gone.npz: no such file"),
+        ("calibration=/dev/zero", "/dev/zero: is no calibration: it is no archive of arrays"),
+        ("repeat=4294967294", "its pages are too many: Unable to allocate"),
+        ("memcg=[{name='a',share=-1}]", "memcg.share: -1 is no whole number from 1 to 4096"),
+        ("memcg=[{name='a',share=1000000000000}]", "memcg.share: 1000000000000 is no whole number"),
+        ("memcg=[{name='a',share='x'}]", "memcg.share: 'x' is no whole number"),
     ],
 )
 def test_what_the_core_refuses_is_told_with_the_job(
@@ -156,6 +163,24 @@ def test_what_the_core_refuses_is_told_with_the_job(
     job = tmp_path / "job.toml"
     job.write_text('pages = "sample"\n')
     assert f"{job}: " in (said := refused(capsys, "sim", str(job), "--set", setting)) and says in said
+
+
+@pytest.mark.parametrize("command", ["run --sample --trace -", "run --sample --html -", "capture -o - -- true"])
+def test_what_is_no_text_has_no_standard_output(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    assert "-: is standard output" in refused(capsys, *command.split())
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&-"])
+def test_a_closed_stream_takes_nothing(closed: str) -> None:
+    command = f"{sys.executable} -m kcompressd estimate --sample --limit 8 -c lz4 {closed}"
+    assert subprocess.run(command, shell=True, capture_output=True, timeout=60, check=False).returncode == 0
+
+
+def test_what_an_encoding_has_not_is_a_question_mark() -> None:
+    narrow = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    command = [sys.executable, "-m", "kcompressd", "doctor"]
+    done = subprocess.run(command, capture_output=True, timeout=60, env=narrow, check=False)
+    assert done.returncode == 0 and done.stdout.decode("latin-1").count("?") >= 5 and done.stderr == b""
 
 
 def test_a_full_standard_output_is_named() -> None:

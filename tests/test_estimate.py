@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,27 @@ def test_broken_stats_are_refused_by_name(tmp_path: Path) -> None:
     bad.write_bytes(good.read_bytes()[:-100])
     with pytest.raises(PageFileError, match="is no file of stats"):
         PageStats.load(bad)
+
+
+@pytest.fixture(scope="module")
+def stats(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return measure(Pages.sample()[:8], "lz4").save(tmp_path_factory.mktemp("stats") / "s.stats.npz").read_bytes()
+
+
+@settings(deadline=None, max_examples=300)
+@given(data=st.data())
+def test_a_damaged_archive_is_refused_without_what_its_reader_says(stats: bytes, data: st.DataObject) -> None:
+    """Its bytes are changed anywhere: in the archive's tables, in compressed data, in an array's head."""
+    damaged = bytearray(stats)
+    for at, byte in data.draw(st.lists(st.tuples(st.integers(0, len(stats) - 1), st.integers(0, 255)), max_size=4)):
+        damaged[at] = byte
+    with tempfile.NamedTemporaryFile(suffix=".stats.npz") as file:
+        file.write(damaged[: data.draw(st.just(len(stats)) | st.integers(0, len(stats)))])
+        file.flush()
+        try:
+            PageStats.load(file.name)
+        except PageFileError as error:
+            assert "pickle" not in str(error)
 
 
 def test_ctrl_c_keeps_the_pages_that_were_done() -> None:

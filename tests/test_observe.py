@@ -111,7 +111,8 @@ def test_a_cgroup_s_own_counters(host: Host) -> None:
     [
         ("none", 0.1, "none: no such cgroup"),
         ("bare", 0.1, "is no cgroup v2 folder with the memory controller"),
-        (None, 0.01, "observe: 0.01 seconds are too few; give at least 0.1"),
+        (None, 0.01, "observe: 0.01 seconds are not between 0.1 and 2592000"),
+        (None, 1e99, "observe: 1e+99 seconds are not between 0.1 and 2592000"),
     ],
 )
 def test_what_cannot_be_observed_is_named(host: Host, cgroup: str | None, seconds: float, said: str) -> None:

@@ -172,6 +172,12 @@ def test_a_wrong_job_file_is_refused_with_key_and_line(tmp_path: Path, text: str
     assert "\n" not in str(error.value)
 
 
+def test_a_byte_order_mark_is_no_part_of_a_job(tmp_path: Path) -> None:
+    path = tmp_path / "job.toml"
+    path.write_bytes(b'\xef\xbb\xbfpages = "sample"\r\nlimit = 8\r\n')
+    assert Job.load(path).limit == 8
+
+
 @pytest.mark.parametrize("setting", ["node.cpus", "=3", "nod.cpus=3", "node.cpus=many", "limit.x=1"])
 def test_a_wrong_setting_is_refused(job: Path, setting: str) -> None:
     with pytest.raises(JobError, match=r"^--set |^limit"):

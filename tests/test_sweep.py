@@ -9,9 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow import parquet as pq
 
 from kcompressd.calibration import Calibration
 from kcompressd.cli import main
@@ -73,6 +75,7 @@ def test_ranges_include_their_ends(axis: dict[str, Any], values: tuple[Any, ...]
         ({"axis": [{"key": "depth"}]}, r"sweep.axis\[0\] \(depth\) has \[\]"),
         ({"axis": [{"key": "depth", "values": []}]}, "is not a list of numbers or texts"),
         ({"axis": [{"key": "depth", "values": [1, 1]}]}, "a value comes twice"),
+        ({"axis": [{"key": "depth", "values": [1, "x"]}]}, "not all numbers, all texts or all truths"),
         ({"axis": [{"key": "depth", "from": 3, "to": 1}]}, "not numbers in order"),
         ({"axis": [{"key": "depth", "from": 0, "to": 9, "count": 3, "scale": "log"}]}, 'give "linear", or "log"'),
         ({"axis": [{"key": "depth", "from": 1, "to": 9_999_999}]}, "at most 1000000"),
@@ -134,6 +137,11 @@ def test_parts_of_a_sweep_that_died_are_read_once(tmp_path: Path) -> None:
     (tmp_path / "u.parquet").write_bytes(b"no table")
     with pytest.raises(InputError, match=r"u\.parquet: is no Parquet table of a sweep"):
         Rows(tmp_path / "u.parquet").done()
+    for name, ids in ("v.parquet", [1]), ("v.parquet.parts/a.parquet", ["a"]):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        pq.write_table(pa.table({"id": ids}), tmp_path / name)
+    with pytest.raises(InputError, match=r"v\.parquet: is no Parquet table of a sweep"):
+        Rows(tmp_path / "v.parquet").done()
 
 
 def test_pages_without_a_calibration_are_calibrated_once(tmp_path: Path) -> None:

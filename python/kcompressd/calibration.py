@@ -11,7 +11,6 @@ import dataclasses
 import hashlib
 import json
 import os
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kcompressd.errors import EstimateError, PageFileError, RunInterrupted, file_path, refuse_type
-from kcompressd.page_file import write_private
+from kcompressd.page_file import read_arrays, write_private
 from kcompressd.page_index import PAGE_SIZES
 from kcompressd.page_stats import DEFAULT_COMPRESSORS, Codec, PageStats, Progress, kinds_of, measure, parse_codecs
 from kcompressd.pages import Pages
@@ -136,14 +135,13 @@ class Calibration:
         """Read `FILE.calib.npz`; raises `PageFileError` naming what is wrong with it."""
         where = file_path(path, PageFileError)
         try:
-            with np.load(where, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in ("meta", *_ARRAYS)}
+            arrays = read_arrays(where, ("meta", *_ARRAYS))
             found = cls._of(json.loads(arrays.pop("meta").tobytes()), arrays)
         except FileNotFoundError:
             raise PageFileError(where, "no such file") from None
         except OSError as error:
             raise PageFileError(where, f"cannot be read: {error.strerror or error}") from error
-        except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise PageFileError(where, f"is no calibration: {error}", "kcompressd calibrate FILE") from error
         return found
 

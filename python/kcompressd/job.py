@@ -50,6 +50,7 @@ _MOST_BYTES: Final = 1 << 24
 """A longer file is no job, and one without an end is not read to it."""
 UNBUDGETED: Final = frozenset({"cpus", "kswapd"})
 """Keys of `[node]` that make no memory budget by themselves."""
+_MOST_SHARE: Final = 1 << 12
 _MEMCG: Final = {field.name for field in dataclasses.fields(Memcg)} | {"share"}
 
 Part = TypeVar("Part")
@@ -73,7 +74,7 @@ class Job:
         where = file_path(path, JobError)
         try:
             with where.open("rb") as file:
-                text = file.read(_MOST_BYTES + 1).decode()
+                text = file.read(_MOST_BYTES + 1).decode("utf-8-sig")
         except OSError as error:
             raise JobError(where, f"cannot be read: {error.strerror}") from error
         except UnicodeDecodeError as error:
@@ -119,14 +120,18 @@ class Job:
     @cached_property
     def pages(self) -> Pages:
         """The pages; raises `PageFileError`, `JobError` where the job names none."""
+        once = self._once
+        return once if self.times == 1 else Pages.from_array(np.tile(once.array, (self.times, 1)), copy=False)
+
+    @cached_property
+    def _once(self) -> Pages:
         name = self.tree.get("pages")
         if name is None:
             raise JobError(self.origin, "pages is missing", 'pages = "sample", or a file of pages')
         size = self.page_size
         found = Pages.from_file(self.folder / name, page_size=size) if name != SAMPLE else Pages.sample()
         found = found if size is None else found.resized(size)
-        found = found[: self.limit] if self.limit else found
-        return found if self.times == 1 else Pages.from_array(np.tile(found.array, (self.times, 1)), copy=False)
+        return found[: self.limit] if self.limit else found
 
     @property
     def page_size(self) -> int | None:
@@ -206,16 +211,24 @@ class Job:
 
     def _memcgs(self) -> dict[str, Any]:
         """`[[memcg]]`: groups, to which the pages are dealt out in turn, `share` of them (default 1) in each round."""
-        given = self.tree.get("memcg", [])
+        given = self.tree.get("memcg")
+        if not given:
+            return {}
         wrong = [group for group in given if not isinstance(group, dict) or not {"name"} <= set(group) <= _MEMCG]
         if wrong:
             raise JobError(self.origin, f"memcg: {wrong[0]!r} has other keys than {', '.join(sorted(_MEMCG))}")
         groups = [self._memcg({key: value for key, value in group.items() if key != "share"}) for group in given]
         numbers = numbered(group["name"] for group in given)
         below = [group for group in given if numbers[group["name"]]]
-        turn = [numbers[group["name"]] for group in below for _ in range(group.get("share", 1))] or [0]
-        pages = len(self.pages) if "pages" in self.tree else len(self.calibration)
-        return {"memcgs": groups, "memcg_of": [turn[page % len(turn)] for page in range(pages)]} if given else {}
+        turn = [numbers[group["name"]] for group in below for _ in range(self._share(group))] or [0]
+        pages = len(self._once) * self.times if "pages" in self.tree else len(self.calibration)
+        return {"memcgs": groups, "memcg_of": [turn[page % len(turn)] for page in range(pages)]}
+
+    def _share(self, group: Mapping[str, Any]) -> int:
+        share = group.get("share", 1)
+        if not (type(share) is int and 1 <= share <= _MOST_SHARE):
+            raise JobError(self.origin, f"memcg.share: {share!r} is no whole number from 1 to {_MOST_SHARE}")
+        return share
 
     def _memcg(self, given: Mapping[str, Any]) -> Memcg:
         writes = given.get("memory_reclaim", [])
@@ -286,6 +299,8 @@ class Job:
         except InputError as error:
             colon = ":" if isinstance(error, PageFileError) else colon
             raise JobError(self.origin, f"{error.subject}{colon} {error.reason}", error.fix) from error
+        except MemoryError as error:
+            raise JobError(self.origin, f"its pages are too many: {error}", "give it a smaller repeat") from error
         except ValueError as error:  # the core's: a design that there is not, a number that it cannot take
             raise JobError(self.origin, str(error)) from error
 

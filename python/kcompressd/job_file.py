@@ -111,6 +111,7 @@ OPEN: Final[Mapping[str, tuple[type, ...]]] = {
 }
 """Tables whose keys are checked elsewhere or are free, with the types of their values."""
 
+_FILES: Final = ("pages", "calibration", "workload.trace")
 _WORDS: Final[Mapping[type, str]] = {
     int: "a whole number",
     float: "a number",
@@ -155,6 +156,8 @@ def refuse_strangers(tree: Mapping[str, Any], place: Any) -> None:
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
             wanted = " or ".join(_WORDS[kind] for kind in types)
             raise JobError(place(spot), f"{key} = {value!r} is not {wanted}")
+        if key in _FILES and not value:
+            raise JobError(place(spot), f"{key} = {value!r} names no file")
         if (
             name
             and key not in ("memcg", "workload", "sweep.axis")

@@ -34,6 +34,7 @@ from kcompressd.result_form import VERSION
 SAMPLES: Final = 100
 """Of the series, at most; never more often than `INTERVAL_S`."""
 INTERVAL_S: Final = 0.1
+MOST_S: Final = 30 * 86400
 _SPREAD: Final = dict.fromkeys(("p50", "p90", "p99", "p999", "max", "mean", "count"), 0)
 
 Tick = Callable[[float, float], object]
@@ -50,11 +51,11 @@ def observe(
     """Watch the running kernel for `seconds`, the whole system or one cgroup v2 (a folder, or its name below
     /sys/fs/cgroup).
 
-    Ctrl-C raises `RunInterrupted` with the Result so far. Raises `KernelError` for a time below 0.1 s and a
+    Ctrl-C raises `RunInterrupted` with the Result so far. Raises `KernelError` for a time below 0.1 s or above a month, and a
     cgroup without memory counters.
     """
-    if not INTERVAL_S <= seconds < float("inf"):
-        raise KernelError("observe", f"{seconds} seconds are too few", f"give at least {INTERVAL_S}")
+    if not INTERVAL_S <= seconds <= MOST_S:
+        raise KernelError("observe", f"{seconds} seconds are not between {INTERVAL_S} and {MOST_S}")
     where = host or Host()
     if cgroup is not None:
         where = replace(where, cgroup=_cgroup(where, cgroup))

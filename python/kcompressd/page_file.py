@@ -12,8 +12,11 @@ import json
 import mmap
 import os
 import stat
+import zipfile
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -84,6 +87,8 @@ def unpack(file: BinaryIO, subject: object) -> Bytes:
         raise PageFileError(
             subject, f"is not valid zstd ({_plain(error)})", "raw pages must not be named .zst"
         ) from error
+    except MemoryError:
+        raise PageFileError(subject, "has more contents than there is memory for") from None
     if inside:
         raise PageFileError(
             subject,
@@ -91,6 +96,21 @@ def unpack(file: BinaryIO, subject: object) -> Bytes:
             "fetch it again",
         )
     return np.frombuffer(memoryview(flat).toreadonly(), dtype=np.uint8)
+
+
+def read_arrays(path: Path, names: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
+    """Read arrays of an .npz file by name; raises `OSError`, and `ValueError` about one that is none or damaged."""
+    with path.open("rb") as file:
+        if file.read(2) != b"PK" or not zipfile.is_zipfile(file):
+            raise ValueError("it is no archive of arrays")
+        file.seek(0)
+        try:
+            with np.load(file, allow_pickle=False) as arrays:
+                return {name: arrays[name] for name in names}
+        except KeyError as error:
+            raise ValueError(f"it lacks one of {', '.join(names)}") from error
+        except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+            raise ValueError("it is damaged") from error
 
 
 def _new_decoder() -> zstandard.ZstdDecompressionObj:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +20,7 @@ import numpy.typing as npt
 
 from kcompressd import _core, environment
 from kcompressd.errors import EstimateError, PageFileError, RunInterrupted, file_path
-from kcompressd.page_file import write_private
+from kcompressd.page_file import read_arrays, write_private
 from kcompressd.page_index import KINDS, PAGE_SIZES, PageIndex, about_from_json, about_to_json
 from kcompressd.pages import Pages
 
@@ -126,8 +125,7 @@ class PageStats:
         """Read `FILE.stats.npz`; raises `PageFileError` naming what is wrong with it."""
         where = file_path(path, PageFileError)
         try:
-            with np.load(where, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in ("meta", *_ARRAYS)}
+            arrays = read_arrays(where, ("meta", *_ARRAYS))
             meta = _read_meta(arrays.pop("meta"))
             codecs = tuple(_codec(item["name"], item["level"]) for item in meta["codecs"])
             _check(arrays, meta["pages"], len(codecs))
@@ -143,7 +141,7 @@ class PageStats:
             raise PageFileError(where, "no such file") from None
         except OSError as error:
             raise PageFileError(where, f"cannot be read: {error.strerror or error}") from error
-        except (ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise PageFileError(where, f"is no file of stats: {error}", "kcompressd capture --stats-only") from error
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import errno
+import io
 import os
 import re
 import sys
@@ -138,6 +139,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command with `argv` (default: the process's own); return the exit code."""
+    _prepare_streams()
     arguments = parser().parse_args(argv)
     if arguments.verb is None:
         print(NEXT, end="")
@@ -156,6 +158,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         if "KCOMPRESSD_TRACEBACK" in os.environ:
             raise
         return _say(*_explained(error))
+
+
+def _prepare_streams() -> None:
+    """Have streams to write to: one that is closed takes nothing, one of another encoding gets `?` for what it has not."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
+        elif isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() != "utf-8":
+            stream.reconfigure(errors="replace")
 
 
 def _explained(error: Exception) -> tuple[str, int]:

@@ -251,6 +251,8 @@ def refuse_output(path: str | None, *, stream: bool = False) -> None:
 
     if path is None or (stream and path == "-"):
         return
+    if path == "-":
+        raise OutputError(path, "is standard output, which has no place for it", "give the name of a file")
     where = Path(path).absolute()
     if not where.parent.is_dir():
         raise OutputError(path, "its folder does not exist", f"mkdir -p {Path(path).parent}")

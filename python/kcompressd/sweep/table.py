@@ -43,11 +43,13 @@ class Rows:
         parts += sorted(self._folder.glob("*.parquet")) if self._folder.is_dir() else []
         try:
             tables = [pq.read_table(part) for part in parts]
-        except (OSError, pa.ArrowInvalid) as error:
+            joined = pa.concat_tables(tables, promote_options="permissive") if tables else None
+        except FileNotFoundError as error:
+            raise OutputError(self.path, "is written by another sweep", "run again when it has ended") from error
+        except (OSError, pa.ArrowException) as error:
             raise OutputError(self.path, f"is no Parquet table of a sweep: {error}", "give another name") from error
-        if not tables:
+        if joined is None:
             return None
-        joined = pa.concat_tables(tables, promote_options="permissive")
         if ID not in joined.column_names:
             raise OutputError(self.path, f"has no column {ID!r}: it is no table of a sweep", "give another name")
         first = {point: at for at, point in reversed(list(enumerate(joined.column(ID).to_pylist())))}
