@@ -133,5 +133,5 @@ def test_the_multi_gen_lru_takes_mapped_pages_alone() -> None:
 
 def test_real_threads_refuse_it() -> None:
     tree = {"pages": "sample", "store": "zram", "node": {"managed": 3000}, "workload": ZIPF}
-    with pytest.raises(InputError, match=r"workload\.file_pages are read in virtual time alone"):
+    with pytest.raises(InputError, match=r"workload\.file_pages: files are read in virtual time alone"):
         Job.from_dict(tree).run()

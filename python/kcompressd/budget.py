@@ -61,7 +61,7 @@ class Budget:
     def refuse_files(budget: Budget | None) -> None:
         """Raise `LabError` for page cache on real threads, where no read would take a device's time."""
         if budget is not None and any(app.file_pages for app in budget.applications):
-            why = "are read in virtual time alone: here a page of a file would come from memory, and take no device's time"
+            why = "files are read in virtual time alone: here a page would come from memory, and take no device's time"
             raise LabError("workload.file_pages", why, "run it with kcompressd sim, or leave file_pages out")
 
     @property
