@@ -17,7 +17,7 @@ from kcompressd.cli import main
 from kcompressd.design import Design
 from kcompressd.errors import EstimateError
 from kcompressd.machine import Machine
-from kcompressd.pressure import Pressed, Pressure
+from kcompressd.pressure import MOST_PAGES, Pressed, Pressure
 
 PAGES = Pages.sample()[::12]
 options = st.builds(
@@ -97,6 +97,19 @@ def test_processors_and_memory_change_the_run() -> None:
     small, wide, large = run(1, 64 << 20), run(4, 64 << 20), run(1, 8 << 30)
     assert small.touch_p999_ns > wide.touch_p999_ns  # kswapd has a CPU of its own
     assert small.cpu_ns != large.cpu_ns  # a small machine's watermarks are more of its memory
+
+
+def test_figures_are_medians_of_the_boots(monkeypatch: pytest.MonkeyPatch) -> None:
+    boots = ([3, 10, 5, 7, 9, 2.0], [1, 30, 6, 7, 8, 4.0], [2, 20, 4, 1, 1, 3.0])
+    monkeypatch.setattr(Pressure, "_boot", lambda self, s, c, design, boot: Pressed(design, *boots[boot]))  # type: ignore[arg-type]
+    run = Pressure(Calibration.sample(), Machine(), 64 << 20).run("zram", "lz4", "split")
+    assert run == Pressed("split", 2, 20, 5, 7, 8, 3.0)
+
+
+@pytest.mark.parametrize(("pages", "times"), [(1000, 1), (MOST_PAGES, 1), (3 * MOST_PAGES, 3)])
+def test_a_larger_machine_is_run_as_a_part_of_it(pages: int, times: int) -> None:
+    calibration = Calibration.sample()
+    assert Pressure(calibration, Machine(), pages * calibration.page_size).scaled == times
 
 
 def test_a_design_that_exhausts_the_memory_is_said_to() -> None:

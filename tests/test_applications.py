@@ -52,6 +52,14 @@ def test_measures_are_the_applications_own(result: Result) -> None:
     assert not any(name.endswith("oom_kill") for name in found)
 
 
+def test_a_table_has_each_measure_in_words_and_a_dash_for_none(result: Result) -> None:
+    headings, rows = applications.table(result)
+    cells = dict(zip(headings[1:], zip(*(row for _, row in rows), strict=True), strict=True))
+    late = applications.measures(CAMERA, [result])
+    title, said = next((m.title, m.text(m.of(result) or 0)) for m in late if m.name == f"{CAMERA}.late_ns")
+    assert cells[title] == (("-", None), (said, result.applications[1].late_ns))
+
+
 def test_names_are_those_that_all_results_have(result: Result) -> None:
     other = Job.from_dict({**TREE, "workload": TREE["workload"][1:]}).sim()
     assert applications.names([result, other]) == [CAMERA]

@@ -129,6 +129,7 @@ def test_show_prints_a_stored_estimate_and_comparison(tmp_path: Path, capsys: py
     said = capsys.readouterr().out
     assert "64 pages" in said and "zstd:1" in said and "/sys/block/zram0/comp_algorithm" in said
     stored = json.loads(out.read_text())
+    assert all(f"{one['ratio']:.2f}" in said for one in stored["compressors"])
     out.write_text(json.dumps({**stored, "complete": False, "reason": "interrupted"}))
     assert main(["show", str(out)]) == 3 and "note: interrupted" in capsys.readouterr().out
     del stored["choice"]

@@ -24,6 +24,12 @@ BY_NAME = {measure.name: measure for measure in MEASURES}
 SCANS, SPEED, STALLS = BY_NAME["scans_per_page"], BY_NAME["bytes_per_s"], BY_NAME["allocstall"]
 
 
+@pytest.mark.parametrize("measure", MEASURES, ids=lambda measure: measure.name)
+def test_a_cell_has_its_unit_unless_the_title_has_it(measure: Measure) -> None:
+    said = measure.cell(3 << 20)
+    assert said == ("3" if measure.title == "MiB/s" else measure.text(3 << 20)) and measure.text(3 << 20) != "3"
+
+
 def results(measure: Measure, values: Sequence[float]) -> tuple[Result, ...]:
     """The golden result, once for each value of a measure."""
     made = []

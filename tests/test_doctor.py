@@ -40,6 +40,20 @@ def test_what_is_there_is_found(tmp_path: Path) -> None:
     assert checks["PSI"].ok and not checks["zswap debugfs"].ok
 
 
+def test_processors_and_memory_are_those_that_results_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for cpus, ok in (1, False), (2, True):
+        facts = {"cpus": cpus, "memory_bytes": 3 << 29, "machine": "m"}
+        monkeypatch.setattr(doctor.environment, "gather", lambda facts=facts: facts)
+        check = host(tmp_path)["processors"]
+        assert (check.found, check.ok) == (f"{cpus} usable, 1.5 GiB", ok)
+
+
+@pytest.mark.parametrize("user", [0, 1000])
+def test_zram_is_for_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user: int) -> None:
+    monkeypatch.setattr(doctor.os, "geteuid", lambda: user)
+    assert host(tmp_path, sys__class__zram_dash_control__hot_add="")["zram"].ok is (user == 0)
+
+
 @pytest.mark.parametrize(("scope", "ok", "said"), [("0", True, "your own"), ("1", False, "ptrace_scope=1")])
 def test_what_yama_allows_without_the_capability(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scope: str, ok: bool, said: str

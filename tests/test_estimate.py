@@ -115,6 +115,9 @@ def test_broken_stats_are_refused_by_name(tmp_path: Path) -> None:
             np.savez(file, **{**arrays, name: value}, allow_pickle=True)
         with pytest.raises(PageFileError, match=r"bad\.stats\.npz: is no file of stats"):
             PageStats.load(bad)
+    bad.write_bytes(b"X" + good.read_bytes()[1:])
+    with pytest.raises(PageFileError, match="it is no archive of arrays"):
+        PageStats.load(bad)
     bad.write_bytes(good.read_bytes()[:-100])
     with pytest.raises(PageFileError, match="is no file of stats"):
         PageStats.load(bad)

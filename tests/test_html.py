@@ -26,7 +26,8 @@ from kcompressd.html.bars import Bar, bars, histogram
 from kcompressd.html.elements import Markup, join, tag
 from kcompressd.html.lines import HEIGHT, WIDTH, Line, lines, thinned
 from kcompressd.html.over_time import COLORS, colors
-from kcompressd.html.scatter import Point, scatter
+from kcompressd.html.page import bullets
+from kcompressd.html.scatter import Point, _box, scatter
 from kcompressd.html.standalone import picture
 from kcompressd.html.table import Cell, table
 from kcompressd.trace import Trace
@@ -132,6 +133,8 @@ def test_a_comparison_under_pressure_draws_stalls_over_time_and_cpu_by_thread() 
         "Queue depth, folios",
     ):
         assert title in drawn.seen
+    chart = said[said.index("<figcaption>Allocation stalls<") :]
+    assert chart[: chart.index("</svg>")].count("v8M") == 2, "both designs' spread of two boots"
     for thread in ("sync kswapd0", "split kswapd0", "split kcompressd0", "split kcompressd1", "split app0"):
         assert re.search(rf"<rect[^>]*><title>{thread} \S+ \S+</title>", said), thread
 
@@ -216,7 +219,18 @@ def test_charts_of_nothing_and_of_one_point_are_drawn() -> None:
         assert "svg" in Reader(drawn).tags and "nan" not in drawn
 
 
+def test_a_label_s_box_is_where_its_anchor_is() -> None:
+    at = {anchor: _box("label", 100.0, 50.0, anchor) for anchor in ("start", "middle", "end")}
+    assert at["start"].left == 100 == at["end"].right and at["middle"].left + at["middle"].right == 200
+    assert len({box.right - box.left for box in at.values()}) == 1
+
+
+def test_no_sentences_are_no_list() -> None:
+    assert bullets([]) is None and bullets(["a", "b"]) == "<ul><li>a</li><li>b</li></ul>"
+
+
 def test_a_table_knows_its_numbers() -> None:
+    assert 'aria-label="name"' in table(["name"], [["a"]]) and 'aria-label="all"' in table(["name"], [["a"]], "all")
     read = table(["name", "bytes"], [["a", Cell("1 KiB", 1024)], ["b", Cell("-", None)]])
     assert '<td class="n" data-v="1024">1 KiB</td>' in read and '<th scope="row">a</th>' in read
     assert '<th scope="col" class="n"><span>bytes</span></th>' in read

@@ -70,6 +70,7 @@ def test_what_grows_is_a_difference_and_what_is_there_a_level(host: Host) -> Non
         for path, old, new in [
             (host.proc / "vmstat", "pgscan_kswapd 100", "pgscan_kswapd 160"),
             (host.proc / "vmstat", "zswpout 20", "zswpout 70"),
+            (host.proc / "vmstat", "zswpin 3", "zswpin 23"),
             (host.proc / "vmstat", "pgmajfault 4", "pgmajfault 1"),
             (host.proc / "meminfo", "Zswap: 40", "Zswap: 60"),
             (host.proc / "41/schedstat", "1000 5", "61234 5"),
@@ -92,6 +93,7 @@ def test_what_grows_is_a_difference_and_what_is_there_a_level(host: Host) -> Non
     assert (found.timing.psi_memory_some_ns, found.timing.psi_memory_full_ns) == (40_000, 0)
     seconds = found.config.seconds
     assert 0.25 <= seconds < 5 and found.timing.bytes_per_s == pytest.approx(50 * PAGE / seconds)
+    assert found.timing.fault_bytes_per_s == pytest.approx(20 * PAGE / seconds)
     assert (found.config.store, found.config.compressor, found.device.kind) == ("zswap", "zstd", "file")
     assert found.series.in_flight[0] == 7 and found.series.pool_pages[-1] == (60 * 1024 + 4096) // PAGE
     assert (found.complete, found.exit_code, found.check()) == (True, 0, [])

@@ -147,6 +147,11 @@ def test_knobs_limits_and_faults() -> None:
         stepper.set_depth(1, queue=7)
     with pytest.raises(LabError, match="child"):
         stepper.set_writeback(True, "nobody")
+    for percent in (0, 100):
+        stepper.set_pool_limits(percent, percent)
+    for limits in (-1, 90), (101, 90), (90, -1), (90, 101):
+        with pytest.raises(ValueError, match="is not in 0 to 100"):
+            stepper.set_pool_limits(*limits)
     _lawful(stepper)
 
 

@@ -13,7 +13,6 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pyarrow import parquet as pq
 
 from kcompressd.calibration import Calibration
 from kcompressd.cli import main
@@ -22,7 +21,7 @@ from kcompressd.errors import InputError, RunInterrupted
 from kcompressd.html import of_sweep
 from kcompressd.job import Job
 from kcompressd.sweep import Plan, sweep
-from kcompressd.sweep.report import WIDE, cell, combinations
+from kcompressd.sweep.report import WIDE, Lines, cell, combinations, repeated
 from kcompressd.sweep.table import Rows
 
 JOB: dict[str, Any] = {"pages": "sample", "limit": 64, "design": "split", "store": "zram"}
@@ -137,11 +136,12 @@ def test_parts_of_a_sweep_that_died_are_read_once(tmp_path: Path) -> None:
     (tmp_path / "u.parquet").write_bytes(b"no table")
     with pytest.raises(InputError, match=r"u\.parquet: is no Parquet table of a sweep"):
         Rows(tmp_path / "u.parquet").done()
-    for name, ids in ("v.parquet", [1]), ("v.parquet.parts/a.parquet", ["a"]):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        pq.write_table(pa.table({"id": ids}), tmp_path / name)
+    mixed = Rows(tmp_path / "v.parquet")
+    for value in (1, "a"):
+        mixed.add({"id": value})
+        mixed.flush()
     with pytest.raises(InputError, match=r"v\.parquet: is no Parquet table of a sweep"):
-        Rows(tmp_path / "v.parquet").done()
+        mixed.done()
 
 
 def test_pages_without_a_calibration_are_calibrated_once(tmp_path: Path) -> None:
@@ -258,6 +258,13 @@ SHORT: dict[str, Any] = {
 def short(**more: Any) -> Job:
     axes = [{"key": "design", "values": ["sync", "split"]}]
     return Job.from_dict({**SHORT, "sweep": {"axis": axes, **more}})
+
+
+def test_what_medians_are_over_is_said() -> None:
+    one = Lines(("depth",), (), (((1,), []),))
+    assert repeated(pa.table({"boot": [0]}), one) == ""
+    assert " 2 boots, " in repeated(pa.table({"boot": [0, 1]}), one)
+    assert " 2 boots and 3 seeds, " in repeated(pa.table({"boot": [0, 1] * 3, "seed": [1, 1, 2, 2, 3, 3]}), one)
 
 
 def test_where_memory_is_short_each_row_is_a_boot(tmp_path: Path) -> None:
