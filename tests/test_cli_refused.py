@@ -151,7 +151,7 @@ def test_what_no_machine_holds_or_no_job_has_is_refused(
         ("compressor=lz4:x", 'level "x" of lz4 is not a whole number from 1 to 65537'),
         ("calibration=gone.npz", "gone.npz: no such file"),
         ("calibration=/dev/zero", "/dev/zero: is no calibration: it is no archive of arrays"),
-        ("repeat=4294967294", "its pages are too many: Unable to allocate"),
+        ("repeat=4294967294", "memory is too small for it: Unable to allocate"),
         ("memcg=[{name='a',share=-1}]", "memcg.share: -1 is no whole number from 1 to 4096"),
         ("memcg=[{name='a',share=1000000000000}]", "memcg.share: 1000000000000 is no whole number"),
         ("memcg=[{name='a',share='x'}]", "memcg.share: 'x' is no whole number"),

@@ -44,6 +44,12 @@ def interrupted(run: Callable[..., Any], *args: Any, **options: Any) -> Any:
     return caught.value.result
 
 
+def test_a_comparison_tells_how_many_runs_there_are_of_all() -> None:
+    told: list[tuple[int, int]] = []
+    compare(PAGES, ["split"], lab=LAB, validate=True, progress=lambda name, done, total: told.append((done, total)))
+    assert told == [(done, 12) for done in range(12)]  # five repeats and a traced run of both
+
+
 def test_a_comparison_keeps_the_repeats_that_every_design_had() -> None:
     found = interrupted(compare, PAGES, ["split"], lab=LAB, progress=after(5))
     assert isinstance(found, Comparison)

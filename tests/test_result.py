@@ -13,7 +13,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from kcompressd import Calibration, Job, Lab, Memcg, Pages, Result, Sim, _core
+from kcompressd import Calibration, Job, Lab, Memcg, Pages, Result, Sim, _core, report
 from kcompressd.accounting import EQUATIONS, PLACES
 from kcompressd.errors import ResultFileError
 from kcompressd.faults import IoFaults, Plant
@@ -115,6 +115,13 @@ def test_a_node_has_the_kernel_s_batch_for_its_size() -> None:
 def test_the_document_lists_the_schema_s_keys_in_order() -> None:
     text = (ROOT / "docs/formats.md").read_text().split("\n## Results\n")[1].split("\n##")[0]
     assert re.findall(r"^\| `(\w+)` \|", text, re.M) == SCHEMA["required"] == list(Lab().run(PAGES).to_dict())
+
+
+@pytest.mark.parametrize(("errors", "more"), [(5, None), (8, "… and 3 more errors")])
+def test_of_many_errors_the_first_five_are_shown(errors: int, more: str | None) -> None:
+    said = report.text(Result.from_dict(golden("zswap") | {"errors": [f"number {n}" for n in range(errors)]}))
+    assert said.count("error, no page lost: number ") == 5 and ("more errors" in said) == (more is not None)
+    assert more is None or more in said
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda p: p.name)

@@ -80,7 +80,9 @@ def test_a_burst_says_by_how_much_it_is_late_or_early() -> None:
 
 
 def test_a_trace_is_replayed_from_either_form(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_text("t_ns,page,write\n0,3,w\n5,1,0\n9,3,r\n")
+    (tmp_path / "t.csv").write_text(
+        "\ufefft_ns,page,write\n0,3,w\n5,1,0\n9,3,r\n", encoding="utf-8"
+    )  # as a spreadsheet
     np.save(tmp_path / "t.npy", np.array([(3, 1), (1, 0), (3, 0)], dtype=[("page", "u4"), ("write", "?")]))
     np.save(tmp_path / "reads.npy", np.array([4, 0]))
     (timed, gaps), untimed = load(tmp_path / "t.csv"), load(tmp_path / "t.npy")

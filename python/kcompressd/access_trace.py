@@ -49,7 +49,7 @@ def load(path: str | os.PathLike[str]) -> AccessTrace:
 
 def _csv(path: Path) -> AccessTrace:
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.DictReader(file, restkey="", skipinitialspace=True)
             heads = list(rows.fieldnames or ())
             if "page" not in heads:

@@ -300,7 +300,7 @@ class Job:
             colon = ":" if isinstance(error, PageFileError) else colon
             raise JobError(self.origin, f"{error.subject}{colon} {error.reason}", error.fix) from error
         except MemoryError as error:
-            raise JobError(self.origin, f"its pages are too many: {error}", "give it a smaller repeat") from error
+            raise JobError(self.origin, f"memory is too small for it: {error}", "give it fewer pages") from error
         except ValueError as error:  # the core's: a design that there is not, a number that it cannot take
             raise JobError(self.origin, str(error)) from error
 
