@@ -4,7 +4,7 @@
 //! pages go through no queue), everything under a total order with tickets, and the file's bytes instead of records.
 
 use kcompressd_core::judge::{Config, Judge, Ordering};
-use kcompressd_core::lifecycle::{Change, Event, Fire, StateWord, Table, flag};
+use kcompressd_core::lifecycle::{Change, Event, Fire, Fired, StateWord, Table, flag};
 use kcompressd_core::trace::{Log, Record, aux};
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -31,6 +31,23 @@ fn life(step: usize, queued: bool) -> (Event, Change) {
     }
 }
 
+fn xorshift(random: &mut u64) -> usize {
+    *random ^= *random << 13;
+    *random ^= *random >> 7;
+    *random ^= *random << 17;
+    *random as usize
+}
+
+/// One step of a page's life.
+fn live_on(page: &StateWord, table: &Table, step: usize, queued: bool) -> (Event, Fired) {
+    let (event, mut change) = life(step, queued);
+    let exclusive = 0b0100;
+    change.set &= if event == Event::Load { u16::MAX } else { !flag::MAPPED };
+    let fire = page.fire(table, event, exclusive, change).expect("lawful");
+    let Fire::Done(fired) = fire else { unreachable!("no flag is asked for") };
+    (event, fired)
+}
+
 /// Every page's life, interleaved at random; with `queues`, half the pages pass through a queue and leave it in order.
 fn trace(queues: bool) -> Vec<Record> {
     let table = Table::default();
@@ -43,21 +60,13 @@ fn trace(queues: bool) -> Vec<Record> {
     let mut open = VecDeque::new();
     let (mut given, mut live): (u64, Vec<u32>) = (0, (0..PAGES as u32).collect());
     while !live.is_empty() {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        let at = random as usize % live.len();
+        let at = xorshift(&mut random) % live.len();
         let mut folio = live[at];
         let queued = |f: u32| queues && f.is_multiple_of(2);
         if queued(folio) && steps[folio as usize] == 3 {
             folio = open.pop_front().expect("it waits itself");
         }
-        let step = steps[folio as usize];
-        let (event, mut change) = life(step, queued(folio));
-        let exclusive = 0b0100;
-        change.set &= if event == Event::Load { u16::MAX } else { !flag::MAPPED };
-        let fire = pages[folio as usize].fire(&table, event, exclusive, change).expect("lawful");
-        let Fire::Done(fired) = fire else { unreachable!("no flag is asked for") };
+        let (event, fired) = live_on(&pages[folio as usize], &table, steps[folio as usize], queued(folio));
         let ticket = match (event, queued(folio)) {
             (Event::Queue, _) => {
                 open.push_back(folio);

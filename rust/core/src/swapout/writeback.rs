@@ -48,15 +48,7 @@ impl Writeback {
         let (work, end) = match self.pc {
             Pc::Take => return self.take(sys, ctx),
             Pc::Read => (Work::Decompress(page), self.read(sys, ctx, zswap)),
-            Pc::ReadFailed => {
-                let folio = sys.folio(page);
-                let frame = folio.pfn();
-                let change = Change::flags(0, flag::FRAME | flag::LOCKED | flag::SWAPCACHE | flag::RECLAIM);
-                sys.must(ctx, folio, Event::LoadError, guard::IN_POOL, change, 0)?;
-                sys.give_folio(ctx, folio.memcg, frame, 0);
-                sys.wait.wake_all(WaitKey::Folio(page));
-                (Work::Commit, Err(Outcome::Failed))
-            }
+            Pc::ReadFailed => (Work::Commit, Err(self.read_failed(sys, ctx)?)),
             Pc::Unlist => {
                 zswap.unlist(sys.folio(page).slot(), &sys.memcgs);
                 (Work::Commit, Ok(Pc::Erase))
@@ -83,6 +75,17 @@ impl Writeback {
             }
         };
         Ok((work, self.go(end)))
+    }
+
+    /// The block stays where it is; the frame goes back.
+    fn read_failed(&self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, Box<StepError>> {
+        let folio = sys.folio(self.page);
+        let frame = folio.pfn();
+        let change = Change::flags(0, flag::FRAME | flag::LOCKED | flag::SWAPCACHE | flag::RECLAIM);
+        sys.must(ctx, folio, Event::LoadError, guard::IN_POOL, change, 0)?;
+        sys.give_folio(ctx, folio.memcg, frame, 0);
+        sys.wait.wake_all(WaitKey::Folio(self.page));
+        Ok(Outcome::Failed)
     }
 
     /// Calls `f` on every page index in it.

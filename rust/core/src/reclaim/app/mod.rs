@@ -302,10 +302,8 @@ impl App {
             }
             _ if budget && word.has(flag::MAPPED) => {
                 crate::sync::boundary();
-                match sys.folio(page).word.touch() {
-                    true => Ok(self.touched(sys, ctx, page, access)),
-                    false => Ok(RAN), // Unmapped meanwhile: look again.
-                }
+                // Unmapped meanwhile: look again.
+                Ok(if sys.folio(page).word.touch() { self.touched(sys, ctx, page, access) } else { RAN })
             }
             _ if word.has(flag::MAPPED) || word.state() == State::Freed => {
                 self.pc = Pc::Next;
