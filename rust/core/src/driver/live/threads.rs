@@ -1,6 +1,6 @@
 //! One OS thread an actor: the loop that steps it, parks it, and reads the clock once a batch of steps.
 
-use super::clock::{Gate, Turns, cpu, cpu_ns, pin};
+use super::clock::{Affinity, Gate, Turns, cpu, cpu_ns, pin};
 use super::meter::Meter;
 use super::stopwatch::Stopwatch;
 use super::{EXIT, Figures, Plant, Shared};
@@ -81,6 +81,8 @@ struct Thread {
     meter: Option<Box<Meter>>,
     /// Where what its steps cost is asked for.
     stopwatch: Option<Box<Stopwatch>>,
+    /// Where it may run when it has begun.
+    anywhere: Option<Affinity>,
 }
 
 impl Thread {
@@ -100,11 +102,12 @@ impl Thread {
         let stopwatch = Stopwatch::new(profiling).map(Box::new);
         let report = ThreadReport::new(id);
         let figures = shared.figures();
-        Self { shared, ctx, turn, report, work: 0, counted: 0, read_ns: 0, figures, meter, stopwatch }
+        Self { shared, ctx, turn, report, work: 0, counted: 0, read_ns: 0, figures, meter, stopwatch, anywhere: None }
     }
 
     fn run(mut self, mut actor: Actor, gate: &Gate, place: usize) -> Ended {
-        self.pass(gate, place);
+        self.begin_at(place);
+        gate.pass();
         let cpu = cpu_ns();
         self.read_clock();
         let ended = catch_unwind(AssertUnwindSafe(|| self.steps(&mut actor)));
@@ -122,17 +125,13 @@ impl Thread {
         self.end(&actor, whole)
     }
 
-    /// Waits at `gate` on the CPU that virtual time has it begin on: one thread on each CPU in turn. Which CPU it would wake on is chance,
-    /// and two that share one do so for tens of ms.
-    fn pass(&self, gate: &Gate, place: usize) {
+    /// Goes to the CPU that virtual time has it begin on, one thread on each CPU in turn, and stays there for its first steps and until it is woken,
+    /// if it waits for something then. Which CPU it would wake on is chance, and two that share one do so for tens of ms.
+    fn begin_at(&mut self, place: usize) {
         if self.shared.config.pin {
             pin(usize::from(self.ctx.actor & 0xff) + usize::from(self.ctx.actor >> 8));
-        }
-        let free = !self.shared.config.pin && !cfg!(kcompressd_shuttle);
-        let anywhere = free.then(|| pin(place));
-        gate.pass();
-        if let Some(anywhere) = anywhere {
-            anywhere.set();
+        } else if !cfg!(kcompressd_shuttle) {
+            self.anywhere = Some(pin(place));
         }
     }
 
@@ -184,6 +183,9 @@ impl Thread {
             }
             self.read_clock();
             self.check()?;
+            if let Some(anywhere) = self.anywhere.take() {
+                anywhere.set();
+            }
             let work = std::mem::replace(&mut self.work, driver::work(actor, &self.ctx));
             if self.shared.watchdog.look(steps, self.work != work, self.read_ns) {
                 return Err(RunError::livelock(&actor_name(self.ctx.actor)));

@@ -1,8 +1,9 @@
 //! Which actor of a queue runs next, and what sleeping earns.
 //!
 //! EEVDF (Documentation/scheduler/sched-eevdf.rst): who is not ahead of the queue's mean is eligible; of those the one with the
-//! earliest deadline runs, and keeps the CPU while it is eligible and its slice lasts. An actor keeps its lag while it sleeps; who goes
-//! to sleep ahead stays in the queue until the others have caught up. CFS: who has run least; who slept is behind by at most a slice.
+//! earliest deadline runs, and keeps the CPU while it is eligible and its slice lasts; after that it loses it to one with
+//! the same deadline. An actor keeps its lag while it sleeps; who goes to sleep ahead stays in the queue until the others have caught up and
+//! somebody looks. CFS: who has run least; who slept is behind by at most a slice.
 
 use super::{Fair, Place, Scheduler};
 
@@ -28,11 +29,15 @@ impl Scheduler<'_> {
 
     /// Weight in the queue of CPU `c`, and its mean weighted run time.
     fn mean(&self, c: usize) -> (i64, i64) {
+        self.mean_of(c, |i| self.vruntime(i))
+    }
+
+    fn mean_of(&self, c: usize, vruntime: impl Fn(usize) -> i64) -> (i64, i64) {
         let floor = self.cpus[c].floor;
         let (mut weights, mut sum) = (0, 0);
         for i in self.queue(c) {
             weights += self.tasks[i].weight;
-            sum += self.tasks[i].weight * (self.vruntime(i) - floor);
+            sum += self.tasks[i].weight * (vruntime(i) - floor);
         }
         (weights, floor + sum.checked_div_euclid(weights).unwrap_or(0))
     }
@@ -71,12 +76,14 @@ impl Scheduler<'_> {
         self.line_up(seat, now_ns);
     }
 
-    /// An actor that is asleep, but still in its queue, is runnable again: the others have caught up, or it is ahead as before.
+    /// An actor that is asleep, but still in its queue, is runnable again: ahead as before, or level if the others have caught up. Both by the run
+    /// times as they were last accounted: this wake-up accounts nobody's, and what the one on the CPU has run since then is gained.
     pub(super) fn requeue(&mut self, seat: usize, now_ns: u64) {
-        if self.lag(seat) > 0 {
-            self.tasks[seat].lag = 0;
+        let (c, accounted) = (self.tasks[seat].cpu, |sched: &Self, c| sched.mean_of(c, |i| sched.tasks[i].vruntime).1);
+        if accounted(self, c) > self.tasks[seat].vruntime {
             self.tasks[seat].place = Place::Blocked;
-            return self.enqueue(seat, self.tasks[seat].cpu, now_ns);
+            self.tasks[seat].vruntime = accounted(self, c);
+            self.tasks[seat].deadline = self.tasks[seat].vruntime.saturating_add(self.slice(seat));
         }
         self.line_up(seat, now_ns);
     }
@@ -131,7 +138,8 @@ impl Scheduler<'_> {
         if let Some(seat) = current.filter(|&seat| self.vruntime(seat) < self.tasks[seat].parity) {
             return Some(seat);
         }
-        self.queue(c).filter(eligible).min_by_key(|&i| (self.tasks[i].deadline, self.tasks[i].turn))
+        let order = |&i: &usize| (self.tasks[i].deadline, self.cpus[c].seat == Some(i), self.tasks[i].turn);
+        self.queue(c).filter(eligible).min_by_key(order) // The one on the CPU must be earlier than the others to keep it.
     }
 
     /// The actor that woke takes the CPU of its queue if it is its turn.

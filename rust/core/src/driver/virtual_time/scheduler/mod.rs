@@ -287,10 +287,7 @@ impl<'a> Scheduler<'a> {
         self.settle(seat);
         self.cpus[c].need_resched = false;
         match self.pick(c, now_ns).filter(|&next| next != seat) {
-            None => {
-                self.tasks[seat].parity = self.tasks[seat].deadline;
-                false
-            }
+            None => false,
             Some(next) => {
                 self.tasks[seat].seen_ns = now_ns;
                 self.tasks[seat].becomes(Place::Runnable, now_ns);

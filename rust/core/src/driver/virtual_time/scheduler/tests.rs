@@ -51,9 +51,39 @@ fn after_a_sleep(fair: Fair, first_ns: u64, second_ns: u64) -> (i64, bool) {
 }
 
 #[test]
-fn sleeping_earns_a_slice_under_cfs_and_nothing_under_eevdf() {
+fn sleeping_earns_a_slice_under_cfs_and_under_eevdf_what_the_other_has_run_since_its_time_was_accounted() {
     assert_eq!(after_a_sleep(Fair::Cfs, 1_000, 10_000_000), (1_400_000, true));
-    assert_eq!(after_a_sleep(Fair::Eevdf, 1_000, 100_000).0, 0);
+    assert_eq!(after_a_sleep(Fair::Eevdf, 1_000, 100_000), (99_000, true));
+}
+
+#[test]
+fn a_tick_takes_who_slept_ahead_from_the_queue_and_it_has_nothing_of_its_sleep() {
+    let machine = machine(1, Fair::Eevdf);
+    let mut sched = running(&machine, 2);
+    work(&mut sched, 0, 20_000);
+    sleep(&mut sched, 0);
+    assert_eq!(sched.tasks[0].place, Place::Late);
+    work(&mut sched, 0, TICK_NS + 500_000);
+    assert_eq!(sched.tasks[0].place, Place::Blocked);
+    sched.wake(0, sched.cpus[0].now_ns, Some(0));
+    assert_eq!(sched.vruntime(0), sched.vruntime(1));
+}
+
+#[test]
+fn who_owes_nothing_takes_the_cpu_if_a_slice_is_over_since_the_tick_and_else_waits_for_the_next() {
+    for (after_tick_ns, at_once) in [(1_000_000, false), (1_500_000, true), (3_500_000, true)] {
+        let machine = machine(1, Fair::Eevdf);
+        let mut sched = running(&machine, 2);
+        sleep(&mut sched, 0);
+        work(&mut sched, 0, 2 * TICK_NS + after_tick_ns);
+        sched.wake(0, sched.cpus[0].now_ns, Some(0));
+        sched.resched(0, true);
+        assert_eq!(sched.cpus[0].seat == Some(0), at_once, "{after_tick_ns} ns after a tick");
+        if !at_once {
+            work(&mut sched, 0, TICK_NS);
+            assert_eq!((sched.cpus[0].seat, sched.cpus[0].now_ns), (Some(0), 3 * TICK_NS));
+        }
+    }
 }
 
 #[test]
