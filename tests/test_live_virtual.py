@@ -98,12 +98,6 @@ WHO = {"pgsteal_kswapd", "pgsteal_direct", "allocstall", "kcompressd_queued", "k
 """Who reclaims, and who finds the queue full: that hangs on the CPUs which other programs leave to each thread, here other tests. The tool, whose runs have
 the machine to themselves, holds them too."""
 
-READS = {"pgfault", "pgmajfault", "read back"}
-"""Of `unofficial`'s eaters: the runs are of two kinds, and how many of each is chance (docs/benchmarks.md). The medians of either kind are a quarter apart at
-most."""
-TWO_KINDS = 0.3
-
-
 @cache
 def tool() -> ModuleType:
     """Return `tools/live_virtual.py`, which is no part of the package: its rule holds here too."""
@@ -141,12 +135,7 @@ def counters_apart(design: str, store: str, workload: str) -> dict[str, float]:
             assert run.applications[0].touches == 2 * EATER.pages
         live += whole
         virtual += ours
-        two_kinds = READS if design == "unofficial" and workload == "eater" else set()
-        apart = {
-            name: ratio
-            for name, ratio in tool().apart(live, virtual).items()
-            if name in apart and (name not in two_kinds or abs(ratio - 1) > TWO_KINDS)
-        }
+        apart = {name: ratio for name, ratio in tool().apart(live, virtual).items() if name in apart}
         if not apart:
             break
     return apart
