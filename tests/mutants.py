@@ -104,7 +104,10 @@ _DEVICE = "[[memcg]]\nname = 'app'\nzswap_max = 0\n"
 _APP = "workload.memcg=app"
 BUDGETS: dict[str, tuple[tuple[str, ...], str]] = {
     "usemem on sync, zswap": (("design=sync", "store=zswap", "workload.kind=usemem"), ""),
-    "eater on async-store, zram": (("design=async-store", "store=zram", "workload.kind=eater", "workload.pages=9300"), ""),
+    "eater on async-store, zram": (
+        ("design=async-store", "store=zram", "workload.kind=eater", "workload.pages=9300"),
+        "",
+    ),
     "eater on april, zram": (("design=april", "store=zram", "workload.kind=eater"), ""),
     "zipf on april, zram": (("design=april", "store=zram", *_ZIPF, "workload.touches=20000"), ""),
     "zipf on split, denied": (("design=split", *_ZIPF, "workload.touches=1000", _APP), _DENIED),

@@ -98,6 +98,7 @@ WHO = {"pgsteal_kswapd", "pgsteal_direct", "allocstall", "kcompressd_queued", "k
 """Who reclaims, and who finds the queue full: that hangs on the CPUs which other programs leave to each thread, here other tests. The tool, whose runs have
 the machine to themselves, holds them too."""
 
+
 @cache
 def tool() -> ModuleType:
     """Return `tools/live_virtual.py`, which is no part of the package: its rule holds here too."""
