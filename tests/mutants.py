@@ -104,8 +104,9 @@ _DEVICE = "[[memcg]]\nname = 'app'\nzswap_max = 0\n"
 _APP = "workload.memcg=app"
 BUDGETS: dict[str, tuple[tuple[str, ...], str]] = {
     "usemem on sync, zswap": (("design=sync", "store=zswap", "workload.kind=usemem"), ""),
-    "eater on async-store, zram": (
-        ("design=async-store", "store=zram", "workload.kind=eater", "workload.pages=9300"),
+    "eater on async-store, zram": (("design=async-store", "store=zram", "workload.kind=eater"), ""),
+    "usemem on async-store, zram": (
+        ("design=async-store", "store=zram", "workload.kind=usemem", "workload.touches=60000"),
         "",
     ),
     "eater on april, zram": (("design=april", "store=zram", "workload.kind=eater"), ""),
