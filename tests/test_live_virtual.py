@@ -97,6 +97,10 @@ BATCHES = 5
 WHO = {"pgsteal_kswapd", "pgsteal_direct", "allocstall", "kcompressd_queued", "kcompressd_full"}
 """Who reclaims, and who finds the queue full: that hangs on the CPUs which other programs leave to each thread, here other tests. The tool, whose runs have
 the machine to themselves, holds them too."""
+STORMS = {"april", "unofficial"}
+"""Designs whose eaters meet storms or do not, which beside other work is chance: pages are then written or read back a third as often again. What they count is
+held to `STORM` here; the tool holds it to 5 % as all else."""
+STORM = 0.4
 
 
 @cache
@@ -136,7 +140,9 @@ def counters_apart(design: str, store: str, workload: str) -> dict[str, float]:
             assert run.applications[0].touches == 2 * EATER.pages
         live += whole
         virtual += ours
-        apart = {name: ratio for name, ratio in tool().apart(live, virtual).items() if name in apart}
+        allowed = STORM if design in STORMS and workload == "eater" else 0.0
+        found = tool().apart(live, virtual).items()
+        apart = {name: ratio for name, ratio in found if name in apart and abs(ratio - 1) > allowed}
         if not apart:
             break
     return apart
