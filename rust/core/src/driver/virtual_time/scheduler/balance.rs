@@ -6,7 +6,7 @@
 //! the others too. A busy CPU compares its load with the others' after 16 ms for each CPU, after twice as long where all was in balance,
 //! and takes an actor only when it has nothing to spare itself and the other CPU is overloaded.
 
-use super::{Place, Scheduler};
+use super::{Place, Scheduler, Task};
 
 /// How much busier than its part of all CPUs a CPU must be to be busy, in per cent (`imbalance_pct` where CPUs share a cache).
 const IMBALANCE_PERCENT: f64 = 117.0;
@@ -66,10 +66,14 @@ impl Scheduler<'_> {
         there < here
     }
 
+    /// Over all whose CPU it is, asleep or not.
+    fn sum(&self, c: usize, of: impl Fn(&Task) -> f64) -> f64 {
+        self.tasks.iter().filter(|task| task.cpu == c).map(of).sum()
+    }
+
     /// Load of all whose CPU it is, and of those that sleep what is left of it; the slower the CPU the more.
     fn load(&self, c: usize, now_ns: u64) -> f64 {
-        let load: f64 = self.tasks.iter().filter(|task| task.cpu == c).map(|task| task.load(now_ns)).sum();
-        load * self.cpus[c].slowness as f64 / 65536.0
+        self.sum(c, |task| task.load(now_ns)) * self.cpus[c].slowness as f64 / 65536.0
     }
 
     /// An idle CPU among the others; where all are equal, among as many as their use allows.
@@ -126,12 +130,12 @@ impl Scheduler<'_> {
 
     /// How many of CPU `c`'s actors were in its queue on the mean, those that sleep counted by what is left.
     fn runnable(&self, c: usize, now_ns: u64) -> f64 {
-        self.tasks.iter().filter(|task| task.cpu == c).map(|task| task.load.at(now_ns)).sum()
+        self.sum(c, |task| task.load.at(now_ns))
     }
 
     /// And how much of its time they used.
     fn util(&self, c: usize, now_ns: u64) -> f64 {
-        self.tasks.iter().filter(|task| task.cpu == c).map(|task| task.util.at(now_ns)).sum()
+        self.sum(c, |task| task.util.at(now_ns))
     }
 
     /// More wait on CPU `c` than it can do (`group_is_overloaded`).
