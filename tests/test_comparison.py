@@ -168,6 +168,17 @@ def test_a_live_trace_s_series_end_where_the_counters_do(design: str) -> None:
     assert (found["queue_len"].max() == 0) == (design == "sync")
 
 
+@pytest.mark.parametrize("design", ["sync", "unofficial", "split"])
+def test_a_live_run_s_samples_end_where_the_counters_do(design: str) -> None:
+    """The last is taken when all has been reclaimed, however late those before came."""
+    result = Lab(design=design, store="zram").run(Pages.sample())
+    found, vmstat = series.sampled(result).values, result.vmstat
+    ends = {name: found[name][-1] for name in ("pgsteal", "pgscan", "stores")}
+    assert ends == {"pgsteal": vmstat.pgsteal_anon, "pgscan": vmstat.pgscan_anon, "stores": vmstat.pswpout}
+    assert found["queue_len"][-1] == found["in_flight"][-1] == found["frames_held_twice"][-1] == 0
+    assert list(result.series.t_ns) == sorted(result.series.t_ns)
+
+
 def test_a_rate_s_sum_is_what_was_added() -> None:
     t, total = np.linspace(0, 5e9, 1001), np.cumsum(np.arange(1001.0) % 7)
     middles, per_s = series.rate(t, total)

@@ -86,6 +86,7 @@ impl Controller {
         }
         self.report.timing.reclaim_ns = self.since(start, done_ns);
         self.end_workers(&stops, [kcompressd, kswapd, shrink, device]);
+        self.shared.sample(); // What the phase came to.
         self.report.profile.wakes = self.shared.sys.wait.wakes().into();
         self.report.note_stores(&self.shared.sys);
         self.report.census_reclaim = self.shared.sys.census();

@@ -195,6 +195,27 @@ impl Shared {
     pub(crate) fn now_ns(&self) -> u64 {
         self.started.elapsed().as_nanos() as u64
     }
+
+    /// How far the run is; in the reclaim phase also a sample of its series, which are in order of time.
+    pub(crate) fn sample(&self) -> Progress {
+        let mut series = self.series.lock();
+        let sys = &self.sys;
+        let phase = PHASES[self.phase()];
+        let progress = Progress {
+            phase,
+            pages_done: self.sums.pages_done(),
+            queue_len: sys.queues.iter().map(crate::queue::FolioQueue::len).collect(),
+            pool_pages: sys.pool_pages(),
+            in_flight: sys.in_flight(),
+        };
+        if phase == "reclaim" {
+            let sample = self.sums.sample(self.now_ns(), &progress);
+            let free_pages = sys.mm.as_ref().map_or(0, |mm| u64::from(mm.zone.free_pages()));
+            let sample = Sample { free_pages, ..sample };
+            series.push(self.gauges.as_ref().map_or(sample, |gauges| gauges.sample(sample)));
+        }
+        progress
+    }
 }
 
 /// How far a run is.
@@ -296,23 +317,7 @@ impl Live {
 
     /// Notes queue lengths, pool and flight now.
     pub fn sample(&self) -> Progress {
-        let sys = &self.shared.sys;
-        let phase = PHASES[self.shared.phase()];
-        let progress = Progress {
-            phase,
-            pages_done: self.shared.sums.pages_done(),
-            queue_len: sys.queues.iter().map(crate::queue::FolioQueue::len).collect(),
-            pool_pages: sys.pool_pages(),
-            in_flight: sys.in_flight(),
-        };
-        if phase == "reclaim" {
-            let sample = self.shared.sums.sample(self.shared.now_ns(), &progress);
-            let free_pages = sys.mm.as_ref().map_or(0, |mm| u64::from(mm.zone.free_pages()));
-            let sample = Sample { free_pages, ..sample };
-            let sample = self.shared.gauges.as_ref().map_or(sample, |gauges| gauges.sample(sample));
-            self.shared.series.lock().push(sample);
-        }
-        progress
+        self.shared.sample()
     }
 
     /// Waits for the end and returns the report.
