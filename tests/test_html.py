@@ -131,6 +131,7 @@ def test_a_comparison_under_pressure_draws_stalls_over_time_and_cpu_by_thread() 
         "Allocation stalls, in all",
         "Time stalled in direct reclaim, seconds, in all",
         "Queue depth, folios",
+        "Of the last of 2 boots; tables and bars have medians of all.",
     ):
         assert title in drawn.seen
     chart = said[said.index("<figcaption>Allocation stalls<") :]

@@ -27,10 +27,14 @@ def title(comparison: Comparison) -> str:
     config = first.last.config
     size = mib(first.last.pages * config.page_size)
     runs = len(first.results)
-    kind = "boots" if first.last.kind == "virtual" else "interleaved repeats"
-    repeats = f": {runs} {kind}, medians" if runs > 1 else ""
-    said = comparison.title or f"{first.last.pages} pages ({size}) on {config.store}, {config.compressor}{repeats}"
+    of = f": {runs} {repeats(first)}, medians" if runs > 1 else ""
+    said = comparison.title or f"{first.last.pages} pages ({size}) on {config.store}, {config.compressor}{of}"
     return f"{said}; interrupted: {comparison.interrupted}" if comparison.interrupted else said
+
+
+def repeats(entry: Entry) -> str:
+    """Return what an entry's several runs are."""
+    return "boots" if entry.last.kind == "virtual" else "interleaved repeats"
 
 
 def parts(comparison: Comparison) -> Iterator[RenderableType]:

@@ -57,7 +57,7 @@ def parts(comparison: Comparison) -> Iterator[Child]:
         where = f", {group}" if group else ""
         yield page.section(f"Pictures{where}", page.figures(_pictures(comparison, entries)))
         if drawn := _over_time(entries):
-            yield page.section(f"Over time{where}", _legend(entries), page.figures(drawn))
+            yield page.section(f"Over time{where}", _legend(entries), page.figures(drawn), _which(entries))
     said = [*remarks.same(comparison), *remarks.notes(comparison)]
     yield page.section("Notes", page.bullets(said) or tag("p", "None."))
     yield page.section("Every counter", *(_details(entry) for entry in comparison.entries))
@@ -178,6 +178,13 @@ def _over_time(entries: Sequence[Entry]) -> list[Markup]:
     if max(len(one.t_ns) for one in found.values()) < series.FEW:
         return []
     return charts(found, page_size=entries[0].last.config.page_size)
+
+
+def _which(entries: Sequence[Entry]) -> Markup | None:
+    """Whose course the charts show, where tables and bars have medians of several."""
+    runs = len(entries[0].results)
+    said = f"Of the last of {runs} {compare_report.repeats(entries[0])}; tables and bars have medians of all."
+    return tag("p", said, class_="note") if runs > 1 else None
 
 
 def _legend(entries: Sequence[Entry]) -> Markup:
