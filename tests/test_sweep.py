@@ -264,6 +264,7 @@ def test_what_medians_are_over_is_said() -> None:
     one = Lines(("depth",), (), (((1,), []),))
     assert repeated(pa.table({"boot": [0]}), one) == ""
     assert " 2 boots, " in repeated(pa.table({"boot": [0, 1]}), one)
+    assert "Nx: the most is N times the least" in repeated(pa.table({"boot": [0, 1]}), one)
     assert " 2 boots and 3 seeds, " in repeated(pa.table({"boot": [0, 1] * 3, "seed": [1, 1, 2, 2, 3, 3]}), one)
 
 

@@ -92,7 +92,7 @@ def repeated(rows: pa.Table, found: Lines) -> str:
     if len(rows) == len(found.lines):
         return ""
     over = [f"{count} {name}s" for name in (BOOT, SEED) if (count := _values(rows, name)) > 1]
-    return f"medians over {' and '.join(over)}, ± half the range, 9x the most over the least"
+    return f"medians over {' and '.join(over)}, ± half the range, or Nx: the most is N times the least"
 
 
 def _values(rows: pa.Table, name: str) -> int:
