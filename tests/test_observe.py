@@ -134,7 +134,10 @@ def test_a_kernel_without_schedstat_counts_ticks(host: Host) -> None:
 def test_a_kernel_that_does_nothing_says_so(host: Host) -> None:
     (host.proc / "swaps").write_text("Filename Type Size Used Priority\n")
     (host.proc / "pressure/memory").unlink()
-    notes = observe(0.1, host=host).notes
+    (host.sys / "module/zswap/parameters/enabled").write_text("N\n")
+    found = observe(0.1, host=host)
+    assert found.config.compressor == "none" and str(found).splitlines()[0].endswith("nothing is compressed")
+    notes = found.notes
     assert any("nothing is swapped to" in note for note in notes)
     assert any("no pressure (PSI)" in note for note in notes) and any("no page was scanned" in note for note in notes)
 
@@ -145,7 +148,7 @@ def test_this_kernel_s_result_is_one_like_any_other(tmp_path: Path) -> None:
     found = Result.load(path)
     if SCHEMA.is_file():
         jsonschema.validate(json.loads(path.read_text()), json.loads(SCHEMA.read_text()))
-    assert found.kind == "observed" and found.vmstat and found._repr_html_() and found.to_html()
+    assert found.kind == "observed" and found.vmstat and found._repr_html_() and "modelled" not in found.to_html()
 
 
 def test_ctrl_c_keeps_what_was_seen(host: Host) -> None:
@@ -171,14 +174,17 @@ def test_the_verb_keeps_it_too(tmp_path: Path) -> None:
 
 
 def test_stored_results_side_by_side(host: Host, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    seen = grow(host.proc / "vmstat", "zswpout 20", "zswpout 120")
+    def seen(done: float, total: float) -> None:
+        grow(host.proc / "vmstat", "zswpout 20", "zswpout 120")(done, total)
+        grow(host.proc / "pressure/memory", "total=50", "total=9050")(done, total)
+
     observe(0.25, host=host, progress=seen).save(tmp_path / "host.json")
     Lab(design="split").run(Pages.sample()[:64]).save(tmp_path / "sim.json")
     paths = [str(tmp_path / name) for name in ("host.json", "sim.json")]
     assert main(["compare", *paths, "--json", str(tmp_path / "c.json"), "--html", str(tmp_path / "c.html")]) == 0
     lines = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines() if line.strip()}
     assert lines["zswpout"] == ["100", "64"] and lines["kcompressd_queued"] == ["-", "64"]
-    assert lines["counter"] == ["host", "sim"]
+    assert lines["counter"] == ["host", "sim"] and lines["some"][:4] == ["task", "stalled", "9000", "µs"]
     stored = json.loads((tmp_path / "c.json").read_text())["designs"]
     assert [Result.from_dict(one["results"][0]).kind for one in stored] == ["observed", "live"]
     assert "host" in (tmp_path / "c.html").read_text()

@@ -102,7 +102,7 @@ class Machine:
         """Return the machine with another number of CPUs: the first ones, or more like the last."""
         refuse_other_than_whole("cpus", cpus)
         if not 1 <= cpus <= _MOST_CPUS:
-            raise LabError("cpus", f"{cpus} is not between 1 and {_MOST_CPUS}")
+            raise LabError("node.cpus", f"{cpus} is not between 1 and {_MOST_CPUS}")
         speeds = (self.speeds + self.speeds[-1:] * cpus)[:cpus]
         affinity = {name: [cpu for cpu in on if cpu < cpus] for name, on in self.affinity.items()}
         return dataclasses.replace(self, speeds=speeds, affinity={name: on for name, on in affinity.items() if on})

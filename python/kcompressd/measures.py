@@ -291,7 +291,7 @@ MEASURES: Final = (
         "memory_some_ns",
         "some task stalled",
         "ns",
-        taken.plain("memory_some_ns"),
+        taken.stalled,
         "better",
         1e6,
         "has some task stalled on memory for {value}",

@@ -181,6 +181,13 @@ def _store(host: Host) -> str:
     return "zram" if not uses_zswap(host) and "zram" in swap_kinds(host) else "zswap"
 
 
+def _compressor(host: Host, store: str) -> str:
+    """What compresses, "none" where zswap is off and no zram is swapped to."""
+    if store == "zram":
+        return zram_compressor(host)
+    return zswap_compressor(host) if uses_zswap(host) else "none"
+
+
 def _config(host: Host, store: str, wall_ns: int) -> dict[str, Any]:
     release = re.match(r"(\d+)\.(\d+)", platform.release())
     page = os.sysconf("SC_PAGE_SIZE")
@@ -188,7 +195,7 @@ def _config(host: Host, store: str, wall_ns: int) -> dict[str, Any]:
         "preset": None,
         "design": {"threads": 0, "depth": 0, "batch": 1},
         "store": store,
-        "compressor": zswap_compressor(host) if store == "zswap" else zram_compressor(host),
+        "compressor": _compressor(host, store),
         "kernel": [int(release[1]), int(release[2])] if release else [0, 0],
         "page_size": page,
         "pages": os.sysconf("SC_PHYS_PAGES"),

@@ -38,7 +38,8 @@ def _observed(result: Result) -> str:
     whose = "a cgroup" if config.get("cgroup") else "the whole system"
     how = "" if result.complete else ", interrupted"
     seconds = f"{config.get('seconds', 0):.1f} s"
-    return f"Linux {result.environment.get('kernel')} observed for {seconds}, {whose}: {config.store}, {config.compressor}{how}"
+    by = "nothing is compressed" if config.compressor == "none" else f"{config.store}, {config.compressor}"
+    return f"Linux {result.environment.get('kernel')} observed for {seconds}, {whose}: {by}{how}"
 
 
 def actors(result: Result) -> str:

@@ -110,6 +110,11 @@ def plain(name: str) -> Callable[[Result], Value]:
     return lambda result: result.timing.get(name)
 
 
+def stalled(result: Result) -> Value:
+    """Return how long some task was stalled on memory, of a kernel by its PSI."""
+    return result.timing.get("psi_memory_some_ns" if result.kind == "observed" else "memory_some_ns")
+
+
 def stored(result: Result) -> int:
     """Return the pages stored or written by reclaim, failed writes too; what zswap wrote back was stored before."""
     counts = (result.vmstat.get(name, 0) for name in ("pswpout", "zswpout", "swpout_zero"))

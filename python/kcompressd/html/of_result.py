@@ -39,9 +39,14 @@ def document(result: Result) -> str:
     return page.document(
         report.title(result),
         parts(result),
-        subtitle=f"{_KINDS[result.kind]}; kernel {'.'.join(map(str, result.config.get('kernel', ())))} modelled",
+        subtitle=_subtitle(result),
         footer=footer(result),
     )
+
+
+def _subtitle(result: Result) -> str:
+    kernel = ".".join(map(str, result.config.get("kernel", ())))
+    return _KINDS[result.kind] + ("" if result.kind == "observed" else f"; kernel {kernel} modelled")
 
 
 def fragment(result: Result) -> str:
