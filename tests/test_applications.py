@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
-from kcompressd import Job, Result, applications
+from kcompressd import Job, Result, applications, taken
 from kcompressd.compare import compare_job
 from kcompressd.comparison import Comparison
 
@@ -50,6 +50,15 @@ def test_measures_are_the_applications_own(result: Result) -> None:
     assert found[f"{CAMERA}.late_ns"] == camera.late_ns > 0
     assert f"{BROWSER}.late_ns" not in found
     assert not any(name.endswith("oom_kill") for name in found)
+
+
+def test_only_applications_that_do_the_same_are_slow_and_fast(result: Result) -> None:
+    """A launch that is over sooner than what runs beside it is no unfairness."""
+    assert taken.slowest(result) is None
+    equal = [{**TREE["workload"][0], "name": name, "memcg": memcg} for name, memcg in (("a", "fg"), ("b", "/"))]
+    found = Job.from_dict({**TREE, "workload": equal}).sim()
+    a, b = (app.end_ns for app in found.applications)
+    assert taken.slowest(found) == max(a, b) / min(a, b) > 1
 
 
 def test_a_table_has_each_measure_in_words_and_a_dash_for_none(result: Result) -> None:
