@@ -113,6 +113,8 @@ def test_a_failure_is_saved_and_replayed(tmp_path: Path, capsys: pytest.CaptureF
     saved = str(tmp_path / "found.json")
     assert main(["check", "--design", "april", "--folios", "1", "--toggle", "stop", "--json", saved]) == 1
     first = capsys.readouterr().out
+    assert main(["show", saved]) == 2
+    assert f"is a saved check; run its schedule again: kcompressd check --replay {saved}" in capsys.readouterr().err
     assert main(["check", "--replay", saved]) == 1
     again = capsys.readouterr().out.splitlines()
     assert all(line in first for line in again[:-1])

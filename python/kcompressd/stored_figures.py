@@ -34,6 +34,15 @@ def parts(path: str) -> tuple[Iterator[RenderableType], int] | None:
         raise ResultFileError(path, f"a stored {kind} without what it must have: {error}") from error
 
 
+def is_check(path: str) -> bool:
+    """Tell whether a file is what `check --json` wrote."""
+    try:
+        stored = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(stored, dict) and {"scenario", "schedule"} <= stored.keys()
+
+
 def _exit_code(stored: Stored) -> int:
     complete = stored.get("complete", True)  # kernels' figures of before lack it
     if stored["kind"] == "fidelity" and not all(one["within"] for one in stored["compressors"]):

@@ -25,28 +25,33 @@ def add(verbs: common.Verbs) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print it; what is stored gives its own exit code."""
-    if arguments.file.endswith(".json"):
-        from kcompressd import stored_figures
-        from kcompressd.errors import InputError
-
-        if arguments.folio is not None:
-            raise InputError(arguments.file, "is no trace: it has no page to show", "give the T.npy of --trace")
-        from kcompressd.result import Result
-
-        figures = stored_figures.parts(arguments.file)
-        if figures is not None:
-            for part in figures[0]:
-                common.console().print(part)
-            return figures[1]
-        result = Result.load(arguments.file)
-        common.console().print(result)
-        return result.exit_code
     from kcompressd.errors import InputError
     from kcompressd.show import timeline
     from kcompressd.trace import Trace
 
+    if arguments.file.endswith(".json"):
+        if arguments.folio is not None:
+            raise InputError(arguments.file, "is no trace: it has no page to show", "give the T.npy of --trace")
+        return _stored(arguments.file)
     trace = Trace.load(arguments.file)
     if arguments.folio is None:
         raise InputError(arguments.file, "is a trace of many pages", "choose one: --folio 0")
     common.console().print(timeline(trace, arguments.folio), markup=False, soft_wrap=True)
     return 0
+
+
+def _stored(path: str) -> int:
+    from kcompressd import stored_figures
+    from kcompressd.errors import InputError
+    from kcompressd.result import Result
+
+    figures = stored_figures.parts(path)
+    if figures is not None:
+        for part in figures[0]:
+            common.console().print(part)
+        return figures[1]
+    if stored_figures.is_check(path):
+        raise InputError(path, "is a saved check", f"run its schedule again: kcompressd check --replay {path}")
+    result = Result.load(path)
+    common.console().print(result)
+    return result.exit_code

@@ -157,7 +157,9 @@ impl Design {
     /// What a kernel would need for the design, and where it does not reach, in sentences.
     pub fn notes(&self, store: StoreKind) -> Vec<&'static str> {
         let mut notes = Vec::new();
-        if self.enqueue_at != EnqueueAt::Never && self.on_reject == OnReject::Activate {
+        let queues = self.enqueue_at != EnqueueAt::Never;
+        // A write that zram refuses leaves the page dirty where it is, whatever the design says of zswap's refusals.
+        if queues && self.on_reject == OnReject::Activate && store == StoreKind::Zswap {
             notes.push(
                 "activation after a failed compression: the folio is already back on the inactive list, so a kernel would \
                  need the worker to take the lruvec lock and move it (folio_activate), and pageout() to allow it",
@@ -238,6 +240,7 @@ mod tests {
         assert_eq!(store.notes(Zram), ["queues inside zswap_store only: zram runs synchronously"]);
         assert_eq!(store.notes(Zswap), Vec::<&str>::new());
         assert!(notes(Preset::Split, Zswap).contains("folio_activate"));
+        assert_eq!(notes(Preset::Split, Zram), "", "zram's refusals are redirtied");
         assert!(Design { enqueue_at: EnqueueAt::Never, ..split() }.notes(Zswap).is_empty(), "nothing is queued");
     }
 }
