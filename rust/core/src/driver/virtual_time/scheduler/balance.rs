@@ -2,8 +2,8 @@
 //!
 //! A woken actor goes to the CPU that it was on if that is idle; else to an idle one, for which the others are looked through the
 //! less the busier all are (`SIS_UTIL`): on two CPUs not at all when both are used by more than 60 %; else to the less loaded of its
-//! own and the waker's CPU. (A guest whose idle CPUs its host takes away at once sees none of them: `vcpu_is_preempted`.) A CPU that becomes idle takes a waiting actor of another that has not run just now, an idle one at a tick of
-//! the others too. A busy CPU compares its load with the others' after 16 ms for each CPU, after twice as long where all was in balance,
+//! own and the waker's CPU. (A guest whose idle CPUs its host takes away at once sees none of them: `vcpu_is_preempted`.) A CPU that becomes idle takes a waiting actor of another that has not run just now, if it looks at all ([`super::newidle`]); an idle one does at a tick of
+//! the others. A busy CPU compares its load with the others' after 16 ms for each CPU, after twice as long where all was in balance,
 //! and takes an actor only when it has nothing to spare itself and the other CPU is overloaded.
 
 use super::{Place, Scheduler, Task};
@@ -106,14 +106,33 @@ impl Scheduler<'_> {
         Some(seat)
     }
 
+    /// CPU `c` has become idle: an actor that waits elsewhere, if it looks and may move one.
+    pub(super) fn newidle(&mut self, c: usize, now_ns: u64) -> Option<usize> {
+        if !(0..self.cpus.len()).any(|other| self.queued(other) > 1) {
+            return None;
+        }
+        let looks = self.cpus[c].newidle.looks();
+        let pulled = looks.then(|| self.pull_cold(c, now_ns)).flatten();
+        self.cpus[c].newidle.count(looks && pulled.is_some());
+        pulled
+    }
+
+    /// An actor for idle CPU `c`, one that has run just now after vain attempts only.
+    fn pull_cold(&mut self, c: usize, now_ns: u64) -> Option<usize> {
+        let pulled = self.pull(c, now_ns, self.cpus[c].failed > NICE_TRIES);
+        if pulled.is_some() {
+            self.cpus[c].failed = 0;
+        }
+        pulled
+    }
+
     /// At a tick of CPU `c`: an idle CPU takes over who waits here, or this one compares its load; whether an idle CPU got an actor.
     pub(super) fn balance(&mut self, c: usize) -> bool {
         let now_ns = self.cpus[c].now_ns;
         if self.queued(c) > 1
             && let Some(idle) = (0..self.cpus.len()).find(|&c| self.is_idle(c))
         {
-            let hot = self.cpus[idle].failed > NICE_TRIES;
-            let pulled = self.pull(idle, now_ns, hot);
+            let pulled = self.pull_cold(idle, now_ns);
             self.count(idle, pulled.is_some());
             if let Some(seat) = pulled {
                 self.start(idle, seat, now_ns + self.machine.scheduler.idle_exit_ns);

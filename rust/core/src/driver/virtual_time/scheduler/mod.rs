@@ -2,16 +2,18 @@
 //!
 //! [`fair`] says which actor of a queue runs next and what sleeping earns, [`balance`] in which queue a woken actor goes and what
 //! moves from one queue to another. An actor whose CPU somebody else should have loses it when something wakes on that CPU, or
-//! at a tick. Nothing is random; ties go to the first.
+//! at a tick. Ties go to the first; the kernel's one throw of dice is a generator's that is each CPU's own, begun with its number.
 
 mod balance;
 mod fair;
 mod load;
+mod newidle;
 
 use super::machine::{Fair, Machine, Preempt, weight};
 use crate::driver::START;
 use crate::lifecycle::actor;
 use load::Average;
+use newidle::Newidle;
 
 /// Where an actor is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,6 +133,8 @@ pub(super) struct Cpu {
     balance_ns: u64,
     /// How often in a row that moved nothing.
     failed: u32,
+    /// Whether it looks for work elsewhere when it becomes idle.
+    newidle: Newidle,
 }
 
 impl Cpu {
@@ -153,7 +157,7 @@ impl<'a> Scheduler<'a> {
     /// Actors with these ids, all runnable, at `start_ns`: one after the other in the order of [`START`], where the fewest are.
     pub fn new(machine: &'a Machine, ids: impl Iterator<Item = u16>, start_ns: u64) -> Self {
         let period_ns = balance::period_ns(machine.cpu_speed_percent.len(), false);
-        let cpu = |&percent: &u32| Cpu {
+        let cpu = |(c, &percent): (usize, &u32)| Cpu {
             now_ns: start_ns,
             seat: None,
             slowness: (100 << 16) / u64::from(percent.max(1)),
@@ -164,8 +168,9 @@ impl<'a> Scheduler<'a> {
             floor: 0,
             balance_ns: start_ns + period_ns,
             failed: 0,
+            newidle: Newidle::new(c),
         };
-        let cpus = machine.cpu_speed_percent.iter().map(cpu).collect();
+        let cpus = machine.cpu_speed_percent.iter().enumerate().map(cpu).collect();
         let ids: Vec<u16> = ids.collect();
         let tasks = ids.iter().map(|&id| Task::new(machine.policy(id), start_ns)).collect();
         let mut order: Vec<usize> = (0..ids.len()).collect();
@@ -186,12 +191,12 @@ impl<'a> Scheduler<'a> {
         (0..self.cpus.len()).for_each(|c| self.next(c, now_ns));
     }
 
-    /// Gives CPU `c`, if idle, an actor of its queue.
+    /// Gives CPU `c`, if idle, an actor of its queue, else perhaps one that waits elsewhere.
     pub fn next(&mut self, c: usize, now_ns: u64) {
         if self.cpus[c].seat.is_some() {
             return;
         }
-        if let Some(seat) = self.pick(c, now_ns) {
+        if let Some(seat) = self.pick(c, now_ns).or_else(|| self.newidle(c, now_ns)) {
             self.start(c, seat, now_ns);
         }
     }

@@ -197,3 +197,20 @@ fn threads_start_in_the_live_drivers_order_and_are_taken_to_use_half_of_what_the
     let begun: Vec<_> = sched.tasks.iter().map(|task| (task.cpu, task.util.at(0))).collect();
     assert_eq!(begun, [(0, 0.5), (0, 0.25), (1, 0.5)]);
 }
+
+#[test]
+fn a_cpu_that_becomes_idle_takes_who_has_waited_elsewhere_at_once_about_every_second_time() {
+    let machine = machine(2, Fair::Eevdf);
+    let takes = |dice_thrown: u32, waited_ns: u64| {
+        let mut sched = running(&machine, 3); // The third waits behind the first.
+        (0..dice_thrown).for_each(|_| {
+            sched.cpus[1].newidle.looks();
+        });
+        work(&mut sched, 1, waited_ns);
+        sleep(&mut sched, 1);
+        sched.cpus[1].seat == Some(2)
+    };
+    let long = (0..200).filter(|&thrown| takes(thrown, 600_000)).count();
+    let just_now = (0..200).filter(|&thrown| takes(thrown, 400_000)).count();
+    assert!((80..120).contains(&long) && just_now == 0, "{long} and {just_now} of 200");
+}
