@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,11 @@ import pytest
 import walks
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rich.console import Console
 
 from kcompressd import lifecycle
+from kcompressd.cli import main
 from kcompressd.trace import RECORD, SYSTEM, Trace, decode_states, encode_states, seal, sidecar
-from kcompressd.validate import Validation, main_validate, validate
+from kcompressd.validate import Validation, validate
 
 WIDTH = {name: RECORD[name].itemsize * 8 for name in RECORD.names}
 LAWFUL = ("folio", "seq", "event", "from", "to", "guards")
@@ -320,21 +319,20 @@ def test_what_the_writer_says_of_the_final_states_is_compared() -> None:
     assert [(f.check, f.page) for f in result.findings] == [("final states", 2)]
 
 
-def test_the_command_s_exit_codes(tmp_path: Path) -> None:
-    out = io.StringIO()
-    console = Console(file=out, width=200)
+def test_the_command_s_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good, partial, bad = (tmp_path / n for n in ("good.npy", "partial.npy", "bad.npy"))
     walks.complete(1, 3, 30).save(good)
     half = np.array([tuple(r) for r in _life()[:3]], RECORD)
     Trace(half, sidecar(pages=1, ordering="total", complete=False)).save(partial)
     np.save(bad, np.zeros(3))
-    codes = [main_validate(p, console) for p in (good, partial, bad, tmp_path / "none.npy")]
+    codes = [main(["validate", str(p)]) for p in (good, partial, bad, tmp_path / "none.npy")]
     assert codes == [0, 3, 2, 2]
     data = bytearray(good.read_bytes())
     data[-1] ^= 0x80
     good.write_bytes(data)
-    assert main_validate(good, console) == 1
-    assert "guards" in out.getvalue() and "partial" in out.getvalue()
+    assert main(["validate", str(good)]) == 1
+    said = capsys.readouterr().out
+    assert "guards" in said and "partial" in said
 
 
 def test_another_actor_s_page_is_not_taken_on() -> None:

@@ -17,7 +17,6 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 from kcompressd import _core
 
 Store: TypeAlias = Literal["zswap", "zram"]
-PresetName: TypeAlias = Literal["sync", "rfc", "april", "async-store", "split", "unofficial"]
 EnqueueAt: TypeAlias = Literal["never", "swap_writeout", "zswap_store", "zram_bio"]
 Tag: TypeAlias = Literal["none", "bit0", "entry_lookup"]
 CheckBefore: TypeAlias = Literal["objcg", "limits", "pool"]

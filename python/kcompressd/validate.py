@@ -10,8 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +20,7 @@ from kcompressd._core import Judge, Locator
 from kcompressd.lifecycle import table as default_table
 from kcompressd.show import lines
 from kcompressd.table import Table
-from kcompressd.trace import RECORD, SYSTEM, Trace, TraceError, decode_states, judged
+from kcompressd.trace import RECORD, SYSTEM, Trace, decode_states, judged
 from kcompressd.trace_words import (
     SYSTEM_EVENTS,
     actor_name,
@@ -32,9 +31,6 @@ from kcompressd.trace_words import (
     state_name,
     step,
 )
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 _LAW = ("edges", "sequence", "guards of the past", "flags", "owners", "activations")
 _AROUND = 3
@@ -155,18 +151,6 @@ def _permitted(law: Table, hold: str | None) -> list[list[tuple[int, int]]]:
         [(mask, value) for mask, value in alternatives if state != "queued" or value & flag == flag]
         for state, alternatives in zip(law.states, law.flags, strict=True)
     ]
-
-
-def main_validate(path: str | PathLike[str], console: Console) -> int:
-    """The command: validates the trace at ``path``, prints the result, returns the exit code (2: bad
-    input)."""
-    try:
-        result = Trace.load(path).validate()
-    except (TraceError, OSError) as error:
-        console.print(f"error: {error}", markup=False, highlight=False)
-        return 2
-    console.print(result.explain(), markup=False, highlight=False, soft_wrap=True)
-    return result.exit_code
 
 
 def _coverage(trace: Trace, *, pool: bool) -> tuple[tuple[str, ...], dict[str, str]]:

@@ -194,6 +194,13 @@ def shown(make: Callable[[], T], kind: type[T], show: Callable[[T], int], partia
     return show(found)
 
 
+def shown_result(make: Callable[[], Result], show: Callable[[Result], int]) -> int:
+    """The same of a Result."""
+    from kcompressd.result import Result
+
+    return shown(make, Result, show, lambda _: "the result is partial")
+
+
 @contextlib.contextmanager
 def progress(what: str) -> Iterator[Callable[[str, int, int], object] | None]:
     """A bar on standard error, called `what` until it is told what is done; None when that is no terminal."""

@@ -33,25 +33,16 @@ def add(verbs: common.Verbs) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Observe, save what was asked for, print the table; what was seen before Ctrl-C is shown too."""
-    from kcompressd.errors import RunInterrupted
     from kcompressd.observe import observe
-    from kcompressd.result import Result
 
     common.refuse_output(arguments.json, stream=True)
     common.refuse_output(arguments.html)
-    try:
+
+    def observed() -> Result:
         with _progress() as progress:
-            found = observe(arguments.seconds, cgroup=arguments.cgroup, progress=progress)
-        return _show(found, arguments)
-    except RunInterrupted as interrupted:
-        if isinstance(interrupted.result, Result):
-            _show(interrupted.result, arguments)
-        print("kcompressd: interrupted: the result is partial", file=sys.stderr)
-        return common.INTERRUPTED
+            return observe(arguments.seconds, cgroup=arguments.cgroup, progress=progress)
 
-
-def _show(result: Result, arguments: argparse.Namespace) -> int:
-    return common.show(result, arguments.json, arguments.html)
+    return common.shown_result(observed, lambda result: common.show(result, arguments.json, arguments.html))
 
 
 @contextlib.contextmanager

@@ -42,21 +42,14 @@ def add(verbs: common.Verbs) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run, save what was asked for, print the table; an interrupted run is printed too."""
-    from kcompressd.errors import OutputError, RunInterrupted
-    from kcompressd.result import Result
+    from kcompressd.errors import OutputError
 
     common.refuse_output(arguments.trace)
     common.refuse_output(arguments.json, stream=True)
     common.refuse_output(arguments.html)
     if arguments.watch and not sys.stderr.isatty():
         raise OutputError("--watch", "draws in a terminal, and standard error is none", "leave it out")
-    try:
-        return _show(_run(arguments), arguments)
-    except RunInterrupted as interrupted:
-        if isinstance(interrupted.result, Result):
-            _show(interrupted.result, arguments)
-        print("kcompressd: interrupted: the result is partial", file=sys.stderr)
-        return common.INTERRUPTED
+    return common.shown_result(lambda: _run(arguments), lambda result: _show(result, arguments))
 
 
 def _run(arguments: argparse.Namespace) -> Result:

@@ -25,19 +25,13 @@ def add(verbs: common.Verbs) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run, save what was asked for, print the table; an interrupted run is printed too."""
-    from kcompressd.errors import RunInterrupted
     from kcompressd.job import Job
-    from kcompressd.result import Result
 
     common.refuse_output(arguments.trace)
     common.refuse_output(arguments.json, stream=True)
     common.refuse_output(arguments.html)
     job = Job.load(arguments.job, arguments.set)
-    try:
-        result = job.sim(trace=arguments.trace, progress=sys.stderr.isatty())
-    except RunInterrupted as interrupted:
-        if isinstance(interrupted.result, Result):
-            common.show(interrupted.result, arguments.json, arguments.html)
-        print("kcompressd: interrupted: the result is partial", file=sys.stderr)
-        return common.INTERRUPTED
-    return common.show(result, arguments.json, arguments.html)
+    return common.shown_result(
+        lambda: job.sim(trace=arguments.trace, progress=sys.stderr.isatty()),
+        lambda result: common.show(result, arguments.json, arguments.html),
+    )
