@@ -34,6 +34,7 @@ def refused(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
     ("argv", "message"),
     [
         ("run --sample --treads 4", "there is no --treads; did you mean --threads? see kcompressd run --help"),
+        ("sim job.toml --sett node.cpus=2", "there is no --sett; did you mean --set? see kcompressd sim --help"),
         ("run --sampel", "there is no --sampel; did you mean --sample?"),
         ("capture --frob=1 -- ls --all", "there is no --frob; "),
         ("run --sample --threads --all", "there is no --all; "),

@@ -83,9 +83,14 @@ class Parser(argparse.ArgumentParser):
     given: Sequence[str] = ()
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Keep what is given: an option that nobody knows may be why its value is taken for something else."""
+        """Keep what is given: an option that nobody knows may be why its value is taken for something else. A verb refuses itself
+        what it does not know, and so names itself.
+        """
         self.given = tuple(sys.argv[1:] if args is None else args)
-        return super().parse_known_args(args, namespace)
+        found, rest = super().parse_known_args(args, namespace)
+        if rest and self.prog != "kcompressd":
+            self.error(f"unrecognized arguments: {' '.join(rest)}")
+        return found, rest
 
     def error(self, message: str) -> NoReturn:
         """Exit with 2 after one line that ends with where to look."""
