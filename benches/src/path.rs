@@ -50,6 +50,7 @@ impl<'a> Path<'a> {
             nodes: 1,
             memory: None,
             large: Vec::new(),
+            shmem: Vec::new(),
             slots: 2 * self.corpus.len() as u32,
         };
         let frames =

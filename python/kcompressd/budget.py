@@ -80,14 +80,19 @@ class Budget:
         files = (self.pages + np.cumsum([0, *(app.file_pages or 0 for app in self.applications)])).tolist()
         given = list(zip(self.applications, firsts, strict=False))
         large = [(first, app.pages, app.folio_order) for app, first in given if app.folio_order]
-        return ({"large": large} if large else {}) | {
-            "node": self.node.for_core(self.pages, cpus),
-            "programs": [app.phases(first, file) for (app, first), file in zip(given, files, strict=False)],
-            "files": self._files(lab),
-            "fault": "none",
-            "memcg_of": self._groups(lab),
-            "workload": [app.to_dict() for app in self.applications],
-        }
+        shmem = [(first, app.pages) for app, first in given if app.shmem]
+        return (
+            ({"large": large} if large else {})
+            | ({"shmem": shmem} if shmem else {})
+            | {
+                "node": self.node.for_core(self.pages, cpus),
+                "programs": [app.phases(first, file) for (app, first), file in zip(given, files, strict=False)],
+                "files": self._files(lab),
+                "fault": "none",
+                "memcg_of": self._groups(lab),
+                "workload": [app.to_dict() for app in self.applications],
+            }
+        )
 
     def _files(self, lab: Lab) -> list[tuple[int, int, str]]:
         """The files that the applications read: pages, group, access."""

@@ -92,6 +92,7 @@ KEYS: Final[Mapping[str, tuple[type, ...]]] = {
     "workload.start_ns": _INT,
     "workload.think_ns": _INT,
     "workload.folio_order": _INT,
+    "workload.shmem": (bool,),
     "workload.working_set": _INT,
     "workload.exponent": (int, float),
     "workload.write_share": (int, float),

@@ -254,7 +254,7 @@ class Lab:
 
     def said(self, config: dict[str, Any], pages: int) -> dict[str, Any]:
         """Return what a result says of the request: no path, and of groups only their numbers of pages."""
-        left_out = ("swap_file", "memcg_of", "policy", "programs", "large", "files")
+        left_out = ("swap_file", "memcg_of", "policy", "programs", "large", "shmem", "files")
         said = {key: value for key, value in config.items() if key not in left_out}
         match self.design:
             case str() as name:

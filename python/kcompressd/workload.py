@@ -50,6 +50,7 @@ class Workload:
     - `name` in Results; `memcg` its group by name; `nice` its thread's; `start_ns` when it begins; `think_ns` what it computes
       after each touch;
     - `folio_order`: log2 of the pages of a folio (hugepages-<size>kB/enabled), 1 to 9; None or 0: single pages;
+    - `shmem`: its pages are shared memory (tmpfs, memfd), which goes to the swap device as anonymous pages do and passes no gate `anon_only`;
     - `touches` (default: twice the pages; of `replay` the whole trace once); `working_set`: the pages that `zipf` touches after the fill
       (default: all); `exponent` of the zipf law, 0 (uniform) to below 1; `write_share`, 0 to 1;
     - `trace`: uint32 of shape (n,), pages from 0, those written with the bit `WRITE`; `gaps_ns`, of the same shape: what is computed after
@@ -66,6 +67,7 @@ class Workload:
     start_ns: int = 0
     think_ns: int = 0
     folio_order: int | None = None
+    shmem: bool = False
     touches: int | None = None
     working_set: int | None = None
     exponent: float | None = None
@@ -101,6 +103,10 @@ class Workload:
             if value is not None and key in ("pages", "file_pages") and value > MOST_PAGES:
                 raise LabError(f"workload.{key}", f"{value} is more than {MOST_PAGES}")
         refuse_order(self.folio_order or 0)
+        if self.shmem and self.folio_order:
+            raise LabError(
+                "workload.folio_order", "is for anonymous pages: shared memory has single ones here", "leave it out"
+            )
         if self.nice is not None and self.nice not in _NICE:
             raise LabError("workload.nice", f"{self.nice} is not between -20 and 19")
         if self.working_set is not None and not 1 <= self.working_set <= self.pages:
@@ -163,7 +169,7 @@ class Workload:
     def to_dict(self) -> dict[str, Any]:
         """Return the workload as plain data, as Results have it: what is set, and of a trace nothing but its touches."""
         given = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("trace", "gaps_ns")}
-        return {key: value for key, value in given.items() if value is not None}
+        return {key: value for key, value in given.items() if value is not None and value is not False}
 
     def phases(self, first: int, first_file: int = 0) -> list[dict[str, Any]]:
         """Return what the core takes, for an application whose pages begin at `first`, and those of its file at `first_file`."""

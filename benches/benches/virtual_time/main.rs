@@ -49,6 +49,7 @@ fn system(preset: Preset, store: StoreKind, pages: usize, eater: bool) -> System
         slots: 2 * pages as u32,
         memory: eater.then(|| node(pages)),
         large: Vec::new(),
+        shmem: Vec::new(),
     };
     let mut sizes = Sizes::uniform(pages, 0);
     // Sizes as of real pages: spread over the classes, some zero, some that no compressor makes smaller.

@@ -27,6 +27,7 @@ fn system(folios: usize, threads: u16) -> System {
         slots: 2 * folios as u32,
         memory: None,
         large: Vec::new(),
+        shmem: Vec::new(),
     };
     let device = Device::new(Backing::Modelled, 4096, IoFaults::default());
     let contents = Contents::Sizes(Sizes::uniform(folios, 1000));

@@ -58,6 +58,7 @@ fn system(depth: u32, sizes: Sizes) -> System {
         slots: 262_144,
         memory: Some(Memory { pages: EATER_PAGES, zone, file_pages: 4096, swappiness: 60, lru_gen: false }),
         large: Vec::new(),
+        shmem: Vec::new(),
     };
     let device = Device::new(Backing::Modelled, 4096, IoFaults::default());
     System::new(config, Table::default(), Memcgs::default(), |_| 0, device, Contents::Sizes(sizes)).unwrap()

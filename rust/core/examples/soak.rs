@@ -133,6 +133,7 @@ impl Round {
             slots: PAGES as u32 * 2,
             memory: None,
             large: Vec::new(),
+            shmem: Vec::new(),
         };
         let path = std::env::temp_dir().join(format!("kcompressd-soak-{}", std::process::id()));
         let backing = Backing::create(&path, config.slots, PAGE).expect("room for the swap file in TMPDIR");

@@ -8,7 +8,7 @@
 //! - `shadow` and `evictor` are written by the reclaimer that evicts it and read by the fault that brings it back;
 //! - `pfn` is written by the fault that gives the page its frame and read by whoever takes the frame away;
 //! - `extra_refs` counts references beyond the isolator's and the swap cache's;
-//! - `memcg`, `node` and `order` never change; whether the page is the first of a large folio now is PG_head in the word.
+//! - `memcg`, `node`, `order` and `shmem` never change; whether the page is the first of a large folio now is PG_head in the word.
 //!
 //! A large folio is its first page: that page's word, links and reference counts are the folio's. Its later pages are in state
 //! `tail`, on no list; of their fields only `slot` is in use, each its own, by whoever has the folio.
@@ -44,6 +44,8 @@ pub struct Folio {
     pub node: u8,
     /// log2 of the pages that a folio has which is made for it, where there is memory for one in a row.
     pub order: u8,
+    /// Of a file of shared memory: reclaimed as an anonymous page is, by way of the swap device, and none (`!folio_test_anon`).
+    pub shmem: bool,
 }
 
 const _: () = assert!(cfg!(any(kcompressd_loom, kcompressd_shuttle)) || size_of::<Folio>() == 64);
@@ -87,6 +89,7 @@ impl Folio {
             memcg,
             node,
             order: 0,
+            shmem: false,
         }
     }
 

@@ -47,6 +47,7 @@ fn config(design: Design, store: StoreKind) -> Config {
         slots: 1024,
         memory: None,
         large: Vec::new(),
+        shmem: Vec::new(),
     }
 }
 

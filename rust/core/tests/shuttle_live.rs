@@ -59,6 +59,7 @@ fn config(design: Design, store: StoreKind) -> Config {
         slots: 16,
         memory: None,
         large: Vec::new(),
+        shmem: Vec::new(),
     }
 }
 

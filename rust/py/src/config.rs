@@ -15,6 +15,7 @@ use kcompressd_core::zone::ZoneConfig;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use std::ops::Range;
 use std::path::PathBuf;
 
 /// The value of `key`, or `default` where it is missing or None.
@@ -64,6 +65,7 @@ pub fn run_config(config: &Bound<'_, PyDict>, pages: usize) -> PyResult<RunConfi
         slots,
         memory: memory(config)?,
         large: large(config)?,
+        shmem: shmem(config)?,
     };
     if system.accept_threshold_percent > 100 {
         let percent = system.accept_threshold_percent;
@@ -86,6 +88,12 @@ fn large(config: &Bound<'_, PyDict>) -> PyResult<Vec<Large>> {
         .into_iter()
         .map(|(first, pages, order)| Large { pages: first..first.saturating_add(pages), order })
         .collect())
+}
+
+/// Which pages are shared memory: `config["shmem"]`, a list of (first page, pages).
+fn shmem(config: &Bound<'_, PyDict>) -> PyResult<Vec<Range<u32>>> {
+    let given = get::<Vec<(u32, u32)>>(config, "shmem", Vec::new())?;
+    Ok(given.into_iter().map(|(first, pages)| first..first.saturating_add(pages)).collect())
 }
 
 /// The memory budget of `config["node"]`, if there is one.

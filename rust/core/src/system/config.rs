@@ -41,6 +41,8 @@ pub struct Config {
     pub memory: Option<Memory>,
     /// Where folios are large; none overlap.
     pub large: Vec<Large>,
+    /// Which pages are shared memory.
+    pub shmem: Vec<Range<u32>>,
 }
 
 /// The size of the folios of an application's pages.
@@ -123,7 +125,11 @@ impl Config {
     /// The pages' folios: present ones, or with a memory budget absent ones.
     pub(super) fn folios(&self, pages: u32, memcg_of: impl Fn(u32) -> u16) -> Box<[Folio]> {
         let new = if self.memory.is_some() { Folio::absent } else { Folio::new };
-        let folio = |page| new(memcg_of(page), node_of(page, pages, self.nodes)).of_order(self.order_of(page), page);
+        let folio = |page| {
+            let mut folio = new(memcg_of(page), node_of(page, pages, self.nodes)).of_order(self.order_of(page), page);
+            folio.shmem = self.shmem.iter().any(|pages| pages.contains(&page));
+            folio
+        };
         (0..pages).map(folio).collect()
     }
 

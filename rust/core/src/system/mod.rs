@@ -192,7 +192,7 @@ impl System {
         View {
             store: self.config.store,
             is_kswapd: actor::kind(by) == actor::KSWAPD,
-            anon: true,
+            anon: !folio.shmem,
             writeback_enabled: self.memcgs.writeback_enabled(folio.memcg),
             sync_device: self.config.store == StoreKind::Zram,
             node: folio.node,

@@ -106,6 +106,7 @@ impl Plan {
             slots: self.slots,
             memory: Some(Memory { pages: PAGES, zone, file_pages: 500, swappiness: 60, lru_gen: self.lru_gen }),
             large: if self.order == 0 { Vec::new() } else { vec![Large { pages: 0..PAGES, order: self.order }] },
+            shmem: Vec::new(),
         };
         let device = Device::new(backing, 4096, IoFaults::default());
         System::new(config, Table::default(), memcgs, memcg_of, device, contents)

@@ -72,6 +72,7 @@ impl Plan {
             slots: self.slots,
             memory: None,
             large: if self.order == 0 { Vec::new() } else { vec![Large { pages: 0..pages, order: self.order }] },
+            shmem: Vec::new(),
         };
         let device = Device::new(backing, 4096, self.faults.clone());
         let mut memcgs = Memcgs::default();

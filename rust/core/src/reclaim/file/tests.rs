@@ -121,6 +121,7 @@ fn system() -> System {
         slots: 64,
         memory: Some(Memory { pages: 8, zone, file_pages: 0, lru_gen: false, swappiness: 60 }),
         large: Vec::new(),
+        shmem: Vec::new(),
     };
     let device = Device::new(Backing::Modelled, 4096, IoFaults::default());
     let sizes = Contents::Sizes(Sizes::uniform(8, 100));
