@@ -9,8 +9,8 @@ import pytest
 
 from kcompressd import Job, Result
 from kcompressd.errors import InputError
-from kcompressd.trace import Trace
 from kcompressd.lifecycle_enums import Event
+from kcompressd.trace import Trace
 
 EATER = {"kind": "eater", "pages": 4000}
 SHMEM = {**EATER, "shmem": True}
