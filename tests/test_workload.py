@@ -235,7 +235,7 @@ def test_a_page_that_is_only_read_keeps_its_slot_unless_half_of_them_are_in_use(
         return ran(eater, design=design, store="zswap", pool_limit="5%", node=node)
 
     # With generations the eater is ended for want of memory on some nodes: of such a one there is nothing to see.
-    managed = next(size for size in (4000, 4500) if swapped(size, 6 * size).vmstat.oom_kill == 0)
+    managed = next(size for size in range(4000, 6500, 250) if swapped(size, 6 * size).vmstat.oom_kill == 0)
     plenty, enough, few = (swapped(managed, slots * managed // 100) for slots in (500, 330, 187))
     assert plenty.vmstat == enough.vmstat and plenty.lifecycle.by_event["swapcache_hit"] > 0
     assert plenty.lifecycle.by_event["free_swap"] == 0 < few.lifecycle.by_event["free_swap"]
