@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kcompressd import Job, Lab, Pages, Result, lifecycle, series
+from kcompressd import Job, Lab, Pages, Result, lifecycle, report, series
 from kcompressd.cli import main
 from kcompressd.compare import compare, compare_job
 from kcompressd.comparison import Comparison, Entry
@@ -138,6 +138,18 @@ def test_a_comparison_under_pressure_draws_stalls_over_time_and_cpu_by_thread() 
     assert chart[: chart.index("</svg>")].count("v8M") == 2, "both designs' spread of two boots"
     for thread in ("sync kswapd0", "split kswapd0", "split kcompressd0", "split kcompressd1", "split app0"):
         assert re.search(rf"<rect[^>]*><title>{thread} \S+ \S+</title>", said), thread
+
+
+def test_a_run_under_pressure_says_how_long_and_whose_time_is_whose() -> None:
+    eater = {"kind": "eater", "pages": 2400}
+    result = Job.from_dict({"pages": "sample", "node": {"managed": 1500}, "workload": eater}).sim()
+    drawn = Reader(result.to_html())
+    rows = report.shortages(result)
+    assert [name for name, _ in rows if name.startswith("stalled on memory")]
+    for name, value in rows:
+        assert drawn.seen.count(name) == 1 and value in drawn.seen
+    assert "applications, their faults and direct reclaim" in drawn.seen
+    assert "of the input" in drawn.seen and "reclaimed" not in drawn.seen
 
 
 def test_a_partial_and_a_bad_run_say_so() -> None:

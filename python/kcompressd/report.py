@@ -141,12 +141,16 @@ def _spreads(timing: Names[Any], *names: str) -> Rows:
 
 def _waits(result: Result) -> Rows:
     """What applications and queued pages waited for, and how long memory was short (docs/formats.md)."""
+    return _spreads(result.timing, "touch_ns", "queue_wait_ns", "fault_wait_ns", "stall_ns") + shortages(result)
+
+
+def shortages(result: Result) -> Rows:
+    """Return how long tasks were stalled and memory was short, with the share of the run, and pages compressed out of order."""
     timing = result.timing
     lasted = max(1, timing.get("reclaim_ns", 0))
     stalled = [(f"stalled on memory, {who}", timing.get(f"memory_{who}_ns", 0)) for who in ("some", "full")]
     below = [(f"not above the {mark} watermark", timing.get(f"below_{mark}_ns", 0)) for mark in ("min", "low", "high")]
     return [
-        *_spreads(timing, "touch_ns", "queue_wait_ns", "fault_wait_ns", "stall_ns"),
         *((name, f"{duration(ns)}, {ns / lasted:.2%}") for name, ns in (*stalled, *below) if ns),
         *_numbers({"compressed out of order": timing.get("inversions", 0)}),
     ]

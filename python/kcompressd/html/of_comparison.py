@@ -123,7 +123,7 @@ def _pictures(comparison: Comparison, entries: Sequence[Entry]) -> Iterator[Mark
     shades = _shades(entries)
     speed = [Bar(e.name, ((e.speed.median, shades[e.name]),), _span(e)) for e in entries]
     yield bars(
-        "Reclaimed a second",
+        "Input a second",
         speed,
         form=scale.size,
         note="Thin lines: the range of the repeats." if _span(entries[0]) else None,

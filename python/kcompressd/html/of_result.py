@@ -66,7 +66,7 @@ def parts(result: Result) -> Iterator[Child]:
     yield page.section("Over time", page.figures(drawn), sampling(result)) if drawn else None
     yield page.section("Who did the work", page.figures([cpu(result), *sizes(result)]))
     if spreads := percentiles(result):
-        yield page.section("Waiting", spreads)
+        yield page.section("Waiting", spreads, page.many(short(result)))
     if result.applications:
         yield page.section("Applications", outcomes(result), page.figures(tails(result)))
     yield page.section("Counters", page.many(counters(result)))
@@ -78,7 +78,9 @@ def headline(result: Result) -> list[tuple[str, str]]:
     from kcompressd.taken import cpu_ns, pool_bytes, scans_per_page
 
     speed = result.timing.bytes_per_s
-    found = [(f"{scale.size(speed)}/s", "reclaimed")] if speed else []
+    found = (
+        [(f"{scale.size(speed)}/s", "swapped out" if result.kind == "observed" else "of the input")] if speed else []
+    )
     if result.vmstat.get("pgsteal_anon"):
         found.append((f"{scans_per_page(result):.2f}", "pages scanned for each freed"))
     for kind in ("kswapd", "kcompressd"):
@@ -109,17 +111,21 @@ def verdict(result: Result) -> Markup:
 
 def sampling(result: Result) -> Markup:
     """Return where the charts come from."""
-    exact = "From the trace of the reclaim phase: every change is in it."
+    exact = (
+        "From the trace of the reclaim phase: every change is in it. A folio is queued until its compression begins: "
+        "what a worker has taken at once counts until then, beyond the depth."
+    )
     return tag("p", exact if result.has_trace else f"From {len(result.series.t_ns)} samples.", class_="note")
 
 
 def cpu(result: Result) -> Markup:
-    """Return CPU time by thread, of the reclaim and the fault phase."""
+    """Return CPU time by thread, of the reclaim and the fault phase; with a memory budget there is one, with what applications do."""
+    theirs = "fault" if result.config.get("workload") is None else "applications, their faults and direct reclaim"
     rows = [
         Bar(str(t.actor), ((t.get("reclaim_cpu_ns", t.get("cpu_ns", 0)), 1), (t.get("fault_cpu_ns", 0), 2)))
         for t in result.threads
     ]
-    return bars("CPU time by thread", rows, form=scale.time, parts=(("reclaim", 1), ("fault", 2)))
+    return bars("CPU time by thread", rows, form=scale.time, parts=(("reclaim", 1), (theirs, 2)))
 
 
 def sizes(result: Result) -> Iterator[Markup]:
@@ -148,6 +154,12 @@ def percentiles(result: Result) -> Markup | None:
     return table(columns, rows) if rows else None
 
 
+def short(result: Result) -> Iterator[Markup]:
+    """Yield how long memory was short, and what else an application's run has that is no spread."""
+    if result.applications and (rows := report.shortages(result)):
+        yield pairs(rows, "in all")
+
+
 def outcomes(result: Result) -> Markup:
     """Return a table of what each application came to."""
     headings, rows = applications.table(result)
@@ -172,7 +184,7 @@ def tails(result: Result) -> Iterator[Markup]:
 def counters(result: Result) -> Iterator[Markup]:
     """Yield every group of counters that are not zero."""
     for heading, rows in report.sections(result):
-        if rows and heading not in ("speed", "CPU time", "checks"):
+        if rows and heading not in ("speed", "waits", "CPU time", "checks"):
             yield pairs(rows, heading)
     yield pairs([(name, str(n)) for name, n in result.lifecycle.by_event.items() if n], "lifecycle events")
 

@@ -61,7 +61,7 @@ def _table(found: Lines) -> Markup:
 
 
 def _heading(measure: str) -> str:
-    return "reclaimed a second" if measure == "timing.bytes_per_s" else MEASURES[measure][0]
+    return "input a second" if measure == "timing.bytes_per_s" else MEASURES[measure][0]
 
 
 def _form(measure: str) -> Format:
