@@ -134,6 +134,7 @@ def test_a_comparison_under_pressure_draws_stalls_over_time_and_cpu_by_thread() 
         "Of the last of 2 boots; tables and bars have medians of all.",
     ):
         assert title in drawn.seen
+    assert "Fault p99" not in drawn.seen, "there is no fault phase"
     chart = said[said.index("<figcaption>Allocation stalls<") :]
     assert chart[: chart.index("</svg>")].count("v8M") == 2, "both designs' spread of two boots"
     for thread in ("sync kswapd0", "split kswapd0", "split kcompressd0", "split kcompressd1", "split app0"):
@@ -150,6 +151,7 @@ def test_a_run_under_pressure_says_how_long_and_whose_time_is_whose() -> None:
         assert drawn.seen.count(name) == 1 and value in drawn.seen
     assert "applications, their faults and direct reclaim" in drawn.seen
     assert "of the input" in drawn.seen and "reclaimed" not in drawn.seen
+    assert "touch, a page" in drawn.seen and "fault, a page" not in drawn.seen, "a pace is no latency"
 
 
 def test_a_partial_and_a_bad_run_say_so() -> None:

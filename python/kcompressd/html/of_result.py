@@ -90,9 +90,10 @@ def headline(result: Result) -> list[tuple[str, str]]:
         found.append((scale.size(pool), f"hold {scale.size(result.pages * result.config.page_size)}"))
     if stalls := result.vmstat.get("allocstall"):
         found.append((str(stalls), "allocation stalls"))
-    fault = result.timing.get("fault_page_ns")
-    if fault and fault.get("count"):
-        found.append((scale.time(fault.p99), "fault, 99th percentile"))
+    what = "fault" if result.config.get("workload") is None else "touch"
+    spread = result.timing.get("fault_page_ns" if what == "fault" else "touch_ns")
+    if spread and spread.get("count"):
+        found.append((scale.time(spread.p99), f"{what}, 99th percentile"))
     return found
 
 
@@ -142,11 +143,12 @@ def sizes(result: Result) -> Iterator[Markup]:
 
 
 def percentiles(result: Result) -> Markup | None:
-    """Return a table of the spreads that were measured."""
+    """Return a table of the spreads that were measured; with a memory budget no paces of threads, which sleep meanwhile."""
     columns = ("what", "count", "mean", "p50", "p90", "p99", "p99.9", "max")
     rows: list[Row] = []
+    paces = () if result.config.get("workload") is None else ("reclaim_page_ns", "fault_page_ns")
     for name, spread in result.timing.items():
-        if not hasattr(spread, "items") or not spread.get("count"):
+        if name in paces or not hasattr(spread, "items") or not spread.get("count"):
             continue
         times = [spread.get(at) for at in ("mean", "p50", "p90", "p99", "p999", "max")]
         cells = [Cell("-" if t is None else scale.time(t), t) for t in times]
