@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import time
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -92,16 +93,15 @@ NODE = Node(managed=4100)
 TICK_NS = 4_000_000
 RUNS = 5
 """Live runs at a time; virtual ones are as many as the tool's."""
-BATCHES = 5
+BATCHES = 8
 """How often more runs are taken while a counter's medians are apart: those of few runs are by chance."""
 WHO = {"pgsteal_kswapd", "pgsteal_direct", "allocstall", "kcompressd_queued", "kcompressd_full"}
-"""Who reclaims, and who finds the queue full: that hangs on the CPUs which other programs leave to each thread, here other tests. The tool, whose runs have
-the machine to themselves, holds them too."""
-STORMS = {"april", "unofficial"}
-"""Designs whose eaters meet storms or do not, which beside other work is chance: pages are then written or read back a third as often again."""
-STORM, EATER_APART = 0.4, 0.15
-"""What their counters, and those of other eaters, may be apart here, where other tests have left their threads and memory; the tool, alone on the machine,
-holds all to 5 %."""
+"""Who reclaims, and who finds the queue full: that hangs on the CPU that each thread has. The tool holds them too, with 15 runs of twice the pages."""
+DONE = {"stored", "pswpout"}
+"""What reclaim does for an eater: held while no other program takes the CPUs. Beside two that compute, `april` on zswap has a third more written
+back in virtual time, which knows nothing of them."""
+BESIDE = 0.1
+"""What an application needs may be so far apart then: `rfc` on zram reads back 2 to 7 % less in virtual time."""
 
 
 @cache
@@ -122,7 +122,7 @@ def tool() -> ModuleType:
 def test_counters_are_within_5_percent(design: str, store: str, workload: str) -> None:
     """Under `april`, and seldom `unofficial`, runs end by the OOM killer where the CPUs have other work (one in some 40; where builds run beside it, one
     in nine): the worker that holds the last pages has no CPU."""
-    assert counters_apart(design, store, workload) == {} or counters_apart(design, store, workload) == {}
+    assert counters_apart(design, store, workload) == {}
 
 
 def counters_apart(design: str, store: str, workload: str) -> dict[str, float]:
@@ -132,6 +132,7 @@ def counters_apart(design: str, store: str, workload: str) -> dict[str, float]:
     live: list[Result] = []
     virtual: list[Result] = []
     apart = dict.fromkeys(tool().COUNTERS.keys() - WHO, 0.0)
+    begin, others_s = time.monotonic(), tool().others_s()
     for _ in range(BATCHES):
         real, ours = tool().measured_runs(case, design, TICK_NS, RUNS)
         assert all(run.mismatched == () for run in real)
@@ -141,9 +142,11 @@ def counters_apart(design: str, store: str, workload: str) -> dict[str, float]:
             assert run.applications[0].touches == 2 * EATER.pages
         live += whole
         virtual += ours
-        allowed = 0.0 if workload == "pageout" else STORM if design in STORMS else EATER_APART
+        taken = (tool().others_s() - others_s) / (time.monotonic() - begin)
+        beside = budget is not None and taken > tool().MOST_TAKEN
+        held = apart.keys() - DONE if beside else apart.keys()
         found = tool().apart(live, virtual).items()
-        apart = {name: ratio for name, ratio in found if name in apart and abs(ratio - 1) > allowed}
+        apart = {name: ratio for name, ratio in found if name in held and abs(ratio - 1) > BESIDE * beside}
         if not apart:
             break
     return apart
