@@ -65,7 +65,7 @@ def test_a_cgroup_is_all_its_processes_and_those_below(
     pages = capture_many.capture_cgroup(tmp_path)
     assert (tagged(pages.array, 7), tagged(pages.array, 9)) == (MINE, MINE)
     assert pages.index.notes[0].startswith("pages of 2 processes: python") and pages.index.pid is None
-    assert "1 processes were gone or refused" in pages.index.notes
+    assert "processes that were gone or refused: 1" in pages.index.notes
 
 
 def test_a_sample_has_the_size_asked_for_and_repeats(

@@ -200,7 +200,7 @@ def _described(pages: Pages, found: list[_Found], comms: Counter[str], processes
     if inactive:
         notes.append(f"{sum(inactive)} of the {seen} pages found were inactive: these come first")
     if refused:
-        notes.append(f"{refused} processes were gone or refused")
+        notes.append(f"processes that were gone or refused: {refused}")
     over = max(0, seen - len(pages) - index.skipped.vanished - index.skipped.unread)
     notes += [note for note in index.notes if note not in notes]
     return replace(index, notes=tuple(notes), skipped=replace(index.skipped, over_limit=over))

@@ -27,7 +27,7 @@ def add(verbs: common.Verbs) -> None:
         "run",
         help="send pages through one design and back",
         description="Reclaims every page as fast as possible, faults all back in, compares the contents. FILE may be a"
-        " JOB.toml: then it says everything but --trace, --json and --set, and may have a memory budget and applications.",
+        " JOB.toml: then it says everything but --trace, --json, --html and --set, and may have a memory budget and applications.",
     )
     common.add_input(parser)
     parser.add_argument("--design", choices=DESIGNS, default="split", help="published design (default split)")
