@@ -79,20 +79,16 @@ class Budget:
         firsts = np.cumsum([0, *(app.pages for app in self.applications)]).tolist()
         files = (self.pages + np.cumsum([0, *(app.file_pages or 0 for app in self.applications)])).tolist()
         given = list(zip(self.applications, firsts, strict=False))
-        large = [(first, app.pages, app.folio_order) for app, first in given if app.folio_order]
-        shmem = [(first, app.pages) for app, first in given if app.shmem]
-        return (
-            ({"large": large} if large else {})
-            | ({"shmem": shmem} if shmem else {})
-            | {
-                "node": self.node.for_core(self.pages, cpus),
-                "programs": [app.phases(first, file) for (app, first), file in zip(given, files, strict=False)],
-                "files": self._files(lab),
-                "fault": "none",
-                "memcg_of": self._groups(lab),
-                "workload": [app.to_dict() for app in self.applications],
-            }
-        )
+        return {
+            "node": self.node.for_core(self.pages, cpus),
+            "programs": [app.phases(first, file) for (app, first), file in zip(given, files, strict=False)],
+            "files": self._files(lab),
+            "large": [(first, app.pages, app.folio_order) for app, first in given if app.folio_order],
+            "shmem": [(first, app.pages) for app, first in given if app.shmem],
+            "fault": "none",
+            "memcg_of": self._groups(lab),
+            "workload": [app.to_dict() for app in self.applications],
+        }
 
     def _files(self, lab: Lab) -> list[tuple[int, int, str]]:
         """The files that the applications read: pages, group, access."""

@@ -123,7 +123,7 @@ def text(result: Result) -> str:
 def _speed(result: Result) -> Rows:
     timing = result.timing
     speed, lasted = f"{timing.bytes_per_s / 2**20:.0f} MiB/s", duration(timing.get("reclaim_ns", 0))
-    if result.config.get("workload") is not None:
+    if result.has_budget:
         return [("pages of the input", speed), ("the applications' run", lasted)]
     rows = [("reclaim", speed), ("reclaim phase", lasted), ("fault phase", duration(timing.get("fault_ns", 0)))]
     return [*rows, *_spreads(timing, "reclaim_page_ns", "fault_page_ns")]

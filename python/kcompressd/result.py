@@ -144,6 +144,11 @@ class Result:
         """Tell whether the run was traced."""
         return self._trace is not None
 
+    @property
+    def has_budget(self) -> bool:
+        """Tell whether it was a run of applications in a memory budget."""
+        return self.config.get("workload") is not None
+
     def with_trace(self, trace: Trace | None) -> Result:
         """Return the result with the run's trace."""
         return dataclasses.replace(self, _trace=trace)

@@ -19,10 +19,13 @@ Stored = Mapping[str, Any]
 def parts(path: str) -> tuple[Iterator[RenderableType], int] | None:
     """Return what rich prints, and the exit code of the command that wrote `path`; None for a file that is neither.
 
-    Raises `ResultFileError` for one that says it is one of them and lacks what it must have.
+    Raises `ResultFileError` for one that says it is one of them and lacks what it must have, and for what `check` wrote.
     """
     try:
         stored = json.loads(Path(path).read_text(encoding="utf-8"))
+        if isinstance(stored, dict) and {"scenario", "schedule"} <= stored.keys():
+            fix = f"run its schedule again: kcompressd check --replay {path}"
+            raise ResultFileError(path, "is a saved check", fix)
         kind = stored.get("kind") if isinstance(stored, dict) else None
         shown = _KINDS.get(kind) if isinstance(kind, str) else None
         return None if shown is None else (iter(list(shown(stored))), _exit_code(stored))
@@ -32,15 +35,6 @@ def parts(path: str) -> tuple[Iterator[RenderableType], int] | None:
         return None  # whoever reads Results says what is wrong with it
     except (KeyError, TypeError) as error:
         raise ResultFileError(path, f"a stored {kind} without what it must have: {error}") from error
-
-
-def is_check(path: str) -> bool:
-    """Tell whether a file is what `check --json` wrote."""
-    try:
-        stored = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(stored, dict) and {"scenario", "schedule"} <= stored.keys()
 
 
 def _exit_code(stored: Stored) -> int:

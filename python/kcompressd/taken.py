@@ -61,12 +61,12 @@ def vmstat(name: str) -> Callable[[Result], Value]:
 
 def pressed(of: Callable[[Result], Value]) -> Callable[[Result], Value]:
     """Of runs with a memory budget only: elsewhere it is always 0."""
-    return lambda result: of(result) if result.config.get("workload") is not None else None
+    return lambda result: of(result) if result.has_budget else None
 
 
 def stalls(result: Result) -> Value:
     """Return the allocation stalls of all zones; None where none can be: without a memory budget, on no real kernel."""
-    if result.kind != "observed" and result.config.get("workload") is None:
+    if result.kind != "observed" and not result.has_budget:
         return None
     counts = [count for name, count in result.vmstat.items() if name.startswith("allocstall")]
     return float(sum(counts)) if counts else None
@@ -101,7 +101,7 @@ def timing(name: str, at: str) -> Callable[[Result], Value]:
 
 def fault_p99(result: Result) -> Value:
     """Return the 99th percentile of a fault, of a fault phase: with a memory budget there is none, and touches are measured."""
-    return None if result.config.get("workload") is not None else timing("fault_page_ns", "p99")(result)
+    return None if result.has_budget else timing("fault_page_ns", "p99")(result)
 
 
 def memory_reclaim_ns(result: Result) -> Value:
@@ -147,7 +147,7 @@ def double_writes(result: Result) -> Value:
     """Stores that freed nothing: the page was taken back before its frame was freed, and has to be stored again. No failed writes are
     among them; with a swap device at least so many, as a page read back from there may be freed without another write.
     """
-    if result.config.get("workload") is None:
+    if not result.has_budget:
         return None
     gone = result.vmstat.get("pgsteal_anon", 0) + held_at_end(result) + (failed_writes(result) or 0)
     return float(max(0, stored(result) - gone))
@@ -164,7 +164,7 @@ def slowest(result: Result) -> Value:
     """The longest run of several applications that do the same against the shortest, each from its start; of others it says nothing."""
     work = [{**app, "name": "", "memcg": "", "start_ns": 0} for app in result.config.get("workload") or ()]
     runs = [app.end_ns - app.start_ns for app in result.applications if app.end_ns is not None]
-    return max(runs) / max(1, min(runs)) if len(runs) > 1 and work.count(work[0]) == len(work) else None
+    return max(runs) / max(1, min(runs)) if len(runs) > 1 and all(one == work[0] for one in work) else None
 
 
 def steal_rate(result: Result) -> Value:

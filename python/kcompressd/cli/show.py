@@ -42,7 +42,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _stored(path: str) -> int:
     from kcompressd import stored_figures
-    from kcompressd.errors import InputError
     from kcompressd.result import Result
 
     figures = stored_figures.parts(path)
@@ -50,8 +49,6 @@ def _stored(path: str) -> int:
         for part in figures[0]:
             common.console().print(part)
         return figures[1]
-    if stored_figures.is_check(path):
-        raise InputError(path, "is a saved check", f"run its schedule again: kcompressd check --replay {path}")
     result = Result.load(path)
     common.console().print(result)
     return result.exit_code

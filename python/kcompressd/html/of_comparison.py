@@ -158,7 +158,7 @@ def _threads(entry: Entry) -> Bar:
 
 def _cpu_per_page(name: str, result: Result) -> float:
     """Of the reclaim phase; with a memory budget there is but one."""
-    phases = ("reclaim_cpu_ns",) if result.config.get("workload") is None else ("reclaim_cpu_ns", "fault_cpu_ns")
+    phases = ("reclaim_cpu_ns", "fault_cpu_ns") if result.has_budget else ("reclaim_cpu_ns",)
     of_it = [thread for thread in result.threads if str(thread.actor) == name]
     return float(sum(thread.get(phase, 0) for thread in of_it for phase in phases)) / max(1, result.pages)
 

@@ -78,9 +78,8 @@ def headline(result: Result) -> list[tuple[str, str]]:
     from kcompressd.taken import cpu_ns, pool_bytes, scans_per_page
 
     speed = result.timing.bytes_per_s
-    found = (
-        [(f"{scale.size(speed)}/s", "swapped out" if result.kind == "observed" else "of the input")] if speed else []
-    )
+    of = "swapped out" if result.kind == "observed" else "of the input"
+    found = [(f"{scale.size(speed)}/s", of)] if speed else []
     if result.vmstat.get("pgsteal_anon"):
         found.append((f"{scans_per_page(result):.2f}", "pages scanned for each freed"))
     for kind in ("kswapd", "kcompressd"):
@@ -90,7 +89,7 @@ def headline(result: Result) -> list[tuple[str, str]]:
         found.append((scale.size(pool), f"hold {scale.size(result.pages * result.config.page_size)}"))
     if stalls := result.vmstat.get("allocstall"):
         found.append((str(stalls), "allocation stalls"))
-    what = "fault" if result.config.get("workload") is None else "touch"
+    what = "touch" if result.has_budget else "fault"
     spread = result.timing.get("fault_page_ns" if what == "fault" else "touch_ns")
     if spread and spread.get("count"):
         found.append((scale.time(spread.p99), f"{what}, 99th percentile"))
@@ -121,7 +120,7 @@ def sampling(result: Result) -> Markup:
 
 def cpu(result: Result) -> Markup:
     """Return CPU time by thread, of the reclaim and the fault phase; with a memory budget there is one, with what applications do."""
-    theirs = "fault" if result.config.get("workload") is None else "applications, their faults and direct reclaim"
+    theirs = "applications, their faults and direct reclaim" if result.has_budget else "fault"
     rows = [
         Bar(str(t.actor), ((t.get("reclaim_cpu_ns", t.get("cpu_ns", 0)), 1), (t.get("fault_cpu_ns", 0), 2)))
         for t in result.threads
@@ -146,7 +145,7 @@ def percentiles(result: Result) -> Markup | None:
     """Return a table of the spreads that were measured; with a memory budget no paces of threads, which sleep meanwhile."""
     columns = ("what", "count", "mean", "p50", "p90", "p99", "p99.9", "max")
     rows: list[Row] = []
-    paces = () if result.config.get("workload") is None else ("reclaim_page_ns", "fault_page_ns")
+    paces = ("reclaim_page_ns", "fault_page_ns") if result.has_budget else ()
     for name, spread in result.timing.items():
         if name in paces or not hasattr(spread, "items") or not spread.get("count"):
             continue
