@@ -85,16 +85,23 @@ LARGE = (
 HEAD = """\
 # Proofs
 
-Written by `make proofs`. Each line is `kcompressd check` with the options given: every order of steps of the core's own code, all
-states seen unless it says otherwise. In every state: no step breaks the lifecycle, nobody waits for ever, the LRU lists are what
-PG_lru and PG_active say, memory.zswap.writeback is respected. At every end: nothing is lost, every copy is where its page's state
-says, the accounts add up. From every state such an end can be reached (a property of the graph, not of LTL under fairness).
+What the explorer has seen of the core's own code, what it has not, and which injected bugs are caught. Written by `make proofs`.
+
+## What was explored
+
+Each line is `kcompressd check` with the options given: every order of steps, all states seen unless it says otherwise.
+
+- In every state: no step breaks the lifecycle, nobody waits for ever, the LRU lists are what PG_lru and PG_active say, and
+  memory.zswap.writeback is respected.
+- At every end: nothing is lost, every copy is where its page's state says, and the accounts add up.
+- From every state such an end can be reached (a property of the graph, not of LTL under fairness).
 
 | options | states | transitions | ends | found |
 |---|---|---|---|---|
 """
 BOUNDS = """
-With more folios, threads and faults, and what a page's owner does at any time beside them; `make check` explores these (and those above) again:
+With more folios, threads and faults, and what a page's owner does at any time beside them. `make check` explores these, and
+those above, again:
 
 | options | states | transitions | ends | found |
 |---|---|---|---|---|
@@ -102,66 +109,100 @@ With more folios, threads and faults, and what a page's owner does at any time b
 REDUCTIONS = """
 ## The two reductions
 
-*Symmetry.* A folio's index decides nothing: nothing compares two of them, and what differs from the beginning (group, node, contents)
-belongs to a class within which names are exchanged. The same holds for swap slots and zsmalloc's handles. So a state and its
-renamed twin take the same steps to states that are twins again. Names are given on a fixed walk of actors, queues and lists.
+**Symmetry.** A folio's index decides nothing: nothing compares two of them. What differs from the beginning (group, node,
+contents) belongs to a class within which names are exchanged. The same holds for swap slots and zsmalloc's handles. So a
+state and its renamed twin take the same steps to states that are twins again. Names are given on a fixed walk of actors,
+queues and lists.
 
-*Partial order.* A step that only takes time (the zero test, the compressor, a device write that cannot fail) touches nothing that
-another actor touches, and no property sees it. It is taken at once, with the step before it. A private step leads to one that is
-not, so no cycle consists of them; a set of one such transition is persistent and preserves deadlocks and every branching property
-that does not count steps. A step that may be made to fail is not private.
+**Partial order.** A step that only takes time (the zero test, the compressor, a device write that cannot fail) touches
+nothing that another actor touches, and no property sees it. It is taken at once, with the step before it. A private step
+leads to one that is not, so no cycle consists of them. A set of one such transition is persistent and preserves deadlocks
+and every branching property that does not count steps. A step that may be made to fail is not private.
 
-`rust/core/tests/explore.rs` compares all four combinations on every preset and store: the same verdicts, the same ends, the same
-states of the lifecycle met. A second test there restores each state over two different memories and finds the same step.
+`rust/core/tests/explore.rs` compares all four combinations on every preset and store: the same verdicts, the same ends, the
+same states of the lifecycle met. A second test there restores each state over two different memories and finds the same
+step.
 
 ## Activation against the inactive list
 
-`split` with a refused page and writeback denied meets both orders: the worker activates a page that kswapd still holds isolated, and one
-that is back on the inactive list already. Ours sets PG_active in the state word and moves a listed folio under the LRU lock, so
-the lists stay right in both; a kernel's worker that only set PG_active would leave an active folio on the inactive list.
+`split` with a refused page and writeback denied meets both orders: the worker activates a page that kswapd still holds
+isolated, and one that is back on the inactive list already. Ours sets PG_active in the state word and moves a listed folio
+under the LRU lock, so the lists stay right in both. A kernel's worker that only set PG_active would leave an active folio on
+the inactive list.
 
 ## How fast
 
-`cargo run --release -p kcompressd-core --example explore_speed` (`split`, 3 folios, 2 kcompressd; going back, the step, canonical words,
-their hash, the look-up), first line, with both reductions, median of three on one core of a virtual machine (AMD EPYC): 1,280,077
-transitions/s, 333,696 new states/s, 67 MB of tables for 967,060 states. The build before, in turn with it: 988,789, 257,762, 122 MB.
+`cargo run --release -p kcompressd-core --example explore_speed`, first line: `split`, 3 folios, 2 kcompressd, with both
+reductions. It is the median of three on one core of a virtual machine (AMD EPYC), and counts going back, the step, canonical
+words, their hash and the look-up.
+
+| transitions/s | new states/s | tables for 967,060 states |
+|--:|--:|--:|
+| 1,280,077 | 333,696 | 67 MB |
 """
 NOT = """
 ## What was not explored
 
-- More folios, threads and faults together than the lines above; more than one kswapd; large folios of more than four pages (`tests/test_check.py` and
-  `rust/core/tests/large.rs` have the exact counts of two and four).
-- Reclaim under memory pressure (`Config::memory`: such runs are judged, not explored). What is explored beside reclaim: an application
-  that is killed while its pages are in flight (`--exit`), and swapoff (`--swapoff`), after which no slot is in use unless a page could not be read.
+- More folios, threads and faults together than the lines above; more than one kswapd; large folios of more than four pages
+  (`tests/test_check.py` and `rust/core/tests/large.rs` have the exact counts of two and four).
+- Reclaim under memory pressure (`Config::memory`): such runs are judged, not explored. What is explored beside reclaim is an
+  application that is killed while its pages are in flight (`--exit`), and swapoff (`--swapoff`), after which no slot is in use
+  unless a page could not be read.
 - Weak memory: a step is atomic here. loom's models and shuttle's runs look at that (`ci/test-loom.sh`, `ci/test-shuttle.sh`).
-- A worker without PF_MEMALLOC that finds no memory looks again as long as it runs (GFP_NOIO). That somebody else then frees some is not proved,
-  and not always so, though shuttle finds no schedule to the contrary on a node of 56 pages (`KCOMPRESSD_SHUTTLE_RUNS=5000 ci/test-shuttle.sh`). Under `april`,
-  whose worker has none, all that could be freed may be in its queue: GFP_NOIO calls no OOM killer, and an application that waits for a page of the queue
-  cannot call it either. Two cases are known: a queue of 256 folios of 64 KiB, which is longer than a small node, and a node that zram's pool has filled
-  (`kcompressd sim tests/golden/hang.toml`, a minute: 1,128 pages are the pool's, 249 are in the queue). Such a run ends with `livelock` and what there was.
-- A hash of 128 bits stands for a state: two states could share one (odds below 2^-80 for 2^24 states).
-- Where a page's copy is, is compared with its state at ends alone: on the way a copy comes before its event, or goes after it.
+- That a worker without PF_MEMALLOC gets memory in the end ([below](#a-worker-without-pf_memalloc)).
+- Two states with one hash. 128 bits stand for a state, so two could share one (odds below 2^-80 for 2^24 states).
+- Where a page's copy is, on the way. It is compared with its state at ends alone: before that a copy comes before its event,
+  or goes after it.
+
+### A worker without PF_MEMALLOC
+
+A worker without PF_MEMALLOC that finds no memory looks again as long as it runs (GFP_NOIO). That somebody else then frees
+some is not proved, and not always so. shuttle finds no schedule to the contrary on a node of 56 pages
+(`KCOMPRESSD_SHUTTLE_RUNS=5000 ci/test-shuttle.sh`).
+
+Under `april`, whose worker has none, all that could be freed may be in its queue. GFP_NOIO calls no OOM killer, and an
+application that waits for a page of the queue cannot call it either. Two cases are known:
+
+- a queue of 256 folios of 64 KiB, which is longer than a small node;
+- a node that zram's pool has filled (`kcompressd sim tests/golden/hang.toml`, a minute: 1,128 pages are the pool's, 249 are
+  in the queue).
+
+Such a run ends with `livelock` and what there was.
 
 ## Weak memory
 
-loom's models look at the queue, the wait cells and the state word: in `make test` with two preemptions, in `make check` with three, where
-all of them end after 160 s of CPU time, most of it for `reservation_dropped_does_not_wedge` (72 s) and `lost_wake_up_with_two_producers`
-(51 s). Without a bound those of the state word take a second; of the queue's `close_against_push` and `lost_wake_up_of_the_consumer` do
-not end within 150 s (with four and five preemptions they do), and the others that wait were not tried.
+**loom** looks at the queue, the wait cells and the state word, in `make test` with two preemptions and in `make check` with
+three. With three all models end after 160 s of CPU time, most of it for `reservation_dropped_does_not_wedge` (72 s) and
+`lost_wake_up_with_two_producers` (51 s). Without a bound those of the state word take a second. Of the queue's
+`close_against_push` and `lost_wake_up_of_the_consumer` do not end within 150 s (with four and five preemptions they do), and
+the others that wait were not tried.
 
-ThreadSanitizer (`make tsan`; a nightly toolchain with rust-src, since the
-standard library has to be built with it too, else it reports races that are none) runs the tests with threads and the live driver: no
-report, and a race that is planted (core-02 below) is found. The compressors' C code is not instrumented.
+**ThreadSanitizer** (`make tsan`) runs the tests with threads and the live driver. There is no report, and a race that is
+planted (core-02 below) is found. It needs a nightly toolchain with rust-src, since the standard library has to be built with
+it too; else it reports races that are none. The compressors' C code is not instrumented.
 
-`make check` in CPU seconds, each command by itself and without its builds: loom 212; the dice of tests/test_stateful.py 450, its Hypothesis scripts 105;
-every removed edge 67; the explorer 350. Its longest are shuttle's (5000 schedules a design of a machine short of memory take twenty minutes on one core) and
-the property tests (ten to twenty minutes). `make soak` is not part of it: ten million page lives, a quarter of an hour.
+## What `make check` costs
+
+CPU seconds, each command by itself and without its builds:
+
+| part | s |
+|---|--:|
+| loom | 212 |
+| the dice of tests/test_stateful.py | 450 |
+| its Hypothesis scripts | 105 |
+| every removed edge | 67 |
+| the explorer | 350 |
+
+Its longest are shuttle's (5000 schedules a design of a machine short of memory take twenty minutes on one core) and the
+property tests (ten to twenty minutes). `make soak` is not part of it: ten million page lives, a quarter of an hour.
 
 ## Removed edges
 
-`KCOMPRESSD_ALL_MUTANTS=1 pytest tests/test_mutants.py -k removed` takes every row out of the law, one at a time: a scenario of the explorer,
-a run with a memory budget or a script that spoils a block notices each. tests/test_stateful.py measures the other direction: the edges
-that scripts of the stepper take, and those that runs with a memory budget take, are the whole table, so an edge that nothing takes is an error.
+`KCOMPRESSD_ALL_MUTANTS=1 pytest tests/test_mutants.py -k removed` takes every row out of the law, one at a time. A scenario
+of the explorer, a run with a memory budget or a script that spoils a block notices each.
+
+tests/test_stateful.py measures the other direction. The edges that scripts of the stepper take, and those that runs with a
+memory budget take, are the whole table, so an edge that nothing takes is an error.
 """
 
 
@@ -200,10 +241,13 @@ In the core; each patch names its check (`python tests/core_mutants.py` prints t
 MUTANTS = """
 ## Mutants of the core
 
-`make mutants` (tools/mutants.py; cargo-mutants lists the mutants) draws COUNT (320) of some 1,850 mutants of queue, tagged, lifecycle,
-zsmalloc, zswap, zram and design by SEED (1), puts what it can into one build and tries each against the core's own tests, the likeliest
-first. Seed 1, `ci/mutants.sh` and, after new tests, `ci/mutants.sh --again`: 31 do not compile; of the 289 others 275 (95.2 %) are caught
-and 14 missed, most of which change nothing (what only asks the CPU for memory ahead is not changed: `.cargo/mutants.toml`):
+`make mutants` (tools/mutants.py; cargo-mutants lists the mutants) draws COUNT (320) of some 1,850 mutants of queue, tagged,
+lifecycle, zsmalloc, zswap, zram and design by SEED (1). It puts what it can into one build and tries each against the core's
+own tests, the likeliest first.
+
+Seed 1, `ci/mutants.sh` and, after new tests, `ci/mutants.sh --again`: 31 do not compile; of the 289 others 275 (95.2 %) are
+caught and 14 missed. Most of these change nothing. What only asks the CPU for memory ahead is not changed
+(`.cargo/mutants.toml`).
 
 | missed | why |
 |---|---|
