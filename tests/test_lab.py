@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import lz4.block
+import numpy as np
 import pytest
 
-from kcompressd import Lab, Pages, _core
+from kcompressd import Design, Lab, Pages, _core
 from kcompressd.errors import LabError
 from kcompressd.faults import Plant
 from kcompressd.memcg import Memcg
@@ -42,6 +46,44 @@ def test_a_panic_keeps_the_partial_result_and_leaves_no_thread() -> None:
     assert result.error.kind == "panic"
     assert result.vmstat.pgscan_kswapd > 0
     assert len(os.listdir("/proc/self/task")) == before
+
+
+def test_the_depth_is_what_the_watcher_returns() -> None:
+    """From its first look on nothing is queued any more."""
+    seen = []
+
+    def off(now: Mapping[str, Any]) -> dict[str, int] | None:
+        seen.append(now)
+        return {"depth": 0} if len(seen) == 1 else None
+
+    result = Lab(design="split", compressor="zstd:9").run(Pages.from_array(np.tile(PAGES.array, (8, 1))), watch=off)
+    assert result.check() == [] and result.complete
+    assert 0 < result.vmstat.kcompressd_queued < result.pages / 2 < result.vmstat.kcompressd_full
+    assert seen[0]["phase"] == "reclaim" and seen[-1]["phase"] == "ended"
+
+
+@pytest.mark.parametrize(
+    ("asked", "refusal"),
+    [
+        ({"depth": 1000}, "queue depth 1000 is above the capacity 256"),
+        ({"depth": -1}, "depth: -1 is less than 0"),
+        ({"depth": 0.5}, "depth: 0.5 is not a whole number"),
+        ({"threads": 2}, r"watch: returned {'threads': 2}; return {\"depth\": folios}, or None"),
+        (3, "watch: returned 3"),
+    ],
+)
+def test_what_a_watcher_cannot_set_ends_the_run(asked: Any, refusal: str) -> None:
+    before = len(os.listdir("/proc/self/task"))
+    with pytest.raises(ValueError, match=refusal) as raised:
+        Lab(compressor="zstd:19").run(PAGES, watch=lambda now: asked)
+    assert len(os.listdir("/proc/self/task")) == before, raised
+
+
+@pytest.mark.parametrize("on_full", ["wait", "sync_head"])
+def test_depth_0_is_refused_where_nothing_would_be_queued_for_ever(on_full: str) -> None:
+    design = dataclasses.replace(Design.preset("april", "zswap"), on_full=on_full)
+    with pytest.raises(ValueError, match=f"on_full = {on_full} at depth 0"):
+        Lab(design=design, compressor="zstd:19").run(PAGES, watch=lambda now: {"depth": 0})
 
 
 def test_blocks_and_the_lz4_package_read_each_other() -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import pty
 import re
 import select
-import signal
 import subprocess
 import sys
+import termios
 import time
 from typing import Any
 
@@ -22,27 +23,34 @@ from kcompressd.cli import main
 from kcompressd.watch import CpuShares, Watch, curve
 
 
-def in_terminal(*arguments: str, interrupt: bytes | None = None) -> tuple[int, str]:
-    """Run the command with a pseudo terminal as its output; return exit code and what it drew. With `interrupt`, Ctrl-C
-    once that was drawn.
+def in_terminal(*arguments: str, typed: tuple[bytes, bytes] | None = None) -> tuple[int, str]:
+    """Run the command in the foreground of a pseudo terminal; return exit code and what it drew. Of `typed` the second is
+    typed once the first was drawn.
     """
     leader, follower = pty.openpty()
+    before = termios.tcgetattr(follower)
     command = [sys.executable, "-m", "kcompressd", *arguments]
     env = os.environ | {"TERM": "xterm", "COLUMNS": "100", "LINES": "40"}
-    process = subprocess.Popen(command, stdin=follower, stdout=follower, stderr=follower, env=env)
-    os.close(follower)
+    streams = {"stdin": follower, "stdout": follower, "stderr": follower}
+    process = subprocess.Popen(command, **streams, env=env, start_new_session=True, preexec_fn=_take_terminal)
     drawn, until = b"", time.monotonic() + 60
     while time.monotonic() < until:
-        if select.select([leader], [], [], 0.5)[0]:
-            try:
-                drawn += os.read(leader, 1 << 16)
-            except OSError:  # the last writer has closed it
-                break
-        if interrupt is not None and interrupt in drawn:
-            process.send_signal(signal.SIGINT)
-            interrupt = None
+        ended = process.poll() is not None
+        if select.select([leader], [], [], 0 if ended else 0.1)[0]:
+            drawn += os.read(leader, 1 << 16)
+        elif ended:
+            break
+        if typed is not None and typed[0] in drawn:
+            os.write(leader, typed[1])
+            typed = None
+    assert termios.tcgetattr(follower) == before
     os.close(leader)
+    os.close(follower)
     return process.wait(10), drawn.decode()
+
+
+def _take_terminal() -> None:
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +73,15 @@ def test_it_draws_queues_pool_and_threads_and_then_the_result(many: str) -> None
 
 
 def test_ctrl_c_gives_the_terminal_back(many: str) -> None:
-    code, drawn = in_terminal("run", many, "-c", "zstd:19", "--watch", interrupt=b"kswapd0")
+    code, drawn = in_terminal("run", many, "-c", "zstd:19", "--watch", typed=(b"kswapd0", b"\x03"))
     assert code == 130 and "interrupted: the result is partial" in drawn
     assert drawn.rindex("\x1b[?25h") > drawn.rindex("\x1b[?25l")
+
+
+def test_keys_change_the_depth(many: str) -> None:
+    code, drawn = in_terminal("run", many, "--design", "split", "-c", "zstd", "--watch", typed=(b"of 256", b"x-"))
+    assert code == 0 and "of 128" in drawn[drawn.index("of 256") :]
+    assert "x-" not in drawn, "what is typed is not shown"
 
 
 def test_without_a_terminal_it_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

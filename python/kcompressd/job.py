@@ -21,13 +21,14 @@ from kcompressd.calibration import Calibration, calibrate
 from kcompressd.design import Design
 from kcompressd.errors import InputError, JobError, PageFileError, file_path, refuse_type
 from kcompressd.job_file import Tree, parse, parse_setting, refuse_strangers, set_key
-from kcompressd.lab import Lab, Progress
+from kcompressd.lab import Lab
 from kcompressd.machine import Costs, Machine
 from kcompressd.memcg import Memcg, MemoryReclaim, numbered
 from kcompressd.node import MOST_PAGES, Node
 from kcompressd.page_index import PAGE_SIZES
 from kcompressd.pages import Pages
 from kcompressd.policy import Policy
+from kcompressd.progress import Progress, Watcher
 from kcompressd.result import Result
 from kcompressd.sim import Sim
 from kcompressd.trace import TraceError
@@ -327,7 +328,7 @@ class Job:
         *,
         trace: bool = False,
         progress: Progress | bool = False,
-        watch: Callable[[Mapping[str, Any]], object] | None = None,
+        watch: Watcher | None = None,
     ) -> Result:
         """Run on real threads of this machine; as `Lab.run`. Machine and costs are this machine's own."""
         lab = dataclasses.replace(self.lab, trace=trace)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
@@ -31,6 +31,7 @@ from kcompressd.lifecycle import table
 from kcompressd.memcg import Memcg, numbered
 from kcompressd.pages import Pages
 from kcompressd.policy import Policy
+from kcompressd.progress import Progress, Watcher, follow, reporter
 from kcompressd.result import Result
 from kcompressd.sizes import parse_limit
 from kcompressd.workload import refuse_order
@@ -43,12 +44,7 @@ if TYPE_CHECKING:
     from kcompressd.workload import Workload
 
 Fault: TypeAlias = Literal["in-order", "shuffled", "none"]
-Progress: TypeAlias = Callable[[str, int, int], object]
-"""Called about 20 times a second with the phase, the pages finished in it, and the pages in all."""
-
 NO_LARGE_IN_ZSWAP: Final = "zswap takes no large folios before Linux 6.13: they go to the swap device"
-POLL_S = 0.05
-"""How often a run is looked at, seconds: Ctrl-C is noticed within it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +128,7 @@ class Lab:
         self,
         pages: Pages | npt.NDArray[np.uint8],
         progress: Progress | bool = False,
-        watch: Callable[[Mapping[str, Any]], object] | None = None,
+        watch: Watcher | None = None,
         *,
         node: Node | None = None,
         workload: Workload | Sequence[Workload] | None = None,
@@ -143,8 +139,10 @@ class Lab:
         beside reclaim: `pages`, over and over, are what they fill their own with, and what is compared whenever one comes
         back. It is counted and not taken from the host: every page has its own frame there. `progress` is a callback, or
         True for a bar on standard error; `watch` (`kcompressd.watch.Watch`) is called as often, with all that is known at
-        the moment. Returns the result, partial when something ended the run early; raises `RunInterrupted` on Ctrl-C.
-        Raises `DesignError`, `CodecError`, `LabError`, and `DeviceError` for a swap file that cannot be made or has no room.
+        the moment, and may return `{"depth": folios}` to set every queue's depth, up to its capacity, while the run goes on.
+        Returns the result, partial when something ended the run early; raises `RunInterrupted` on Ctrl-C.
+        Raises `DesignError`, `CodecError`, `LabError`, and `DeviceError` for a swap file that cannot be made or has no room;
+        what `progress` or `watch` raises ends the run.
         """
         if isinstance(self.design, Policy):
             fix = "use Lab.step, or the virtual clock"
@@ -160,7 +158,7 @@ class Lab:
             config |= {} if budget is None else budget.for_core(self, len(os.sched_getaffinity(0)))
             run = _core.Run(given.array, config, table().as_dict())
         with reporter(progress, count) as report:
-            interrupted = _follow(run, report, count, watch or (lambda now: None))
+            interrupted = follow(run, report, count, watch or (lambda now: None))
             result = self._result(run, config, count, budget)
         if interrupted:
             raise RunInterrupted(result)
@@ -305,22 +303,6 @@ def _refuse_overwriting(path: Path) -> None:
         raise LabError(path, "is not empty and would be overwritten", "give a new path, or remove it")
 
 
-def _follow(run: _core.Run, report: Progress, pages: int, watch: Callable[[Mapping[str, Any]], object]) -> bool:
-    """Start the run and wait for its end; True when Ctrl-C ended it. All its threads are joined then."""
-    try:
-        run.start()
-        while not run.wait(POLL_S):
-            now = run.progress()
-            watch(now)
-            report(now["phase"], now["pages_done"], pages)
-    except KeyboardInterrupt:
-        run.cancel()
-        return True
-    report("ended", pages, pages)
-    watch(run.progress())
-    return False
-
-
 def _trace(run: _core.Run, result: Result, config: dict[str, Any]) -> Trace:
     from kcompressd.trace import RECORD, Trace
 
@@ -361,21 +343,3 @@ def _memberships(config: dict[str, Any], pages: int) -> dict[str, list[int]]:
         parents[number] = numbers[memcg["parent"]] if number else 0
         writeback[number] = int(memcg["writeback"])
     return {"parents": parents, "writeback": writeback, "of_page": config["memcg_of"] or [0] * pages}
-
-
-@contextlib.contextmanager
-def reporter(progress: Progress | bool, pages: int) -> Iterator[Progress]:
-    """The callback for progress; a bar on standard error when `progress` is True."""
-    if callable(progress):
-        yield progress
-    elif not progress:
-        yield lambda phase, done, total: None
-    else:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-        from rich.progress import Progress as Bar
-
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("reclaim", total=pages)
-            yield lambda phase, done, total: bar.update(task, description=phase, completed=min(done, total))

@@ -16,10 +16,11 @@ from kcompressd import _core, environment
 from kcompressd.budget import Budget
 from kcompressd.calibration import Calibration
 from kcompressd.errors import LabError, RunInterrupted, refuse_type
-from kcompressd.lab import Lab, Progress, refused, reporter, sidecar_of
+from kcompressd.lab import Lab, refused, sidecar_of
 from kcompressd.lifecycle import table
 from kcompressd.machine import Costs, Machine
 from kcompressd.node import Node
+from kcompressd.progress import Progress, reporter
 from kcompressd.result import Result
 from kcompressd.trace_writer import TraceWriter
 from kcompressd.workload import Workload

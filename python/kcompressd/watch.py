@@ -1,11 +1,17 @@
-"""The live view of a run: queues, pool and CPU time by thread, drawn in the terminal about 20 times a second.
+"""The live view of a run: queues, pool and CPU time by thread, drawn in the terminal about 20 times a second; the keys + and -
+double and halve the queues' depth.
 
 CPU time is the kernel's, of the run's threads in /proc/self/task (schedstat), by their names.
 """
 
 from __future__ import annotations
 
+import os
+import select
+import sys
+import termios
 import time
+import tty
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -37,8 +43,9 @@ class Watch(AbstractContextManager["Watch"]):
     """
 
     def __init__(self, title: str, *, page_size: int, depth: int, console: Console | None = None) -> None:
-        """`depth` of the queues in folios; `console` standard error unless given."""
-        self.title, self.page_size, self.depth = title, page_size, depth
+        """`depth` of the queues in folios, which the keys do not exceed; `console` standard error unless given."""
+        self.title, self.page_size, self.depth, self.most = title, page_size, depth, depth
+        self.keys = Keys()
         self.curves: dict[str, deque[float]] = {}
         self.cpu = CpuShares()
         self.drawn_at = 0.0
@@ -46,6 +53,7 @@ class Watch(AbstractContextManager["Watch"]):
 
     def __enter__(self) -> Watch:
         """Begin to draw."""
+        self.keys.__enter__()
         self.live.__enter__()
         return self
 
@@ -54,15 +62,22 @@ class Watch(AbstractContextManager["Watch"]):
     ) -> None:
         """Stop drawing, and give the terminal back as it was."""
         self.live.__exit__(kind, error, trace)
+        self.keys.__exit__(kind, error, trace)
 
-    def __call__(self, now: Mapping[str, Any]) -> None:
-        """Take a sample, and draw it unless the last was drawn just now; the sample of the end is always drawn."""
+    def __call__(self, now: Mapping[str, Any]) -> dict[str, int] | None:
+        """Take a sample, and draw it unless the last was drawn just now; the sample of the end is always drawn. Return the depth that
+        keys asked for, if any.
+        """
+        before = self.depth
+        for key in self.keys.typed() if self.most else "":
+            self.depth = {"+": min(2 * self.depth, self.most), "-": max(self.depth // 2, 1)}.get(key, self.depth)
         for name, value in self._levels(now).items():
             self.curves.setdefault(name, deque(maxlen=HISTORY)).append(value)
         self.cpu.sample()
         if now["phase"] == "ended" or time.monotonic() - self.drawn_at >= 1 / REDRAWS:
             self.drawn_at = time.monotonic()
             self.live.update(self._picture(now), refresh=True)
+        return None if self.depth == before else {"depth": self.depth}
 
     def _levels(self, now: Mapping[str, Any]) -> dict[str, float]:
         found = {f"queue {number}": float(length) for number, length in enumerate(now["queue_len"])}
@@ -92,6 +107,48 @@ class Watch(AbstractContextManager["Watch"]):
             filled = round(min(1.0, share) * 20)
             table.add_row(name, f"{duration(spent)} {share:4.0%}", f"{'█' * filled}{'░' * (20 - filled)}")
         return table
+
+
+class Keys(AbstractContextManager["Keys"]):
+    """What is typed at a terminal in the foreground, key by key and not shown; Ctrl-C is a signal as ever."""
+
+    def __init__(self) -> None:
+        """Nothing is read before it is entered."""
+        self.terminal: int | None = None
+        self.before: list[Any] = []
+
+    def __enter__(self) -> Keys:
+        """Have the terminal give keys at once, where there is one that is ours."""
+        if sys.stdin is not None and sys.stdin.isatty() and _in_foreground(sys.stdin.fileno()):
+            self.terminal = sys.stdin.fileno()
+            self.before = termios.tcgetattr(self.terminal)
+            tty.setcbreak(self.terminal, termios.TCSANOW)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give it back as it was."""
+        if self.terminal is not None:
+            termios.tcsetattr(self.terminal, termios.TCSADRAIN, self.before)
+
+    def typed(self) -> str:
+        """Return what was typed since the last call."""
+        found = b""
+        while self.terminal is not None and select.select([self.terminal], [], [], 0)[0]:
+            read = os.read(self.terminal, 64)
+            if not read:
+                break
+            found += read
+        return found.decode("ascii", "replace")
+
+
+def _in_foreground(terminal: int) -> bool:
+    """Tell whether it is this process's turn to read there: another would be stopped."""
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:  # of somebody else
+        return False
 
 
 def curve(values: Sequence[float], top: float) -> str:

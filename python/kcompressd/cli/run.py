@@ -36,7 +36,11 @@ def add(verbs: common.Verbs) -> None:
     parser.add_argument("--trace", metavar="T.npy", help="record every event")
     parser.add_argument("--json", metavar="FILE", help="save the Result; - for standard output")
     common.add_html(parser)
-    parser.add_argument("--watch", action="store_true", help="draw queues, pool and CPU time by thread while it runs")
+    parser.add_argument(
+        "--watch",
+        action="store_true",
+        help="draw queues, pool and CPU time by thread while it runs; + and - change the queues' depth",
+    )
     parser.set_defaults(run=run)
 
 

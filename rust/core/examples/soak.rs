@@ -17,7 +17,6 @@ use kcompressd_core::memcg::Memcgs;
 use kcompressd_core::swap::{Backing, Device, IoFaults};
 use kcompressd_core::system::{Config, Contents, System};
 use kcompressd_core::trace::Record;
-use kcompressd_core::wait::WaitKey;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -172,8 +171,7 @@ fn turn(sys: &System, random: &mut Random, turned: &mut [u64; 5]) {
             let queue = random.below(sys.queues.len());
             let least = usize::from(matches!(sys.design().on_full, OnFull::SyncHead | OnFull::Wait));
             let depth = least + random.below(sys.queues[queue].capacity() + 1 - least);
-            sys.queues[queue].set_depth(depth).expect("within the capacity");
-            sys.wait.wake_all(WaitKey::QueueSpace(queue as u16));
+            sys.set_depth(queue as u16, depth).expect("within the capacity");
         }
         (1, _) => memcg.set_writeback(!random.one_in(3)),
         (2, _) => memcg.set_zswap_max(random.of(&[0, 64 << 12, 512 << 12, u64::MAX])),

@@ -15,7 +15,6 @@ use kcompressd_core::stats::Vm;
 use kcompressd_core::swap::{Backing, Device, IoFaults};
 use kcompressd_core::sync::thread;
 use kcompressd_core::system::{Config, Contents, Memory, System};
-use kcompressd_core::wait::WaitKey;
 use kcompressd_core::workload::Program;
 use kcompressd_core::zone::ZoneConfig;
 use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
@@ -191,9 +190,8 @@ fn knobs_turned_meanwhile_lose_nothing() {
 fn turn(sys: &System) {
     for round in 0..2 {
         sys.memcgs.get(1).unwrap().set_writeback(round == 1);
-        for (number, queue) in sys.queues.iter().enumerate() {
-            queue.set_depth(1 + round).unwrap();
-            sys.wait.wake_all(WaitKey::QueueSpace(number as u16));
+        for number in 0..sys.queues.len() as u16 {
+            sys.set_depth(number, 1 + round).unwrap();
         }
         thread::yield_now();
         if let Some(zswap) = sys.zswap() {

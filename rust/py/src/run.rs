@@ -1,9 +1,10 @@
 //! One live run: made, started, waited for, read.
 
 use crate::config::{self, RunConfig};
-use crate::error::{DeviceError, ZswapError};
+use crate::error::DeviceError;
 use crate::policy;
 use crate::report::to_dict;
+use kcompressd_core::design::{DesignError as CoreDesignError, OnFull};
 use kcompressd_core::driver::Report;
 use kcompressd_core::driver::live::{FaultOrder, Live, LiveConfig};
 use kcompressd_core::frames::Frames;
@@ -110,32 +111,18 @@ impl Run {
         }
     }
 
-    /// Sets memory.zswap.writeback of a group while the run goes on.
-    fn set_writeback(&self, memcg: u16, enabled: bool) -> PyResult<()> {
-        self.with_system(|sys| match sys.memcgs.get(memcg) {
-            Some(group) => {
-                group.set_writeback(enabled);
-                Ok(())
-            }
-            None => Err(PyValueError::new_err(format!("no memcg {memcg}"))),
-        })
-    }
-
-    /// Sets zswap's compressor while the run goes on: new stores go to a new pool, the old one drains.
-    fn set_compressor(&self, name: &str) -> PyResult<()> {
-        let codec = crate::codec::parse(name)?;
-        self.with_system(|sys| match sys.zswap() {
-            Some(zswap) => zswap.set_compressor(codec).map_err(|error| ZswapError::new_err(error.to_string())),
-            None => Err(ZswapError::new_err("the store is zram")),
-        })
-    }
-
-    /// Sets the depth of a queue while the run goes on.
-    fn set_depth(&self, queue: usize, depth: usize) -> PyResult<()> {
-        self.with_system(|sys| {
-            let found = sys.queues.get(queue).ok_or_else(|| PyValueError::new_err(format!("no queue {queue}")))?;
-            found.set_depth(depth).map(drop).map_err(|error| PyValueError::new_err(error.to_string()))
-        })
+    /// Sets the depth of every queue, folios, while the run goes on; 0 where the design knows what to do then.
+    fn set_depth(&self, depth: usize) -> PyResult<()> {
+        let state = self.lock();
+        let State::Running(live) = &*state else { return Err(PyRuntimeError::new_err("the run is not under way")) };
+        let (sys, on_full) = (live.system(), live.system().design().on_full);
+        if depth == 0 && matches!(on_full, OnFull::SyncHead | OnFull::Wait) {
+            return Err(PyValueError::new_err(CoreDesignError::FullAtDepth0(on_full).to_string()));
+        }
+        let mut queues = 0..sys.queues.len() as u16;
+        queues
+            .try_for_each(|queue| sys.set_depth(queue, depth))
+            .map_err(|error| PyValueError::new_err(error.to_string()))
     }
 
     /// The result, when the run has ended (waits for that).
@@ -167,14 +154,6 @@ impl Run {
 impl Run {
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    fn with_system<R>(&self, f: impl FnOnce(&System) -> PyResult<R>) -> PyResult<R> {
-        match &*self.lock() {
-            State::Made(made) => f(&made.0),
-            State::Running(live) => f(live.system()),
-            _ => Err(PyRuntimeError::new_err("the run has ended")),
-        }
     }
 
     fn end(&self, py: Python<'_>) -> PyResult<()> {

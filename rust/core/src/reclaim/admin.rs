@@ -80,8 +80,7 @@ fn forbid_zswap(sys: &System, ctx: &mut Ctx, memcg: u16) -> bool {
 
 fn switch_off(sys: &System, ctx: &mut Ctx, queue: u16) -> bool {
     crate::sync::boundary();
-    sys.queues[usize::from(queue)].set_depth(0).expect("0 is within every capacity");
-    sys.wait.wake_all(WaitKey::QueueSpace(queue));
+    sys.set_depth(queue, 0).expect("0 is within every capacity");
     ctx.log.system(ctx.actor, events::RESIZE, u64::from(queue) << 32);
     true
 }

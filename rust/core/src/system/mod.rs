@@ -34,7 +34,7 @@ use crate::lifecycle::{Breach, Change, Event, Fire, ProtocolViolation, State, Ta
 use crate::memcg::{MemcgStat, Memcgs, ROOT};
 use crate::mm::Mm;
 use crate::node::{Node, Place};
-use crate::queue::FolioQueue;
+use crate::queue::{FolioQueue, QueueError};
 use crate::swap::{Device, Slots};
 use crate::sync::{AtomicU32, CachePadded, Ordering, SpinLock};
 use crate::tagged::{Origin, TaggedFolio};
@@ -316,6 +316,19 @@ impl System {
                 self.wait.wake_one(WaitKey::Queue(number));
             }
         }
+    }
+
+    /// Sets how many entries queue `number` accepts, and wakes whoever waits for room in it.
+    ///
+    /// # Errors
+    /// [`QueueError::Depth`] above the queue's capacity.
+    ///
+    /// # Panics
+    /// When there is no such queue.
+    pub fn set_depth(&self, number: u16, depth: usize) -> Result<(), QueueError> {
+        let _before = self.queues[usize::from(number)].set_depth(depth)?;
+        self.wait.wake_all(WaitKey::QueueSpace(number));
+        Ok(())
     }
 
     /// Counts `pages` of `memcg` in /proc/vmstat and in the group's memory.stat.

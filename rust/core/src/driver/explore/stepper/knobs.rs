@@ -3,7 +3,6 @@
 use super::{Refused, Stepper};
 use crate::codec::CodecSpec;
 use crate::trace::system as events;
-use crate::wait::WaitKey;
 use crate::zswap::Zswap;
 
 impl Stepper {
@@ -23,8 +22,8 @@ impl Stepper {
     /// [`Refused::NoQueue`], [`Refused::Queue`].
     pub fn set_depth(&mut self, queue: usize, depth: usize) -> Result<(), Refused> {
         let queues = self.sys.queues.len();
-        let _ = self.sys.queues.get(queue).ok_or(Refused::NoQueue { queue, queues })?.set_depth(depth)?;
-        self.sys.wait.wake_all(WaitKey::QueueSpace(queue as u16));
+        let number = u16::try_from(queue).ok().filter(|_| queue < queues);
+        self.sys.set_depth(number.ok_or(Refused::NoQueue { queue, queues })?, depth)?;
         self.note(events::RESIZE, (queue as u64) << 32 | depth as u64);
         Ok(())
     }
