@@ -13,10 +13,26 @@ import jsonschema
 import numpy as np
 import pytest
 
-from kcompressd import Calibration, Costs, Job, Lab, Machine, Pages, Result, RunInterrupted, Sim, calibrate, cli, report
+from kcompressd import (
+    Calibration,
+    Costs,
+    Job,
+    Lab,
+    Machine,
+    Pages,
+    Result,
+    RunInterrupted,
+    Sim,
+    applications,
+    calibrate,
+    cli,
+    report,
+)
 from kcompressd._core import presets
+from kcompressd.comparison import Comparison, Entry
 from kcompressd.errors import EstimateError, InputError, JobError, LabError, PageFileError
 from kcompressd.machine import MACHINES, SOURCES
+from kcompressd.sizes import duration
 from kcompressd.sweep import sweep
 from kcompressd.trace import SYSTEM, Trace, TraceError
 
@@ -325,15 +341,35 @@ def test_a_run_without_enough_memory_and_swap_ends_in_a_kill_by_name(tmp_path: P
     path = tmp_path / "eater.toml"
     path.write_text(EATER)
     result = Job.load(path, ["node.managed=5000", "node.free=4500", "node.swap=3000"]).sim()
-    assert (result.vmstat.oom_kill, result.check(), result.exit_code) == (1, [], 0)
+    assert (result.vmstat.oom_kill, result.check(), result.exit_code, result.complete) == (1, [], 3, True)
     assert len(result.errors) == 1 and result.errors[0].startswith("out of memory: app0 was ended")
+    (app,) = result.applications
+    assert result.killed == ["eater"] and 0 < app.touches == app.touch_ns.count < 9000
+    said = f"eater was ended by the OOM killer, and gone {duration(app.end_ns)} after it began: {app.touches} of its 18000 touches were done"
+    assert result.notes == (said,) and f"note: {said}" in " ".join(str(result).split())
+    assert "eater.took_ns" not in [measure.name for measure in applications.measures("eater", [result])]
+
+
+def test_who_the_killer_ends_is_told_and_not_who_ran_out(tmp_path: Path) -> None:
+    """The small one runs out of memory as well; a comparison of such runs is whole."""
+    small = {"kind": "burst", "pages": 300, "deadline_ns": 1, "memcg": "b", "start_ns": 15_000_000}
+    tree = {"pages": "sample", "store": "zram", "node": {"managed": 3000, "swap": 2000}}
+    tree |= {
+        "workload": [{"kind": "eater", "pages": 9000, "memcg": "a"}, small],
+        "memcg": [{"name": "a"}, {"name": "b"}],
+    }
+    result = Job.from_dict(tree).sim()
+    assert [app.oom_kill for app in result.applications] == [1, 0] and result.killed == ["eater"]
+    assert [(group.name, group.memory_events.get("oom_kill")) for group in result.memcgs[1:]] == [("a", 1), ("b", 0)]
+    assert result.applications[1].late_ns > 0
+    assert (result.exit_code, Comparison((Entry("sync", (result,), (result,)),)).exit_code) == (3, 0)
 
 
 def test_a_worker_without_reserves_stalls_close_to_exhaustion_and_gets_on(tmp_path: Path) -> None:
     """april's worker has no PF_MEMALLOC: it waits for memory that others must free."""
     path = tmp_path / "eater.toml"
     path.write_text(EATER)
-    result = Job.load(path, ["design=april", "node.managed=6000", "node.free=5000"]).sim()
+    result = Job.load(path, ["design=april", "node.managed=6000", "node.free=5500"]).sim()
     assert (result.complete, result.check(), result.exit_code) == (True, [], 0)
     assert result.vmstat.allocstall_normal > 0 and result.zram is not None
     assert result.zram.io_stat.failed_writes == result.vmstat.exit_dirty, "only a reclaimer's own writes fail"

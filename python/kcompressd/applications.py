@@ -16,7 +16,7 @@ _Unit = Literal["ns", "count"]
 
 
 def _took(app: App) -> Value:
-    return None if app.end_ns is None else float(app.end_ns - app.start_ns)
+    return None if app.end_ns is None or app.oom_kill else float(app.end_ns - app.start_ns)
 
 
 def _touch(at: str, app: App) -> Value:

@@ -111,6 +111,11 @@ class Budget:
                 )
         return [numbers[app.memcg] for app in self.applications for _ in range(app.pages)]
 
+    def killed(self, found: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Return a sentence for each application that the OOM killer ended."""
+        said = (app.killed(of_it) for app, of_it in zip(self.applications, found, strict=True))
+        return [sentence for sentence in said if sentence is not None]
+
     def outcomes(self, found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Return what a Result says of the applications, from what the core found."""
         return [app.outcome(of_it) for app, of_it in zip(self.applications, found, strict=True)]

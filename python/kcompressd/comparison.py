@@ -167,8 +167,11 @@ class Comparison:
 
     @property
     def exit_code(self) -> int:
-        """0 good, 1 violation or mismatch in any run or trace, 3 when a run is partial or missing."""
-        codes = {result.exit_code for entry in self.entries for result in entry.results}
+        """0 good, 1 violation or mismatch in any run or trace, 3 when something ended a run early or it is missing. That the OOM
+        killer ended an application is what is compared.
+        """
+        results = [result for entry in self.entries for result in entry.results]
+        codes = {1 if result.is_wrong else 0 if result.complete else 3 for result in results}
         codes |= {validation.exit_code for validation in self.validations.values()}
         codes |= {3} if self.interrupted else set()
         return next((code for code in (1, 3) if code in codes), 0)

@@ -237,16 +237,18 @@ class Lab:
 
     def _result(self, run: _core.Run, config: dict[str, Any], pages: int, budget: Budget | None) -> Result:
         found = run.result()
-        said = self.said(config, pages)
+        said, killed = self.said(config, pages), []
         if budget is not None:
             said["node"] = budget.node.to_dict()
             found["applications"] = budget.outcomes(found["applications"])
+            killed = budget.killed(found["applications"])
         stored = {key: value for key, value in found.items() if key not in ("pages", "page_size")}
         stored |= {"version": 1, "kind": "live", "config": said, "environment": environment.gather()}
         notes = self.notes(large=budget is not None and any(app.folio_order for app in budget.applications))
         if budget is not None and any(app.nice is not None for app in budget.applications):
             notes.append("threads have the nice level of this process: workload.nice not used")
-        stored["notes"] = [*notes, *(note for note in found["notes"] if note not in notes), *refused(found)]
+        notes += (note for note in found["notes"] if note not in notes)
+        stored["notes"] = [*notes, *refused(found), *killed]
         result = Result.from_dict(stored, origin="run")
         return result.with_trace(_trace(run, result, config)) if self.trace else result
 

@@ -123,9 +123,20 @@ class Result:
 
     @property
     def exit_code(self) -> int:
-        """What a command that shows this result exits with: 0 good, 1 violation or mismatch, 3 partial."""
-        wrong = self.lifecycle.violations or self.mismatched or (self.complete and self.check())
-        return 1 if wrong else 0 if self.complete else 3
+        """What a command that shows this result exits with: 0 good, 1 violation or mismatch, 3 partial: something ended the run
+        early, or the OOM killer an application.
+        """
+        return 1 if self.is_wrong else 3 if self.killed or not self.complete else 0
+
+    @property
+    def is_wrong(self) -> bool:
+        """Tell whether it broke the lifecycle or does not add up, or a page came back different."""
+        return bool(self.lifecycle.violations or self.mismatched or (self.complete and self.check()))
+
+    @property
+    def killed(self) -> list[str]:
+        """The applications that the OOM killer ended before their work was done, by name."""
+        return [app.name for app in self.applications if app.oom_kill]
 
     @property
     def pages(self) -> int:

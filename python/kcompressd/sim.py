@@ -122,11 +122,14 @@ class Sim:
     def _result(self, found: dict[str, Any], said: dict[str, Any]) -> Result:
         stored = {key: value for key, value in found.items() if key not in ("pages", "page_size")}
         stored |= {"version": 1, "kind": "virtual", "config": said, "environment": environment.gather()}
+        killed = []
         if self.budget is not None:
             stored["applications"] = self.budget.outcomes(found["applications"])
+            killed = self.budget.killed(stored["applications"])
         stored["device"] = {"kind": "modelled", "direct": False}
         notes = self.lab.notes(large=any(app.folio_order for app in self.applications))
-        stored["notes"] = [*notes, *(note for note in found["notes"] if note not in notes), *refused(found)]
+        notes += (note for note in found["notes"] if note not in notes)
+        stored["notes"] = [*notes, *refused(found), *killed]
         return Result.from_dict(stored, origin="simulation")
 
 

@@ -163,7 +163,7 @@ def deadline(result: Result) -> Value:
 def slowest(result: Result) -> Value:
     """The longest run of several applications that do the same against the shortest, each from its start; of others it says nothing."""
     work = [{**app, "name": "", "memcg": "", "start_ns": 0} for app in result.config.get("workload") or ()]
-    runs = [app.end_ns - app.start_ns for app in result.applications if app.end_ns is not None]
+    runs = [app.end_ns - app.start_ns for app in result.applications if app.end_ns is not None and not app.oom_kill]
     return max(runs) / max(1, min(runs)) if len(runs) > 1 and all(one == work[0] for one in work) else None
 
 

@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from kcompressd.errors import LabError, refuse_other_than_whole
 from kcompressd.node import MOST_PAGES
+from kcompressd.sizes import duration
 
 KINDS: Final[Mapping[str, tuple[str, ...]]] = {
     "eater": (),
@@ -199,14 +200,24 @@ class Workload:
 
     def outcome(self, found: Mapping[str, Any]) -> dict[str, Any]:
         """Return what a Result says of the application, from what the core `found`: with its deadline, by how much it was late
-        (less than 0: by so much it was early; None: it never ended).
+        (less than 0: by so much it was early; None: it did not come to its end).
         """
         said = {"name": self.name, "kind": self.kind, "memcg": self.memcg, "start_ns": self.start_ns, **found}
         if self.deadline_ns is not None:
             end_ns = found["end_ns"]
-            late_ns = None if end_ns is None else end_ns - self.start_ns - self.deadline_ns
+            late_ns = None if end_ns is None or found["oom_kill"] else end_ns - self.start_ns - self.deadline_ns
             said |= {"deadline_ns": self.deadline_ns, "late_ns": late_ns}
         return said
+
+    def killed(self, found: Mapping[str, Any]) -> str | None:
+        """Return what to say of the application where the OOM killer ended it: when, and how much of its work was done then."""
+        if not found["oom_kill"]:
+            return None
+        asked = sum(phase.get("touches", phase["pages"]) for phase in self.phases(0))
+        gone = (
+            "" if found["end_ns"] is None else f", and gone {duration(found['end_ns'] - self.start_ns)} after it began"
+        )
+        return f"{self.name} was ended by the OOM killer{gone}: {found['touches']} of its {asked} touches were done"
 
 
 def refuse_order(order: int) -> None:

@@ -176,6 +176,8 @@ def show(result: Result, json: str | None, html: str | None) -> int:
     write_html(result, html)
     if result.error is not None and result.error.kind != "cancelled":
         print(f"kcompressd: partial: {result.error.message}", file=sys.stderr)
+    elif result.killed:
+        print(f"kcompressd: partial: the OOM killer ended {', '.join(result.killed)}", file=sys.stderr)
     return result.exit_code
 
 

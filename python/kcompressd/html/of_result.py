@@ -99,7 +99,7 @@ def headline(result: Result) -> list[tuple[str, str]]:
 def verdict(result: Result) -> Markup:
     """Return one line: whether the run kept its promises."""
     life, wrong = result.lifecycle, len(result.mismatched)
-    if result.exit_code == 1:
+    if result.is_wrong:
         said = f"Something is wrong: {life.violations} violations, {wrong} pages came back different."
         return tag("p", said, class_="bad")
     if not result.complete:

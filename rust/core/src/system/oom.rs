@@ -46,15 +46,19 @@ impl OomKiller {
         self.pages[Self::place(app)].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// The group of application `app`'s last page.
+    pub fn group(&self, app: u16) -> u16 {
+        // ORDERING: Relaxed: as in `grow`.
+        self.groups[Self::place(app)].load(Ordering::Relaxed) as u16
+    }
+
     /// Chooses whom to end for `app`'s sake among the applications whose group `counts`: the actor and its pages, `app` itself
     /// among equals; `None` while somebody is being ended.
     pub fn kill(&self, app: u16, counts: impl Fn(u16) -> bool) -> Option<(u16, u32)> {
         // ORDERING: Relaxed: as in `grow`.
         let pages = |other: u16| self.pages[Self::place(other)].load(Ordering::Relaxed);
-        // ORDERING: Relaxed: as in `grow`.
-        let group = |other: u16| self.groups[Self::place(other)].load(Ordering::Relaxed) as u16;
         let all = (0..APPS as u16).map(|number| actor::APP | number);
-        let others = all.filter(|&other| other == app || pages(other) > 0 && counts(group(other)));
+        let others = all.filter(|&other| other == app || pages(other) > 0 && counts(self.group(other)));
         let _choice = self.choice.lock_within();
         if self.victim() != NIL {
             return None;

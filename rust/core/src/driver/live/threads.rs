@@ -166,7 +166,7 @@ impl Thread {
         let Actor::App(app) = actor else { return None };
         Some(Application {
             end_ns: app.program().current().is_none().then_some(self.read_ns),
-            touches: app.done() as u64,
+            touches: app.touches() as u64,
             touch_ns: meter.found.touch_ns.clone(),
             stall_ns: meter.stall_ns,
             vmstat: self.ctx.stat.clone(),

@@ -125,14 +125,14 @@ impl<'a> Sim<'a> {
     }
 }
 
-/// What the applications of `crew` came to; one that ran out of memory did not end.
+/// What the applications of `crew` came to; one that the OOM killer ended has its end when it had given its pages up.
 fn applications(crew: &Crew, run: &Run) -> Vec<Application> {
     let measured = run.done_ns.iter().zip(&run.measures.touches);
     let application = |(seat, (&done_ns, (touch_ns, stall_ns))): (&Seat, (&u64, &(PageNs, u64)))| {
         let Actor::App(app) = &seat.actor else { return None };
         Some(Application {
             end_ns: app.program().current().is_none().then_some(done_ns),
-            touches: app.done() as u64,
+            touches: app.touches() as u64,
             touch_ns: touch_ns.clone(),
             stall_ns: *stall_ns,
             vmstat: seat.ctx.stat.clone(),

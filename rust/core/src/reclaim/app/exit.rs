@@ -12,15 +12,14 @@ use crate::workload::{Access, Program, Touch};
 impl App {
     /// Whether the OOM killer has chosen this application, and it has not noticed yet.
     pub(super) fn is_to_die(&self, sys: &System, ctx: &Ctx) -> bool {
-        sys.mm.is_some() && !self.dying && sys.oom.is_victim(ctx.actor)
+        sys.mm.is_some() && !self.is_dying() && sys.oom.is_victim(ctx.actor)
     }
 
     /// Nothing can be reclaimed in `group`: its largest application is ended, unless one is ending already. A moment later
     /// the allocation or the charge, if it is another's, begins again.
     pub(super) fn out_of_memory(&mut self, sys: &System, ctx: &mut Ctx, group: u16) -> Outcome {
         if let Some((app, pages)) = sys.oom.kill(ctx.actor, |memcg| sys.memcgs.is_below(memcg, group)) {
-            sys.memcgs.note_event(group, MemcgEvent::OomKill);
-            ctx.stat[Vm::OomKill] += 1;
+            sys.memcgs.note_event(sys.oom.group(app), MemcgEvent::OomKill);
             ctx.errors.push(StepError::OutOfMemory { app, pages });
             sys.wait.wake_all(crate::wait::WaitKey::Pfmemalloc);
         }
@@ -28,11 +27,12 @@ impl App {
     }
 
     /// From now on the application's program is to give up every page that it has named.
-    pub(super) fn die(&mut self, sys: &System, ctx: &Ctx) -> Outcome {
+    pub(super) fn die(&mut self, sys: &System, ctx: &mut Ctx) -> Outcome {
+        ctx.stat[Vm::OomKill] += 1;
         if let (Some(Touch { page, .. }), true) = (self.program.current(), self.frame != NIL) {
             self.give_back(sys, ctx, page);
         }
-        (self.dying, self.alloc, self.charge) = (true, None, None);
+        (self.died_after, self.alloc, self.charge) = (Some(self.pages_done), None, None);
         self.program = Program::each(Access::Exit, self.program.pages());
         self.pc = Pc::Look;
         RAN
@@ -47,12 +47,12 @@ impl App {
     }
 
     /// The program has ended; a dying application comes back for the pages that it had to leave.
-    pub(super) fn ended(&mut self, sys: &System, ctx: &Ctx) -> Outcome {
+    pub(super) fn ended(&mut self, sys: &System, ctx: &mut Ctx) -> Outcome {
         if !self.later.is_empty() {
             self.program = Program::each(Access::Exit, std::mem::take(&mut self.later).into());
             return Outcome::Sleep(TICK_NS);
         }
-        match self.dying {
+        match self.is_dying() {
             true => sys.oom.gone(ctx.actor),
             false if sys.mm.is_some() && !sys.oom.leave(ctx.actor) => return self.die(sys, ctx),
             false => {}
@@ -71,7 +71,7 @@ impl App {
         self.pc = match (word.state(), slot) {
             (State::Freed, NIL) => Pc::Next,
             (State::Freed, _) => Pc::Drop(Self::copy_of(sys, slot), Then::Next), // Of a large folio that is gone.
-            _ if sys.mm.is_some() || self.dying || word.has(flag::HEAD) => return self.zap(sys, ctx, page, word),
+            _ if sys.mm.is_some() || self.is_dying() || word.has(flag::HEAD) => return self.zap(sys, ctx, page, word),
             (_, NIL) => Pc::Free,
             _ => Pc::Drop(Self::copy_of(sys, slot), Then::Free),
         };

@@ -109,8 +109,8 @@ pub struct App {
     has_table: bool,
     /// The refaulted page is part of the working set: it goes to the active list.
     activate: bool,
-    /// It has been ended, and gives its pages up.
-    dying: bool,
+    /// It has been ended after so many touches, and gives its pages up.
+    died_after: Option<usize>,
     /// Pages that it could not give up yet.
     later: Vec<u32>,
 }
@@ -125,7 +125,8 @@ impl App {
             Task::Exit | Task::Killed => Access::Exit,
             Task::Unuse => Access::Unuse,
         };
-        Self { pc: Pc::Look, dying: task == Task::Killed, ..Self::running(Program::each(access, order)) }
+        let died_after = (task == Task::Killed).then_some(0);
+        Self { pc: Pc::Look, died_after, ..Self::running(Program::each(access, order)) }
     }
 
     /// A thread that runs `program`.
@@ -143,14 +144,23 @@ impl App {
             fell_back: false,
             has_table: false,
             activate: false,
-            dying: false,
+            died_after: None,
             later: Vec::new(),
         }
     }
 
-    /// Pages it is done with.
+    /// Pages it is done with, those among them that it has given up.
     pub fn done(&self) -> usize {
         self.pages_done
+    }
+
+    /// Touches that it has finished of what it was to do.
+    pub fn touches(&self) -> usize {
+        self.died_after.unwrap_or(self.pages_done)
+    }
+
+    fn is_dying(&self) -> bool {
+        self.died_after.is_some()
     }
 
     /// What it does.
@@ -220,7 +230,7 @@ impl App {
             self.pc = Pc::Look;
             return RAN;
         }
-        if self.charged >= CHARGE_BATCH && !self.dying {
+        if self.charged >= CHARGE_BATCH && !self.is_dying() {
             self.charged = 0;
             if sys.memcgs.over_high(sys.memcg_of(page)).is_some() {
                 self.pc = Pc::OverHigh;
@@ -228,7 +238,7 @@ impl App {
             }
         }
         ctx.pages_done += 1;
-        ctx.marks |= mark::COND_RESCHED | if self.dying { 0 } else { mark::TOUCH_ENDS };
+        ctx.marks |= mark::COND_RESCHED | if self.is_dying() { 0 } else { mark::TOUCH_ENDS };
         match self.program.think_ns() {
             0 => self.next_touch(),
             _ => self.pc = Pc::Think,
@@ -254,12 +264,12 @@ impl App {
         if self.is_to_die(sys, ctx) {
             return Ok(self.die(sys, ctx));
         }
-        ctx.marks |= if self.dying { 0 } else { mark::TOUCH_BEGINS };
+        ctx.marks |= if self.is_dying() { 0 } else { mark::TOUCH_BEGINS };
         let word = sys.folio(page).word.load();
         if self.program.current().is_some_and(|touch| touch.page != page) && !word.has(flag::HEAD) {
             return Ok(Outcome::Sleep(LOOK_AGAIN_NS)); // Its folio is being made or taken apart.
         }
-        if word.has(flag::LOCKED) && self.dying {
+        if word.has(flag::LOCKED) && self.is_dying() {
             return Ok(self.defer());
         }
         if word.has(flag::LOCKED) {
