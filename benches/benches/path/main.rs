@@ -1,4 +1,5 @@
-//! What the path costs beside the codec: `cargo bench -p kcompressd-benches --bench path [-- --quick] [PAGES[.zst] …]`.
+//! What the path costs beside the codec: `cargo bench -p kcompressd-benches --bench path [-- --quick] [PAGES[.zst] …]`; for a profiler
+//! `-- --rounds=70 PAGES[.zst] …`, the path alone so many times.
 //!
 //! The path is the reclaim phase of `run --design split --store zswap --threads 2`: every page of the input goes from
 //! kswapd through the queues to two kcompressd threads (or is finished by kswapd, when the queues are full) into the pool,
@@ -19,10 +20,20 @@ use kcompressd_core::design::{Design, Preset, StoreKind};
 /// Threads of both sides; kswapd is one more.
 const THREADS: u16 = 2;
 
+/// Depths to compare; the designs have 256.
+const DEPTHS: [u32; 4] = [32, 256, 1024, 4096];
+
 fn main() {
     let pairs = if std::env::args().any(|arg| arg == "--quick") { 9 } else { 25 };
     let corpora = corpora();
+    if let Some(rounds) = std::env::args().find_map(|arg| arg.strip_prefix("--rounds=")?.parse::<u32>().ok()) {
+        for corpus in corpora.iter().flat_map(|corpus| (0..rounds).map(move |_| corpus)) {
+            Path::new(corpus, split()).reclaim();
+        }
+        return;
+    }
     against_the_codec(&corpora, pairs);
+    by_depth(&corpora, pairs);
     tracing(&corpora, pairs);
     tag::compare(&corpora, pairs);
 }
@@ -52,6 +63,18 @@ fn against_the_codec(corpora: &[Corpus], pairs: usize) {
             let [ours, bare] = rates(corpus, &warm);
             let (ratio, cold) = (show(warm.ratio()), show(cold.ratio()));
             println!("{:>8} {codec:>6} {ours:>10.0} {bare:>10.0} {ratio:>24} {cold:>24}", corpus.name);
+        }
+    }
+}
+
+fn by_depth(corpora: &[Corpus], pairs: usize) {
+    println!("\nthe queues' depth: split on zswap, lz4, against the bare codec; medians of {pairs} pairs");
+    println!("{:>8} {:>6} {:>24}", "pages", "depth", "path / bare (quartiles)");
+    for corpus in corpora {
+        for depth in DEPTHS {
+            let path = Path::new(corpus, split().with_depth(depth));
+            let times = alternate(pairs, || path.reclaim(), || bare(corpus, path.codec, THREADS));
+            println!("{:>8} {depth:>6} {:>24}", corpus.name, show(times.ratio()));
         }
     }
 }
