@@ -154,6 +154,26 @@ def test_a_run_under_pressure_says_how_long_and_whose_time_is_whose() -> None:
     assert "touch, a page" in drawn.seen and "fault, a page" not in drawn.seen, "a pace is no latency"
 
 
+def test_free_memory_is_drawn_against_the_watermarks() -> None:
+    """The lines are where the axis says, and rise from min to high; what is far above them is cut where some is near."""
+    eater = {"kind": "eater", "pages": 2400}
+    near = Job.from_dict({"pages": "sample", "node": {"managed": 1500}, "workload": eater}).sim()
+    never = Job.from_dict({"pages": "sample", "node": {"managed": 15000}, "workload": eater}).sim()
+    for result, cut in ((near, True), (never, False)):
+        text = result.to_html()
+        assert text.count(">Free</figcaption>") == 0
+        figure = text[text.index("<figcaption>Free, and the watermarks") :].partition("</figure>")[0]
+        high = float(re.search(r'data-high="\S+ (\S+)"', figure)[1])
+        level = re.findall(r'd="M54.0 (\S+)L\S+ \1" class="line s\d dashed" data-name="(?:min|low|high)"', figure)
+        drawn = [(HEIGHT - 24 - float(y)) / (HEIGHT - 32) * high for y in level]
+        marks = [mark * 4096 for mark in result.config.node.watermarks]
+        assert drawn == pytest.approx(marks, abs=high / 1000) and ("cut at 4 times" in figure) == cut
+        assert all(
+            f"{name} {scale.size(mark)}" in figure for name, mark in zip(("min", "low", "high"), marks, strict=True)
+        )
+        assert (high < 6 * marks[2]) == cut
+
+
 def test_a_partial_and_a_bad_run_say_so() -> None:
     data = json.loads((GOLDEN / "split-zswap.result.json").read_text())
     stopped = {"kind": "cancelled", "message": "cancelled before its end", "actor": ""}

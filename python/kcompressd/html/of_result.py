@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from kcompressd import applications, lifecycle, report, series
-from kcompressd.html import page, scale
+from kcompressd import applications, lifecycle, report
+from kcompressd.html import over_time, page, scale
 from kcompressd.html.bars import Bar, bars, histogram
 from kcompressd.html.elements import Child, Markup, tag
-from kcompressd.html.over_time import charts
 from kcompressd.html.table import Cell, Row, pairs, table
 from kcompressd.names import Names, thaw
 from kcompressd.result import Result
@@ -51,8 +50,7 @@ def _subtitle(result: Result) -> str:
 
 def fragment(result: Result) -> str:
     """Return the figures that matter most, the pictures and the counters alone, for notebooks."""
-    drawn = charts({"": series.of_result(result)}, page_size=result.config.page_size)
-    figures = page.figures([cpu(result), *sizes(result), *drawn])
+    figures = page.figures([cpu(result), *sizes(result), *over_time.of_result(result)])
     folded = page.folded("Counters", page.many(counters(result)))
     return page.embedded(tag("p", report.title(result)), page.tiles(headline(result)), verdict(result), figures, folded)
 
@@ -62,7 +60,7 @@ def parts(result: Result) -> Iterator[Child]:
     yield page.tiles(headline(result))
     yield verdict(result)
     yield page.bullets(report.sentences(result))
-    drawn = charts({"": series.of_result(result)}, page_size=result.config.page_size)
+    drawn = over_time.of_result(result)
     yield page.section("Over time", page.figures(drawn), sampling(result)) if drawn else None
     yield page.section("Who did the work", page.figures([cpu(result), *sizes(result)]))
     if spreads := percentiles(result):

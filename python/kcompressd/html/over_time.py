@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import cycle
 from typing import Final
+
+import numpy as np
 
 from kcompressd import series
 from kcompressd.html import scale
 from kcompressd.html.elements import Markup
 from kcompressd.html.lines import Line, lines
 from kcompressd.html.scale import Format
+from kcompressd.result import Result
 from kcompressd.series import Series
 
 COLORS: Final = {"sync": 0, "rfc": 1, "april": 2, "async-store": 3, "split": 4, "unofficial": 5}
@@ -20,6 +24,10 @@ _PREFERRED: Final = (6, 7, 8, 1, 5, 3, 2, 4, 0)
 _FIRST: Final = ("pgsteal", "pages_done", "allocstall", "stall_ns", "queue_len", "frames_held_twice")
 _REDUNDANT: Final = {"pages_done": "pgsteal"}
 """What is left out where the other is there and says more."""
+_MARKS: Final = {"min": 8, "low": 6, "high": 7}
+"""The watermarks, rising, and their colours."""
+_ABOVE: Final = 4
+"""Free memory is cut at so many times the high watermark, where it ever is below that: the watermarks lie close together."""
 
 
 def colors(names: Iterable[str]) -> dict[str, int]:
@@ -40,6 +48,31 @@ def charts(found: Mapping[str, Series], *, page_size: int) -> list[Markup]:
     ordered = [n for n in _FIRST if n in shown] + [n for n in shown if n not in _FIRST]
     known = (drawn(name, found, page_size) for name in ordered)
     return [lines(title, curves, y=form, legend=False) for title, curves, form in filter(None, known)]
+
+
+def of_result(result: Result) -> list[Markup]:
+    """Return the charts of one result; that of free memory comes last, with the watermarks where it was held against some."""
+    found, page_size = series.of_result(result), result.config.page_size
+    marks = (result.config.get("node") or {}).get("watermarks")
+    free = drawn("free_pages", {"": found}, page_size)
+    if marks is None or free is None:
+        return charts({"": found}, page_size=page_size)
+    others = replace(found, values={name: y for name, y in found.values.items() if name != "free_pages"})
+    (curve,) = free[1]
+    return [*charts({"": others}, page_size=page_size), against_watermarks(curve, [mark * page_size for mark in marks])]
+
+
+def against_watermarks(free: Line, marks: Sequence[int]) -> Markup:
+    """Return the chart of free memory, with a line for each of `marks`: min, low and high, in bytes as the curve is."""
+    cut = _ABOVE * marks[-1]
+    is_cut = free.y.min() < cut < free.y.max()
+    curves = [replace(free, name="free", y=np.minimum(free.y, cut) if is_cut else free.y)]
+    said = []
+    for (name, color), mark in zip(_MARKS.items(), marks, strict=True):
+        curves.append(Line(name, free.x[[0, -1]], np.full(2, float(mark)), color, dashed=True))
+        said.append(f"{name} {scale.size(mark)}")
+    said += [f"cut at {_ABOVE} times the high watermark"] if is_cut else []
+    return lines("Free, and the watermarks", curves, y=scale.size, note=f"{', '.join(said)}.")
 
 
 def drawn(name: str, found: Mapping[str, Series], page_size: int) -> tuple[str, list[Line], Format] | None:
