@@ -115,10 +115,7 @@ impl TryToFreePages {
 
     /// An application does, while more than half of what is reclaimable is under writeback (`skip_throttle_noprogress`).
     fn waits_for_writes(&self, sys: &System) -> bool {
-        let design = sys.design();
-        // Locked folios in a queue are not under writeback.
-        let pending = if design.threads > 0 && design.hold == Hold::Locked { 0 } else { sys.in_flight() };
-        self.sc.scope.may_io && !sys.nodes[0].is_hopeless() && 2 * pending > sys.nodes[0].lru().len()
+        self.sc.scope.may_io && !sys.nodes[0].is_hopeless() && 2 * write_pending(sys) > sys.nodes[0].lru().len()
     }
 
     fn pass_end(&mut self, sys: &System, ctx: &mut Ctx) -> (Outcome, Option<u32>) {
@@ -149,6 +146,17 @@ impl TryToFreePages {
         (ctx.memalloc, ctx.memstall) = (false, false);
         (RAN, Some(self.sc.nr_reclaimed))
     }
+}
+
+/// Pages under writeback (NR_ZONE_WRITE_PENDING): all that are in flight, but of a design that holds folios locked in its queue those at
+/// the device alone.
+fn write_pending(sys: &System) -> u32 {
+    if sys.design().threads == 0 || sys.design().hold == Hold::Writeback {
+        return sys.in_flight();
+    }
+    let mut pages = 0;
+    sys.device.each_pending(|page| pages += sys.nr_pages(page));
+    pages
 }
 
 /// What is allocated.
