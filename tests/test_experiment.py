@@ -97,6 +97,19 @@ def test_a_finding_says_the_true_sentence_with_its_numbers(asked: Experiment) ->
     ]
 
 
+def test_of_what_is_infinitely_more_the_largest_is_said(tmp_path: Path) -> None:
+    """Where the baseline has none, every ratio is infinite: the row or group with the most is said, not the first one."""
+
+    def queues(changes: Mapping[str, Any], boot: int) -> Result:
+        data = simulate(changes, boot).to_dict()
+        data["vmstat"]["kcompressd_queued"] = changes["cpus"] if changes["design"] == "april" else 0
+        return Result.from_dict(data)
+
+    finding = '[[finding]]\nmeasure = "queued"\nrow = "*"\ngroup = "*"\nabove = 1\nyes = "{value} on {group}."\nno = "None."\n'
+    (tmp_path / "queues.toml").write_text(FILE + finding)
+    assert ask(Experiment.load(tmp_path / "queues.toml"), queues).found()[-1] == Said("8 on 8 CPUs.", 1, 1)
+
+
 def test_a_finding_that_is_not_so_at_all_boots_says_at_how_many(asked: Experiment) -> None:
     answer = ask(asked, simulate, repeats=7)  # 3.0, 2.7, 2.4, 2.1, 1.8, 1.5, 1.2: above 1.5 at five
     assert answer.found()[0] == Said("april scans 2.10 times as often, 2.10 against 1.00, on 8 CPUs.", 5, 7)

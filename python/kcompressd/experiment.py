@@ -21,7 +21,7 @@ from kcompressd.measures import MEASURES, Measure
 from kcompressd.result import Result
 
 ANY: Final = "*"
-"""As a finding's row or group: the one with the largest ratio."""
+"""As a finding's row or group: the one with the largest ratio, and of infinite ones (the other is 0) the largest value."""
 MOST: Final = 0.8
 """What is so at a smaller share of boots is undecided."""
 _MEASURES: Final = {measure.name: measure for measure in MEASURES}
@@ -188,7 +188,7 @@ def _said(finding: Finding, comparison: Comparison, experiment: Experiment) -> S
                 seen.append((median(ratios), value, other, ratios, row, group))
     if not seen:
         return Said(f"{finding.measure.title} was not measured.", 0, 0)
-    ratio, value, other, ratios, row, group = max(seen, key=lambda one: one[0])
+    ratio, value, other, ratios, row, group = max(seen, key=lambda one: one[:2])
     words = {"ratio": f"{ratio:.2f}", "row": row, "group": group}
     words |= {"value": finding.measure.text(value), "other": finding.measure.text(other)}
     above = ratio > finding.above
