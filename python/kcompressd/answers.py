@@ -26,8 +26,8 @@ from kcompressd.result import Result
 UNANSWERED: Final = "unanswered.toml"
 """Questions that no experiment can answer, each with its reason."""
 
-KERNEL: Final = "Beside a real kernel's own figures (docs/experiments.md says which):"
-KERNEL_COLUMNS: Final = ("", "measure", "kernel, least", "most", "here", "beyond its spread")
+KERNEL: Final = "Beside the figures of a real kernel (docs/experiments.md says which):"
+KERNEL_COLUMNS: Final = ("", "measure", "kernel, least", "kernel, most", "here", "beyond its spread")
 SHORT: Final = "In short"
 LEFT: Final = "Not answered here"
 MEASURE: Final = {measure.name: measure for measure in MEASURES}
@@ -35,17 +35,38 @@ MEASURE: Final = {measure.name: measure for measure in MEASURES}
 INTRODUCTION: Final = """\
 # Answers
 
-What the laboratory has to say to the claims (Q) and objections (O) of the discussion of 2025, and to what nobody asked there (N). Written by `make answers`: every
-table and every sentence under *Found* comes from runs in virtual time of a file in `experiments/`, which is named; change the
-file and ask again ([experiments.md](experiments.md)).
+What the laboratory says to the claims (Q) and objections (O) of the 2025 discussion of kcompressd, and to questions that
+nobody asked there (N). `make answers` writes this page: every table and every sentence under *Found* comes from runs in
+virtual time of the file in `experiments/` that its section names. To doubt an answer, change the file and ask again
+([experiments.md](experiments.md)).
 
-What all of these have in common. The model runs the real code of this repository's stores, queue and designs; what it assumes is
-the machine: costs per step that are numbers in the file, CPUs that differ only in speed, no caches, no memory bandwidth, no
-interrupts, no heat. Ratios between designs on one machine are what it is for; absolute times are those of the costs put in.
-A virtual run repeats exactly, but under pressure it is one course of many: eight free pages more or less, and what follows is
-another. So where memory is short every row is run at five boots that differ by that, and by the seed. Tables hold medians, and beside them
-the median of the boots' ratios, or ≈ where boots lie on both sides of 1; a sentence has the same ratios and medians, and says at how many boots it is true
-where that is not all; at fewer than four of five it is *Undecided*, and not in short. Whether your machine shows it is another question.
+**The designs**, by their names in the tables ([more](design.md#the-designs)):
+
+| row | what it is | a queued folio is held | after compression | when the queue is full |
+|:--|:--|:--|:--|:--|
+| sync | no queue: kswapd compresses | - | freed in the same scan | - |
+| rfc | RFC of March 2025: bios queued in zram, up to 4 threads with 4096 entries each | under writeback | rotated to the inactive tail | kswapd compresses the new page |
+| april | patch of 30 April 2025: folios queued in swap_writeout(), per node one thread with 256 entries | locked | stays where it is | kswapd compresses the new folio |
+| async-store | Johannes Weiner's proposal (text): the store itself queues | under writeback | rotated to the inactive tail | kswapd compresses the new folio |
+| split | Nhat Pham's proposal (text): queued between the halves of zswap_store(); batches of 32 are ours | under writeback | rotated to the inactive tail | kswapd compresses the new folio |
+| unofficial | firelzrd's kcompressd-unofficial 0.5, out of tree: as april, with 24 entries by default | locked | stays where it is | kswapd compresses the oldest folio |
+
+**Words.** A page is *scanned* when shrink_folio_list() looks at it. It is *held twice* while its frame is still allocated
+though its copy is in the pool. *Both together* is the CPU time of kswapd and kcompressd; *some task stalled* is the time
+in which at least one task waits for memory, as in PSI.
+
+**What is real and what is assumed.** The runs execute this repository's own stores, queue and designs. The machine is
+assumed: costs per step that are numbers in the file, CPUs that differ only in speed, no caches, no memory bandwidth, no
+interrupts, no heat. The page is for ratios between designs on one machine; absolute times are those of the costs put in.
+Whether your machine shows the same is another question.
+
+**How to read the figures.** A virtual run repeats exactly. But where memory is short it is one course of many: with eight
+free pages more or less another one follows. So every such row is run at five boots, which differ by that and by the seed.
+
+- Tables hold medians, and beside them the median of the boots' ratios to the first row, or ≈ where boots lie on both
+  sides of 1. The median of ratios is not the ratio of medians.
+- Sentences have the same medians and ratios, and say at how many boots they are true where that is not all.
+- What is true at fewer than four boots of five is *Undecided* and does not stand in short.
 """
 
 
