@@ -51,9 +51,9 @@ virtual time of the file in `experiments/` that its section names. To doubt an a
 | split | Nhat Pham's proposal (text): queued between the halves of zswap_store(); batches of 32 are ours | under writeback | rotated to the inactive tail | kswapd compresses the new folio |
 | unofficial | firelzrd's kcompressd-unofficial 0.5, out of tree: as april, with 24 entries by default | locked | stays where it is | kswapd compresses the oldest folio |
 
-**Words.** A page is *scanned* when shrink_folio_list() looks at it. It is *held twice* while its frame is still allocated
-though its copy is in the pool. *Both together* is the CPU time of kswapd and kcompressd; *some task stalled* is the time
-in which at least one task waits for memory, as in PSI.
+**Words.** A page is *scanned* when reclaim takes it from its list for shrink_folio_list() (pgscan). It is *held twice* while
+its frame is still allocated though its copy is in the pool. *Both together* is the CPU time of kswapd and kcompressd; *some
+task stalled* is the time in which at least one task waits for memory, as in PSI.
 
 **What is real and what is assumed.** The runs execute this repository's own stores, queue and designs. The machine is
 assumed: costs per step that are numbers in the file, CPUs that differ only in speed, no caches, no memory bandwidth, no
