@@ -12,6 +12,7 @@ import subprocess
 import sys
 import termios
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -97,7 +98,7 @@ def test_what_it_is_told_is_what_it_draws() -> None:
         watch(now | {"phase": "reclaim", "allocstall": 7})
         watch(now | {"phase": "ended", "queue_len": []})
     last = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", out.getvalue()).split("title")[-1]
-    assert re.search(r"ended: 9 pages of 9", last) and re.search(r"queue 0 +4 of 8 +▄", last)
+    assert re.search(r"ended: 9 pages of 9", last) and re.search(r"^queue 0 +4 of 8 +▄", last, re.MULTILINE)
     assert re.search(r"pool +1\.0 MiB", last) and re.search(r"stalls +7 ", last)
 
 
@@ -112,3 +113,15 @@ def test_cpu_time_is_that_of_the_run_s_threads(many: str) -> None:
     told = {str(t.actor): t.reclaim_cpu_ns + t.fault_cpu_ns for t in result.threads}
     assert {"kswapd0", "kcompressd0", "app0"} <= set(spent)
     assert 0.5 * told["kcompressd0"] <= spent["kcompressd0"] <= 1.1 * told["kcompressd0"]
+
+
+def test_the_command_itself_is_none_of_its_threads() -> None:
+    name = Path("/proc/thread-self/comm")
+    before = name.read_text()
+    name.write_text("kcompressd")
+    try:
+        seen = CpuShares()
+        seen.sample()
+    finally:
+        name.write_text(before)
+    assert "kcompressd" not in {name for name, _, _ in seen.shares()}

@@ -90,7 +90,7 @@ class Watch(AbstractContextManager["Watch"]):
         done = now["pages_done"] if now["phase"] != "ended" else now["pages"]
         head = Text.assemble((self.title, "bold"), f"   {now['phase']}: {done} pages of {now['pages']}")
         bar = ProgressBar(total=max(1, now["pages"]), completed=min(done, now["pages"]), width=60)
-        return Group(head, bar, self._curves(), self._threads())
+        return Group(head, bar, Text(), self._curves(), self._threads())  # a bar does not end its line
 
     def _curves(self) -> Table:
         table = _grid()
@@ -185,7 +185,7 @@ def _threads() -> list[tuple[str, int]]:
     for task in _TASKS.iterdir():
         try:
             name = (task / "comm").read_text().strip()
-            if kind_of(name) in _KINDS:
+            if kind_of(name) in _KINDS and kind_of(name) != name:  # the command itself is called kcompressd too
                 found.append((name, int((task / "schedstat").read_text().split()[0])))
         except (OSError, IndexError, ValueError):  # it has just ended
             continue
