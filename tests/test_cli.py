@@ -277,6 +277,8 @@ BAD: dict[str, str] = {
     "advise --sample --ram 5": "--ram: 5 is 5 bytes: no machine runs in so little; give a unit: 8G",
     "capture": "the following arguments are required: -o/--output",
     "capture -o f": "capture: needs a process; give either --pid N, --cgroup PATH, --system or -- COMMAND",
+    "capture --pid 1 -o f -- true": "capture: takes one source at a time; give either",
+    "capture --pid 1 --seed 3 -o f": "--seed: is for a sample of several processes; leave it out",
     "capture --pid 0 -o f": "argument --pid: '0' is not a whole number of at least 1",
     "capture --pid 4194305 -o f": "pid 4194305: no such process",
     "capture --pid 4194305 -o none/f": "none/f: its folder does not exist",

@@ -154,6 +154,16 @@ def test_a_run_under_pressure_says_how_long_and_whose_time_is_whose() -> None:
     assert "touch, a page" in drawn.seen and "fault, a page" not in drawn.seen, "a pace is no latency"
 
 
+@pytest.mark.parametrize("store", ["zswap", "zram"])
+def test_what_the_pool_holds_is_what_is_stored(store: str) -> None:
+    """Some pages are resident alone when such a run ends."""
+    job = {"pages": "sample", "store": store, "node": {"managed": 1500}, "workload": {"kind": "eater", "pages": 2400}}
+    result = Job.from_dict(job).sim()
+    stored = result.zswap.stored_pages * 4096 if result.zswap is not None else result.zram.mm_stat.orig_data_size
+    assert 0 < stored < 2400 * 4096
+    assert f"hold {scale.size(stored)}" in Reader(result.to_html()).seen
+
+
 def test_free_memory_is_drawn_against_the_watermarks() -> None:
     """The lines are where the axis says, and rise from min to high; what is far above them is cut where some is near."""
     eater = {"kind": "eater", "pages": 2400}

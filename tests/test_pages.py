@@ -111,6 +111,13 @@ def test_a_stale_index_goes_when_saving_without_one(tmp_path: Path) -> None:
     assert len(Pages.from_file(path)) == 6 and Pages.from_file(path).index == PageIndex()
 
 
+def test_a_link_to_a_page_file_has_its_index(tmp_path: Path) -> None:
+    index = PageIndex(source=Source(pid=7, comm="linked"))
+    Pages(np.ones((3, 4096), dtype=np.uint8), index).save(tmp_path / "real.pages")
+    (tmp_path / "link.pages").symlink_to("real.pages")
+    assert Pages.from_file(tmp_path / "link.pages").index.command == "linked"
+
+
 def test_save_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A write error names the path, leaves the old contents and no temporary file."""
     path = some_pages(4).save(tmp_path / "f")

@@ -46,6 +46,15 @@ def test_a_command_that_never_settles_is_captured_and_it_is_said() -> None:
     assert pages.index.notes[0] == "its memory was still changing after 0.4 s; captured as it was"
 
 
+def test_a_child_with_more_memory_than_the_command_is_named() -> None:
+    """A compiler driver or a shell script is small; what one wants is below it."""
+    large = "import sys; kept = b'x' * (32 << 20); sys.stdin.read()"  # ends when its parent has
+    code = f"import subprocess as s, sys; s.Popen([sys.executable, '-c', {large!r}], stdin=s.PIPE).wait()"
+    pages = capture_command([sys.executable, "-c", code], after=2.0)
+    (note,) = pages.index.notes
+    assert note.startswith("its child process python") and f", {sys.executable} itself " in note and "--pid" in note
+
+
 @pytest.mark.parametrize("after", [None, 30.0])
 def test_a_command_that_exits_first_is_an_error(after: float | None) -> None:
     """With its status or its signal; so is one that cannot be started."""

@@ -147,8 +147,10 @@ def _how_to_fit(flat: Bytes, page_size: int, subject: object) -> str:
 
 
 def read_index(path: Path) -> IndexDocument | None:
-    """Return the index of the page file `path`, or None when it has none."""
+    """Return the index of the page file `path`, or None when it has none; of a symbolic link that of its file."""
     beside = index_path(path)
+    if not beside.exists() and path.is_symlink():
+        beside = index_path(path.resolve())
     try:
         text = beside.read_bytes()
     except FileNotFoundError:

@@ -86,6 +86,23 @@ def rss_anon_bytes(pid: int) -> int:
     return int(status(pid).get("RssAnon", "0 kB").split()[0]) * 1024
 
 
+def descendants(pid: int) -> list[int]:
+    """Return the children of a process, theirs, and so on; none where the kernel does not list them."""
+    found: list[int] = []
+    for one in _children(pid):
+        found += [one, *descendants(one)]
+    return found
+
+
+def _children(pid: int) -> list[int]:
+    words: list[str] = []
+    with contextlib.suppress(OSError):
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as file:
+                words += file.read().split()
+    return [int(word) for word in words]
+
+
 def is_kernel_thread(pid: int) -> bool:
     """Tell whether the task is a kernel thread (PF_KTHREAD in field 9 of /proc/PID/stat)."""
     with open(f"/proc/{pid}/stat", "rb") as file:

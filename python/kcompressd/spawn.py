@@ -1,7 +1,7 @@
 """`capture_command`: start a command, wait until its memory is steady, capture it, end it.
 
-Only the process started here is ended (SIGTERM, then SIGKILL); a command that starts others (a shell script)
-should `exec` the one that matters. Its standard streams are the caller's, nothing is swallowed.
+Only the process started here is captured and ended (SIGTERM, then SIGKILL); a command that starts others (a shell
+script, a compiler driver) should `exec` the one that matters, and a note says which one is larger. Its standard streams are the caller's, nothing is swallowed.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from kcompressd import capture as capturing
 from kcompressd import procfs
 from kcompressd.errors import CaptureError, NoSuchProcessError, NotCapturableError, refuse_type
 from kcompressd.pages import Pages
+from kcompressd.sizes import mib
 
 STEADY_S: Final = 0.5
 """Memory is steady when RssAnon stays within the tolerance for this long."""
@@ -53,6 +54,7 @@ def capture_command(
         elif not _wait_steady(child, argv, max_wait):
             notes = (f"its memory was still changing after {max_wait:g} s; captured as it was",)
         try:
+            notes += _larger_children(child.pid, argv[0])
             pages = capturing.capture(child.pid, limit=limit, progress=progress, keep_cmdline=keep_cmdline)
         except (NoSuchProcessError, NotCapturableError):
             if child.poll() is not None:
@@ -108,6 +110,22 @@ def _wait_steady(child: subprocess.Popen[bytes], argv: Sequence[str], max_wait: 
 def _is_steady(window: Sequence[int]) -> bool:
     """Tell whether the samples (bytes) differ by at most 1 % or 256 KiB, and there is memory at all."""
     return min(window) > 0 and max(window) - min(window) <= max(_TOLERANCE_BYTES, max(window) // 100)
+
+
+def _larger_children(pid: int, command: str) -> tuple[str, ...]:
+    """Say which of its children has the most memory, where that is more than its own."""
+    try:
+        own = procfs.rss_anon_bytes(pid)
+        size, name = max(
+            ((procfs.rss_anon_bytes(one), procfs.status(one)["Name"]) for one in procfs.descendants(pid)),
+            default=(0, ""),
+        )
+    except (OSError, KeyError):  # one exits right now
+        return ()
+    if size <= own:
+        return ()
+    said = f"its child process {name} has {mib(size)} of anonymous memory, {command} itself {mib(own)}"
+    return (f"{said}: start that one, or capture it while it runs (--pid)",)
 
 
 def _exited(child: subprocess.Popen[bytes], argv: Sequence[str]) -> CaptureError:

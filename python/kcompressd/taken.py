@@ -39,6 +39,13 @@ def pool_bytes(result: Result) -> int:
     return int(result.zram.mm_stat.mem_used_total) if result.zram is not None else 0
 
 
+def stored_bytes(result: Result) -> int:
+    """Return how much that memory stands for: the pages of which the store has a copy, bytes."""
+    if result.zswap is not None:
+        return int(result.zswap.stored_pages) * int(result.config.page_size)
+    return int(result.zram.mm_stat.orig_data_size) if result.zram is not None else 0
+
+
 def cpu(*kinds: str) -> Callable[[Result], Value]:
     """Of a sum of CPU times by kinds of threads."""
 

@@ -23,12 +23,13 @@ def add(verbs: common.Verbs) -> None:
         "[--stats-only [-c LIST]]",
         description="Saves what reclaim could compress: the present anonymous pages of a process, which keeps "
         "running. A COMMAND is started, captured when its memory has been steady for half a second (or after S "
-        "seconds), and ended. Of a cgroup or the whole system inactive pages come first where the kernel tells. With --stats-only the file has no contents, only each page's compressed sizes and times.",
+        "seconds), and ended. Of a cgroup or the whole system inactive pages come first where the kernel tells. Shared "
+        "memory (tmpfs, memfd, MAP_SHARED) is left out. With --stats-only the file has no contents, only each page's compressed sizes and times.",
     )
     parser.add_argument("--pid", type=common.count, metavar="N", help="the process")
     parser.add_argument("--cgroup", metavar="PATH", help="every process in a cgroup and below it")
     parser.add_argument("--system", action="store_true", help="a sample of all processes: 65536 pages unless --limit")
-    parser.add_argument("--seed", type=common.natural, default=0, metavar="N", help="of the sample (default 0)")
+    parser.add_argument("--seed", type=common.natural, metavar="N", help="of the sample (default 0)")
     parser.add_argument("command", nargs="*", metavar="COMMAND", help="a command to start, after --")
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="where to; .zst compresses")
     parser.add_argument("--after", type=seconds, metavar="S", help="capture the command after S seconds")
@@ -44,7 +45,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     given = (arguments.pid is not None, bool(arguments.command), arguments.cgroup is not None, arguments.system)
     if sum(given) != 1:
-        raise CaptureError("capture", "needs a process", "give either --pid N, --cgroup PATH, --system or -- COMMAND")
+        what = "takes one source at a time" if any(given) else "needs a process"
+        raise CaptureError("capture", what, "give either --pid N, --cgroup PATH, --system or -- COMMAND")
+    if not (arguments.cgroup is not None or arguments.system) and arguments.seed is not None:
+        raise CaptureError(
+            "--seed", "is for a sample of several processes", "leave it out, or give --cgroup or --system"
+        )
     if not arguments.command and arguments.after is not None:
         raise CaptureError("--after", "is for a command, others are captured at once", "leave it out")
     if arguments.compressors is not None and not arguments.stats_only:
@@ -89,10 +95,11 @@ def _capture(arguments: argparse.Namespace) -> Pages:
     if arguments.cgroup is not None or arguments.system:
         from kcompressd import capture_many as many
 
+        seed = arguments.seed or 0
         if arguments.cgroup is not None:
-            return many.capture_cgroup(arguments.cgroup, limit=arguments.limit, seed=arguments.seed, progress=bar)
+            return many.capture_cgroup(arguments.cgroup, limit=arguments.limit, seed=seed, progress=bar)
         limit = many.DEFAULT_LIMIT if arguments.limit is None else arguments.limit
-        return many.capture_system(limit=limit, seed=arguments.seed, progress=bar)
+        return many.capture_system(limit=limit, seed=seed, progress=bar)
     if arguments.pid is not None:
         from kcompressd.capture import capture
 

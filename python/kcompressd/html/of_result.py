@@ -73,7 +73,7 @@ def parts(result: Result) -> Iterator[Child]:
 
 def headline(result: Result) -> list[tuple[str, str]]:
     """Return the figures that matter most."""
-    from kcompressd.taken import cpu_ns, pool_bytes, scans_per_page
+    from kcompressd.taken import cpu_ns, pool_bytes, scans_per_page, stored_bytes
 
     speed = result.timing.bytes_per_s
     of = "swapped out" if result.kind == "observed" else "of the input"
@@ -84,7 +84,7 @@ def headline(result: Result) -> list[tuple[str, str]]:
         if spent := cpu_ns(result, kind):
             found.append((scale.time(spent / max(1, result.pages)), f"{kind}'s CPU time a page"))
     if pool := pool_bytes(result):
-        found.append((scale.size(pool), f"hold {scale.size(result.pages * result.config.page_size)}"))
+        found.append((scale.size(pool), f"hold {scale.size(stored_bytes(result))}"))
     if stalls := result.vmstat.get("allocstall"):
         found.append((str(stalls), "allocation stalls"))
     what = "touch" if result.has_budget else "fault"
