@@ -96,6 +96,7 @@ def test_slices_of_one_thread_do_not_cut_across_each_other(trace: Trace) -> None
     for event in events(trace):
         if event["ph"] == "X":
             by_thread[event["tid"]].append((event["ts"], event["ts"] + event["dur"]))
+    assert by_thread
     for spans in by_thread.values():
         ends: list[float] = []
         for begin, end in sorted(spans, key=lambda span: (span[0], -span[1])):

@@ -281,6 +281,16 @@ def test_a_write_that_cannot_be_is_refused() -> None:
     pageout = {"pages": "sample", "memcg": [{"name": "a", "memory_reclaim": [{"at_ns": 0, "bytes": 4096}]}]}
     with pytest.raises(ValueError, match='"a": memory_reclaim needs a memory budget'):
         Job.from_dict(pageout).sim()
+    with pytest.raises(JobError, match="memory_reclaim: 257 writes are more than 256"):
+        job(EATER, memcg=[{"name": "a", "memory_reclaim": [{"at_ns": 0, "bytes": 4096}] * 257}]).sim()
+
+
+def test_more_applications_than_a_trace_can_number_are_refused() -> None:
+    """The 257th thread would be the swap device."""
+    small = {"kind": "burst", "pages": 1, "deadline_ns": 1}
+    assert [app.oom_kill for app in job(*[small] * 256).sim().applications] == [0] * 256
+    with pytest.raises(JobError, match="workload has 257 applications, more than 256"):
+        job(*[small] * 257).sim()
 
 
 def test_limits_that_cannot_be_are_refused_by_name() -> None:

@@ -43,7 +43,7 @@ class Check:
 
 def examine(root: Path = Path("/")) -> list[Check]:
     """Return every check, in the order in which a newcomer meets them."""
-    return [*_machine(root), *_capture(root), *_stores(root), *_observe(root), *_extras()]
+    return [*_machine(), *_capture(root), *_stores(root), *_observe(root), *_extras()]
 
 
 def to_dict(checks: list[Check]) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def to_dict(checks: list[Check]) -> dict[str, Any]:
     return {"environment": environment.gather(), "checks": [asdict(check) for check in checks]}
 
 
-def _machine(root: Path) -> Iterator[Check]:
+def _machine() -> Iterator[Check]:
     facts = environment.gather()
     cpus, memory = facts["cpus"], facts["memory_bytes"] / 2**30
     yield Check("kernel", True, f"{platform.release()} on {facts['machine']}", "what results record")

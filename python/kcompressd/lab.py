@@ -153,7 +153,7 @@ class Lab:
         Budget.check(budget, self)
         Budget.refuse_files(budget)
         count = len(given) if budget is None else budget.pages
-        with self._swap(count) as swap_file:
+        with self._swap() as swap_file:
             config = self.config(count, given.page_size, swap_file)
             config |= {} if budget is None else budget.for_core(self, len(os.sched_getaffinity(0)))
             run = _core.Run(given.array, config, table().as_dict())
@@ -175,7 +175,7 @@ class Lab:
         if self.folio_order:
             raise LabError("folio_order", "is not for step: a script drives single pages", "leave it out")
         given = self._given(pages)
-        with self._swap(len(given)) as swap_file:
+        with self._swap() as swap_file:
             config = self.config(len(given), given.page_size, swap_file)
             said = self.said(config, len(given)) | {"clock": "explore"}
             meta = sidecar_of(config, said, len(given), ordering="total", complete=False)
@@ -269,7 +269,7 @@ class Lab:
         return {"preset": preset, **said, "pages": pages, "memcg_pages": counts}
 
     @contextlib.contextmanager
-    def _swap(self, pages: int) -> Iterator[Path | None]:
+    def _swap(self) -> Iterator[Path | None]:
         """The swap file's path until it is open; None for zram. What is killed later leaves no file behind."""
         if self.store == "zram":
             yield None

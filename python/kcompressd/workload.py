@@ -40,6 +40,8 @@ _OWN: Final = {key for keys in KINDS.values() for key in keys}
 _NICE: Final = range(-20, 20)
 FILE_ACCESS: Final = ("read", "mapped", "executable")
 """How the pages of a file are read: by read(2), by a mapping, by an executable one."""
+MOST_APPLICATIONS: Final = 256
+"""Their threads' numbers are a byte in traces."""
 MAX_FOLIO_ORDER: Final = 9
 """log2 of the pages of the largest folio: a page table's."""
 
@@ -228,9 +230,13 @@ def refuse_order(order: int) -> None:
 
 
 def named(workloads: Sequence[Workload]) -> tuple[Workload, ...]:
-    """Return the applications with names of their own: a name that comes twice is numbered; raises `LabError` for none."""
+    """Return the applications with names of their own: a name that comes twice is numbered; raises `LabError` for none, and for more
+    than there are threads' numbers.
+    """
     if not workloads:
         raise LabError("workload", "there is none", "give at least one")
+    if len(workloads) > MOST_APPLICATIONS:
+        raise LabError("workload", f"has {len(workloads)} applications, more than {MOST_APPLICATIONS}")
     names = [workload.name for workload in workloads]
     numbered = [f"{name}{names[:at].count(name)}" if names.count(name) > 1 else name for at, name in enumerate(names)]
     return tuple(dataclasses.replace(workload, name=name) for workload, name in zip(workloads, numbered, strict=True))

@@ -131,7 +131,7 @@ impl Frames {
     /// The contents of frame `page`, to write.
     ///
     /// # Safety
-    /// The caller fired `fault` or `shrink` for the page and has not handed it on.
+    /// The caller fired `populate`, `fault` or `shrink` for the page and has not handed it on.
     #[allow(clippy::mut_from_ref)]
     pub unsafe fn page_mut(&self, page: u32) -> &mut [u8] {
         // SAFETY: in bounds (`at`) and exclusively the caller's.

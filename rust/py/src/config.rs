@@ -51,7 +51,7 @@ pub fn run_config(config: &Bound<'_, PyDict>, pages: usize) -> PyResult<RunConfi
     let page_size = page_size(config)?;
     let node: Option<Bound<'_, PyDict>> = get(config, "node", None)?;
     let asked = node.map_or(Ok(pages), |node| get(&node, "slots", pages))?;
-    let slots = u32::try_from(asked).map_err(|_| PyValueError::new_err(format!("{pages} pages are too many")))?;
+    let slots = u32::try_from(asked).map_err(|_| PyValueError::new_err(format!("{asked} swap slots are too many")))?;
     let system = Config {
         design,
         store,
@@ -229,7 +229,10 @@ fn reclaims(config: &Bound<'_, PyDict>, run: &RunConfig) -> PyResult<Vec<Reclaim
             requests.push(ReclaimRequest { at_ns: get(&write, "at_ns", 0)?, memcg, pages });
         }
     }
-    Ok(requests)
+    match requests.len() {
+        0..=256 => Ok(requests),
+        len => Err(PyValueError::new_err(format!("memory_reclaim: {len} writes are more than 256"))),
+    }
 }
 
 fn faults(config: &Bound<'_, PyDict>) -> PyResult<IoFaults> {

@@ -25,7 +25,8 @@ pub fn measure<'py>(
         return Err(PyBufferError::new_err("the pages are not one after the other in memory"));
     }
     // SAFETY: the exporter keeps `len_bytes` contiguous bytes alive as long as `pages`, which outlives the slice. Nobody
-    // writes to them meanwhile: the package passes read-only arrays, made of memory or mapped from a file.
+    // writes to them meanwhile: the package passes read-only arrays, of its own or mapped from a file; whoever shares one with it has
+    // promised not to write to it (`Pages.from_array`).
     let bytes = unsafe { std::slice::from_raw_parts(pages.buf_ptr().cast::<u8>(), pages.len_bytes()) };
     let watch = watch.clone().unbind();
     let (measured, raised) = py.detach(|| {

@@ -130,7 +130,7 @@ fn threads<'py>(py: Python<'py>, report: &Report) -> PyResult<Vec<Bound<'py, PyD
     let thread = |thread: &ThreadReport| {
         let dict = PyDict::new(py);
         dict.set_item("actor", thread.name())?;
-        let fault = thread.actor & 0xff00 == actor::APP;
+        let fault = actor::kind(thread.actor) == actor::APP;
         dict.set_item("reclaim_cpu_ns", if fault { 0 } else { thread.cpu_ns })?;
         dict.set_item("fault_cpu_ns", if fault { thread.cpu_ns } else { 0 })?;
         dict.set_item("pages_done", thread.pages_done)?;
@@ -141,7 +141,7 @@ fn threads<'py>(py: Python<'py>, report: &Report) -> PyResult<Vec<Bound<'py, PyD
 
 /// The queues and the threads that emptied them.
 fn kcompressd<'py>(py: Python<'py>, report: &Report) -> PyResult<Bound<'py, PyDict>> {
-    let is_worker = |t: &&ThreadReport| t.actor & 0xff00 == actor::KCOMPRESSD;
+    let is_worker = |t: &&ThreadReport| actor::kind(t.actor) == actor::KCOMPRESSD;
     let worker = |t: &ThreadReport| {
         let dict = PyDict::new(py);
         dict.set_item("actor", t.name())?;

@@ -215,8 +215,9 @@ impl Judge {
         if what & special::CAUSE != 0 && !(aux::NO_SLOT..=aux::REFERENCED).contains(&r.aux) {
             return Err(Reason::Cause);
         }
-        if what & special::WRITEBACK != 0 && self.writeback_enabled(r.folio) == Some(r.guards & 1 == 0) {
-            return Err(Reason::Guard { guard: guard::WRITEBACK_ENABLED, held: r.guards & 1 == 0 });
+        let denied = r.guards & guard::WRITEBACK_ENABLED == 0;
+        if what & special::WRITEBACK != 0 && self.writeback_enabled(r.folio) == Some(denied) {
+            return Err(Reason::Guard { guard: guard::WRITEBACK_ENABLED, held: denied });
         }
         match what & special::TICKET {
             special::QUEUE => self.queues.push(r),

@@ -14,9 +14,6 @@ use crate::units::NIL;
 use crate::wait::WaitKey;
 use std::sync::Arc;
 
-/// The group that all pages belong to; the root is its parent.
-pub const GROUP: u16 = 1;
-
 /// What is explored.
 #[derive(Clone, Debug)]
 pub struct Scenario {
