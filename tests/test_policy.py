@@ -52,6 +52,19 @@ def test_a_policy_is_the_axis_of_that_name() -> None:
     assert by_policy[0] == len(PAGES) and rotated("april")[0] == 0
 
 
+def test_a_policy_that_asks_its_stepper_is_refused_and_does_not_hang() -> None:
+    class Asks(Policy):
+        design = "april"
+
+        def admit(self, point: EnqueueAt, view: View) -> Admission | None:
+            return "sync" if stepper.queues else None
+
+    stepper = Lab(design=Asks()).step(PAGES)
+    with pytest.raises(StepError, match="RuntimeError: the stepper is in the middle of a call"):
+        stepper[0].queue()
+    assert stepper.queues == ((),), "afterwards it can be asked"
+
+
 def test_views_are_what_the_design_may_look_at_and_answers_are_kept() -> None:
     policy = HalfFull()
     stepper = Lab(design=policy, depth=4).step(PAGES)

@@ -6,10 +6,10 @@ use crate::run::{Made, make};
 use kcompressd_core::driver::explore::{self, Refused};
 use kcompressd_core::lifecycle::{Event, State, Word, flag};
 use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, TryLockError};
 
 /// A system driven page by page: each call runs one actor until what was asked for has happened.
 #[pyclass(frozen, module = "kcompressd._core")]
@@ -75,40 +75,40 @@ impl Stepper {
     }
 
     /// Pages in line for each kcompressd, the head first.
-    fn queues(&self) -> Vec<Vec<u32>> {
-        let stepper = self.lock();
-        (0..stepper.system().queues.len()).map(|queue| stepper.queue_line(queue)).collect()
+    fn queues(&self) -> PyResult<Vec<Vec<u32>>> {
+        let stepper = self.lock()?;
+        Ok((0..stepper.system().queues.len()).map(|queue| stepper.queue_line(queue)).collect())
     }
 
     /// Pages whose writes the device has still to end, the next first.
-    fn device(&self) -> Vec<u32> {
-        self.lock().device_line()
+    fn device(&self) -> PyResult<Vec<u32>> {
+        Ok(self.lock()?.device_line())
     }
 
     /// Sets memory.zswap.writeback of a group.
     fn set_writeback(&self, py: Python<'_>, memcg: u16, enabled: bool) -> PyResult<()> {
-        self.lock().set_writeback(memcg, enabled).map_err(|error| refused(py, &error))
+        self.lock()?.set_writeback(memcg, enabled).map_err(|error| refused(py, &error))
     }
 
     /// Sets the depth of a queue.
     fn set_depth(&self, py: Python<'_>, queue: usize, depth: usize) -> PyResult<()> {
-        self.lock().set_depth(queue, depth).map_err(|error| refused(py, &error))
+        self.lock()?.set_depth(queue, depth).map_err(|error| refused(py, &error))
     }
 
     /// Sets memory.zswap.max of a group, bytes.
     fn set_zswap_max(&self, py: Python<'_>, memcg: u16, bytes: u64) -> PyResult<()> {
-        self.lock().set_zswap_max(memcg, bytes).map_err(|error| refused(py, &error))
+        self.lock()?.set_zswap_max(memcg, bytes).map_err(|error| refused(py, &error))
     }
 
     /// Sets zswap's compressor.
     fn set_compressor(&self, py: Python<'_>, codec: &str) -> PyResult<()> {
         let codec = crate::codec::parse(codec)?;
-        self.lock().set_compressor(codec).map_err(|error| refused(py, &error))
+        self.lock()?.set_compressor(codec).map_err(|error| refused(py, &error))
     }
 
     /// Sets zswap's max_pool_percent and accept_threshold_percent.
     fn set_pool_limits(&self, py: Python<'_>, max_pool: u64, accept_threshold: u64) -> PyResult<()> {
-        self.lock().set_pool_limits(max_pool, accept_threshold).map_err(|error| refused(py, &error))
+        self.lock()?.set_pool_limits(max_pool, accept_threshold).map_err(|error| refused(py, &error))
     }
 
     /// Spoils the page's block in zswap's pool.
@@ -118,27 +118,34 @@ impl Stepper {
 
     /// What has been counted so far.
     fn counters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        counters(py, &self.lock())
+        counters(py, &*self.lock()?)
     }
 
     /// Device and decode failures, each accounted for by its event.
-    fn errors(&self) -> Vec<String> {
-        self.lock().errors().iter().map(ToString::to_string).collect()
+    fn errors(&self) -> PyResult<Vec<String>> {
+        Ok(self.lock()?.errors().iter().map(ToString::to_string).collect())
     }
 
     /// The trace so far: records of 32 bytes in the order of the steps.
-    fn trace<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, kcompressd_core::trace::as_bytes(self.lock().records()))
+    fn trace<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(py, kcompressd_core::trace::as_bytes(self.lock()?.records())))
     }
 }
 
 impl Stepper {
-    fn lock(&self) -> MutexGuard<'_, Box<explore::Stepper>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The stepper; refused while it is in a call: who waited here could be its policy, or hold up the interpreter that its policy needs.
+    fn lock(&self) -> PyResult<MutexGuard<'_, Box<explore::Stepper>>> {
+        match self.0.try_lock() {
+            Ok(stepper) => Ok(stepper),
+            Err(TryLockError::Poisoned(stepper)) => Ok(stepper.into_inner()),
+            Err(TryLockError::WouldBlock) => Err(PyRuntimeError::new_err(
+                "the stepper is in the middle of a call: neither its policy nor another thread can ask it now",
+            )),
+        }
     }
 
     fn word(&self, py: Python<'_>, page: u32) -> PyResult<Word> {
-        self.lock().word(page).map_err(|error| refused(py, &error))
+        self.lock()?.word(page).map_err(|error| refused(py, &error))
     }
 
     fn call<T: Send>(
@@ -146,6 +153,7 @@ impl Stepper {
         py: Python<'_>,
         call: impl FnOnce(&mut explore::Stepper) -> Result<T, Refused> + Send,
     ) -> PyResult<T> {
-        py.detach(|| call(&mut self.lock())).map_err(|error| refused(py, &error))
+        let done = py.detach(|| Ok::<_, PyErr>(call(&mut *self.lock()?)))?;
+        done.map_err(|error| refused(py, &error))
     }
 }
