@@ -348,8 +348,9 @@ def test_a_bug_is_called_a_bug_and_traced_on_request(
         main(["validate", "t.npy"])
 
 
-def test_a_reader_that_leaves_early_is_no_error() -> None:
-    command = f"{shlex.quote(str(SCRIPT))} run --sample --limit 60 | head -1"
+@pytest.mark.parametrize("piped", ["run --sample --limit 60 | head -1", "doctor | true"])
+def test_a_reader_that_leaves_early_is_no_error(piped: str) -> None:
+    command = f"{shlex.quote(str(SCRIPT))} {piped}"
     ended = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, timeout=60)
     assert (ended.returncode, ended.stderr) == (0, ""), ended
 

@@ -21,7 +21,7 @@ from kcompressd.cli import main
 from kcompressd.compare import compare, compare_job
 from kcompressd.comparison import Comparison, Entry
 from kcompressd.estimate import estimate
-from kcompressd.html import scale
+from kcompressd.html import of_sweep, scale
 from kcompressd.html.bars import Bar, bars, histogram
 from kcompressd.html.elements import Markup, join, tag
 from kcompressd.html.lines import HEIGHT, WIDTH, Line, lines, thinned
@@ -30,6 +30,7 @@ from kcompressd.html.page import bullets
 from kcompressd.html.scatter import Point, _box, scatter
 from kcompressd.html.standalone import picture
 from kcompressd.html.table import Cell, table
+from kcompressd.sweep import sweep
 from kcompressd.trace import Trace
 
 PAGES = Pages.sample()[::8]
@@ -329,3 +330,23 @@ def test_colours_are_a_presets_own_and_nobody_elses_while_there_are_any() -> Non
     assert found["april"] == COLORS["april"] and found["sync"] == COLORS["sync"]
     assert len(set(found.values())) == len(names)
     assert len(colors(map(str, range(12)))) == 12
+
+
+def test_a_sweep_has_a_report(tmp_path: Path) -> None:
+    file = tmp_path / "job.toml"
+    file.write_text(
+        'pages = "sample"\nlimit = 64\nstore = "zram"\n[[sweep.axis]]\nkey = "design"\nvalues = ["april", "split"]\n'
+        '[[sweep.axis]]\nkey = "depth"\nvalues = [24, 96, 256]\n'
+    )
+    report = tmp_path / "sweep.html"
+    assert main(["sweep", str(file), "--backend", "sequential", "--html", str(report)]) == 0
+    text = report.read_text()
+    assert "over depth" in text and text.count('data-name="april"') == text.count("<figure>") >= 2
+    assert text.count("<tr>") == 1 + 6
+    axis = {"key": "design", "values": ["april", "split"]}
+    other = Job.from_dict(
+        {"pages": "sample", "limit": 64, "design": "split", "store": "zram", "sweep": {"axis": [axis]}}
+    )
+    found = sweep(other, tmp_path / "names.parquet", backend="sequential")
+    assert found.table is not None
+    assert 'class="chart bars"' in of_sweep.document(found.table, other)  # no axis of numbers: bars

@@ -86,6 +86,12 @@ def test_depth_0_is_refused_where_nothing_would_be_queued_for_ever(on_full: str)
         Lab(design=design, compressor="zstd:19").run(PAGES, watch=lambda now: {"depth": 0})
 
 
+def test_a_seed_that_shuffles_nothing_is_said() -> None:
+    said = {fault: Lab(fault=fault, seed=3).run(PAGES[:9]).notes for fault in ("in-order", "shuffled")}
+    assert any("seed not used" in note for note in said["in-order"])
+    assert not any("seed" in note for note in said["shuffled"])
+
+
 def test_blocks_and_the_lz4_package_read_each_other() -> None:
     for page in PAGES.array[::16]:
         block = _core.compress("lz4", page.tobytes())

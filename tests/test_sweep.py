@@ -100,6 +100,10 @@ def test_points_run_once_and_are_found_again(tmp_path: Path) -> None:
     assert (fewer.ran, fewer.others) == (1, 3)
     assert fewer.table is not None and fewer.table.column("vmstat.pgsteal_anon").to_pylist() == [32]
     assert "seconds" not in fewer.table.column_names and fewer.seconds_each > 0
+    live = sweep(
+        other, tmp_path / "t.parquet", backend="sequential", live=True
+    )  # what virtual time said is no row of real threads
+    assert live.table is not None and (live.ran, live.table.column("kind").to_pylist()) == (1, ["live"])
 
 
 def test_a_refused_point_has_a_row_that_says_why(tmp_path: Path) -> None:
@@ -286,6 +290,16 @@ def test_where_memory_is_short_each_row_is_a_boot(tmp_path: Path) -> None:
     assert (fewer.points, fewer.ran, fewer.others) == (4, 0, 6)
 
 
+def test_a_killed_application_is_shown(tmp_path: Path) -> None:
+    eater = {"node": {"managed": 1500}, "workload": {"kind": "eater", "pages": 2400}, "limit": 1536}
+    short = Job.from_dict({**job(("node.swap", [100, 9000])).tree, **eater})
+    rows = sweep(short, tmp_path / "t.parquet", backend="sequential", repeats=1).table
+    found = Lines.of(rows, short)
+    at = found.measures.index("vmstat.oom_kill")
+    assert [spreads[at].median for _, spreads in found.lines] == [1, 0] and "oom_kill" in of_sweep.document(rows, short)
+    assert "vmstat.oom_kill" not in Lines.of(rows.slice(1), short).measures
+
+
 def test_how_many_boots_there_are(tmp_path: Path) -> None:
     def boots(mine: Job, repeats: int | None = None) -> int:
         return sweep(mine, tmp_path / "t.parquet", backend="sequential", repeats=repeats, only_one=True).boots
@@ -360,15 +374,17 @@ def test_the_verb_counts_runs_resumes_and_prints(tmp_path: Path, capsys: pytest.
     path.write_text(TOML)
     assert main(["sweep", str(path), "--backend", "sequential", "--dry-run"]) == 0
     assert "2 points, 1 to run" in capsys.readouterr().out
+    assert main(["sweep", str(path), "--backend", "sequential", "--live", "--dry-run"]) == 0
+    assert " on 1 worker\n" in capsys.readouterr().out
     assert main(["sweep", str(path), "--backend", "sequential", "--csv", str(tmp_path / "t.csv")]) == 0
     said = capsys.readouterr().out
-    assert "2 of 2 points, 1 run now" in said and said.index("split") < said.index("sync")
+    assert "2 of 2 points, 1 run now; rows of other points kept: 1" in said and said.index("split") < said.index("sync")
     assert (tmp_path / "t.csv").read_text().count("\n") == 3
     path.write_text(TOML.replace('"sync"', '"none"'))
     assert main(["sweep", str(path), "--backend", "sequential"]) == 3
     refused = capsys.readouterr()
     assert "1 of 2 points refused, the first: " in refused.err and 'unknown design "none"' in refused.err
-    assert "2 of 2 points, 1 run now; rows of other points kept: 1" in refused.out
+    assert "2 of 2 points, 1 run now; rows of other points kept: 2" in refused.out
     assert "sync" not in refused.out  # another sweep's row
     assert main(["sweep", str(path), "--backend", "sequential"]) == 3  # still refused when it is not run again
     assert "0 run now" in capsys.readouterr().out
@@ -381,20 +397,3 @@ def test_the_verb_counts_runs_resumes_and_prints(tmp_path: Path, capsys: pytest.
     path.write_text('pages = "sample"\n')
     assert main(["sweep", str(path)]) == 2
     assert "has no [sweep]" in capsys.readouterr().err
-
-
-def test_a_sweep_has_a_report(tmp_path: Path) -> None:
-    file = tmp_path / "job.toml"
-    file.write_text(
-        'pages = "sample"\nlimit = 64\nstore = "zram"\n[[sweep.axis]]\nkey = "design"\nvalues = ["april", "split"]\n'
-        '[[sweep.axis]]\nkey = "depth"\nvalues = [24, 96, 256]\n'
-    )
-    report = tmp_path / "sweep.html"
-    assert main(["sweep", str(file), "--backend", "sequential", "--html", str(report)]) == 0
-    text = report.read_text()
-    assert "over depth" in text and text.count('data-name="april"') == text.count("<figure>") >= 2
-    assert text.count("<tr>") == 1 + 6
-    other = job(("design", ["april", "split"]))
-    found = sweep(other, tmp_path / "names.parquet", backend="sequential")
-    assert found.table is not None
-    assert 'class="chart bars"' in of_sweep.document(found.table, other)  # no axis of numbers: bars

@@ -115,6 +115,12 @@ def test_cpu_time_is_that_of_the_run_s_threads(many: str) -> None:
     assert 0.5 * told["kcompressd0"] <= spent["kcompressd0"] <= 1.1 * told["kcompressd0"]
 
 
+def test_a_capture_s_bar_is_gone_when_it_is_done(tmp_path: Path) -> None:
+    path = str(tmp_path / "f.pages")
+    code, drawn = in_terminal("capture", "--after", "0.3", "-o", path, "--", "sleep", "60")
+    assert code == 0 and "\x1b[2K" in drawn[drawn.rindex("capturing pid") : drawn.index("next: ")]
+
+
 def test_the_command_itself_is_none_of_its_threads() -> None:
     name = Path("/proc/thread-self/comm")
     before = name.read_text()

@@ -305,6 +305,7 @@ def _reporter(progress: Progress | bool, found: Scan) -> Iterator[Progress]:
         from rich.progress import Progress as Bar
 
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(True), TransferSpeedColumn())
-        with Bar(*columns, console=Console(stderr=True)) as bar:
+        console = Console(stderr=True)
+        with Bar(*columns, console=console, transient=console.is_terminal) as bar:
             task = bar.add_task(f"capturing pid {found.pid}", total=len(found) * found.page_size)
             yield lambda done, total: bar.update(task, completed=done * found.page_size)

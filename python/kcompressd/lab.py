@@ -247,6 +247,8 @@ class Lab:
         notes = self.notes(large=budget is not None and any(app.folio_order for app in budget.applications))
         if budget is not None and any(app.nice is not None for app in budget.applications):
             notes.append("threads have the nice level of this process: workload.nice not used")
+        if budget is None and self.seed and self.fault != "shuffled":
+            notes.append("pages are not read back shuffled: seed not used")
         notes += (note for note in found["notes"] if note not in notes)
         stored["notes"] = [*notes, *refused(found), *killed]
         result = Result.from_dict(stored, origin="run")

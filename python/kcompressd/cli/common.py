@@ -40,7 +40,12 @@ def console() -> Console:
     """Return the console for results: standard output, wide enough for a table when it is a pipe."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)
+    class Results(Console):
+        def on_broken_pipe(self) -> None:
+            """Leave it to `main`: rich would exit with 1, which says that something is wrong with the run."""
+            raise BrokenPipeError
+
+    return Results(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)
 
 
 def design(text: str) -> str:

@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
         print("kcompressd: interrupted: the same command goes on from here", file=sys.stderr)
         return common.INTERRUPTED
     if arguments.dry_run:
-        return _say_dry(found, arguments.workers)
+        return _say_dry(found, arguments.workers, live=arguments.live)
     if arguments.csv is not None:
         common.write_text(_csv(found), arguments.csv)
     if arguments.csv != "-":
@@ -96,18 +96,19 @@ def _all(found: Outcome) -> str:
     return f"{found.points} points" if found.boots == 1 else f"{found.points} boots of {combinations} points"
 
 
-def _say_dry(found: Outcome, workers: int | None) -> int:
-    import os
-
+def _say_dry(found: Outcome, workers: int | None, *, live: bool) -> int:
     from kcompressd.sizes import duration
+    from kcompressd.sweep.engine import default_workers
 
     left = found.points - (0 if found.table is None else len(found.table))
-    at_once = workers or len(os.sched_getaffinity(0))
+    at_once = workers or default_workers(live=live)
     print(f"{_all(found)}, {left} to run")
     if found.ran and left:
         each, start = found.seconds_each * 1e9, found.start_seconds * 1e9
         rest = duration(start + each * left / at_once)
-        print(f"one took {duration(each)}, starting workers {duration(start)}: about {rest} on {at_once} workers")
+        print(
+            f"one took {duration(each)}, starting workers {duration(start)}: about {rest} on {at_once} worker{'s' * (at_once > 1)}"
+        )
     return 0
 
 

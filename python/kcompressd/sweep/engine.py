@@ -82,7 +82,7 @@ def sweep(
     _refuse_axes(job, plan, live)
     calibration, where = _calibrated(job, rows.path)
     boots = _boots(job, plan, repeats)
-    points = plan.points(job.tree, calibration.digest, _core.VERSION, boots)
+    points = plan.points(job.tree, calibration.digest, _core.VERSION, boots, live=live)
     done = rows.done()
     left = [point for point in points if point.id not in done]
     todo = left[:1] if only_one else left
@@ -90,13 +90,18 @@ def sweep(
     started = time.monotonic()
     reason = None
     try:
-        with _pool(backend, scheduler, workers or (1 if live else len(os.sched_getaffinity(0))), len(todo)) as parallel:
+        with _pool(backend, scheduler, workers or default_workers(live=live), len(todo)) as parallel:
             reason = _run(parallel, _tasks(job, todo, where, calibration.digest, live), tally)
     except KeyboardInterrupt:
         raise RunInterrupted(tally.outcome(rows.close(), time.monotonic() - started, "interrupted")) from None
     if reason is None and tally.done < len(points):
         reason = "one point was run to estimate the time"
     return tally.outcome(rows.close(), time.monotonic() - started, reason)
+
+
+def default_workers(*, live: bool) -> int:
+    """How many points run at once unless it is said: real threads have the machine to themselves."""
+    return 1 if live else len(os.sched_getaffinity(0))
 
 
 class _Tally:

@@ -92,12 +92,17 @@ class Plan:
         combinations = math.prod(lengths) if self.mode == "product" else min(lengths, default=1)
         return combinations * max(1, len(self.seeds))
 
-    def points(self, job: Mapping[str, Any], digest: str, version: str, boots: int = 1) -> list[Point]:
-        """Return every combination in order, each on `boots` boots: boot by boot, so that a part of a sweep has all of them."""
+    def points(
+        self, job: Mapping[str, Any], digest: str, version: str, boots: int = 1, *, live: bool = False
+    ) -> list[Point]:
+        """Return every combination in order, each on `boots` boots: boot by boot, so that a part of a sweep has all of them.
+        Those of real threads (`live`) have ids of their own.
+        """
+        more = ["live"] if live else []
         base = json.dumps({key: value for key, value in job.items() if key != "sweep"}, sort_keys=True, default=str)
 
         def point(settings: tuple[tuple[str, Value], ...], boot: int) -> Point:
-            text = json.dumps([base, sorted(settings), digest, version, *([boot] if boot else [])])
+            text = json.dumps([base, sorted(settings), digest, version, *([boot] if boot else []), *more])
             return Point(settings, hashlib.sha256(text.encode()).hexdigest()[:16], boot)
 
         return [point(settings, boot) for boot in range(boots) for settings in self._settings()]

@@ -16,12 +16,15 @@ if TYPE_CHECKING:
 
     from kcompressd.job import Job
 
+OOM_KILL: Final = "oom_kill"
+"""Shown where it is not always 0: what an application was to do is not done, and its speed is of the whole input."""
 MEASURES: Final[dict[str, tuple[str, Callable[[float], str]]]] = {
     "timing.bytes_per_s": ("MiB/s", lambda value: f"{value / 2**20:.0f}"),
     "vmstat.pgscan_anon": ("pgscan_anon", lambda value: f"{value:.0f}"),
     "vmstat.pgsteal_anon": ("pgsteal_anon", lambda value: f"{value:.0f}"),
     "vmstat.pswpout": ("pswpout", lambda value: f"{value:.0f}"),
     "vmstat.allocstall_movable": ("allocstall", lambda value: f"{value:.0f}"),
+    "vmstat.oom_kill": (OOM_KILL, lambda value: f"{value:.0f}"),
     "timing.touch_ns.p99": ("touch p99", duration),
     "timing.touch_ns.max": ("longest touch", duration),
 }
@@ -48,11 +51,15 @@ class Lines:
         """Take them from the rows of `job`'s sweep; a key that no row has is left out."""
         given = [axis for axis in Plan.of(job.tree, job.origin).axes if axis.key in rows.column_names]
         axes = tuple(axis.key for axis in given)
-        measures = tuple(name for name in MEASURES if name in rows.column_names)
+        measures = tuple(name for name in MEASURES if name in rows.column_names and _is_said(rows, name))
         lines = combinations(rows.to_pylist(), axes, measures)
         place = [{value: at for at, value in enumerate(axis.values)} for axis in given]
         lines.sort(key=lambda line: [at.get(value, len(at)) for at, value in zip(place, line[0], strict=True)])
         return cls(axes, measures, tuple(lines))
+
+
+def _is_said(rows: pa.Table, name: str) -> bool:
+    return MEASURES[name][0] != OOM_KILL or any(rows.column(name).to_pylist())
 
 
 def table(rows: pa.Table, job: Job) -> Table:
