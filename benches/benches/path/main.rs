@@ -1,5 +1,5 @@
 //! What the path costs beside the codec: `cargo bench -p kcompressd-benches --bench path [-- --quick] [PAGES[.zst] …]`; for a profiler
-//! `-- --rounds=70 PAGES[.zst] …`, the path alone so many times.
+//! `-- --rounds=60 PAGES[.zst] …`, the path on lz4 and the bare loop so many times in turn.
 //!
 //! The path is the reclaim phase of `run --design split --store zswap --threads 2`: every page of the input goes from
 //! kswapd through the queues to two kcompressd threads (or is finished by kswapd, when the queues are full) into the pool,
@@ -26,9 +26,10 @@ const DEPTHS: [u32; 4] = [32, 256, 1024, 4096];
 fn main() {
     let pairs = if std::env::args().any(|arg| arg == "--quick") { 9 } else { 25 };
     let corpora = corpora();
-    if let Some(rounds) = std::env::args().find_map(|arg| arg.strip_prefix("--rounds=")?.parse::<u32>().ok()) {
-        for corpus in corpora.iter().flat_map(|corpus| (0..rounds).map(move |_| corpus)) {
-            Path::new(corpus, split()).reclaim();
+    if let Some(rounds) = std::env::args().find_map(|arg| arg.strip_prefix("--rounds=")?.parse().ok()) {
+        for corpus in &corpora {
+            let path = Path::new(corpus, split());
+            alternate(rounds, || path.reclaim(), || bare(corpus, path.codec, THREADS));
         }
         return;
     }
