@@ -166,6 +166,13 @@ def test_what_the_core_refuses_is_told_with_the_job(
     assert f"{job}: " in (said := refused(capsys, "sim", str(job), "--set", setting)) and says in said
 
 
+def test_a_key_of_one_of_several_applications_is_the_file_s(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    job = tmp_path / "job.toml"
+    job.write_text('pages = "sample"\n' + '[[workload]]\nkind = "eater"\npages = 9\n' * 2)
+    said = refused(capsys, "sim", str(job), "--set", "workload.pages=8")
+    assert "workload.pages: there are 2 [[workload]] tables; write pages into the file" in said and "eater" not in said
+
+
 @pytest.mark.parametrize("command", ["run --sample --trace -", "run --sample --html -", "capture -o - -- true"])
 def test_what_is_no_text_has_no_standard_output(capsys: pytest.CaptureFixture[str], command: str) -> None:
     assert "-: is standard output" in refused(capsys, *command.split())

@@ -157,6 +157,7 @@ def test_files_that_are_no_page_files_are_refused(tmp_path: Path) -> None:
     empty.touch()
     junk.write_bytes(b"this is not zstd at all" * 400)
     packed.write_bytes(zstandard.compress(some_pages(3).array.tobytes()))
+    (tmp_path / "f.stats.npz").write_bytes(b"PK" + bytes(4094))
     cases = {
         tmp_path / "missing": "no such file",
         folder: "is a directory without page files",
@@ -164,6 +165,7 @@ def test_files_that_are_no_page_files_are_refused(tmp_path: Path) -> None:
         empty: r"is empty \(0 bytes\)",
         junk: "is not valid zstd",
         packed: "it looks like zstd: rename it to",
+        tmp_path / "f.stats.npz": "sizes and times of pages and no contents",
         empty / "below": "cannot be read: Not a directory",
     }
     for path, reason in cases.items():

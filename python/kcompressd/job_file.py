@@ -212,6 +212,12 @@ def set_key(tree: Tree, key: str, value: Any) -> None:
         inner = tree.setdefault(name, {})
         if isinstance(inner, str) and name == "design":
             inner = tree[name] = {"preset": inner}
+        if isinstance(inner, list):
+            raise JobError(
+                key,
+                f"there are {len(inner)} [[{name}]] tables",
+                f"write {last} into the file, in the one that you mean",
+            )
         if not isinstance(inner, dict):
             raise JobError(key, f"{name} = {inner!r} is no table")
         tree = inner

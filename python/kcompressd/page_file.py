@@ -33,6 +33,7 @@ Bytes = npt.NDArray[np.uint8]
 _CHUNK_BYTES: Final = 1 << 20
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
 _ZSTD_LEVEL: Final = 3
+_NO_CONTENTS: Final = (".stats.npz", ".calib.npz")
 
 
 def index_path(path: Path) -> Path:
@@ -65,6 +66,10 @@ def _refuse_odd_files(path: Path, status: os.stat_result) -> None:
         raise PageFileError(path, "is not a regular file", "copy its contents to a file first")
     if status.st_size == 0:
         raise PageFileError(path, "is empty (0 bytes), not a page file")
+    if path.name.endswith(_NO_CONTENTS):
+        raise PageFileError(
+            path, "has sizes and times of pages and no contents", "give the pages; estimate reads .stats.npz"
+        )
 
 
 def unpack(file: BinaryIO, subject: object) -> Bytes:
