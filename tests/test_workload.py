@@ -11,7 +11,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from kcompressd import Job, Result
+from kcompressd import Job, Result, applications
 from kcompressd.access_trace import load
 from kcompressd.compare import compare_job
 from kcompressd.errors import InputError, JobError
@@ -316,6 +316,18 @@ def test_a_group_s_zswap_limit_holds_for_its_application_alone() -> None:
 def test_compare_runs_the_job_s_own_applications() -> None:
     found = compare_job(job(EATER), ["split"])
     assert all(entry.last.applications[0].touches == 7200 for entry in found.entries)
+
+
+def test_a_figure_of_one_application_is_a_measure_of_its_own() -> None:
+    first, second = {"kind": "usemem", "name": "v1.0", "pages": 1200}, {"kind": "eater", "name": "cold", "pages": 2400}
+    result = ran(first, second)
+    for app in result.applications:
+        measure = applications.measure(f"{app.name}.touch_max_ns")
+        assert measure is not None and measure.title == f"{app.name}: longest touch"
+        assert measure.of(result) == app.touch_ns["max"]
+    absent = applications.measure("hot.touch_max_ns")
+    assert absent is not None and absent.of(result) is None
+    assert [applications.measure(name) for name in ("cold.speed", "touch_max_ns", ".touch_max_ns")] == [None] * 3
 
 
 def test_measures_of_a_pressed_run() -> None:

@@ -58,7 +58,7 @@ def names(results: Sequence[Result]) -> list[str]:
 
 def described(result: Result, name: str) -> str:
     """Return an application with its kind and, where it is in one, its group: `browser (zipf, fg)`."""
-    app = _of(name, result)
+    app = next(app for app in result.applications if app.name == name)
     group = "" if app.memcg == "/" else f", {app.memcg}"
     kind = app.kind if app.kind != name else ""
     inside = f"{kind}{group}".removeprefix(", ")
@@ -71,6 +71,17 @@ def measures(name: str, results: Sequence[Result]) -> Iterator[Measure]:
         measure = Measure(f"{name}.{key}", title, unit, partial(_measured, name, take), "better", 0, "")
         if any(measure.of(result) for result in results):
             yield measure
+
+
+def measure(name: str) -> Measure | None:
+    """Return a measure of one application by its whole name, `browser.touch_max_ns`, where there is such a figure. Nothing is measured
+    in a run without that application.
+    """
+    app, _, wanted = name.rpartition(".")
+    for key, title, unit, take in _FIGURES:
+        if app and key == wanted:
+            return Measure(name, f"{app}: {title}", unit, partial(_measured, app, take), "better", 0, "")
+    return None
 
 
 def table(result: Result, *, brief: bool = False) -> tuple[list[str], list[tuple[str, list[tuple[str, Value]]]]]:
@@ -93,8 +104,9 @@ def _cell(measure: Measure | None, result: Result) -> tuple[str, Value]:
 
 
 def _measured(name: str, take: Callable[[App], Value], result: Result) -> Value:
-    return take(_of(name, result))
+    app = _of(name, result)
+    return None if app is None else take(app)
 
 
-def _of(name: str, result: Result) -> App:
-    return next(app for app in result.applications if app.name == name)
+def _of(name: str, result: Result) -> App | None:
+    return next((app for app in result.applications if app.name == name), None)

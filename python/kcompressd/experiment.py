@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
+from kcompressd import applications
 from kcompressd.compare import Report, matrix
 from kcompressd.comparison import Comparison
 from kcompressd.errors import ExperimentError
@@ -200,11 +201,8 @@ def _experiment(path: Path, data: Mapping[str, Any]) -> Experiment:
     optional = ("limits", "unanswered", "pictures", "group", "kernel", "finding")
     wrong = [f"{key} is missing" for key in _KEYS if key not in data and key not in optional]
     wrong += [f"unknown key {key}" for key in data if key not in _KEYS]
-    wrong += [
-        f"measures: {name} is none of {', '.join(_MEASURES)}"
-        for name in data.get("measures", ())
-        if name not in _MEASURES
-    ]
+    measures = {name: _measure(name) for name in data.get("measures", ())}
+    wrong += [f"measures: {_unknown(name)}" for name, measure in measures.items() if measure is None]
     if wrong:
         raise ExperimentError(path, "; ".join(wrong))
     rows, groups = (
@@ -220,7 +218,7 @@ def _experiment(path: Path, data: Mapping[str, Any]) -> Experiment:
         expected=data["expected"],
         limits=tuple(data.get("limits", ())),
         unanswered=tuple(data.get("unanswered", ())),
-        measures=tuple(_MEASURES[name] for name in data["measures"]),
+        measures=tuple(filter(None, measures.values())),
         pictures=tuple(data.get("pictures", ())),
         job=data["job"],
         rows=rows,
@@ -228,6 +226,14 @@ def _experiment(path: Path, data: Mapping[str, Any]) -> Experiment:
         kernel=tuple(_kernel(path, n, given, known) for n, given in enumerate(data.get("kernel", ()), 1)),
         findings=tuple(_finding(path, n, given, rows, known) for n, given in enumerate(data.get("finding", ()), 1)),
     )
+
+
+def _measure(name: str) -> Measure | None:
+    return _MEASURES.get(name) or applications.measure(name)
+
+
+def _unknown(name: str) -> str:
+    return f"{name} is none of {', '.join(_MEASURES)}, nor a figure of an application (NAME.touch_max_ns)"
 
 
 def _variants(path: Path, kind: str, given: Sequence[Mapping[str, Any]]) -> tuple[Variant, ...]:
@@ -262,8 +268,9 @@ def _finding(
 ) -> Finding:
     wrong = [f"{key} is missing" for key in ("measure", "row", "above", "yes", "no") if key not in given]
     wrong += [f"unknown key {key}" for key in given if key not in _FINDING]
-    if given.get("measure") not in _MEASURES:
-        wrong.append(f"measure {given.get('measure')!r} is none of {', '.join(_MEASURES)}")
+    measure = _measure(str(given.get("measure")))
+    if measure is None:
+        wrong.append(f"measure {_unknown(repr(given.get('measure')))}")
     filled = {
         "group": next(iter(known["group"])) if len(known["group"]) == 1 else ANY,
         "against": rows[0].name,
@@ -272,10 +279,10 @@ def _finding(
     for key, kind in (("row", "row"), ("group", "group"), ("against", "row"), ("against_group", "group")):
         if filled.get(key) is not None and filled[key] not in {*known[kind], ANY}:
             wrong.append(f"{key} {filled[key]!r} is none of {', '.join(sorted(known[kind]))}")
-    if wrong:
+    if wrong or measure is None:
         raise ExperimentError(path, f"finding {number}: {'; '.join(wrong)}")
     return Finding(
-        measure=_MEASURES[given["measure"]],
+        measure=measure,
         row=given["row"],
         group=filled["group"],
         against=filled["against"],
