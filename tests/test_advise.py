@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kcompressd import Pages
-from kcompressd.advise import GOALS, Advice, Option, _marked, _ranked, advise, has_swap_device
+from kcompressd.advise import GOALS, Advice, Option, _beyond, _marked, _ranked, advise, has_swap_device
 from kcompressd.calibration import Calibration, of_stats, timed
 from kcompressd.cli import main
 from kcompressd.design import Design
@@ -67,6 +67,10 @@ def test_the_recommendation_is_on_the_front_and_says_why(advice: Advice) -> None
     )
     assert "of the memory saved" in advice.evidence[0] and any("runner-up" in text for text in advice.evidence)
     assert any("no swap device" in text for text in advice.evidence)
+
+
+def test_next_to_nothing_has_no_sign() -> None:
+    assert [_beyond(share) for share in (-0.004, 0.002, -0.08, 0.21)] == ["±0%", "±0%", "-8%", "+21%"]
 
 
 def test_settings_are_those_of_the_choice(advice: Advice) -> None:

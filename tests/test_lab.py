@@ -92,6 +92,11 @@ def test_a_seed_that_shuffles_nothing_is_said() -> None:
     assert not any("seed" in note for note in said["shuffled"])
 
 
+def test_an_older_kernel_than_those_modelled_is_said() -> None:
+    for kernel, said in (((5, 4), 1), ((6, 12), 0), ((6, 18), 0)):
+        assert sum("no kernel before 6.12" in note for note in Lab(kernel=kernel).run(PAGES[:9]).notes) == said
+
+
 def test_blocks_and_the_lz4_package_read_each_other() -> None:
     for page in PAGES.array[::16]:
         block = _core.compress("lz4", page.tobytes())

@@ -260,6 +260,11 @@ _RULES: Final = {
 }
 
 
+def _beyond(share: float) -> str:
+    text = f"{share:+.0%}"
+    return "±0%" if text[1:] == "0%" else text
+
+
 def _evidence(best: Option, runner_up: Option | None, goal: Goal) -> Iterator[str]:
     figures = (
         f"{1 - best.used:.0%} of the memory saved, one touch in a thousand takes {duration(best.touch_ns)} or more"
@@ -269,8 +274,8 @@ def _evidence(best: Option, runner_up: Option | None, goal: Goal) -> Iterator[st
         pairs = zip(
             (runner_up.used, runner_up.touch_ns, runner_up.cpu_ns), (best.used, best.touch_ns, best.cpu_ns), strict=True
         )
-        used, touch, cpu = (its / max(mine, 1e-9) - 1 for its, mine in pairs)
-        yield f"runner-up {name(runner_up)}: {used:+.0%} memory used, {touch:+.0%} tail, {cpu:+.0%} CPU time"
+        used, touch, cpu = (_beyond(its / max(mine, 1e-9) - 1) for its, mine in pairs)
+        yield f"runner-up {name(runner_up)}: {used} memory used, {touch} tail, {cpu} CPU time"
     yield f"chosen from the Pareto front by {goal}: {_RULES[goal]}"
 
 

@@ -120,6 +120,9 @@ class Lab:
                 notes.append(f"there is no queue and no kcompressd thread: {' and '.join(asked)} not used")
         if self.store == "zram" and self.swap_file is not None:
             notes.append("zram is the swap device: the swap file is not used")
+        if self.kernel < KERNEL:
+            said, oldest = (".".join(map(str, version)) for version in (self.kernel, KERNEL))
+            notes.append(f"no kernel before {oldest} is modelled: that of {said} is {oldest}'s")
         if (large or self.folio_order) and self.store == "zswap" and self.kernel < _core.LARGE_IN_ZSWAP:
             notes.append(NO_LARGE_IN_ZSWAP)
         return notes
