@@ -184,7 +184,7 @@ def test_stored_results_side_by_side(host: Host, tmp_path: Path, capsys: pytest.
     assert main(["compare", *paths, "--json", str(tmp_path / "c.json"), "--html", str(tmp_path / "c.html")]) == 0
     lines = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines() if line.strip()}
     assert lines["zswpout"] == ["100", "64"] and lines["kcompressd_queued"] == ["-", "64"]
-    assert lines["counter"] == ["host", "sim"] and lines["some"][:4] == ["task", "stalled", "9000", "µs"]
+    assert lines["counter"] == ["host", "sim"] and lines["some"][:4] == ["task", "stalled", "9.00", "ms"]
     stored = json.loads((tmp_path / "c.json").read_text())["designs"]
     assert [Result.from_dict(one["results"][0]).kind for one in stored] == ["observed", "live"]
     assert "host" in (tmp_path / "c.html").read_text()

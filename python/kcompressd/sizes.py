@@ -49,11 +49,14 @@ def mib(count: float) -> str:
 
 
 def duration(ns: float) -> str:
-    """Return nanoseconds in the unit that keeps the number short."""
-    for limit, unit, scale in ((1e4, "ns", 1.0), (1e7, "µs", 1e3), (1e10, "ms", 1e6)):
+    """Return nanoseconds with three digits, in the unit that has one to three of them before the point."""
+    if ns < 999.5:
+        return f"{ns:.0f} ns"
+    for limit, unit, scale in ((999.5e3, "µs", 1e3), (999.5e6, "ms", 1e6), (float("inf"), "s", 1e9)):
         if ns < limit:
-            return f"{ns / scale:.0f} {unit}"
-    return f"{ns / 1e9:.1f} s"
+            value = ns / scale
+            return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f} {unit}"
+    raise ValueError(f"{ns} ns is no time")
 
 
 def chain_text(chain_size: int) -> str:

@@ -1,0 +1,39 @@
+"""Sizes and times as tables and sentences show them."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kcompressd.sizes import duration
+
+NS = {"ns": 1.0, "µs": 1e3, "ms": 1e6, "s": 1e9}
+
+
+@pytest.mark.parametrize(
+    ("ns", "said"),
+    [
+        (0, "0 ns"),
+        (7, "7 ns"),
+        (999.4, "999 ns"),
+        (999.6, "1.00 µs"),
+        (2_111, "2.11 µs"),
+        (9_996, "10.0 µs"),
+        (2_114_000, "2.11 ms"),
+        (99_960_000, "100 ms"),
+        (999_600_000, "1.00 s"),
+        (7.2e12, "7200 s"),
+    ],
+)
+def test_a_time_has_three_digits(ns: float, said: str) -> None:
+    assert duration(ns) == said
+
+
+@given(st.floats(min_value=1e3, max_value=9e11))
+def test_a_time_is_rounded_and_never_in_a_wrong_unit(ns: float) -> None:
+    number, unit = duration(ns).split()
+    assert float(number) * NS[unit] == pytest.approx(ns, rel=0.006)
+    assert len(re.sub(r"\D", "", number)) == 3
