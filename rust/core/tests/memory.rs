@@ -141,16 +141,22 @@ fn hide(zone: &Zone, free_pages: u32) {
     uncounted.iter().for_each(|&(cpu, first)| zone.give_order(cpu, Migrate::Movable, first, 2));
 }
 
+/// Has the others run until there is a folio for the worker, whose seat it returns.
+fn worker_with_a_folio(sys: &System, crew: &mut Crew) -> usize {
+    let worker = crew.seats.iter().position(|seat| matches!(seat.actor, Actor::Kcompressd(_))).unwrap();
+    while sys.queues[0].is_empty() {
+        let other = crew.runnable(sys).find(|&seat| seat != worker).unwrap();
+        let _ = crew.step(sys, other).unwrap();
+    }
+    worker
+}
+
 #[test]
 fn a_worker_that_waits_for_pages_finds_those_that_cpus_have_not_counted() {
     let watermarks = [80, 83, 86];
     let sys = Plan { watermarks, boost_factor: 0, ..Plan::new(Preset::April, StoreKind::Zram) }.system();
     let mut crew = Crew::machine(&sys, [Program::eater(0..PAGES)], false);
-    let worker = crew.seats.iter().position(|seat| matches!(seat.actor, Actor::Kcompressd(_))).unwrap();
-    while sys.queues[0].is_empty() {
-        let other = crew.runnable(&sys).find(|&seat| seat != worker).unwrap();
-        let _ = crew.step(&sys, other).unwrap();
-    }
+    let worker = worker_with_a_folio(&sys, &mut crew);
     let zone = &sys.mm.as_ref().unwrap().zone;
     hide(zone, watermarks[0] + 8);
     assert!(zone.is_balanced() && !zone.watermark_ok(Mark::Min));
@@ -159,4 +165,23 @@ fn a_worker_that_waits_for_pages_finds_those_that_cpus_have_not_counted() {
         crew.seats[worker].ctx.stat[Vm::KcompressdDone] > 0
     });
     assert!(stored, "{:?}", crew.seats[worker].actor);
+}
+
+/// The kernel's ladder drains only after progress; while kswapd is awake it makes the worker wait for what it frees.
+#[test]
+fn a_worker_that_found_nothing_leaves_the_cpus_lists_alone_while_kswapd_is_awake() {
+    let watermarks = [80, 83, 86];
+    let plan = Plan { watermarks, boost_factor: 0, lru_gen: true, ..Plan::new(Preset::April, StoreKind::Zram) };
+    let sys = plan.system(); // Page cache goes first there, and nothing else may be freed without __GFP_IO.
+    let mut crew = Crew::machine(&sys, [Program::eater(0..PAGES)], false);
+    let worker = worker_with_a_folio(&sys, &mut crew);
+    let zone = &sys.mm.as_ref().unwrap().zone;
+    hide(zone, watermarks[0] + 8);
+    zone.set_kswapd_awake(true);
+    let waits = (0..20_000).all(|_| {
+        let _ = crew.step(&sys, worker).unwrap();
+        crew.seats[worker].ctx.stat[Vm::KcompressdDone] == 0
+    });
+    assert!(waits && crew.seats[worker].ctx.stat[Vm::AllocstallNormal] > 40, "{:?}", crew.seats[worker].actor);
+    assert!(!zone.watermark_ok(Mark::Min), "the pages are where they were");
 }

@@ -33,12 +33,14 @@ enum Pc {
         node: u8,
         next: u8,
     },
-    /// The store wants `pages` pages for folio `at`, and this thread may not use the reserves: it reclaims.
+    /// The store wants `pages` pages for folio `at`, and this thread may not use the reserves: it reclaims. `drains`: before its next round the
+    /// CPUs' lists are drained.
     Reclaim {
         at: u8,
         pages: u32,
+        drains: bool,
     },
-    /// A round of that is over: what `cpu` keeps to itself goes to the buddy lists and into the zone's count.
+    /// That was not enough: what `cpu` keeps to itself goes to the buddy lists and into the zone's count.
     DrainCpu {
         at: u8,
         pages: u32,
@@ -120,7 +122,7 @@ impl Kcompressd {
             Pc::Help { queue } => Ok(self.help(sys, ctx, queue)),
             Pc::Folio { at } => self.folio(sys, ctx, at),
             Pc::Settle { node, next } => self.settle(sys, ctx, node, next),
-            Pc::Reclaim { at, pages } => self.reclaim(sys, ctx, at, pages),
+            Pc::Reclaim { at, pages, drains } => self.reclaim(sys, ctx, (at, pages), drains),
             Pc::DrainCpu { at, pages, cpu } => Ok(self.drain_cpu(sys, at, pages, cpu)),
             Pc::Sleep => Ok(self.sleep(sys)),
             Pc::Done => Ok(Outcome::Done),
@@ -199,7 +201,7 @@ impl Kcompressd {
         let outcome = match swapout.step(sys, ctx)? {
             Progress::Step(outcome) => return Ok(outcome),
             Progress::Stalled { pages } => {
-                self.pc = Pc::Reclaim { at, pages: pages + SLAB_PAGES };
+                self.pc = Pc::Reclaim { at, pages: pages + SLAB_PAGES, drains: false };
                 return Ok(Outcome::Ran(Work::Commit));
             }
             Progress::Done(_) => {
@@ -224,7 +226,13 @@ impl Kcompressd {
     /// Direct reclaim under GFP_NOIO, which never fails: it adds nothing to the swap cache, asks for no OOM kill, is never
     /// throttled, and goes on until the min mark has let every page pass. Those that it has meanwhile are nobody else's: kswapd
     /// sees a node without them, and is woken.
-    fn reclaim(&mut self, sys: &System, ctx: &mut Ctx, at: u8, pages: u32) -> Result<Outcome, Box<StepError>> {
+    fn reclaim(
+        &mut self,
+        sys: &System,
+        ctx: &mut Ctx,
+        (at, pages): (u8, u32),
+        drains: bool,
+    ) -> Result<Outcome, Box<StepError>> {
         let Some(mm) = &sys.mm else { return Ok(Outcome::Done) };
         if self.reclaim.is_none() {
             if mm.zone.take_more(&mut self.held, ctx.cpu, Migrate::Unmovable, Mark::Min, pages) {
@@ -233,22 +241,28 @@ impl Kcompressd {
                 self.pc = Pc::Folio { at };
                 return Ok(Outcome::Ran(Work::Commit));
             }
+            if drains {
+                self.pc = Pc::DrainCpu { at, pages, cpu: 0 };
+                return Ok(Outcome::Ran(Work::Commit));
+            }
             sys.wakeup_kswapd();
         }
         let reclaim = self.reclaim.get_or_insert_with(|| Box::new(TryToFreePages::noio()));
         let (outcome, reclaimed) = reclaim.step(sys, ctx)?;
-        if reclaimed.is_some() {
+        if let Some(reclaimed) = reclaimed {
             self.reclaim = None;
-            self.pc = Pc::DrainCpu { at, pages, cpu: 0 };
+            self.pc = Pc::Reclaim { at, pages, drains: reclaimed > 0 || !mm.zone.is_kswapd_awake() };
         }
         Ok(outcome)
     }
 
-    /// `drain_all_pages` after a round with progress. After one without, what `vmstat_update` and `quiet_vmstat` do every second and
-    /// on idle CPUs: until then the marks may refuse pages that kswapd, which counts exactly, takes for free.
+    /// `drain_all_pages`, where a round had progress and its pages are on a CPU's lists. While kswapd sleeps also without progress, for what
+    /// `vmstat_update` and `quiet_vmstat` do every second and on idle CPUs: the marks may refuse pages that kswapd, which counts exactly, takes
+    /// for free, and nobody else would fold them in.
     fn drain_cpu(&mut self, sys: &System, at: u8, pages: u32, cpu: u16) -> Outcome {
         let Some(mm) = &sys.mm else { return Outcome::Done };
-        self.pc = mm.zone.drain(cpu).map_or(Pc::Reclaim { at, pages }, |cpu| Pc::DrainCpu { at, pages, cpu });
+        let next = mm.zone.drain(cpu).map(|cpu| Pc::DrainCpu { at, pages, cpu });
+        self.pc = next.unwrap_or(Pc::Reclaim { at, pages, drains: false });
         Outcome::Ran(Work::Commit)
     }
 

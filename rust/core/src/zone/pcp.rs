@@ -115,10 +115,15 @@ impl Zone {
         self.kswapd_awake.store(awake, Ordering::Relaxed);
     }
 
+    /// Whether kswapd is awake.
+    pub fn is_kswapd_awake(&self) -> bool {
+        // ORDERING: Relaxed: as in `set_kswapd_awake`.
+        self.kswapd_awake.load(Ordering::Relaxed)
+    }
+
     /// Changes that a CPU keeps to itself: more while kswapd is awake.
     pub(super) fn threshold(&self) -> i64 {
-        // ORDERING: Relaxed: as in `set_kswapd_awake`.
-        let awake = self.kswapd_awake.load(Ordering::Relaxed);
+        let awake = self.is_kswapd_awake();
         if awake { self.limits.pressure_threshold.into() } else { self.limits.normal_threshold.into() }
     }
 }
