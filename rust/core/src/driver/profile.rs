@@ -91,7 +91,7 @@ impl Profile {
 
 fn kind(work: Work) -> Option<usize> {
     Some(match work {
-        Work::Scan => 0,
+        Work::Scan | Work::PassOver(_) => 0,
         Work::Unmap => 1,
         Work::Fault => 2,
         Work::ZeroPage => 3,

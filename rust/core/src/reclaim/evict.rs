@@ -7,8 +7,8 @@
 //! A large folio has one accessed bit for all of its pages: where it is young, a walk counts every page of it as young.
 //! Source: Documentation/mm/multigen_lru.rst; observed on 6.12 (docs/kernel-map.md). Differences: the accessed bits of page directories
 //! are not modelled, but of those that map a folio; page-cache pages that were read once go first, those of mappings have generations of their
-//! own (`node::file_gens`), and what a walk finds young of them changes lists at once; a folio that waits for its write goes to the next
-//! generation without PG_reclaim. Tiers are left out because they never protect an anonymous page: isolation clears what would put it into one.
+//! own (`node::file_gens`), and what a walk finds young of them changes lists at once. Tiers are left out because they never protect an
+//! anonymous page: isolation clears what would put it into one.
 
 use super::file::{ShrinkFile, make_young as make_file_young};
 use super::list::{ShrinkList, Tally};
@@ -114,7 +114,7 @@ impl EvictFolios {
         ctx.marks |= mark::COND_RESCHED;
         self.pc = Pc::Decide;
         let ended = self.has_ended(sys, ctx, sc, tally.examined);
-        (SCANNED, if ended { DONE.1 } else { Evicted::GoesOn })
+        (Outcome::Ran(Work::PassOver(tally.passed as u16)), if ended { DONE.1 } else { Evicted::GoesOn })
     }
 
     /// What comes next: page cache, aging, a batch, or the end of the turn (`get_nr_to_scan`).
@@ -286,12 +286,12 @@ pub(super) fn is_sizable(sys: &System, sc: &ScanControl, memcg: u16) -> bool {
     total >> sc.priority > 0
 }
 
-/// Where a page that eviction kept goes: what is in use, or was kept `again`, to the youngest generation, what is on its way out to the
-/// one before; what became clean meanwhile has no place: it is looked at once more.
+/// Where a page that eviction kept goes: what is in use, was activated by the look or was kept `again`, to the youngest generation, what is
+/// on its way out to the one before; what became clean meanwhile has no place: it is looked at once more.
 pub(super) fn place_of(flags: u16, again: bool) -> Option<Place> {
     let on_its_way = flags & flag::RECLAIM != 0 && flags & (flag::DIRTY | flag::WRITEBACK) != 0;
     let in_use = flag::ACTIVE | flag::REFERENCED | flag::MAPPED | flag::LOCKED | flag::DIRTY | flag::WRITEBACK;
-    match on_its_way {
+    match on_its_way && flags & flag::ACTIVE == 0 {
         true => Some(Place::Inactive),
         false => (again || flags & in_use != 0).then_some(Place::Active),
     }
@@ -303,4 +303,18 @@ pub(super) fn initial_priority(sizes: Sizes, nr_to_reclaim: u32) -> u8 {
     let reclaimable = (sizes.inactive + sizes.inactive_file).max(1).ilog2();
     let wanted = nr_to_reclaim.next_power_of_two().ilog2();
     reclaimable.saturating_sub(wanted).clamp(DEF_PRIORITY as u32 / 2, DEF_PRIORITY.into()) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_belongs_to_the_youngest_but_what_is_on_its_way_out_and_what_became_clean() {
+        let submitted = flag::RECLAIM | flag::WRITEBACK;
+        assert_eq!(place_of(flag::LOCKED | flag::SWAPCACHE, false), Some(Place::Active), "it waits in a queue");
+        assert_eq!(place_of(submitted, false), Some(Place::Inactive));
+        assert_eq!(place_of(submitted | flag::ACTIVE, false), Some(Place::Active), "met under writeback");
+        assert_eq!([false, true].map(|again| place_of(flag::SWAPCACHE, again)), [None, Some(Place::Active)]);
+    }
 }

@@ -26,6 +26,8 @@ pub(super) struct Tally {
     pub taken: u32,
     /// What eviction from generations came by: isolated or sorted away; and a generation that it emptied counts one.
     pub examined: u32,
+    /// Folios that were sorted away or may not be isolated.
+    pub passed: u32,
     /// Looked at: isolated and not locked by another.
     pub scanned: u32,
     /// Freed.

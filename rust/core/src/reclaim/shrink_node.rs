@@ -209,7 +209,7 @@ impl ShrinkNode {
             Pc::FileFree { pages } => Ok((self.file_free(sys, ctx, pages), GOES_ON)),
             Pc::InactiveFile => Ok((self.inactive_file(sys, ctx, sc), GOES_ON)),
             Pc::ActiveFile => Ok((self.active_file(sys, ctx), GOES_ON)),
-            Pc::Slab => Ok((self.shrink_slab(sys, sc), GOES_ON)),
+            Pc::Slab => Ok((self.ask_shrinkers(sys, sc), GOES_ON)),
             Pc::Zswap => self.zswap(sys, ctx),
             Pc::Zsmalloc => Ok((self.zsmalloc(sys, sc), GOES_ON)),
             Pc::Compact { classes } => Ok((self.compact(sys, ctx, classes), GOES_ON)),

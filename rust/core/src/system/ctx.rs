@@ -16,6 +16,8 @@ use std::num::NonZeroU32;
 pub enum Work {
     /// Looking at one folio, or moving it between lists.
     Scan,
+    /// Isolating while so many folios are passed over: a look, and for each, which is moved aside and not looked at, a part of one.
+    PassOver(u16),
     /// Taking a page out of its page tables (`try_to_unmap`).
     Unmap,
     /// Entering and leaving a page fault, its look-ups included.

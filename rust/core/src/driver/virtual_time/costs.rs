@@ -2,6 +2,9 @@
 
 use crate::system::{Contents, Store, System, Work};
 
+/// Folios that are passed over while one is looked at (docs/fidelity.md).
+const PASSED_OVER: u64 = 20;
+
 /// Nanoseconds where nothing else is said, on a CPU of 100 % speed. Device times do not scale with the CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Costs {
@@ -76,6 +79,7 @@ impl Costs {
     pub fn of(&self, sys: &System, work: Work) -> u64 {
         match work {
             Work::Scan => self.scan_ns,
+            Work::PassOver(folios) => self.scan_ns * (PASSED_OVER + u64::from(folios)) / PASSED_OVER,
             Work::AllocFailed(requests) => self.alloc_failed_ns.unwrap_or(self.scan_ns) * u64::from(requests),
             Work::Unmap => self.unmap_ns,
             Work::Fault => self.fault_ns,

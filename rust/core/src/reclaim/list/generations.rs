@@ -3,7 +3,7 @@
 use super::{Batch, Scope, ShrinkList, note};
 use crate::lifecycle::{Change, Event, Word, flag};
 use crate::memcg::MemcgStat;
-use crate::node::{Generations, Lru};
+use crate::node::{Generations, Lru, MIN_NR_GENS};
 use crate::reclaim::evict::{MAX_LRU_BATCH, MIN_LRU_BATCH, place_of};
 use crate::system::{Ctx, StepError, System};
 
@@ -19,11 +19,14 @@ impl ShrinkList {
         let Some(generations) = &mut lru.of(self.memcg).generations else { return Ok(()) };
         self.scan_folios(sys, ctx, generations, scope)?;
         self.tally.examined += try_to_inc_min_seq(sys, generations, self.memcg);
+        if generations.nr_gens() <= MIN_NR_GENS {
+            self.tally.examined = 0; // The last cold ones: the turn ends with them.
+        }
         Ok(())
     }
 
-    /// What is in use or waits for a write is sorted away, the rest isolated, folio by folio until there are 64 pages, or as many that may
-    /// not be isolated. If all that was left is of that kind, it does not count as examined, and the group's turn ends.
+    /// What is in use is sorted away, the rest isolated, folio by folio until there are 64 pages, or as many that may not be isolated. Where
+    /// none is isolated of all that was left, it does not count as examined.
     fn scan_folios(
         &mut self,
         sys: &System,
@@ -38,7 +41,7 @@ impl ShrinkList {
             let (nr_pages, word) = (folio.nr_pages(), folio.word.load());
             self.tally.examined += nr_pages;
             remaining -= 1;
-            if generations.is_promoted(&sys.folios, page) || word.has(flag::LOCKED) || word.has(flag::WRITEBACK) {
+            if generations.is_promoted(&sys.folios, page) {
                 generations.sort(&sys.folios, page);
                 sorted += u64::from(nr_pages);
             } else if !scope.may_io && is_swap_constrained(word) {
@@ -54,7 +57,8 @@ impl ShrinkList {
                 self.tally.taken += nr_pages;
             }
         }
-        if self.tally.taken == 0 && skipped > 0 && remaining > 0 {
+        self.tally.passed = MAX_LRU_BATCH - remaining - self.list.len() as u32;
+        if self.tally.taken == 0 && remaining > 0 {
             self.tally.examined = 0;
         }
         note(sys, ctx, scope.target, self.memcg, MemcgStat::Pgrefill, sorted);

@@ -7,8 +7,11 @@ use crate::reclaim::scan::ScanControl;
 use crate::shrinker::DoShrinkSlab;
 use crate::stats::Vm;
 use crate::swapout::writeback::Shrinking;
-use crate::system::{Ctx, Outcome, System};
+use crate::system::{Ctx, Outcome, System, Work};
 use crate::zswap::shrink::ShrinkSlab;
+
+/// To ask all shrinkers what they have takes as long as to pass over so many folios (docs/fidelity.md).
+const SHRINKERS: u16 = 44;
 
 /// A turn of zsmalloc's shrinker, in pages.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -19,8 +22,16 @@ pub(super) struct Compaction {
 }
 
 impl ShrinkNode {
+    /// All shrinkers are asked, those that have nothing here too; the root's turn is that of all who know no groups.
+    pub(super) fn ask_shrinkers(&mut self, sys: &System, sc: &ScanControl) -> Outcome {
+        match (self.batch.memcg, self.shrink_slab(sys, sc)) {
+            (ROOT, RAN) => Outcome::Ran(Work::PassOver(SHRINKERS)),
+            (_, outcome) => outcome,
+        }
+    }
+
     /// zswap's shrinker where it is on and has anything to do, then zsmalloc's.
-    pub(super) fn shrink_slab(&mut self, sys: &System, sc: &ScanControl) -> Outcome {
+    fn shrink_slab(&mut self, sys: &System, sc: &ScanControl) -> Outcome {
         let begin = |zswap| ShrinkSlab::begin(zswap, &sys.memcgs, self.batch.memcg, 0, sc.priority);
         self.zswap = sys.zswap().filter(|_| sc.scope.may_io).and_then(begin).map(|slab| Box::new(Shrinking::new(slab)));
         if self.zswap.is_some() {
