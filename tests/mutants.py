@@ -104,7 +104,8 @@ _DEVICE = "[[memcg]]\nname = 'app'\nzswap_max = 0\n"
 _APP = "workload.memcg=app"
 BUDGETS: dict[str, tuple[tuple[str, ...], str]] = {
     "usemem on sync, zswap": (("design=sync", "store=zswap", "workload.kind=usemem"), ""),
-    "eater on async-store, zram": (("design=async-store", "store=zram", "workload.kind=eater"), ""),
+    # With as little as it takes to activate what is queued.
+    "eater on async-store, zram": (("design=async-store", "store=zram", "workload.kind=eater", "node.free=5500"), ""),
     "usemem on async-store, zram": (
         ("design=async-store", "store=zram", "workload.kind=usemem", "workload.touches=60000"),
         "",
