@@ -33,6 +33,13 @@ where
     }
 }
 
+/// The value of `key`, from `least`, which it is where it is missing or None, to `most`.
+fn between(dict: &Bound<'_, PyDict>, key: &str, least: u16, most: u16) -> PyResult<u16> {
+    let value: i128 = get(dict, key, least.into())?;
+    let fits = u16::try_from(value).ok().filter(|value| (least..=most).contains(value));
+    fits.ok_or_else(|| PyValueError::new_err(format!("{key}: {value} is not between {least} and {most}")))
+}
+
 pub struct RunConfig {
     pub system: Config,
     pub live: LiveConfig,
@@ -61,7 +68,7 @@ pub fn run_config(config: &Bound<'_, PyDict>, pages: usize) -> PyResult<RunConfi
         chain_size: get(config, "chain_size", 8)?,
         pool_limit_pages: get(config, "pool_limit_pages", None)?,
         accept_threshold_percent: get(config, "accept_threshold_percent", 90)?,
-        nodes: get(config, "kswapd", 1)?,
+        nodes: between(config, "kswapd", 1, u8::MAX.into())? as u8,
         slots,
         memory: memory(config)?,
         large: large(config)?,
@@ -128,10 +135,7 @@ fn live(config: &Bound<'_, PyDict>, go_on: bool, plant: Option<Plant>) -> PyResu
         "shuffled" => FaultOrder::Shuffled,
         other => return Err(PyValueError::new_err(format!("fault: {other:?} is none of none, in-order, shuffled"))),
     };
-    let app_threads = get(config, "app_threads", 1)?;
-    if !(1..=256).contains(&app_threads) {
-        return Err(PyValueError::new_err(format!("app_threads: {app_threads} is not between 1 and 256")));
-    }
+    let app_threads = between(config, "app_threads", 1, 256)?;
     let seed = get(config, "seed", 0)?;
     Ok(LiveConfig {
         pin: get(config, "pin", false)?,
