@@ -243,7 +243,7 @@ BAD: dict[str, str] = {
     "run --sample --threads 300": "threads = 300: at most 256",
     "run --sample --threads 70000": "threads = 70000: out of range",
     "run --sample --depth 99999": "depth = 99999: at most 65536 folios",
-    "run --sample --kswapd 300": "kswapd: 300 is not a value it can take",
+    "run --sample --kswapd 300": "kswapd: 300 is not between 1 and 255",
     "run --sample --pool-limit lots": "pool limit: 'lots' is no size",
     "run --sample --pool-limit 0": "pool limit: 0 leaves no room at all",
     "run --sample --kernel six": "argument --kernel: 'six' is not a kernel version like 6.12",
