@@ -104,9 +104,4 @@ def _cell(measure: Measure | None, result: Result) -> tuple[str, Value]:
 
 
 def _measured(name: str, take: Callable[[App], Value], result: Result) -> Value:
-    app = _of(name, result)
-    return None if app is None else take(app)
-
-
-def _of(name: str, result: Result) -> App | None:
-    return next((app for app in result.applications if app.name == name), None)
+    return next((take(app) for app in result.applications if app.name == name), None)

@@ -240,11 +240,10 @@ class Lab:
 
     def _result(self, run: _core.Run, config: dict[str, Any], pages: int, budget: Budget | None) -> Result:
         found = run.result()
-        said, killed = self.said(config, pages), []
+        said = self.said(config, pages)
         if budget is not None:
             said["node"] = budget.node.to_dict()
             found["applications"] = budget.outcomes(found["applications"])
-            killed = budget.killed(found["applications"])
         stored = {key: value for key, value in found.items() if key not in ("pages", "page_size")}
         stored |= {"version": 1, "kind": "live", "config": said, "environment": environment.gather()}
         notes = self.notes(large=budget is not None and any(app.folio_order for app in budget.applications))
@@ -252,8 +251,7 @@ class Lab:
             notes.append("threads have the nice level of this process: workload.nice not used")
         if budget is None and self.seed and self.fault != "shuffled":
             notes.append("pages are not read back shuffled: seed not used")
-        notes += (note for note in found["notes"] if note not in notes)
-        stored["notes"] = [*notes, *refused(found), *killed]
+        stored["notes"] = noted(notes, found, budget)
         result = Result.from_dict(stored, origin="run")
         return result.with_trace(_trace(run, result, config)) if self.trace else result
 
@@ -292,8 +290,13 @@ class Lab:
                     path.unlink(missing_ok=True)
 
 
-def refused(found: Mapping[str, Any]) -> list[str]:
-    """What to say of a run whose zram was full, from the core's counters."""
+def noted(notes: Sequence[str], found: Mapping[str, Any], budget: Budget | None) -> list[str]:
+    """Return these notes with what the core says, and what its counters say: of a zram that was full, of applications that were killed."""
+    killed = [] if budget is None else budget.killed(found["applications"])
+    return [*notes, *(note for note in found["notes"] if note not in notes), *_refused(found), *killed]
+
+
+def _refused(found: Mapping[str, Any]) -> list[str]:
     zram = found.get("zram")
     if not zram or not zram["mm_stat"]["mem_limit"] or not zram["io_stat"]["failed_writes"]:
         return []

@@ -16,7 +16,7 @@ from kcompressd import _core, environment
 from kcompressd.budget import Budget
 from kcompressd.calibration import Calibration
 from kcompressd.errors import LabError, RunInterrupted, refuse_type
-from kcompressd.lab import Lab, refused, sidecar_of
+from kcompressd.lab import Lab, noted, sidecar_of
 from kcompressd.lifecycle import table
 from kcompressd.machine import Costs, Machine
 from kcompressd.node import Node
@@ -122,14 +122,11 @@ class Sim:
     def _result(self, found: dict[str, Any], said: dict[str, Any]) -> Result:
         stored = {key: value for key, value in found.items() if key not in ("pages", "page_size")}
         stored |= {"version": 1, "kind": "virtual", "config": said, "environment": environment.gather()}
-        killed = []
         if self.budget is not None:
             stored["applications"] = self.budget.outcomes(found["applications"])
-            killed = self.budget.killed(stored["applications"])
         stored["device"] = {"kind": "modelled", "direct": False}
         notes = self.lab.notes(large=any(app.folio_order for app in self.applications))
-        notes += (note for note in found["notes"] if note not in notes)
-        stored["notes"] = [*notes, *refused(found), *killed]
+        stored["notes"] = noted(notes, found, self.budget)
         return Result.from_dict(stored, origin="simulation")
 
 

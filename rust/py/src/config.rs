@@ -33,11 +33,11 @@ where
     }
 }
 
-/// The value of `key`, from `least`, which it is where it is missing or None, to `most`.
-fn between(dict: &Bound<'_, PyDict>, key: &str, least: u16, most: u16) -> PyResult<u16> {
-    let value: i128 = get(dict, key, least.into())?;
-    let fits = u16::try_from(value).ok().filter(|value| (least..=most).contains(value));
-    fits.ok_or_else(|| PyValueError::new_err(format!("{key}: {value} is not between {least} and {most}")))
+/// The value of `key`, from 1, which it is where it is missing or None, to `most`.
+fn up_to(dict: &Bound<'_, PyDict>, key: &str, most: u16) -> PyResult<u16> {
+    let value: i128 = get(dict, key, 1)?;
+    let fits = u16::try_from(value).ok().filter(|value| (1..=most).contains(value));
+    fits.ok_or_else(|| PyValueError::new_err(format!("{key}: {value} is not between 1 and {most}")))
 }
 
 pub struct RunConfig {
@@ -68,7 +68,7 @@ pub fn run_config(config: &Bound<'_, PyDict>, pages: usize) -> PyResult<RunConfi
         chain_size: get(config, "chain_size", 8)?,
         pool_limit_pages: get(config, "pool_limit_pages", None)?,
         accept_threshold_percent: get(config, "accept_threshold_percent", 90)?,
-        nodes: between(config, "kswapd", 1, u8::MAX.into())? as u8,
+        nodes: up_to(config, "kswapd", u8::MAX.into())? as u8,
         slots,
         memory: memory(config)?,
         large: large(config)?,
@@ -135,7 +135,7 @@ fn live(config: &Bound<'_, PyDict>, go_on: bool, plant: Option<Plant>) -> PyResu
         "shuffled" => FaultOrder::Shuffled,
         other => return Err(PyValueError::new_err(format!("fault: {other:?} is none of none, in-order, shuffled"))),
     };
-    let app_threads = between(config, "app_threads", 1, 256)?;
+    let app_threads = up_to(config, "app_threads", 256)?;
     let seed = get(config, "seed", 0)?;
     Ok(LiveConfig {
         pin: get(config, "pin", false)?,

@@ -122,7 +122,7 @@ impl Kcompressd {
             Pc::Help { queue } => Ok(self.help(sys, ctx, queue)),
             Pc::Folio { at } => self.folio(sys, ctx, at),
             Pc::Settle { node, next } => self.settle(sys, ctx, node, next),
-            Pc::Reclaim { at, pages, drains } => self.reclaim(sys, ctx, (at, pages), drains),
+            Pc::Reclaim { at, pages, drains } => self.reclaim(sys, ctx, at, pages, drains),
             Pc::DrainCpu { at, pages, cpu } => Ok(self.drain_cpu(sys, at, pages, cpu)),
             Pc::Sleep => Ok(self.sleep(sys)),
             Pc::Done => Ok(Outcome::Done),
@@ -230,7 +230,8 @@ impl Kcompressd {
         &mut self,
         sys: &System,
         ctx: &mut Ctx,
-        (at, pages): (u8, u32),
+        at: u8,
+        pages: u32,
         drains: bool,
     ) -> Result<Outcome, Box<StepError>> {
         let Some(mm) = &sys.mm else { return Ok(Outcome::Done) };
