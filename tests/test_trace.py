@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections.abc import Iterator
+from functools import reduce
+from operator import getitem
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import numpy as np
 import pytest
 import walks
 
+from kcompressd import Lab, Pages
 from kcompressd.show import timeline
 from kcompressd.trace import RECORD, Trace, TraceError, sidecar_path
 
@@ -90,7 +95,13 @@ def test_a_seal_is_kept_when_an_altered_trace_is_saved_again(tmp_path: Path) -> 
         (lambda p: _edit(p, queues={"depths": ["x"], "in_hand": 0}), "t.npy.json"),
         (lambda p: _edit(p, memcgs={"parents": [0], "writeback": [1], "of_page": [1] * 5}), "does not fit"),
         (lambda p: _edit(p, memcgs={"parents": [], "writeback": [], "of_page": []}), "t.npy.json"),
+        (lambda p: _edit(p, memcgs={"parents": [0], "writeback": [1], "of_page": [-1] * 5}), "does not fit"),
         (lambda p: _edit(p, ordering="sorted"), "neither 'total' nor 'per-folio'"),
+        (lambda p: _edit(p, config=[1]), "'config' is of the wrong type"),
+        (lambda p: _edit(p, config={"folio_order": 10}), "'config' has a folio_order of 10"),
+        (lambda p: _edit(p, queues={"depths": [2**32], "in_hand": 0}), "'queues' is out of range"),
+        (lambda p: _edit(p, queues={"depths": [4], "in_hand": -1}), "'queues' is out of range"),
+        (lambda p: _edit(p, pages=2**32 - 1, memcgs=None), "'locator' or 'pages' is out of range"),
     ],
 )
 def test_a_broken_file_is_refused_by_name(tmp_path: Path, spoil: object, says: str) -> None:
@@ -99,6 +110,35 @@ def test_a_broken_file_is_refused_by_name(tmp_path: Path, spoil: object, says: s
     with pytest.raises(TraceError, match=says) as error:
         Trace.load(path)
     assert str(tmp_path) in str(error.value)
+
+
+ODD = [None, True, -1, 2**32, 2**70, 1e300, "x", "-", "0" * 64, [], [1], [[1]], {}, {"a": 1}]
+
+
+def _places(tree: object, way: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    inside = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    for key, value in inside:
+        yield (*way, key)
+        yield from _places(value, (*way, key))
+
+
+def test_a_sidecar_with_any_odd_value_is_refused_in_words_or_judged(tmp_path: Path) -> None:
+    path = tmp_path / "t.npy"
+    result = Lab(trace=True).run(Pages.sample()[:2])
+    result.trace.save(path)
+    good = json.loads(sidecar_path(path).read_text())
+    refused = 0
+    for *way, last in _places(good):
+        for odd in ODD:
+            edited = json.loads(json.dumps(good))
+            place: Any = reduce(getitem, way, edited)
+            place[last] = odd
+            sidecar_path(path).write_text(json.dumps(edited))
+            try:
+                Trace.load(path).validate()
+            except TraceError:
+                refused += 1
+    assert refused > 100
 
 
 def _edit(path: Path, **changes: object) -> None:

@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -23,6 +23,7 @@ from kcompressd.errors import InputError, file_path, refuse_type
 from kcompressd.files import is_replaceable, temporary, write_text
 from kcompressd.lifecycle import table
 from kcompressd.trace_words import Step, names, step
+from kcompressd.workload import MAX_FOLIO_ORDER
 
 if TYPE_CHECKING:
     from kcompressd.validate import Validation
@@ -280,23 +281,29 @@ def _read_sidecar(path: Path) -> dict[str, Any]:
 
 
 def _check_numbers(path: Path, meta: dict[str, Any]) -> None:
+    if not isinstance(meta.get("config") or {}, dict):
+        raise TraceError(f"{path}: 'config' is of the wrong type")
     try:
         decode_states(meta["final_states"])
-        _ = [int(text, 16) for text in meta["locator"]]
-        judged(meta)
-    except (ValueError, TypeError, KeyError) as error:
+        locator = [int(text, 16) for text in meta["locator"]]
+        given = judged(meta)
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise TraceError(f"{path}: {error}") from error
-    if memcgs := meta.get("memcgs"):
-        count = len(memcgs["parents"])
-        used = [*memcgs["parents"], *memcgs["of_page"]]
-        if (
-            len(memcgs["writeback"]) != count
-            or len(memcgs["of_page"]) != meta["pages"]
-            or max(used, default=-1) >= count
-        ):
+    if "memcgs" in given:
+        parents, writeback, of_page = given["memcgs"]
+        count, fits = len(parents), len(parents) == len(writeback) and len(of_page) == meta["pages"]
+        if not fits or not _all_within([*parents, *of_page], count):
             raise TraceError(f"{path}: 'memcgs' does not fit: {count} memcgs, {meta['pages']} pages")
-    if len(meta["locator"]) != 2 or not 0 <= meta["pages"] < SYSTEM:
+    if not _all_within([*given.get("depths", ()), given.get("in_hand", 0)], 1 << 32):
+        raise TraceError(f"{path}: 'queues' is out of range")
+    if len(locator) != 2 or not (_all_within(locator, 1 << 64) and _all_within([meta["pages"]], SYSTEM)):
         raise TraceError(f"{path}: 'locator' or 'pages' is out of range")
+    if not 0 <= given["folio_order"] <= MAX_FOLIO_ORDER:
+        raise TraceError(f"{path}: 'config' has a folio_order of {given['folio_order']}")
+
+
+def _all_within(numbers: Iterable[int], end: int) -> bool:
+    return all(0 <= number < end for number in numbers)
 
 
 def judged(meta: Mapping[str, Any]) -> dict[str, Any]:
