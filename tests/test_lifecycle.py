@@ -95,6 +95,15 @@ def test_the_reference_model_agrees_with_the_table(walk: list[tuple[int, int]]) 
 REFERENCE = lifecycle.machine()
 
 
+def test_the_reference_model_refuses_names_that_there_are_not() -> None:
+    page = lifecycle.Page()
+    with pytest.raises(TypeError, match="maped: no guard of writeback_enabled, mapped"):
+        page.fire("isolate", maped=True)
+    with pytest.raises(AttributeError, match="isolat"):
+        page.fire("isolat")
+    assert page.state == "resident"
+
+
 def _row(event: int, source: int, guards: int) -> table.Row | None:
     hits = [
         r for r in LAW.rows if (r.event, r.source) == (event, source) and guards & r.require_mask == r.require_value

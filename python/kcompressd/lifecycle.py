@@ -387,9 +387,12 @@ class Page:
     def fire(self, event: str, **guards: bool) -> str:
         """Sets ``guards``, fires ``event``, returns the new state.
 
-        Raises ``transitions.MachineError`` for an event that the state lacks and :class:`LookupError` when no guarded
-        row of the cell holds.
+        Guards that are not named are false. Raises ``transitions.MachineError`` for an event that the state lacks,
+        :class:`LookupError` when no guarded row of the cell holds, :class:`AttributeError` for a name that is no event, and
+        :class:`TypeError` for one that is no guard.
         """
+        if unknown := guards.keys() - GUARDS.keys():
+            raise TypeError(f"{', '.join(sorted(unknown))}: no guard of {', '.join(GUARDS)}")
         for guard in GUARDS:
             setattr(self, guard, guards.get(guard, False))
         if not self.trigger(event):  # type: ignore[attr-defined]  # added by transitions
