@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from kcompressd import Design, Lab, Pages, _core
 from kcompressd.errors import LabError
 from kcompressd.faults import Plant
+from kcompressd.lifecycle import table
 from kcompressd.memcg import Memcg
 
 PAGES = Pages.sample()[::3]
@@ -124,3 +126,18 @@ def test_a_group_that_comes_twice_is_refused() -> None:
     for name in ("/", "a"):
         with pytest.raises(LabError, match=f"memcg '{name}': comes twice"):
             Lab(memcgs=[Memcg(name), Memcg(name)]).run(PAGES)
+
+
+def test_a_run_that_is_waited_for_can_be_asked_and_ended() -> None:
+    """Who waits for the result holds nothing that another thread needs: not the run, not the interpreter."""
+    many = np.tile(PAGES.array, (50, 1))
+    lab = Lab(compressor="zstd:22", store="zram")
+    run = _core.Run(many, lab.config(len(many), PAGES.page_size), table().as_dict())
+    run.start()
+    with ThreadPoolExecutor(1) as waiting:
+        result = waiting.submit(run.result)
+        phases = [run.progress()["phase"] for _ in range(3)]
+        run.cancel()
+        found = result.result()
+    assert phases == ["reclaim"] * 3
+    assert (found["complete"], found["error"]["kind"]) == (False, "cancelled")

@@ -65,27 +65,10 @@ impl Run {
         }
     }
 
-    /// Waits up to `seconds`; True when the run has ended.
+    /// Waits up to `seconds`; True when the run has ended, or is not under way.
     fn wait(&self, py: Python<'_>, seconds: f64) -> bool {
         let until = Instant::now() + Duration::try_from_secs_f64(seconds.clamp(0.0, 3600.0)).unwrap_or_default();
-        py.detach(|| {
-            loop {
-                let end = match &*self.lock() {
-                    State::Running(live) => {
-                        drop(live.sample());
-                        live.end()
-                    }
-                    _ => return true,
-                };
-                let left = until.saturating_duration_since(Instant::now());
-                if end.within(POLL.min(left)) {
-                    return true;
-                }
-                if left.is_zero() {
-                    return false;
-                }
-            }
-        })
+        py.detach(|| self.ended_by(Some(until)))
     }
 
     /// How far it is.
@@ -156,8 +139,30 @@ impl Run {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
+    /// Waits for the end, at most until then; whether it has come, or nothing runs. The state is free meanwhile: another thread may ask how
+    /// far the run is, or end it.
+    fn ended_by(&self, until: Option<Instant>) -> bool {
+        loop {
+            let end = match &*self.lock() {
+                State::Running(live) => {
+                    drop(live.sample());
+                    live.end()
+                }
+                _ => return true,
+            };
+            let left = until.map_or(POLL, |until| until.saturating_duration_since(Instant::now()));
+            if end.within(POLL.min(left)) {
+                return true;
+            }
+            if left.is_zero() {
+                return false;
+            }
+        }
+    }
+
     fn end(&self, py: Python<'_>) -> PyResult<()> {
         py.detach(|| {
+            self.ended_by(None);
             let mut state = self.lock();
             match std::mem::replace(&mut *state, State::Spent) {
                 State::Running(live) => {
