@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -11,11 +12,13 @@ from typing import Any
 
 import pytest
 
-from kcompressd import Calibration, Job, Lab, Pages, calibration, fidelity
+from kcompressd import Calibration, Job, Lab, Pages, Policy, Scenario, Sim, View, calibration, fidelity
 from kcompressd.advise import Advice, advise
+from kcompressd.check import check
 from kcompressd.cli import common, main
 from kcompressd.compare import compare, compare_job
 from kcompressd.comparison import Comparison
+from kcompressd.design import OnComplete
 from kcompressd.errors import RunInterrupted
 from kcompressd.estimate import estimate
 from kcompressd.fidelity import KernelFigures
@@ -170,3 +173,24 @@ class _Given:
 
     def __exit__(self, *_: object) -> None:
         pass
+
+
+class Slow(Policy):
+    """Ctrl-C comes while it thinks: it hits whoever has the interpreter."""
+
+    design = "april"
+
+    def complete(self, view: View) -> OnComplete:
+        signal.raise_signal(signal.SIGINT)
+        return "stay"
+
+
+def test_what_hits_a_policy_interrupts_its_run() -> None:
+    found = interrupted(Sim(lab=Lab(design=Slow())).run, Calibration.sample()[:64])
+    assert not found.complete and found.error.kind == "cancelled" and found.lifecycle.events > 0
+    seen = interrupted(check, Scenario(design=Slow()))
+    assert (seen.stopped_by, seen.why, seen.complete, seen.exit_code) == ("interrupted", None, False, 3)
+    assert seen.states > 0 and "not all seen: interrupted" in str(seen)
+    stepper = Lab(design=Slow()).step(PAGES)
+    with pytest.raises(KeyboardInterrupt):
+        stepper[0].queue()

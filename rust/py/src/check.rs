@@ -65,8 +65,11 @@ pub fn explore<'py>(config: &Bound<'py, PyDict>, table: &Bound<'py, PyDict>) -> 
         let found = scenario.check(Properties { eventually, symmetry, reduction, goes_on, ..bounds });
         (found, raised.into_inner())
     });
-    was_interrupted(py, raised)?;
-    let found = found.map_err(|error| PyValueError::new_err(error.to_string()))?;
+    let mut found = found.map_err(|error| PyValueError::new_err(error.to_string()))?;
+    let no_answer = scenario.script.is_some() && found.why.is_some();
+    if was_interrupted(py, raised.or_else(|| policy::interrupted(py, no_answer)))? && no_answer {
+        (found.why, found.report.failure, found.report.stopped_by) = (None, None, Some("interrupted"));
+    }
     let (report, out) = (found.report, PyDict::new(py));
     out.set_item("seconds", start.elapsed().as_secs_f64())?;
     out.set_item("states", report.states)?;

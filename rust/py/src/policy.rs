@@ -3,6 +3,7 @@
 use kcompressd_core::design::{Ask, Scripted, StoreKind, View};
 use kcompressd_core::driver::explore::scenario::SharedScript;
 use kcompressd_core::system::System;
+use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::sync::Arc;
@@ -27,7 +28,28 @@ fn policy(config: &Bound<'_, PyDict>) -> PyResult<Option<Py<PyAny>>> {
 }
 
 fn script(policy: Py<PyAny>) -> impl Fn(Ask, View) -> Result<Option<String>, String> + Send + Sync {
-    move |ask, view| Python::attach(|py| answer(py, &policy, ask, view)).map_err(|error| error.to_string())
+    move |ask, view| {
+        Python::attach(|py| {
+            answer(py, &policy, ask, view).map_err(|error| {
+                let said = error.to_string();
+                if error.is_instance_of::<PyKeyboardInterrupt>(py) {
+                    again(py);
+                }
+                said
+            })
+        })
+    }
+}
+
+/// Lets the signal that hit a policy come again, to whoever runs it: an answer can only be missing.
+fn again(py: Python<'_>) {
+    let raised = py.import("_thread").and_then(|thread| thread.call_method0("interrupt_main"));
+    drop(raised); // Without that function the run ends all the same, by the missing answer.
+}
+
+/// The signal that hit a policy, if one did, where the policy's answer is `missing`.
+pub fn interrupted(py: Python<'_>, missing: bool) -> Option<PyErr> {
+    missing.then(|| py.check_signals().err()).flatten()
 }
 
 fn answer(py: Python<'_>, policy: &Py<PyAny>, ask: Ask, view: View) -> PyResult<Option<String>> {

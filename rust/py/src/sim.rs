@@ -5,6 +5,7 @@ use crate::error::was_interrupted;
 use crate::policy;
 use crate::report::to_dict;
 use crate::workload;
+use kcompressd_core::driver::RunError;
 use kcompressd_core::driver::live::host::WakeUps;
 use kcompressd_core::driver::live::{FaultOrder, Live, LiveConfig, Profiling};
 use kcompressd_core::driver::profile::KINDS;
@@ -38,18 +39,21 @@ pub fn simulate<'py>(
     let (sys, sim, notes) = make(config, sizes, table, write.is_some())?;
     let (watch, write) = (watch.clone().unbind(), write.map(|write| write.clone().unbind()));
     let mut calls = Calls { watch, write, pending: Vec::new(), raised: None };
-    let (report, raised) = py.detach(|| {
+    let (mut report, raised) = py.detach(|| {
         let calls = std::cell::RefCell::new(&mut calls);
         let mut sink = |records: &[Record]| calls.borrow_mut().log(records);
         let mut ask = |progress: &Progress| calls.borrow_mut().ask(progress);
         let mut report = Sim::new(&sys, &sim).run(&mut sink, &mut ask);
         let mut calls = calls.borrow_mut();
         if let Err(error) = calls.flush() {
-            report.error.get_or_insert_with(|| kcompressd_core::driver::RunError::trace(&error));
+            report.error.get_or_insert_with(|| RunError::trace(&error));
         }
         (report, calls.raised.take())
     });
-    was_interrupted(py, raised)?;
+    let no_answer = report.error.as_ref().is_some_and(|error| error.kind == "policy");
+    if was_interrupted(py, raised.or_else(|| policy::interrupted(py, no_answer)))? && no_answer {
+        report.error = Some(RunError::cancelled());
+    }
     to_dict(py, &report, sys.folios.len(), sys.config.page_size, &notes)
 }
 
@@ -111,6 +115,9 @@ fn make(
         reclaims: run.live.reclaims,
     };
     let files = workload::files(config)?;
+    if !files.is_empty() && run.system.memory.is_none() {
+        return Err(PyValueError::new_err("files: page cache needs a memory budget"));
+    }
     let notes = run.system.design.notes(run.system.store);
     let system = py.detach(|| {
         let device = Device::new(Backing::Modelled, run.system.page_size, run.faults);

@@ -154,6 +154,6 @@ impl Stepper {
         call: impl FnOnce(&mut explore::Stepper) -> Result<T, Refused> + Send,
     ) -> PyResult<T> {
         let done = py.detach(|| Ok::<_, PyErr>(call(&mut *self.lock()?)))?;
-        done.map_err(|error| refused(py, &error))
+        done.map_err(|error| py.check_signals().err().unwrap_or_else(|| refused(py, &error)))
     }
 }

@@ -13,7 +13,7 @@ use crate::trace::Record;
 /// Why a run ended early.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunError {
-    /// "panic", "violation", "device", "decode", "cancelled", "closed", "thread", "deadlock", "machine" or "trace".
+    /// "panic", "violation", "device", "decode", "policy", "oom", "cancelled", "closed", "thread", "deadlock", "machine" or "trace".
     pub kind: &'static str,
     /// What happened.
     pub message: String,
@@ -51,7 +51,8 @@ impl RunError {
         Self { kind, message: error.to_string(), actor: actor.into() }
     }
 
-    pub(super) fn cancelled() -> Self {
+    /// Whoever waited for the run ended it.
+    pub fn cancelled() -> Self {
         Self { kind: "cancelled", message: "cancelled before its end".into(), actor: String::new() }
     }
 
