@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from kcompressd import Lab, Pages, _core, budget
+from kcompressd import Lab, Pages, _core, procfs
 from kcompressd.cli import main
 
 COMMAND = (sys.executable, "-m", "kcompressd")
@@ -116,10 +116,10 @@ def test_nothing_is_overwritten_or_left_unheeded(
 @pytest.mark.parametrize(
     ("setting", "says"),
     [
-        ("node.swap=4294967294", "node: a run of it takes some 120 GiB, and"),
-        ("workload.pages=4294967294", "node: a run of it takes some 284 GiB, and"),
+        ("node.swap=4294967294", "node: it takes some 120 GiB, and"),
+        ("workload.pages=4294967294", "node: it takes some 284 GiB, and"),
         ("workload.pages=9223372036854775808", "workload.pages 9223372036854775808 is more than 4294967294"),
-        ("node.managed=1073741824", "node: a run of it takes some 126 GiB, and"),
+        ("node.managed=1073741824", "node: it takes some 126 GiB, and"),
         ("repeat=9223372036854775808", "repeat = 9223372036854775808 is not between 1 and 4294967294"),
         ('machine.affinity={app0=["a"]}', "machine.affinity.app0 'a' is not a whole number"),
         ("machine.affinity={app0=[64]}", "machine.affinity.app0 [64] is no list of CPUs"),
@@ -135,7 +135,7 @@ def test_what_no_machine_holds_or_no_job_has_is_refused(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, says: str
 ) -> None:
     """Not by the end of the process: the core cannot be refused memory."""
-    monkeypatch.setattr(budget, "available_bytes", lambda: 64 << 30)
+    monkeypatch.setattr(procfs, "available_bytes", lambda: 64 << 30)
     job = tmp_path / "job.toml"
     job.write_text('pages = "sample"\n[node]\nmanaged = 4096\n[workload]\nkind = "usemem"\npages = 6000\n')
     assert says in refused(capsys, "sim", str(job), "--set", setting)

@@ -28,11 +28,14 @@ from kcompressd import (
     Sim,
     Workload,
     Zram,
+    ZramError,
     Zswap,
+    ZswapError,
     access_trace,
     calibrate,
     capture_command,
     chrome_trace,
+    procfs,
 )
 from kcompressd.compare import compare
 from kcompressd.errors import PageFileError
@@ -101,12 +104,59 @@ def test_a_wrong_type_is_refused_in_words(name: str, odd: object) -> None:
         (lambda: Zswap(nodes=0), "nodes: 0 is not 1 or more"),
         (lambda: Zswap(memcgs=[1]), "memcgs: 1 is not a Memcg"),
         (lambda: Zram(secondary="lz4"), "secondary: 'lz4' is not a list of compressors"),
+        (lambda: Zram(slots="a"), "slots: 'a' is not a whole number"),
+        (lambda: Machine(nice={1: 2}), "machine.nice.1: 1 is no thread"),
         (lambda: capture_command("sleep 1"), "command: 'sleep 1' is not a list of words"),
     ],
 )
 def test_each_argument_is_named(call: Callable[[], object], says: str) -> None:
     with pytest.raises(InputError, match=re.escape(says)):
         call()
+
+
+@pytest.mark.parametrize("store", [Zswap, Zram])
+def test_a_store_takes_bytes_and_no_wider_numbers(store: Any) -> None:
+    """300 is not 44, and 0.5 not 0."""
+    page = PAGES[0]
+    for odd in (page.astype(np.int64), page / 2, page > 9, page.astype(">u2"), page.tolist(), "x" * 4096, None):
+        with pytest.raises(InputError, match=r"^pages?: .*(not uint8|is not a Pages, a uint8 array or bytes)$"):
+            store().store(0, odd)
+    backwards = page[::-1]
+    for given in (page, page.tobytes(), bytearray(page), memoryview(page.tobytes()), page[np.newaxis], backwards):
+        filled = store()
+        filled.store(3, given)
+        assert np.array_equal(filled.load(3), backwards if given is backwards else page)
+
+
+@pytest.mark.parametrize("store", [Zswap, Zram])
+def test_a_slot_that_there_is_not_is_the_store_s_to_refuse(store: Any) -> None:
+    error = {Zswap: ZswapError, Zram: ZramError}[store]
+    for number in (-1, 1 << 16, 1 << 32, 1 << 70):
+        calls: list[Callable[[], object]] = [
+            lambda number=number: store().load(number),
+            lambda number=number: store().store(number, PAGES[0]),
+            lambda number=number: store().free(number) if store is Zram else store().invalidate(number),
+        ]
+        for call in calls:
+            with pytest.raises(error, match=rf"^slots? {number}.*: there (is none|are 65536)"):
+                call()
+    with pytest.raises(TypeError):
+        store().load("1")
+
+
+def test_a_store_larger_than_this_machine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(procfs, "available_bytes", lambda: 64 << 30)
+    for store in (Zswap, Zram):
+        with pytest.raises(InputError, match="slots: it takes some 128 GiB, and 64 GiB are available here"):
+            store(slots=2**32 - 1)
+
+
+def test_a_machine_keeps_what_it_was_made_of() -> None:
+    nice, affinity = {"app": 5}, {"app": iter([0, 1])}
+    machine = Machine(nice=nice, affinity=affinity)  # type: ignore[arg-type]
+    nice["app"] = 7
+    assert machine.to_dict()["nice"] == {"app": 5} and machine.to_dict()["affinity"] == {"app": [0, 1]}
+    assert machine.for_core()["policies"] == [("app", 5, 0b11)]
 
 
 def test_pages_are_chosen_by_lists_too() -> None:

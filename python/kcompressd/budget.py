@@ -12,7 +12,7 @@ from kcompressd.errors import LabError
 from kcompressd.lab import Lab
 from kcompressd.memcg import numbered
 from kcompressd.node import Node
-from kcompressd.procfs import available_bytes
+from kcompressd.sizes import refuse_too_large
 from kcompressd.workload import Workload, named
 
 __all__ = ["Budget"]
@@ -49,13 +49,10 @@ class Budget:
             raise LabError("shrinker_enabled", "is zswap's, and reclaim's of a memory budget", fix)
 
     def _refuse_too_large(self) -> None:
-        """The core cannot refuse what it has no memory for: the process would end."""
         files = sum(app.file_pages or 0 for app in self.applications)
         counts = {"page": self.pages, "file_page": files, "managed": self.node.managed, "slot": self.node.slots}
-        needed, available = sum(_BYTES[name] * count for name, count in counts.items()), available_bytes()
-        if needed > available:
-            why = f"a run of it takes some {needed / 2**30:.0f} GiB, and {available / 2**30:.0f} GiB are available here"
-            raise LabError("node", why, "give it fewer pages, or less swap")
+        needed = sum(_BYTES[name] * count for name, count in counts.items())
+        refuse_too_large("node", needed, "give it fewer pages, or less swap")
 
     @staticmethod
     def refuse_files(budget: Budget | None) -> None:

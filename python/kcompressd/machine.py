@@ -68,20 +68,27 @@ class Machine:
             refuse_other_than_whole(f"machine.{name}", value)
             if value < 0:
                 raise LabError(f"machine.{name}", f"{value} is less than 0")
-        for table in ("nice", "affinity"):
-            refuse_type(f"machine.{table}", getattr(self, table), Mapping, "a mapping by thread")
+        self._own_tables()
         for name, level in self.nice.items():
-            _refuse_stranger("nice", name)
             refuse_other_than_whole(f"machine.nice.{name}", level)
             if not -20 <= level <= 19:
                 raise LabError(f"machine.nice.{name}", f"{level} is not between -20 and 19")
         for name, cpus in self.affinity.items():
-            _refuse_stranger("affinity", name)
-            refuse_type(f"machine.affinity.{name}", cpus, Iterable, "a list of CPUs")
             for cpu in cpus:
                 refuse_other_than_whole(f"machine.affinity.{name}", cpu)
             if not cpus or not all(0 <= cpu < len(self.speeds) for cpu in cpus):
                 raise LabError(f"machine.affinity.{name}", f"{list(cpus)} is no list of CPUs from 0 to {self.cpus - 1}")
+
+    def _own_tables(self) -> None:
+        """Copy the tables by thread: a machine does not change when its maker's do."""
+        for table in ("nice", "affinity"):
+            refuse_type(f"machine.{table}", getattr(self, table), Mapping, "a mapping by thread")
+            for name in getattr(self, table):
+                _refuse_stranger(table, name)
+        for name, cpus in self.affinity.items():
+            refuse_type(f"machine.affinity.{name}", cpus, Iterable, "a list of CPUs")
+        object.__setattr__(self, "nice", dict(self.nice))
+        object.__setattr__(self, "affinity", {name: tuple(cpus) for name, cpus in self.affinity.items()})
 
     def _times(self) -> list[tuple[str, int]]:
         return [(name.name, getattr(self, name.name)) for name in fields(self) if name.name.endswith("_ns")]
@@ -104,7 +111,7 @@ class Machine:
         if not 1 <= cpus <= _MOST_CPUS:
             raise LabError("node.cpus", f"{cpus} is not between 1 and {_MOST_CPUS}")
         speeds = (self.speeds + self.speeds[-1:] * cpus)[:cpus]
-        affinity = {name: [cpu for cpu in on if cpu < cpus] for name, on in self.affinity.items()}
+        affinity = {name: tuple(cpu for cpu in on if cpu < cpus) for name, on in self.affinity.items()}
         return dataclasses.replace(self, speeds=speeds, affinity={name: on for name, on in affinity.items() if on})
 
     def to_dict(self) -> dict[str, Any]:
@@ -128,8 +135,8 @@ class Machine:
         }
 
 
-def _refuse_stranger(table: str, name: str) -> None:
-    if not _THREAD.fullmatch(name):
+def _refuse_stranger(table: str, name: object) -> None:
+    if not (isinstance(name, str) and _THREAD.fullmatch(name)):
         kinds = "kswapd, kcompressd, app, swapdev, shrink_worker, or one with its number"
         raise LabError(f"machine.{table}.{name}", f"{name!r} is no thread: {kinds}")
 

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kcompressd import page_file
-from kcompressd.errors import IndexFileError, InputError, PageFileError, file_path, refuse_type
+from kcompressd.errors import IndexFileError, InputError, LabError, PageFileError, file_path, refuse_type
 from kcompressd.page_file import Bytes
 from kcompressd.page_index import PAGE_SIZES, IndexDocument, PageIndex, check_mappings
 
@@ -275,6 +275,18 @@ class Pages:
         if not index.complete:
             facts.append(("incomplete", index.reason or "no reason recorded"))
         return facts
+
+
+def contents(subject: str, given: Pages | Bytes | bytes) -> Bytes | bytes:
+    """Return what a `Pages`, a uint8 array or bytes hold, as the core takes it; raise `LabError` about what is none of them, a number
+    wider than a byte among others: it would be cut to one.
+    """
+    if isinstance(given, Pages):
+        return given.array
+    refuse_type(subject, given, (np.ndarray, bytes, bytearray, memoryview), "a Pages, a uint8 array or bytes")
+    if isinstance(given, np.ndarray) and given.dtype != np.uint8:
+        raise LabError(subject, f"is {given.dtype} of shape {given.shape}, not uint8")
+    return given
 
 
 def _known_page_size(page_size: int, subject: object) -> None:

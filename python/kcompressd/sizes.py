@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from kcompressd.errors import LabError, refuse_type
+from kcompressd.errors import LabError, refuse_other_than_whole, refuse_type
 
+SLOT_BYTES: Final = 32
+"""What a slot takes of a store by itself (`ru_maxrss` of a `Zram` and of a `Zswap` of 2**24 slots)."""
 _UNITS: Final = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -41,6 +43,22 @@ def _parse(text: str, of_bytes: int | None, what: str) -> int:
     if not 0 <= value < 2**62 or unit == 0:
         raise LabError(what, f"{text!r} is no size", f"give {_forms(of_bytes)}")
     return int(value)
+
+
+def refuse_too_large(subject: str, needed_bytes: int, fix: str) -> None:
+    """Raise `LabError` for what takes more memory than this machine has left: the core cannot be refused it, the process would end."""
+    from kcompressd import procfs
+
+    available = procfs.available_bytes()
+    if needed_bytes > available:
+        why = f"it takes some {needed_bytes / 2**30:.0f} GiB, and {available / 2**30:.0f} GiB are available here"
+        raise LabError(subject, why, fix)
+
+
+def refuse_slots(slots: int) -> None:
+    """Raise `LabError` for what is no number of a store's slots, and for more than this machine has memory for."""
+    refuse_other_than_whole("slots", slots)
+    refuse_too_large("slots", SLOT_BYTES * slots, "give it fewer")
 
 
 def mib(count: float) -> str:

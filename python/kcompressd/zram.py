@@ -22,8 +22,8 @@ import numpy.typing as npt
 
 from kcompressd import _core
 from kcompressd.errors import refuse_type
-from kcompressd.pages import Pages
-from kcompressd.sizes import parse_limit
+from kcompressd.pages import Pages, contents
+from kcompressd.sizes import parse_limit, refuse_slots
 
 
 class Zram:
@@ -48,6 +48,7 @@ class Zram:
         and ValueError for a number out of range.
         """
         refuse_type("secondary", secondary, (list, tuple), "a list of compressors")
+        refuse_slots(slots)
         config = {
             "compressors": [compressor, *secondary],
             "mem_limit_pages": _pages(mem_limit, page_size),
@@ -74,11 +75,9 @@ class Zram:
         """Write one page, uint8 of shape (page_size,) or bytes; return the bytes charged to `compr_data_size`.
 
         What the slot held is gone. Raises `ZramError` for a slot or a size that there is not, or no memory under
-        `mem_limit`: the slot is empty then.
+        `mem_limit`: the slot is empty then; `LabError` for contents of another type.
         """
-        array = page.array if isinstance(page, Pages) else page
-        data = array if isinstance(array, bytes) else np.ascontiguousarray(array, dtype=np.uint8).tobytes()
-        return self._core.store(slot, data)
+        return self._core.store(slot, contents("page", page))
 
     def load(self, slot: int) -> npt.NDArray[np.uint8]:
         """Read a slot, uint8 of shape (page_size,): from memory or the backing device; it is not idle then.

@@ -29,8 +29,8 @@ from kcompressd import _core
 from kcompressd.design import KERNEL, Kernel
 from kcompressd.errors import LabError, refuse_type
 from kcompressd.memcg import Memcg
-from kcompressd.pages import Pages
-from kcompressd.sizes import parse_limit
+from kcompressd.pages import Pages, contents
+from kcompressd.sizes import parse_limit, refuse_slots
 
 Stored: TypeAlias = Literal["pool", "device", "activated"]
 """Where a store ended: in the pool; refused and written to the device; refused, and the group denies that."""
@@ -99,6 +99,7 @@ class Zswap:
             "page_size": page_size,
             "chain_size": chain_size,
         }
+        refuse_slots(slots)
         if nodes == 0:
             raise LabError("nodes", "0 is not 1 or more")
         self._core = _core.Zswap(config)
@@ -119,11 +120,9 @@ class Zswap:
         """Swap a folio out to the slots from `slot` on: uint8 of shape (page_size,) or (n, page_size), or bytes.
 
         A folio of several pages goes into the pool as a whole or not at all. Raises `ZswapError` for slots,
-        nodes or sizes that there are not, `LabError` for an unknown group.
+        nodes or sizes that there are not, `LabError` for an unknown group and for contents of another type.
         """
-        array = pages.array if isinstance(pages, Pages) else pages
-        data = array if isinstance(array, bytes) else np.ascontiguousarray(array, dtype=np.uint8).tobytes()
-        return cast(Stored, self._core.store(slot, data, self._group(memcg), node))
+        return cast(Stored, self._core.store(slot, contents("pages", pages), self._group(memcg), node))
 
     def load(self, slot: int) -> npt.NDArray[np.uint8] | None:
         """Read a slot back, uint8 of shape (page_size,); None where there is nothing.

@@ -2,6 +2,8 @@
 
 use crate::error::CodecError;
 use kcompressd_core::codec::{CodecName, CodecSpec, SpecError};
+use kcompressd_core::units::PAGE_SIZES;
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -39,6 +41,9 @@ pub fn compress<'py>(py: Python<'py>, codec: &str, page: &[u8]) -> PyResult<Opti
 /// Decompresses one block to exactly `page_size` bytes.
 #[pyfunction]
 pub fn decompress<'py>(py: Python<'py>, codec: &str, block: &[u8], page_size: usize) -> PyResult<Bound<'py, PyBytes>> {
+    if !PAGE_SIZES.contains(&page_size) {
+        return Err(PyValueError::new_err(format!("page_size: {page_size} is none of {PAGE_SIZES:?}")));
+    }
     let mut page = vec![0; page_size];
     let decoded = parse(codec)?.open().decompress(block, &mut page);
     decoded.map_err(|error| CodecError::new_err(error.to_string()))?;

@@ -12,7 +12,7 @@ use kcompressd_core::swap::IoFaults;
 use kcompressd_core::system::{Config, Large, Memory, System};
 use kcompressd_core::units::PAGE_SIZES;
 use kcompressd_core::zone::ZoneConfig;
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::ops::Range;
@@ -31,6 +31,17 @@ where
             value.extract().map_err(|_| PyValueError::new_err(format!("{key}: {text} is not a value it can take")))
         }
     }
+}
+
+/// A whole number that an argument gives; `none` says of one that its type does not hold that there is no such thing.
+pub fn number<'a, 'py, T>(value: &'a Bound<'py, PyAny>, none: impl FnOnce(String) -> PyErr) -> PyResult<T>
+where
+    T: FromPyObject<'a, 'py, Error = PyErr>,
+{
+    value.extract().map_err(|error: PyErr| match error.is_instance_of::<PyOverflowError>(value.py()) {
+        true => none(value.to_string()),
+        false => error,
+    })
 }
 
 /// The value of `key`, from 1, which it is where it is missing or None, to `most`.

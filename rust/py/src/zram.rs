@@ -1,7 +1,7 @@
 //! zram by itself, for scripts: one whole operation a call.
 
 use crate::codec;
-use crate::config::{get, page_size};
+use crate::config::{get, number, page_size};
 use crate::error::{CodecError, DeviceError, ZramError};
 use crate::zswap::dict;
 use kcompressd_core::codec::CodecSpec;
@@ -25,6 +25,11 @@ pub struct Zram {
     streams: Mutex<Streams>,
     algorithms: Vec<CodecSpec>,
     page_size: usize,
+}
+
+/// A slot's number.
+fn slot(value: &Bound<'_, PyAny>) -> PyResult<u32> {
+    number(value, |given| refused(format!("slot {given}: there is none")))
 }
 
 fn refused(error: impl std::fmt::Display) -> PyErr {
@@ -92,7 +97,7 @@ impl Zram {
     }
 
     /// Stores a page; the bytes charged to compr_data_size.
-    fn store(&self, py: Python<'_>, slot: u32, page: PyBuffer<u8>) -> PyResult<usize> {
+    fn store(&self, py: Python<'_>, #[pyo3(from_py_with = slot)] slot: u32, page: PyBuffer<u8>) -> PyResult<usize> {
         self.check(slot)?;
         let bytes = page.to_vec(py)?;
         if bytes.len() != self.page_size {
@@ -102,7 +107,7 @@ impl Zram {
     }
 
     /// Loads a slot; an empty one reads as zeros.
-    fn load<'py>(&self, py: Python<'py>, slot: u32) -> PyResult<Bound<'py, PyBytes>> {
+    fn load<'py>(&self, py: Python<'py>, #[pyo3(from_py_with = slot)] slot: u32) -> PyResult<Bound<'py, PyBytes>> {
         self.check(slot)?;
         let mut page = vec![0; self.page_size];
         py.detach(|| self.zram.load(slot, &mut self.streams(), &mut page)).map_err(unread)?;
@@ -110,14 +115,14 @@ impl Zram {
     }
 
     /// Empties a slot.
-    fn free(&self, slot: u32) -> PyResult<()> {
+    fn free(&self, #[pyo3(from_py_with = slot)] slot: u32) -> PyResult<()> {
         self.check(slot)?;
         self.zram.free(slot, &Unlimited);
         Ok(())
     }
 
     /// Whether a slot holds a page.
-    fn holds(&self, slot: u32) -> PyResult<bool> {
+    fn holds(&self, #[pyo3(from_py_with = slot)] slot: u32) -> PyResult<bool> {
         self.check(slot).map(|()| self.zram.holds(slot))
     }
 

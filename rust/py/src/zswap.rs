@@ -1,7 +1,7 @@
 //! zswap by itself, for scripts: one whole operation a call.
 
 use crate::codec;
-use crate::config::{get, page_size};
+use crate::config::{get, number, page_size};
 use crate::error::{CodecError, ZswapError};
 use kcompressd_core::memcg::{MAX, Memcg};
 use kcompressd_core::zsmalloc::PoolConfig;
@@ -19,6 +19,21 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub struct Zswap {
     direct: Mutex<Box<Direct>>,
     page_size: usize,
+}
+
+/// A slot's number.
+fn slot(value: &Bound<'_, PyAny>) -> PyResult<u32> {
+    number(value, |given| refused(format!("slot {given}: there is none")))
+}
+
+/// A node's number.
+fn node(value: &Bound<'_, PyAny>) -> PyResult<u8> {
+    number(value, |given| refused(format!("node {given}: there is none")))
+}
+
+/// A parameter's value.
+fn value(value: &Bound<'_, PyAny>) -> PyResult<u64> {
+    number(value, |given| PyValueError::new_err(format!("{given} is not a value that a parameter can take")))
 }
 
 fn refused(error: impl std::fmt::Display) -> PyErr {
@@ -60,7 +75,14 @@ impl Zswap {
     }
 
     /// Stores a folio: "pool", "device" or "activated".
-    fn store(&self, py: Python<'_>, slot: u32, pages: PyBuffer<u8>, memcg: u16, node: u8) -> PyResult<&'static str> {
+    fn store(
+        &self,
+        py: Python<'_>,
+        #[pyo3(from_py_with = slot)] slot: u32,
+        pages: PyBuffer<u8>,
+        memcg: u16,
+        #[pyo3(from_py_with = node)] node: u8,
+    ) -> PyResult<&'static str> {
         let bytes = pages.to_vec(py)?;
         let pages: Vec<Page<'_>> = bytes.chunks(self.page_size).map(Page::Bytes).collect();
         let stored = py.detach(|| self.lock().store(slot, &pages, memcg, node)).map_err(not_done)?;
@@ -72,7 +94,11 @@ impl Zswap {
     }
 
     /// Loads a slot: where it was and its contents, or None.
-    fn load<'py>(&self, py: Python<'py>, slot: u32) -> PyResult<Option<(&'static str, Bound<'py, PyBytes>)>> {
+    fn load<'py>(
+        &self,
+        py: Python<'py>,
+        #[pyo3(from_py_with = slot)] slot: u32,
+    ) -> PyResult<Option<(&'static str, Bound<'py, PyBytes>)>> {
         let mut page = vec![0; self.page_size];
         let loaded = py.detach(|| self.lock().load(slot, &mut page)).map_err(not_done)?;
         Ok(match loaded {
@@ -83,12 +109,16 @@ impl Zswap {
     }
 
     /// Frees slots.
-    fn invalidate(&self, slot: u32, slots: u32) -> PyResult<()> {
+    fn invalidate(
+        &self,
+        #[pyo3(from_py_with = slot)] slot: u32,
+        #[pyo3(from_py_with = slot)] slots: u32,
+    ) -> PyResult<()> {
         self.lock().invalidate(slot, slots).map_err(not_done)
     }
 
     /// Says whether a slot's folio is in the swap cache.
-    fn set_in_swapcache(&self, slot: u32, there: bool) -> PyResult<()> {
+    fn set_in_swapcache(&self, #[pyo3(from_py_with = slot)] slot: u32, there: bool) -> PyResult<()> {
         self.lock().set_in_swapcache(slot, there).map_err(not_done)
     }
 
@@ -109,14 +139,14 @@ impl Zswap {
     }
 
     /// What the dynamic shrinker counts.
-    fn shrinker_count(&self, memcg: u16, node: u8) -> PyResult<u64> {
+    fn shrinker_count(&self, memcg: u16, #[pyo3(from_py_with = node)] node: u8) -> PyResult<u64> {
         let direct = self.lock();
         direct.check_place(memcg, node).map_err(not_done)?;
         Ok(direct.zswap.shrinker_count(&direct.memcgs, memcg, node))
     }
 
     /// Entries that the dynamic shrinker writes back; None: SHRINK_STOP.
-    fn shrinker_scan(&self, memcg: u16, node: u8, entries: u64) -> PyResult<Option<u64>> {
+    fn shrinker_scan(&self, memcg: u16, #[pyo3(from_py_with = node)] node: u8, entries: u64) -> PyResult<Option<u64>> {
         self.lock().shrinker_scan(memcg, node, entries).map_err(not_done)
     }
 
@@ -154,7 +184,7 @@ impl Zswap {
     }
 
     /// The slots of a group's entries on a node, oldest first.
-    fn lru(&self, memcg: u16, node: u8) -> PyResult<Vec<u32>> {
+    fn lru(&self, memcg: u16, #[pyo3(from_py_with = node)] node: u8) -> PyResult<Vec<u32>> {
         let direct = self.lock();
         direct.check_place(memcg, node).map_err(not_done)?;
         Ok(direct.zswap.lru_slots(memcg, node))
@@ -174,7 +204,7 @@ impl Zswap {
     }
 
     /// Sets a parameter by its name, `compressor` apart.
-    fn set_param(&self, name: &str, value: u64) -> PyResult<()> {
+    fn set_param(&self, name: &str, #[pyo3(from_py_with = value)] value: u64) -> PyResult<()> {
         let direct = self.lock();
         let zswap = &direct.zswap;
         match name {
