@@ -75,7 +75,8 @@ def test_no_machine_paths() -> None:
         "benches",
         "examples",
         "experiments",
-        "fuzz/fuzz_targets",
+        "fuzz/targets",
+        "fuzz/src",
     )
     files = [p for d in folders for p in (ROOT / d).rglob("*")] + [p for p in ROOT.iterdir() if p.is_file()]
     kinds = {".md", ".py", ".rs", ".sh", ".toml", ".json", ".ipynb", ".yml"}

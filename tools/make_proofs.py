@@ -148,7 +148,8 @@ NOT = """
 - Reclaim under memory pressure (`Config::memory`): such runs are judged, not explored. What is explored beside reclaim is an
   application that is killed while its pages are in flight (`--exit`), and swapoff (`--swapoff`), after which no slot is in use
   unless a page could not be read.
-- Weak memory: a step is atomic here. loom's models and shuttle's runs look at that (`ci/test-loom.sh`, `ci/test-shuttle.sh`).
+- Weak memory: a step is atomic here. loom's models look at that (`ci/test-loom.sh`). shuttle's runs (`ci/test-shuttle.sh`) try
+  schedules of real steps, each access as if SeqCst.
 - That a worker without PF_MEMALLOC gets memory in the end ([below](#a-worker-without-pf_memalloc)).
 - Two states with one hash. 128 bits stand for a state, so two could share one (odds below 2^-80 for 2^24 states).
 - Where a page's copy is, on the way. It is compared with its state at ends alone: before that a copy comes before its event,

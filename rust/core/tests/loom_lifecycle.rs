@@ -95,6 +95,31 @@ fn contents_are_seen_with_the_state() {
     });
 }
 
+/// Who is refused, because another swap came between its look and its own, sees what that actor did, too. Fails when a swap that
+/// does not succeed is Relaxed.
+#[test]
+fn contents_are_seen_with_a_refusal() {
+    loom::model(|| {
+        let flags = flag::FRAME | flag::SWAPCACHE | flag::WRITEBACK;
+        let page = Arc::new((StateWord::new(State::Compressing, flags), UnsafeCell::new(0u32)));
+        let worker = thread::spawn({
+            let page = Arc::clone(&page);
+            move || {
+                // SAFETY: the page is compressing: only its worker touches the copy.
+                page.1.with_mut(|copy| unsafe { *copy = 7 });
+                assert!(fires(&page.0, Event::Store, Change::flags(0, flag::WRITEBACK)));
+            }
+        });
+        let hit = Change::flags(flag::MAPPED, 0).in_state(State::Compressing);
+        if let Fire::Refused(now) = page.0.fire(&LAW, Event::SwapcacheHit, 0, hit).expect("lawful") {
+            assert_eq!(now.state(), State::Compressed);
+            // SAFETY: the page is compressed: nobody writes its copy any more.
+            assert_eq!(page.1.with(|copy| unsafe { *copy }), 7);
+        }
+        worker.join().unwrap();
+    });
+}
+
 /// A worker that finds nothing to do sleeps while it is told to stop: it takes what is left, and ends.
 #[test]
 fn stop_between_look_and_sleep() {
