@@ -186,6 +186,18 @@ fn a_full_queue_does_what_the_design_says() {
 }
 
 #[test]
+fn a_queue_that_is_off_makes_nobody_wait_and_takes_nothing_out_again() {
+    for on_full in [OnFull::Wait, OnFull::SyncHead] {
+        let design = Design { on_full, ..Preset::Split.design(StoreKind::Zswap).with_depth(2) };
+        let mut stepper = start(&plan(design, StoreKind::Zswap));
+        assert_eq!(stepper.queue(0).unwrap(), State::Queued);
+        stepper.set_depth(0, 0).unwrap();
+        assert_eq!(stepper.queue(1).unwrap(), State::CompressedFreed, "{on_full:?}");
+        assert_eq!(stepper.word(0).unwrap().state(), State::Queued, "{on_full:?}");
+    }
+}
+
+#[test]
 fn kswapd_waits_for_room_with_its_page_and_goes_on() {
     let design = Design { on_full: OnFull::Wait, ..Preset::Split.design(StoreKind::Zswap).with_depth(1) };
     let plan = plan(design, StoreKind::Zswap);

@@ -4,7 +4,6 @@ use crate::config::{self, RunConfig};
 use crate::error::DeviceError;
 use crate::policy;
 use crate::report::to_dict;
-use kcompressd_core::design::{DesignError as CoreDesignError, OnFull};
 use kcompressd_core::driver::Report;
 use kcompressd_core::driver::live::{FaultOrder, Live, LiveConfig};
 use kcompressd_core::frames::Frames;
@@ -94,14 +93,11 @@ impl Run {
         }
     }
 
-    /// Sets the depth of every queue, folios, while the run goes on; 0 where the design knows what to do then.
+    /// Sets the depth of every queue, folios, while the run goes on; at 0 everything is synchronous.
     fn set_depth(&self, depth: usize) -> PyResult<()> {
         let state = self.lock();
         let State::Running(live) = &*state else { return Err(PyRuntimeError::new_err("the run is not under way")) };
-        let (sys, on_full) = (live.system(), live.system().design().on_full);
-        if depth == 0 && matches!(on_full, OnFull::SyncHead | OnFull::Wait) {
-            return Err(PyValueError::new_err(CoreDesignError::FullAtDepth0(on_full).to_string()));
-        }
+        let sys = live.system();
         let mut queues = 0..sys.queues.len() as u16;
         queues
             .try_for_each(|queue| sys.set_depth(queue, depth))

@@ -105,6 +105,7 @@ impl Swapout {
         ctx.stat[Vm::KcompressdFull] += 1;
         let on_full = match why {
             ReserveError::Closed => OnFull::SyncNew,
+            ReserveError::Full if sys.queues[usize::from(number)].depth() == 0 => OnFull::SyncNew, // It is off.
             ReserveError::Full => sys.decide(sys.folio(self.folio), ctx.actor, |policy, view| policy.full(view))?,
         };
         match on_full {
@@ -192,8 +193,10 @@ impl Swapout {
     }
 }
 
+/// Whether a producer need not wait: there is room, or the queue is off or closed.
 fn has_room(queue: &FolioQueue) -> bool {
-    queue.len() < queue.depth() || queue.is_closed()
+    let depth = queue.depth();
+    queue.len() < depth || depth == 0 || queue.is_closed()
 }
 
 /// A worker that takes a batch is woken for a batch; [`System::ring`] wakes it for the rest of one.

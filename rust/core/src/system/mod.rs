@@ -318,7 +318,8 @@ impl System {
         }
     }
 
-    /// Sets how many entries queue `number` accepts, and wakes whoever waits for room in it.
+    /// Sets how many entries queue `number` accepts, and wakes whoever waits for room in it. At 0 it is off: whatever the design does
+    /// when a queue is full, the producer goes on itself ([`Design::with_depth`]).
     ///
     /// # Errors
     /// [`QueueError::Depth`] above the queue's capacity.
