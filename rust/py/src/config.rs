@@ -15,7 +15,8 @@ use kcompressd_core::zone::ZoneConfig;
 use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use std::ops::Range;
+use std::fmt::Display;
+use std::ops::{Range, RangeInclusive};
 use std::path::PathBuf;
 
 /// The value of `key`, or `default` where it is missing or None.
@@ -44,11 +45,15 @@ where
     })
 }
 
-/// The value of `key`, from 1, which it is where it is missing or None, to `most`.
-fn up_to(dict: &Bound<'_, PyDict>, key: &str, most: u16) -> PyResult<u16> {
-    let value: i128 = get(dict, key, 1)?;
-    let fits = u16::try_from(value).ok().filter(|value| (1..=most).contains(value));
-    fits.ok_or_else(|| PyValueError::new_err(format!("{key}: {value} is not between 1 and {most}")))
+/// The value of `key`, which must be in `range`; `default` where it is missing or None.
+fn within<T>(dict: &Bound<'_, PyDict>, key: &str, default: T, range: RangeInclusive<T>) -> PyResult<T>
+where
+    T: Copy + Display + Into<i128> + PartialOrd + TryFrom<i128>,
+{
+    let value: i128 = get(dict, key, default.into())?;
+    let fits = T::try_from(value).ok().filter(|value| range.contains(value));
+    let refused = || format!("{key}: {value} is not between {} and {}", range.start(), range.end());
+    fits.ok_or_else(|| PyValueError::new_err(refused()))
 }
 
 pub struct RunConfig {
@@ -78,17 +83,13 @@ pub fn run_config(config: &Bound<'_, PyDict>, pages: usize) -> PyResult<RunConfi
         page_size,
         chain_size: get(config, "chain_size", 8)?,
         pool_limit_pages: get(config, "pool_limit_pages", None)?,
-        accept_threshold_percent: get(config, "accept_threshold_percent", 90)?,
-        nodes: up_to(config, "kswapd", u8::MAX.into())? as u8,
+        accept_threshold_percent: within(config, "accept_threshold_percent", 90, 0..=100)?,
+        nodes: within(config, "kswapd", 1, 1..=u8::MAX)?,
         slots,
         memory: memory(config)?,
         large: large(config)?,
         shmem: shmem(config)?,
     };
-    if system.accept_threshold_percent > 100 {
-        let percent = system.accept_threshold_percent;
-        return Err(PyValueError::new_err(format!("accept_threshold_percent: {percent} is not between 0 and 100")));
-    }
     let pages = system.memory.map_or(pages, |memory| memory.pages as usize);
     let (memcgs, memcg_of) = memcgs(config, pages, page_size, system.memory.is_some())?;
     let (faults, plant) = (faults(config)?, plant(config)?);
@@ -146,7 +147,7 @@ fn live(config: &Bound<'_, PyDict>, go_on: bool, plant: Option<Plant>) -> PyResu
         "shuffled" => FaultOrder::Shuffled,
         other => return Err(PyValueError::new_err(format!("fault: {other:?} is none of none, in-order, shuffled"))),
     };
-    let app_threads = up_to(config, "app_threads", 256)?;
+    let app_threads = within(config, "app_threads", 1, 1..=256)?;
     let seed = get(config, "seed", 0)?;
     Ok(LiveConfig {
         pin: get(config, "pin", false)?,
