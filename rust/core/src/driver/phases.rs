@@ -3,6 +3,7 @@
 use crate::lifecycle::actor;
 use crate::reclaim::{Actor, App, Task};
 use crate::units::SWAP_CLUSTER_MAX;
+use crate::workload::SplitMix;
 
 /// In which order the fault phase reads the pages back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,13 +28,10 @@ pub(super) fn apps(task: Task, pages: u32, fault: FaultOrder, seed: u64, threads
 fn order(pages: u32, fault: FaultOrder, seed: u64) -> Vec<u32> {
     let mut order: Vec<u32> = (0..pages).collect();
     if fault == FaultOrder::Shuffled {
-        // Fisher-Yates with splitmix64 (Steele, Lea, Flood 2014).
-        let mut state = seed;
+        let mut random = SplitMix(seed);
+        // Fisher and Yates.
         for i in (1..order.len()).rev() {
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut z = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-            order.swap(i, ((z ^ z >> 31) % (i as u64 + 1)) as usize);
+            order.swap(i, (random.next_u64() % (i as u64 + 1)) as usize);
         }
     }
     order

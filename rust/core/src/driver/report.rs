@@ -13,7 +13,8 @@ use crate::trace::Record;
 /// Why a run ended early.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunError {
-    /// "panic", "violation", "device", "decode", "policy", "oom", "cancelled", "closed", "thread", "deadlock", "machine" or "trace".
+    /// "violation", "device", "decode", "policy", "cancelled", "livelock" or "trace"; on threads also "panic", "closed" or "thread", in
+    /// virtual time "deadlock" or "machine".
     pub kind: &'static str,
     /// What happened.
     pub message: String,
