@@ -149,6 +149,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn whoever_never_came_to_its_turn_is_passed_over() {
+        let turns = Turns::new([1, 2, 3]);
+        turns.pass(0, true);
+        turns.take(1);
+        turns.pass(1, false);
+        turns.take(2);
+        turns.pass(2, false);
+        turns.take(1);
+    }
+
+    #[test]
     fn a_pinned_thread_is_where_it_was_put_until_it_may_go_where_it_might_before() {
         let before = pin(0);
         assert_eq!(Affinity::get().cpus(), before.cpus()[..1]);

@@ -55,11 +55,14 @@ pub(super) fn spawn(
     let mut group = Group::new();
     for (id, actor) in actors {
         let turn = turns.and_then(|turns| Some((turns.clone(), turns.place(id)?)));
-        let (shared_, gate, place) = (shared.clone(), gate.clone(), started + group.len());
-        let body = move || Thread::new(shared_, id, turn).run(actor, &gate, place);
+        let (shared_, gate, place, turn_) = (shared.clone(), gate.clone(), started + group.len(), turn.clone());
+        let body = move || Thread::new(shared_, id, turn_).run(actor, &gate, place);
         match thread::Builder::new().name(actor_name(id)).spawn(body) {
             Ok(handle) => group.push((id, handle)),
-            Err(error) => shared.fail(RunError::thread(error)),
+            Err(error) => {
+                shared.fail(RunError::thread(error));
+                turn.iter().for_each(|(turns, me)| turns.pass(*me, true)); // Or the others would wait for a turn to end that nobody has.
+            }
         }
     }
     group
