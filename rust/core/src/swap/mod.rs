@@ -121,7 +121,7 @@ impl Slots {
 
     /// Whether fewer than half of the slots are free (`vm_swap_full`): a page that comes back then gives its slot up at once.
     pub fn is_half_full(&self) -> bool {
-        self.caches.as_ref().is_some_and(|caches| 2 * caches.free_slots() < self.total)
+        self.caches.as_ref().is_some_and(|caches| caches.free_slots() < self.total.div_ceil(2))
     }
 
     /// Whether no slot is to be had but those in CPUs' caches.

@@ -78,6 +78,13 @@ fn whether_a_zone_is_boosted_is_a_matter_of_its_size_and_not_of_what_is_free() {
 }
 
 #[test]
+fn a_boost_is_no_more_than_a_mark_can_be_raised_by() {
+    let zone = Zone::new(ZoneConfig { watermarks: [490, 612, 60_000_000], boost_factor: 1_000_000, ..GUEST });
+    (0..5).for_each(|_| zone.raise_boost(1 << 20));
+    assert_eq!(zone.wmark(2), u32::MAX);
+}
+
+#[test]
 fn a_request_stops_at_the_mark_that_its_rights_allow() {
     let zone = Zone::new(ZoneConfig { managed_pages: 3000, free_pages: 3000, ..GUEST });
     for (mark, floor) in [(Mark::Low, 612), (Mark::Min, 490), (Mark::HalfMin, 245), (Mark::None, 0)] {

@@ -95,12 +95,15 @@ impl Zone {
     /// `boost_watermark`, so many times: by a page block each, up to a share of the high mark; never in a zone that manages less than four blocks,
     /// however many are free.
     pub(super) fn raise_boost(&self, times: u32) {
-        let most = u64::from(self.config.watermarks[2]) * u64::from(self.config.boost_factor) / 10_000;
+        let high = self.config.watermarks[2];
+        let most = u64::from(high) * u64::from(self.config.boost_factor) / 10_000;
         let too_small = self.config.managed_pages < 4 * PAGEBLOCK_PAGES;
-        let most = if most == 0 || too_small { 0 } else { (most as u32).max(PAGEBLOCK_PAGES) };
+        // A mark is a number of pages.
+        let most = u32::try_from(most).unwrap_or(u32::MAX).min(u32::MAX - high);
+        let most = if most == 0 || too_small { 0 } else { most.max(PAGEBLOCK_PAGES) };
         let now = self.boost();
         // ORDERING: Relaxed (both): a watermark and a hint; the buddy's lock is held, so events are one after another.
-        self.boost.store((now + times * PAGEBLOCK_PAGES).min(most).max(now.min(most)), Ordering::Relaxed);
+        self.boost.store(now.saturating_add(times * PAGEBLOCK_PAGES).min(most).max(now.min(most)), Ordering::Relaxed);
         self.boosted.store(most > 0, Ordering::Relaxed); // ORDERING: as above.
     }
 }
