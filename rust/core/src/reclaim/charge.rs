@@ -79,18 +79,38 @@ impl TryCharge {
     }
 }
 
-/// On the way back to user mode: the groups from one up that are above `memory.high` are reclaimed from; if they still are, and by
-/// much, the thread sleeps.
+/// On the way back to user mode: the groups from one up that are above `memory.high` are reclaimed from, each in turn; if they still
+/// are above, and by much, once more, and if nothing is reclaimed any more the thread sleeps.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct HandleOverHigh {
     memcg: u16,
-    retries: u8,
+    /// From where on this round has still to look.
+    next: Option<u16>,
+    /// Pages that each group is reclaimed of: what was charged, and in later rounds 32.
+    pages: u32,
     reclaim: Option<Box<TryToFreePages>>,
+    /// In this round.
+    reclaimed: u32,
+    retries: u8,
+    sleeps: bool,
 }
 
 impl HandleOverHigh {
     pub fn new(memcg: u16) -> Self {
-        Self { memcg, retries: MAX_RECLAIM_RETRIES, reclaim: None }
+        Self {
+            memcg,
+            next: Some(memcg),
+            pages: CHARGE_BATCH.into(),
+            reclaim: None,
+            reclaimed: 0,
+            retries: MAX_RECLAIM_RETRIES,
+            sleeps: false,
+        }
+    }
+
+    /// Whether it has nothing in its hands that it must put back first.
+    pub fn may_stop(&self) -> bool {
+        self.reclaim.is_none()
     }
 
     /// One step, and whether it was the last.
@@ -98,26 +118,37 @@ impl HandleOverHigh {
     /// # Errors
     /// [`StepError`].
     pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<(Outcome, bool), Box<StepError>> {
-        let Some(reclaim) = &mut self.reclaim else { return Ok((RAN, self.begin(sys))) };
-        let (outcome, ended) = reclaim.step(sys, ctx)?;
-        let Some(reclaimed) = ended else { return Ok((outcome, false)) };
-        self.reclaim = None;
-        let delay_ns = sys.memcgs.high_delay_ns(self.memcg);
-        if delay_ns <= LEAST_DELAY_NS {
-            return Ok((outcome, true));
-        }
-        if reclaimed > 0 || self.retries > 0 {
-            self.retries -= u8::from(reclaimed == 0);
+        if let Some(reclaim) = &mut self.reclaim {
+            let (outcome, ended) = reclaim.step(sys, ctx)?;
+            if let Some(reclaimed) = ended {
+                (self.reclaim, self.reclaimed) = (None, self.reclaimed + reclaimed);
+            }
             return Ok((outcome, false));
         }
-        Ok((Outcome::Sleep(delay_ns), true))
+        ctx.memstall = false;
+        if self.sleeps {
+            return Ok((RAN, true));
+        }
+        let Some(over) = self.next.and_then(|next| sys.memcgs.over_high(next)) else { return Ok(self.ended(sys, ctx)) };
+        sys.memcgs.note_event(over, MemcgEvent::High);
+        self.reclaim = Some(Box::new(TryToFreePages::for_group(over, self.pages)));
+        self.next = sys.memcgs.parent(over);
+        Ok((RAN, false))
     }
 
-    fn begin(&mut self, sys: &System) -> bool {
-        let Some(over) = sys.memcgs.over_high(self.memcg) else { return true };
-        sys.memcgs.note_event(over, MemcgEvent::High);
-        self.reclaim = Some(Box::new(TryToFreePages::for_group(over, u32::from(CHARGE_BATCH))));
-        false
+    /// A round has ended: there is another one, a sleep, or neither.
+    fn ended(&mut self, sys: &System, ctx: &mut Ctx) -> (Outcome, bool) {
+        let delay_ns = sys.memcgs.high_delay_ns(self.memcg);
+        if delay_ns <= LEAST_DELAY_NS {
+            return (RAN, true);
+        }
+        if self.reclaimed == 0 && self.retries == 0 {
+            (self.sleeps, ctx.memstall) = (true, true);
+            return (Outcome::Sleep(delay_ns), false);
+        }
+        self.retries -= u8::from(self.reclaimed == 0);
+        (self.next, self.pages, self.reclaimed) = (Some(self.memcg), SWAP_CLUSTER_MAX as u32, 0);
+        (RAN, false)
     }
 }
 

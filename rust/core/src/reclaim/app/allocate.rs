@@ -124,18 +124,15 @@ impl App {
         page: u32,
         access: Access,
     ) -> Result<Outcome, Box<StepError>> {
+        if self.is_to_die(sys, ctx) && self.over_high.as_ref().is_none_or(HandleOverHigh::may_stop) {
+            return Ok(self.die(sys, ctx));
+        }
         let handle = self.over_high.get_or_insert_with(|| HandleOverHigh::new(sys.memcg_of(page)));
         let (outcome, ended) = handle.step(sys, ctx)?;
-        if ended {
-            self.over_high = None;
-            return Ok(match outcome {
-                Outcome::Ran(_) => self.touched(sys, ctx, page, access),
-                sleeps => {
-                    self.pc = Pc::Next;
-                    sleeps
-                }
-            });
+        if !ended {
+            return Ok(outcome);
         }
-        Ok(outcome)
+        self.over_high = None;
+        Ok(self.touched(sys, ctx, page, access))
     }
 }

@@ -32,7 +32,8 @@ impl App {
         if let (Some(Touch { page, .. }), true) = (self.program.current(), self.frame != NIL) {
             self.give_back(sys, ctx, page);
         }
-        (self.died_after, self.alloc, self.charge) = (Some(self.pages_done), None, None);
+        (self.died_after, self.alloc, self.charge, self.over_high) = (Some(self.pages_done), None, None, None);
+        ctx.memstall = false; // It may have been throttled, or asleep.
         self.program = Program::each(Access::Exit, self.program.pages());
         self.pc = Pc::Look;
         RAN
