@@ -11,6 +11,7 @@ mod file_gens;
 mod file_lists;
 mod lru_gen;
 mod memcg_lru;
+mod throttle;
 mod workingset;
 
 pub use file_lists::FileLists;
@@ -21,8 +22,9 @@ use crate::folio::Folio;
 use crate::list::List;
 use crate::memcg::{Memcgs, ROOT};
 use crate::snapshot::{Reader, Saved};
-use crate::sync::{AtomicBool, AtomicU32, Ordering, SpinGuard, SpinLock};
+use crate::sync::{AtomicU32, Ordering, SpinGuard, SpinLock};
 use crate::units::MAX_RECLAIM_RETRIES;
+use throttle::Throttle;
 use workingset::Workingset;
 
 /// Where a page is added.
@@ -235,11 +237,8 @@ impl Lru {
 impl Lruvec {
     fn note_cost(&mut self, file: bool, cost: u64, pages: u64) {
         *(if file { &mut self.file_cost } else { &mut self.anon_cost }) += cost;
-        while self.anon_cost + self.file_cost > pages / 4 {
+        if self.anon_cost + self.file_cost > pages / 4 {
             (self.anon_cost, self.file_cost) = (self.anon_cost / 2, self.file_cost / 2);
-            if self.anon_cost + self.file_cost == 0 {
-                break;
-            }
         }
     }
 }
@@ -273,8 +272,7 @@ pub struct Node {
     progress: AtomicU32,
     /// balance_pgdat() calls since a page was last freed that freed none.
     failures: AtomicU32,
-    /// PGDAT_WRITEBACK: a scan met nothing but pages under writeback.
-    all_writeback: AtomicBool,
+    throttle: Throttle,
 }
 
 impl Node {
@@ -290,7 +288,7 @@ impl Node {
             parents,
             progress: AtomicU32::new(0),
             failures: AtomicU32::new(0),
-            all_writeback: AtomicBool::new(false),
+            throttle: Throttle::default(),
         }
     }
 
@@ -335,18 +333,6 @@ impl Node {
         self.failures.store(failures, Ordering::Relaxed);
     }
 
-    /// PGDAT_WRITEBACK.
-    pub fn all_writeback(&self) -> bool {
-        // ORDERING: Relaxed: a hint to throttle.
-        self.all_writeback.load(Ordering::Relaxed)
-    }
-
-    /// Sets PGDAT_WRITEBACK.
-    pub fn set_all_writeback(&self, set: bool) {
-        // ORDERING: Relaxed: as above.
-        self.all_writeback.store(set, Ordering::Relaxed);
-    }
-
     /// Notes that pages of the node became reclaimable.
     pub fn made_progress(&self) {
         // ORDERING: Release: what became reclaimable precedes the note; pairs with `progress`.
@@ -375,7 +361,7 @@ impl Node {
         for lruvec in &mut lru.lruvecs {
             lruvec.inactive.restore(folios, from);
             lruvec.active.restore(folios, from);
-            if folios.first().is_some_and(|folio| folio.order > 0) {
+            if folios.iter().any(|folio| folio.order > 0) {
                 let tails = |list: &List| list.from_tail(folios).map(|page| folios[page as usize].nr_pages() - 1).sum();
                 lruvec.tails = [tails(&lruvec.inactive), tails(&lruvec.active)];
             }

@@ -168,6 +168,35 @@ fn above_memory_high_a_group_is_slowed_down_and_not_stopped() {
     assert!(high > 10 && frames < 1100 && slow_ns > free_ns, "{high} {frames} {slow_ns} {free_ns}");
 }
 
+/// Without swap nothing can be reclaimed: whoever allocates sleeps.
+#[test]
+fn each_group_above_memory_high_is_reclaimed_from_and_who_sleeps_for_one_is_stalled() {
+    let mut memcgs = Memcgs::default();
+    let parent = memcgs.add("parent", ROOT).unwrap();
+    let child = memcgs.add("child", parent).unwrap();
+    memcgs.get(parent).unwrap().set_memory_high_pages(1000);
+    memcgs.get(child).unwrap().set_memory_high_pages(900);
+    let sys = Plan { slots: 0, ..Plan::new(Preset::Sync, StoreKind::Zram) }.with(memcgs, |_| child);
+    let mut crew = Crew::machine(&sys, [Program::eater(0..1600)], false);
+    let run = run(&sys, &mut crew, &Machine::new(2), 0).unwrap();
+    sys.invariant();
+    let [high, above] = [child, parent].map(|id| sys.memcgs.get(id).unwrap().event(MemcgEvent::High));
+    assert!(0 < above && above < high, "{above} {high}");
+    let stalled_ns = run.measures.found.some_ns;
+    assert!(run.end_ns > 4_000_000_000 && stalled_ns * 10 > run.end_ns * 9, "{stalled_ns} of {}", run.end_ns);
+}
+
+/// 500 pages of page cache: of more than 125 half is forgotten, each time.
+#[test]
+fn what_reclaim_has_cost_is_halved_once_when_it_is_more_than_a_quarter_of_the_lists() {
+    let sys = system(Preset::Sync, 0);
+    let mut lru = sys.nodes[0].lru();
+    lru.note_cost(ROOT, false, 10, 0);
+    lru.note_cost(ROOT, true, 0, 40);
+    lru.note_cost(ROOT, true, 0, 20);
+    assert_eq!((lru.of(ROOT).anon_cost, lru.of(ROOT).file_cost), (80, 40));
+}
+
 /// No swap: a group at its limit has nothing to give, and its largest application is ended; others go on.
 #[test]
 fn a_group_out_of_memory_ends_its_own_application() {

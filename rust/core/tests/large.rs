@@ -8,10 +8,13 @@ use kcompressd_core::design::{Preset, StoreKind};
 use kcompressd_core::driver::explore::{Choice, Properties, explore};
 use kcompressd_core::driver::virtual_time::{Machine, run_with};
 use kcompressd_core::driver::{Crew, Status};
+use kcompressd_core::folio::Folio;
 use kcompressd_core::judge::{self, Judge, Verdict};
 use kcompressd_core::lifecycle::State;
 use kcompressd_core::memcg::{Memcgs, ROOT};
+use kcompressd_core::node::{Node, Place};
 use kcompressd_core::reclaim::Task;
+use kcompressd_core::snapshot::Saved;
 use kcompressd_core::stats::{Vm, VmStat};
 use kcompressd_core::swap::IoFaults;
 use kcompressd_core::system::System;
@@ -20,6 +23,20 @@ use kcompressd_core::units::NIL;
 use kcompressd_core::workload::Program;
 
 const ORDERS: [u8; 3] = [1, 4, 9];
+
+/// Large folios need not come first.
+#[test]
+fn lists_with_a_large_folio_on_them_come_back_with_all_its_pages() {
+    let folios: Vec<Folio> =
+        (0..8).map(|page| Folio::new(ROOT, 0).of_order(if page < 4 { 0 } else { 2 }, page)).collect();
+    let node = Node::new(&Memcgs::default(), false, false);
+    [0, 4].iter().for_each(|&page| node.lru().of(ROOT).add(&folios, page, Place::Inactive));
+    let mut saved = Saved::default();
+    node.save(&folios, &mut saved);
+    node.lru().of(ROOT).del(&folios, 4, false);
+    node.restore(&folios, &mut saved.reader());
+    assert_eq!(node.lru().sizes(ROOT).inactive, 5);
+}
 
 fn mthp(stat: &VmStat, order: u8, name: &str) -> u64 {
     stat.mthp(order).into_iter().find(|(of, _)| *of == name).unwrap().1

@@ -151,6 +151,34 @@ fn worker_with_a_folio(sys: &System, crew: &mut Crew) -> usize {
     worker
 }
 
+/// Documentation/admin-guide/sysctl/vm.rst: at 0 swap begins where free pages and page cache together are below the high mark.
+#[test]
+fn without_swappiness_a_node_swaps_once_there_is_hardly_any_page_cache_and_no_generation_ever_does() {
+    for lru_gen in [false, true] {
+        let sys = Plan { swappiness: 0, lru_gen, ..Plan::new(Preset::Sync, StoreKind::Zram) }.system();
+        let stat = budget::play(&sys, [Program::eater(0..PAGES)]);
+        let kills = u64::from(lru_gen);
+        assert_eq!((stat[Vm::OomKill], stat[Vm::PgstealAnon] > 0, stat[Vm::PgstealFile]), (kills, !lru_gen, 500));
+    }
+}
+
+#[test]
+fn an_application_that_is_ended_while_it_is_throttled_is_no_longer_stalled_on_memory() {
+    let sys = machine(Preset::Unofficial, StoreKind::Zram, 7000, 2 * PAGES);
+    let mut crew = Crew::machine(&sys, [Program::eater(0..PAGES)], false);
+    let (app, mut last) = (crew.seats.len() - 1, 0);
+    while crew.seats[app].ctx.stat[Vm::PgscanDirectThrottle] == 0 {
+        last = crew.next_after(&sys, last).expect("it comes to that");
+        let _ = crew.step(&sys, last).unwrap();
+    }
+    assert!(crew.seats[app].ctx.memstall);
+    assert!(sys.oom.kill(crew.seats[app].ctx.actor, |_| true).is_some());
+    while crew.seats[app].ctx.stat[Vm::OomKill] == 0 {
+        let _ = crew.step(&sys, app).unwrap();
+    }
+    assert!(!crew.seats[app].ctx.memstall);
+}
+
 #[test]
 fn a_worker_that_waits_for_pages_finds_those_that_cpus_have_not_counted() {
     let watermarks = [80, 83, 86];

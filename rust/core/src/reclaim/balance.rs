@@ -4,6 +4,7 @@
 //! falling priority until the high mark, the boost included, is free. Without a budget [`super::Kswapd`] runs instead.
 //! Source: observed on 6.12 (docs/kernel-map.md).
 
+use super::direct::allow_direct_reclaim;
 use super::list::Scope;
 use super::scan::{DEF_PRIORITY, HZ_10_NS, ScanControl, wait_at_most};
 use super::shrink_node::ShrinkNode;
@@ -14,10 +15,6 @@ use crate::stats::Vm;
 use crate::system::{Ctx, Outcome, StepError, System, Work};
 use crate::units::SWAP_CLUSTER_MAX;
 use crate::wait::WaitKey;
-use std::num::NonZeroU32;
-
-/// How long kswapd naps before it sleeps (`kswapd_try_to_sleep`).
-const NAP_NS: NonZeroU32 = NonZeroU32::new(HZ_10_NS as u32).expect("a tenth of a second");
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Pc {
@@ -78,15 +75,21 @@ impl BalancePgdat {
                 }
                 outcome
             }
-            Pc::PassEnd => self.pass_end(sys, mm),
+            Pc::PassEnd => self.pass_end(sys),
             Pc::End => self.end(sys, mm),
             Pc::Done => Outcome::Done,
         })
     }
-    /// `prepare_kswapd_sleep`: balanced, or hopeless; whoever waits for half the min mark looks again.
+
+    /// `prepare_kswapd_sleep`: balanced, or hopeless; whoever waits for half the min mark looks again. What is balanced has no writes
+    /// to wait for.
     fn may_sleep(sys: &System, mm: &Mm) -> bool {
         sys.wait.wake_all(WaitKey::Pfmemalloc);
-        Self::is_settled(sys, mm)
+        let settled = Self::is_settled(sys, mm);
+        if settled && !sys.nodes[0].is_hopeless() {
+            sys.nodes[0].set_all_writeback(false);
+        }
+        settled
     }
 
     fn is_settled(sys: &System, mm: &Mm) -> bool {
@@ -107,7 +110,7 @@ impl BalancePgdat {
         }
         let naps = Self::may_sleep(sys, mm);
         self.pc = Pc::Slept { napped: naps };
-        if naps { wait_at_most(sys, WaitKey::Kswapd, NAP_NS, || self.is_wanted(sys, mm)) } else { RAN }
+        if naps { wait_at_most(sys, WaitKey::Kswapd, HZ_10_NS, || self.is_wanted(sys, mm)) } else { RAN }
     }
 
     /// Only after a whole nap, or none, it looks again whether it may sleep.
@@ -170,20 +173,34 @@ impl BalancePgdat {
         RAN
     }
 
-    fn pass_end(&mut self, sys: &System, mm: &Mm) -> Outcome {
-        if mm.zone.allows_direct_reclaim() {
+    fn pass_end(&mut self, sys: &System) -> Outcome {
+        if allow_direct_reclaim(sys) {
             sys.wait.wake_all(WaitKey::Pfmemalloc);
         }
         let reclaimed = self.sc.nr_reclaimed - self.reclaimed_before;
-        let was_boost = self.boost_reclaim > 0;
+        // For a boost's sake no pass takes more than a thousandth of the page cache while it finds any.
+        let is_lowest = self.boost_reclaim > 0 && self.sc.priority == DEF_PRIORITY - 2;
         self.boost_reclaim -= self.boost_reclaim.min(reclaimed);
-        if self.sc.nr_scanned < self.sc.nr_to_reclaim || reclaimed == 0 {
+        if reclaimed == 0 || self.sc.nr_scanned < self.sc.nr_to_reclaim && !is_lowest {
             self.sc.priority -= 1;
         }
-        let fruitless = was_boost && self.boost_reclaim > 0 && reclaimed == 0;
-        self.gave_up = fruitless;
-        self.pc = if self.sc.priority == 0 || fruitless || self.stop.is_set() { Pc::End } else { Pc::Pass };
+        self.gave_up = self.boost_reclaim > 0 && reclaimed == 0;
+        self.pc = match self.sc.priority == 0 || self.gave_up || self.stop.is_set() {
+            true if self.tries_without_cache_trim() => Pc::Pass,
+            true => Pc::End,
+            false => Pc::Pass,
+        };
         RAN
+    }
+
+    /// Nothing was reclaimed at any priority, and somewhere page cache alone was to give way: once more, of both kinds.
+    fn tries_without_cache_trim(&mut self) -> bool {
+        let ScanControl { priority, nr_reclaimed, cache_trim_mode_failed, no_cache_trim_mode, .. } = self.sc;
+        let again = priority == 0 && nr_reclaimed == 0 && cache_trim_mode_failed && !no_cache_trim_mode;
+        if again {
+            (self.sc.priority, self.sc.no_cache_trim_mode) = (DEF_PRIORITY, true);
+        }
+        again
     }
 
     fn end(&mut self, sys: &System, mm: &Mm) -> Outcome {
@@ -193,7 +210,6 @@ impl BalancePgdat {
         }
         mm.zone.set_reclaim_active(false);
         mm.zone.lower_boost(self.boost);
-        node.set_all_writeback(false);
         node.snapshot_refaults(ROOT);
         self.pc = Pc::TryToSleep;
         RAN

@@ -101,21 +101,23 @@ impl TryToFreePages {
 
     /// `throttle_direct_reclaim`: below half the min mark it is kswapd's turn.
     fn throttle(&mut self, sys: &System, ctx: &mut Ctx, waited: bool) -> Outcome {
-        let allowed = || sys.mm.as_ref().is_none_or(|mm| mm.zone.allows_direct_reclaim());
-        let hopeless = || sys.nodes[0].is_hopeless();
-        if allowed() || hopeless() {
+        if allow_direct_reclaim(sys) {
             self.pc = Pc::Restart;
             return RAN;
         }
         ctx.stat[Vm::PgscanDirectThrottle] += u64::from(!waited);
         self.pc = Pc::Throttle { waited: true };
         sys.wait.wake_all(WaitKey::Kswapd);
-        wait_unless(sys, WaitKey::Pfmemalloc, || allowed() || hopeless())
+        wait_unless(sys, WaitKey::Pfmemalloc, || allow_direct_reclaim(sys))
     }
 
-    /// An application does, while more than half of what is reclaimable is under writeback (`skip_throttle_noprogress`).
+    /// An application does in the node's own reclaim, while more than half of what is reclaimable is under writeback
+    /// (`consider_reclaim_throttle`, `skip_throttle_noprogress`).
     fn waits_for_writes(&self, sys: &System) -> bool {
-        self.sc.scope.may_io && !sys.nodes[0].is_hopeless() && 2 * write_pending(sys) > sys.nodes[0].lru().len()
+        self.sc.scope.may_io
+            && self.sc.scope.target.is_none()
+            && !sys.nodes[0].is_hopeless()
+            && 2 * write_pending(sys) > sys.nodes[0].lru().len()
     }
 
     fn pass_end(&mut self, sys: &System, ctx: &mut Ctx) -> (Outcome, Option<u32>) {
@@ -146,6 +148,20 @@ impl TryToFreePages {
         (ctx.memalloc, ctx.memstall) = (false, false);
         (RAN, Some(self.sc.nr_reclaimed))
     }
+}
+
+/// More than half the min mark is free, or kswapd cannot help: it has failed too often, or there is nothing for it to reclaim.
+pub(super) fn allow_direct_reclaim(sys: &System) -> bool {
+    let Some(mm) = &sys.mm else { return true };
+    sys.nodes[0].is_hopeless() || mm.zone.allows_direct_reclaim() || zone_reclaimable_pages(sys) == 0
+}
+
+/// What reclaim could free: page cache, and where there are free slots anonymous pages, those in a scan's hands too.
+fn zone_reclaimable_pages(sys: &System) -> u32 {
+    let lru = sys.nodes[0].lru();
+    let sizes = lru.sizes(ROOT);
+    let anon = if sys.slots.is_exhausted() { 0 } else { sizes.inactive + sizes.active + lru.isolated };
+    anon + sizes.file()
 }
 
 /// Pages under writeback (NR_ZONE_WRITE_PENDING): all that are in flight, but of a design that holds folios locked in its queue those at
@@ -262,12 +278,7 @@ impl AllocPages {
 
     /// Whether the min mark would be reached if all that is reclaimable went (`should_reclaim_retry`).
     fn might_help(sys: &System, mm: &Mm) -> bool {
-        let lru = sys.nodes[0].lru();
-        let sizes = lru.sizes(ROOT);
-        let anon = if sys.slots.is_exhausted() { 0 } else { sizes.inactive + sizes.active + lru.isolated };
-        let reclaimable = anon + sizes.file();
-        drop(lru);
-        mm.zone.free_pages() + reclaimable > mm.zone.wmark(0)
+        mm.zone.free_pages() + zone_reclaimable_pages(sys) > mm.zone.wmark(0)
     }
 
     fn reclaim(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, Box<StepError>> {

@@ -97,7 +97,7 @@ impl EvictFolios {
             }
             Pc::EvictFile => {
                 let file = file.get_or_insert_default();
-                let outcome = file.step(sys, ctx, batch.memcg, MIN_LRU_BATCH, (sc.scope, true));
+                let outcome = file.step(sys, ctx, batch.memcg, MIN_LRU_BATCH, sc.scope);
                 if outcome != Outcome::Done {
                     return Ok((outcome, Evicted::GoesOn));
                 }
@@ -121,7 +121,7 @@ impl EvictFolios {
     fn decide(&mut self, sys: &System, ctx: &Ctx, node: &Node, sc: &ScanControl, memcg: u16) -> (Outcome, Evicted) {
         let mut lru = node.lru();
         let lruvec = lru.of(memcg);
-        let anon = sc.can_reclaim_anon_pages(sys);
+        let anon = sc.swappiness(sys) > 0;
         let (sizes, file) = (lruvec.sizes(), lruvec.read_once);
         let Some(generations) = lruvec.generations.as_mut() else { return DONE };
         let ages = if anon { generations.should_run_aging(file) } else { generations.should_age_file(file) };
@@ -144,7 +144,7 @@ impl EvictFolios {
             return DONE;
         }
         if file == 0 {
-            self.pc = if evicts_file(sys, sc, generations, memcg, anon) { Pc::EvictFile } else { Pc::Evict };
+            self.pc = if evicts_file(sys, sc, generations, memcg) { Pc::EvictFile } else { Pc::Evict };
             return (RAN, Evicted::GoesOn);
         }
         let pages = file.min(MIN_LRU_BATCH);
@@ -165,7 +165,7 @@ impl EvictFolios {
     pub fn should_abort_scan(&self, sys: &System, ctx: &Ctx, sc: &ScanControl) -> bool {
         let balanced = || sys.mm.as_ref().is_some_and(|mm| mm.zone.free_pages() > mm.zone.wmark(2) + MIN_LRU_BATCH);
         let enough = || self.before + self.reclaimed >= sc.nr_to_reclaim || ctx.current_is_kswapd() && balanced();
-        sc.scope.target.is_none() && enough()
+        sc.scope.is_root_reclaim() && enough()
     }
 
     /// `try_to_inc_max_seq`: one page table a step; after the last a new generation, and the turn has ended.
@@ -211,10 +211,10 @@ impl EvictFolios {
 
 /// Whether the next batch is of page cache: of the kind whose oldest generation is older, else of the one whose evicted pages come back less
 /// (`isolate_folios`, `get_type_to_scan`); and of the other if that has nothing old.
-fn evicts_file(sys: &System, sc: &ScanControl, generations: &Generations, memcg: u16, anon: bool) -> bool {
-    let swappiness = sys.config.memory.map_or(0, |memory| memory.swappiness);
+fn evicts_file(sys: &System, sc: &ScanControl, generations: &Generations, memcg: u16) -> bool {
+    let swappiness = sc.swappiness(sys);
     let wanted = match swappiness {
-        _ if !anon => true,
+        0 => true,
         _ if generations.min_seq() < generations.file_min_seq() => false,
         1 => true,
         200 => false,
@@ -282,7 +282,7 @@ pub(super) fn look_around(sys: &System, lru: &mut Lru, page: u32) -> u32 {
 /// `lruvec_is_sizable`: whether a pass at this priority finds anything at all in `memcg`'s lists.
 pub(super) fn is_sizable(sys: &System, sc: &ScanControl, memcg: u16) -> bool {
     let sizes = sys.nodes[0].lru().of(memcg).sizes();
-    let total = if sc.can_reclaim_anon_pages(sys) { sizes.total() } else { sizes.file() };
+    let total = if sc.swappiness(sys) > 0 { sizes.total() } else { sizes.file() };
     total >> sc.priority > 0
 }
 

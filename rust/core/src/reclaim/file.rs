@@ -71,19 +71,12 @@ fn check_references(folio: &FileFolio) -> References {
 }
 
 impl ShrinkFile {
-    /// One step on up to `nr` folios of `memcg`, with `may_unmap` of mapped ones too; [`Outcome::Done`] is its last and leaves the tally.
-    pub fn step(
-        &mut self,
-        sys: &System,
-        ctx: &mut Ctx,
-        memcg: u16,
-        nr: u32,
-        (scope, may_unmap): (Scope, bool),
-    ) -> Outcome {
+    /// One step on up to `nr` folios of `memcg`; [`Outcome::Done`] is its last and leaves the tally.
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx, memcg: u16, nr: u32, scope: Scope) -> Outcome {
         let node = &sys.nodes[0];
         match self.pc {
             Pc::Isolate => self.isolate(sys, ctx, node, scope, (memcg, nr)),
-            Pc::Look { at } => self.look(sys, ctx, at, scope, may_unmap),
+            Pc::Look { at } => self.look(sys, ctx, at, scope),
             Pc::Unmapped { at } => self.remove(sys, ctx, at, scope),
             Pc::Free { at } => self.free(sys, ctx, memcg, at),
             Pc::Putback => self.putback(sys, node, memcg),
@@ -117,16 +110,13 @@ impl ShrinkFile {
         &sys.filemap.folios()[self.list.as_slice()[usize::from(at)] as usize]
     }
 
-    fn look(&mut self, sys: &System, ctx: &mut Ctx, at: u8, scope: Scope, may_unmap: bool) -> Outcome {
+    fn look(&mut self, sys: &System, ctx: &mut Ctx, at: u8, scope: Scope) -> Outcome {
         ctx.marks |= mark::COND_RESCHED;
         let folio = self.folio(sys, at);
         if folio.has(flag::LOCKED) {
             return self.keep(at); // It is being read.
         }
         self.tally.scanned += 1;
-        if !may_unmap && folio.has(flag::MAPPED) {
-            return self.keep(at);
-        }
         if sys.lru_gen() && folio.test_and_clear(flag::YOUNG) {
             look_around(sys, folio.memcg, self.list.as_slice()[usize::from(at)]);
             return self.keep(at);

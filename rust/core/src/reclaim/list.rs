@@ -97,6 +97,11 @@ impl Scope {
     /// The node's own reclaim.
     pub const GLOBAL: Self = Self { may_io: true, target: None, proactive: false };
 
+    /// Whether it is of the node or of all groups alike (`root_reclaim`).
+    pub fn is_root_reclaim(self) -> bool {
+        self.target.is_none_or(|top| top == ROOT)
+    }
+
     /// Of a counter's kinds the one that this reclaim counts as.
     fn by(self, ctx: &Ctx, [kswapd, direct, proactive]: [MemcgStat; 3]) -> MemcgStat {
         match self.proactive {

@@ -9,7 +9,7 @@ use std::num::NonZeroU32;
 pub const DEF_PRIORITY: u8 = 12;
 
 /// HZ/10, and the tick of HZ 250, in nanoseconds.
-pub(super) const HZ_10_NS: u64 = 100_000_000;
+pub(super) const HZ_10_NS: NonZeroU32 = NonZeroU32::new(100_000_000).expect("a tenth of a second");
 pub(super) const TICK_NS: u64 = 4_000_000;
 
 /// What a reclaim wants and what it has (`struct scan_control`).
@@ -32,13 +32,24 @@ pub(super) struct ScanControl {
     pub force_deactivate: bool,
     /// The active list was left alone where it might have been scanned.
     pub skipped_deactivate: bool,
+    /// There is inactive page cache enough for this pass, and it alone gives way.
+    pub cache_trim_mode: bool,
+    /// That got nowhere in some pass.
+    pub cache_trim_mode_failed: bool,
+    /// It is not tried again.
+    pub no_cache_trim_mode: bool,
 }
 
 impl ScanControl {
-    /// Whether anonymous pages can be reclaimed: it is allowed, wanted (`swappiness`), and there are free slots.
+    /// Whether anonymous pages can be reclaimed: it is allowed, and there are free slots.
     pub fn can_reclaim_anon_pages(&self, sys: &System) -> bool {
-        let wanted = sys.config.memory.is_some_and(|memory| memory.swappiness > 0);
-        self.may_swap && wanted && !sys.slots.is_exhausted()
+        self.may_swap && !sys.slots.is_exhausted()
+    }
+
+    /// `get_swappiness` of the multi-gen LRU, 0 where none can be reclaimed.
+    pub fn swappiness(&self, sys: &System) -> u32 {
+        let swappiness = sys.config.memory.map_or(0, |memory| memory.swappiness);
+        if self.can_reclaim_anon_pages(sys) { swappiness } else { 0 }
     }
 
     pub fn new(nr_to_reclaim: u32, scope: Scope) -> Self {
@@ -54,6 +65,9 @@ impl ScanControl {
             may_swap: true,
             force_deactivate: false,
             skipped_deactivate: false,
+            cache_trim_mode: false,
+            cache_trim_mode_failed: false,
+            no_cache_trim_mode: false,
         }
     }
 }

@@ -14,7 +14,7 @@ use super::Cluster;
 use super::evict::{EvictFolios, Evicted, is_sizable};
 use super::file::ShrinkFile;
 use super::list::{ShrinkList, note_scan, note_steal};
-use super::scan::{HZ_10_NS, ScanControl};
+use super::scan::{HZ_10_NS, ScanControl, wait_at_most};
 use super::walk::Walk;
 use crate::lifecycle::{Change, Event, flag};
 use crate::memcg::{MemcgStat, ROOT};
@@ -23,6 +23,7 @@ use crate::stats::Vm;
 use crate::swapout::writeback::Shrinking;
 use crate::system::{Ctx, Outcome, StepError, System, Work, mark};
 use crate::units::SWAP_CLUSTER_MAX;
+use crate::wait::WaitKey;
 use crate::zswap::shrink::ShrinkSlab;
 use slab::Compaction;
 
@@ -365,8 +366,9 @@ impl ShrinkNode {
             return (RAN, false);
         }
         self.pc = BEGIN;
-        if self.reclaimed_before > 0 {
-            node.set_failures(0);
+        match self.reclaimed_before {
+            0 => sc.cache_trim_mode_failed |= sc.cache_trim_mode,
+            _ => node.set_failures(0),
         }
         if !ctx.current_is_kswapd() {
             return (RAN, true);
@@ -374,6 +376,10 @@ impl ShrinkNode {
         if self.sums.writeback > 0 && self.sums.writeback == self.sums.taken {
             node.set_all_writeback(true);
         }
-        (if self.sums.immediate > 0 { Outcome::Sleep(HZ_10_NS) } else { RAN }, true)
+        if self.sums.immediate == 0 {
+            return (RAN, true);
+        }
+        node.throttle();
+        (wait_at_most(sys, WaitKey::Throttle, HZ_10_NS, || !node.is_throttled()), true)
     }
 }

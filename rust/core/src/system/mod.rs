@@ -351,6 +351,9 @@ impl System {
         // ORDERING: Release: what was done to them precedes; pairs with `in_flight`.
         self.in_flight.fetch_sub(pages, Ordering::Release);
         self.wait.wake_all(WaitKey::Memory);
+        if node.note_written(pages) {
+            self.wait.wake_all(WaitKey::Throttle);
+        }
     }
 
     /// Pages of folios that are in a queue, a worker's hands or on their way to the device.

@@ -27,6 +27,7 @@ pub struct Plan {
     pub lru_gen: bool,
     /// `watermark_boost_factor`.
     pub boost_factor: u32,
+    pub swappiness: u32,
     pub pool_limit_pages: Option<u64>,
     /// The last of the 64 kinds of pages that do not compress.
     pub incompressible: usize,
@@ -45,6 +46,7 @@ impl Plan {
             slots: 2 * PAGES,
             lru_gen: false,
             boost_factor: 15_000,
+            swappiness: 60,
             pool_limit_pages: None,
             incompressible: 0,
             order: 0,
@@ -104,7 +106,13 @@ impl Plan {
             accept_threshold_percent: 90,
             nodes: 1,
             slots: self.slots,
-            memory: Some(Memory { pages: PAGES, zone, file_pages: 500, swappiness: 60, lru_gen: self.lru_gen }),
+            memory: Some(Memory {
+                pages: PAGES,
+                zone,
+                file_pages: 500,
+                swappiness: self.swappiness,
+                lru_gen: self.lru_gen,
+            }),
             large: if self.order == 0 { Vec::new() } else { vec![Large { pages: 0..PAGES, order: self.order }] },
             shmem: Vec::new(),
         };

@@ -152,7 +152,7 @@ impl Real {
 
     fn shrink_inactive(&mut self, nr: u32) {
         let mut batch = ShrinkFile::default();
-        while batch.step(&self.sys, &mut self.ctx, ROOT, nr, (Scope::GLOBAL, true)) != Outcome::Done {}
+        while batch.step(&self.sys, &mut self.ctx, ROOT, nr, Scope::GLOBAL) != Outcome::Done {}
     }
 
     /// A list from head to tail.

@@ -43,11 +43,10 @@ impl ShrinkNode {
         RAN
     }
 
-    /// A step of the batch from `inactive_file`. For a boost's sake alone nothing is unmapped (`sc->may_unmap`).
+    /// A step of the batch from `inactive_file`.
     pub(super) fn inactive_file(&mut self, sys: &System, ctx: &mut Ctx, sc: &mut ScanControl) -> Outcome {
-        let how = (sc.scope, sc.may_swap);
         let batch = self.file_batch.get_or_insert_default();
-        let outcome = batch.step(sys, ctx, self.batch.memcg, self.now, how);
+        let outcome = batch.step(sys, ctx, self.batch.memcg, self.now, sc.scope);
         if outcome != Outcome::Done {
             return outcome;
         }
@@ -87,6 +86,6 @@ impl ShrinkNode {
             (true, true) => Pc::Round { list: list as u8 },
             (false, _) => Pc::Drain { then },
         };
-        if too_many && !stalled { Outcome::Sleep(HZ_10_NS / 5) } else { RAN }
+        if too_many && !stalled { Outcome::Sleep(u64::from(HZ_10_NS.get()) / 5) } else { RAN }
     }
 }

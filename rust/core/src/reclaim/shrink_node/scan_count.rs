@@ -108,17 +108,19 @@ impl ShrinkNode {
     /// `prepare_scan_control`: what holds for all groups of this pass; returns the first.
     fn begin(&mut self, sys: &System, ctx: &Ctx, node: &Node, sc: &mut ScanControl, lru: &mut Lru) -> u16 {
         let top = sc.scope.target.unwrap_or(ROOT);
-        let large = sc.priority == DEF_PRIORITY && sc.nr_to_reclaim >= MIN_LRU_BATCH && sc.scope.target.is_none();
+        let large = sc.priority == DEF_PRIORITY && sc.nr_to_reclaim >= MIN_LRU_BATCH && sc.scope.is_root_reclaim();
         if large && sys.lru_gen() {
             sc.priority = initial_priority(lru.sizes(ROOT), sc.nr_to_reclaim);
         }
         (self.sums, self.reclaimed_before) = (Sums::default(), 0);
         let shared = !ctx.current_is_kswapd() && !sc.full_walk;
-        let by_lru = if sc.scope.target.is_none() && sc.may_swap { self.walk.begin_memcg_lru(node) } else { None };
+        let by_lru = if sc.scope.is_root_reclaim() && sc.may_swap { self.walk.begin_memcg_lru(node) } else { None };
         let first = by_lru.unwrap_or_else(|| self.walk.begin(sys, node, top, shared));
         let sizes = lru.sizes(top);
         self.may_deactivate = [(ANON, sizes.inactive_is_low()), (FILE, sizes.inactive_file_is_low())]
             .map(|(kind, low)| sc.force_deactivate || low || node.has_activations(top, kind == FILE));
+        let cache_is_enough = sizes.inactive_file >> sc.priority > 0 && !self.may_deactivate[FILE];
+        sc.cache_trim_mode = cache_is_enough && !sc.no_cache_trim_mode && !sys.lru_gen();
         self.shares = self.shares(sys, lru, sc, top);
         first
     }
@@ -127,10 +129,11 @@ impl ShrinkNode {
         const ALL: (u64, u64) = (1, 1);
         const NONE: (u64, u64) = (0, 1);
         let swappiness = u64::from(sys.config.memory.map_or(0, |memory| memory.swappiness));
-        if !sc.can_reclaim_anon_pages(sys) {
+        // At 0 a group does not swap, and the node only where there is hardly any page cache.
+        if !sc.can_reclaim_anon_pages(sys) || swappiness == 0 && sc.scope.target.is_some() {
             return [NONE, ALL];
         }
-        if sc.priority == 0 {
+        if sc.priority == 0 && swappiness > 0 {
             return [ALL, ALL];
         }
         let zone = sys.mm.as_ref().filter(|_| sc.scope.target.is_none()).map(|mm| &mm.zone);
@@ -141,8 +144,8 @@ impl ShrinkNode {
         if file_is_tiny {
             return [ALL, NONE];
         }
-        if sizes.inactive_file >> sc.priority > 0 && !self.may_deactivate[FILE] {
-            return [NONE, ALL]; // cache_trim_mode: the inactive page cache alone will do.
+        if sc.cache_trim_mode {
+            return [NONE, ALL];
         }
         let costs = lru.of(top);
         let total = costs.anon_cost + costs.file_cost;
