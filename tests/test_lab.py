@@ -85,7 +85,8 @@ def test_what_a_watcher_cannot_set_ends_the_run(asked: Any, refusal: str) -> Non
 def test_a_watcher_switches_a_queue_off_whatever_the_design_does_when_it_is_full(on_full: str) -> None:
     design = dataclasses.replace(Design.preset("april", "zswap"), on_full=on_full)
     result = Lab(design=design, compressor="zstd:19").run(PAGES, watch=lambda now: {"depth": 0})
-    assert result.complete and result.check() == [] and result.vmstat.kcompressd_head == 0
+    assert result.complete and result.check() == []
+    assert result.vmstat.kcompressd_queued < result.pages
 
 
 def test_a_seed_that_shuffles_nothing_is_said() -> None:
