@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from collections.abc import Mapping
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from kcompressd.experiment import Answer, Experiment, Kernel, Said, ask
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "experiments"
 GOLDEN = json.loads((ROOT / "tests/golden/split-zswap.result.json").read_text())
+IN_TREE = pytest.mark.skipif(not FOLDER.is_dir(), reason="needs the repository's experiments")
 FILE = """
 answers = ["Q1", "O2"]
 title = "Does it scan more?"
@@ -92,8 +95,8 @@ def test_pictures_have_a_line_for_each_row(asked: Experiment) -> None:
 
 def test_a_finding_says_the_true_sentence_with_its_numbers(asked: Experiment) -> None:
     assert ask(asked, simulate).found() == [
-        Said("april scans 3.00 times as often, 3.00 against 1.00, on 8 CPUs.", 1, 1),
-        Said("Not more with 2 (0.25).", 1, 1),
+        Said("april scans 3.00 times as often, 3.00 against 1.00, on 8 CPUs.", 1, 1, (3.0, 3.0)),
+        Said("Not more with 2 (0.25).", 1, 1, (0.25, 0.25)),
     ]
 
 
@@ -107,18 +110,49 @@ def test_of_what_is_infinitely_more_the_largest_is_said(tmp_path: Path) -> None:
 
     finding = '[[finding]]\nmeasure = "queued"\nrow = "*"\ngroup = "*"\nabove = 1\nyes = "{value} on {group}."\nno = "None."\n'
     (tmp_path / "queues.toml").write_text(FILE + finding)
-    assert ask(Experiment.load(tmp_path / "queues.toml"), queues).found()[-1] == Said("8 on 8 CPUs.", 1, 1)
+    assert ask(Experiment.load(tmp_path / "queues.toml"), queues).found()[-1] == Said("8 on 8 CPUs.", 1, 1, (inf, inf))
 
 
 def test_a_finding_that_is_not_so_at_all_boots_says_at_how_many(asked: Experiment) -> None:
     answer = ask(asked, simulate, repeats=7)  # 3.0, 2.7, 2.4, 2.1, 1.8, 1.5, 1.2: above 1.5 at five
-    assert answer.found()[0] == Said("april scans 2.10 times as often, 2.10 against 1.00, on 8 CPUs.", 5, 7)
+    assert answer.found()[0] == Said("april scans 2.10 times as often, 2.10 against 1.00, on 8 CPUs.", 5, 7, (1.2, 3.0))
     good = document(answer)
-    assert "*Undecided*, at 5 of 7 boots: april scans 2.10 times" in good and "*Found*: Not more with 2 (0.25)." in good
+    assert "*Undecided*, at 5 of 7 boots (1.20x to 3.00x): april scans 2.10 times" in good
+    assert "*Found*: Not more with 2 (0.25)." in good  # 0.25 at every boot
     short = good.partition("## In short")[2].partition("\n## ")[0]
     assert "april scans" not in short and "Not more with 2 (0.25)." in short
     assert drift(good, [asked], {}) == []
     assert "| april | 2 ≈ | 1.05 ≈ |" in good and "| april | 8 ≈ | 2.10 |" in good
+
+
+@pytest.mark.parametrize(
+    ("ratios", "boots", "says"),
+    [
+        ((0.5, 0.756), 5, " (0.50x to 0.76x)"),
+        ((0.501, 0.504), 5, ""),  # alike as far as is printed
+        ((0.5, 0.75), 1, ""),
+        ((0.5, inf), 5, ""),
+        (None, 0, ""),
+    ],
+)
+def test_a_spread_is_said_where_boots_differ(ratios: tuple[float, float] | None, boots: int, says: str) -> None:
+    assert Said("So.", boots, boots, ratios).spread == says
+
+
+@IN_TREE
+def test_the_guests_costs_are_those_that_fidelity_fits() -> None:
+    fitted = tomllib.loads((ROOT / "tools/ground_truth_costs.toml").read_text())
+    guests = {e.name: e.job["costs"] for e in load(FOLDER) if e.job.get("machine") == {"preset": "guest"}}
+    assert len(guests) == 7 and guests == dict.fromkeys(guests, fitted)
+
+
+@IN_TREE
+def test_a_file_says_how_many_boots_decide(tmp_path: Path) -> None:
+    """The file's own number goes before the default."""
+    assert Experiment.load(FOLDER / "depth.toml").boots == 9
+    (tmp_path / "few.toml").write_text(FILE.replace("measures = [", "boots = 0\nmeasures = ["))
+    with pytest.raises(ExperimentError, match="boots: 0 is no number of boots"):
+        Experiment.load(tmp_path / "few.toml")
 
 
 KERNEL = """
@@ -227,8 +261,7 @@ def test_a_wrong_file_is_refused_by_name(old: str, new: str, says: str, tmp_path
     assert str(caught.value).startswith(f"{tmp_path / 'bad.toml'}: ")
 
 
-IN_TREE = pytest.mark.skipif(not FOLDER.is_dir(), reason="needs the repository's experiments")
-NUMBERS = [f"Q{n}" for n in range(1, 10)] + [f"O{n}" for n in range(1, 26)] + ["O8b"] + [f"N{n}" for n in range(1, 7)]
+NUMBERS = [f"Q{n}" for n in range(1, 10)] + [f"O{n}" for n in range(1, 26)] + ["O8b"] + [f"N{n}" for n in range(1, 8)]
 
 
 @IN_TREE

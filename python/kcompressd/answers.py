@@ -61,12 +61,14 @@ interrupts, no heat. The page is for ratios between designs on one machine; abso
 Whether your machine shows the same is another question.
 
 **How to read the figures.** A virtual run repeats exactly. But where memory is short it is one course of many: with eight
-free pages more or less another one follows. So every such row is run at five boots, which differ by that and by the seed.
+free pages more or less another one follows. So every such row is run at five boots or more (the file says how many), which
+differ by that and by the seed.
 
 - Tables hold medians, and beside them the median of the boots' ratios to the first row, or ≈ where boots lie on both
   sides of 1. The median of ratios is not the ratio of medians.
-- Sentences have the same medians and ratios, and say at how many boots they are true where that is not all.
-- What is true at fewer than four boots of five is *Undecided* and does not stand in short.
+- Sentences have the same medians and ratios. They say at how many boots they are true where that is not all, and in brackets
+  the least and the most of the boots' ratios.
+- What is true at fewer than four fifths of the boots is *Undecided* and does not stand in short.
 """
 
 
@@ -130,7 +132,7 @@ def section(answer: Answer) -> Iterator[str]:
     yield from _kernel(answer)
     yield ""
     for said in answer.found():
-        yield f"*{'Found' if said.decided else 'Undecided'}*{said.share}: {said.sentence}\n"
+        yield f"*{'Found' if said.decided else 'Undecided'}*{said.share}{said.spread}: {said.sentence}\n"
     if not answer.complete:
         yield "*Incomplete*: a run ended early or did not add up.\n"
     if asked.unanswered:
@@ -212,7 +214,9 @@ def _section_drift(part: str, asked: Experiment) -> Iterator[str]:
     if cells != ([KERNEL_COLUMNS[:2], *figures] if figures else []):
         yield f"the kernel's table has the rows {cells}"
     yield from (f"lacks the picture {p}" for p in asked.pictures if f"]({picture_path(asked, p)})" not in part)
-    said = re.findall(r"^\*(?:Found|Undecided)\*(?:, at \d+ of \d+ boots)?: (.*)$", part, flags=re.M)
+    said = re.findall(
+        r"^\*(?:Found|Undecided)\*(?:, at \d+ of \d+ boots)?(?: \([\d.]+x to [\d.]+x\))?: (.*)$", part, flags=re.M
+    )
     if len(said) != len(asked.findings):
         yield f"{len(said)} findings, not {len(asked.findings)}"
     for line, finding in zip(said, asked.findings, strict=False):
@@ -304,7 +308,7 @@ def answered(asked: Experiment) -> Answer:
     def simulate(changes: Mapping[str, Any], boot: int) -> Result:
         return job.replace(changes).boot(boot).sim()
 
-    return ask(asked, simulate, repeats=boots(job), progress=tell)
+    return ask(asked, simulate, repeats=asked.boots or boots(job), progress=tell)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
@@ -33,6 +34,7 @@ _KEYS: Final = (
     "expected",
     "limits",
     "unanswered",
+    "boots",
     "measures",
     "pictures",
     "job",
@@ -94,6 +96,7 @@ class Experiment:
     expected: str
     limits: tuple[str, ...]
     unanswered: tuple[str, ...]
+    boots: int | None
     measures: tuple[Measure, ...]
     pictures: tuple[str, ...]
     job: Mapping[str, Any]
@@ -121,11 +124,12 @@ class Experiment:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What a finding says of the median boot, and at how many of the `boots` that is `so`."""
+    """What a finding says of the median boot, at how many of the `boots` that is `so`, and the boots' least and most ratio."""
 
     sentence: str
     so: int
     boots: int
+    ratios: tuple[float, float] | None = None
 
     @property
     def decided(self) -> bool:
@@ -136,6 +140,14 @@ class Said:
     def share(self) -> str:
         """Where it is not so at all boots: at how many it is."""
         return f", at {self.so} of {self.boots} boots" if self.so < self.boots else ""
+
+    @property
+    def spread(self) -> str:
+        """The least and the most ratio of several boots; none where they are alike, or one has no number."""
+        if self.ratios is None or self.boots < 2 or not isfinite(self.ratios[1]):
+            return ""
+        least, most = (f"{ratio:.2f}x" for ratio in self.ratios)
+        return f" ({least} to {most})" if least != most else ""
 
 
 @dataclass(frozen=True)
@@ -194,15 +206,19 @@ def _said(finding: Finding, comparison: Comparison, experiment: Experiment) -> S
     words |= {"value": finding.measure.text(value), "other": finding.measure.text(other)}
     above = ratio > finding.above
     so = sum((one > finding.above) == above for one in ratios)
-    return Said((finding.yes if above else finding.no).format_map(words), so, len(ratios))
+    sentence = finding.yes if above else finding.no
+    return Said(sentence.format_map(words), so, len(ratios), (min(ratios), max(ratios)))
 
 
 def _experiment(path: Path, data: Mapping[str, Any]) -> Experiment:
-    optional = ("limits", "unanswered", "pictures", "group", "kernel", "finding")
+    optional = ("limits", "unanswered", "boots", "pictures", "group", "kernel", "finding")
     wrong = [f"{key} is missing" for key in _KEYS if key not in data and key not in optional]
     wrong += [f"unknown key {key}" for key in data if key not in _KEYS]
     measures = {name: _measure(name) for name in data.get("measures", ())}
     wrong += [f"measures: {_unknown(name)}" for name, measure in measures.items() if measure is None]
+    boots = data.get("boots")
+    if boots is not None and (type(boots) is not int or boots < 1):
+        wrong.append(f"boots: {boots!r} is no number of boots")
     if wrong:
         raise ExperimentError(path, "; ".join(wrong))
     rows, groups = (
@@ -218,6 +234,7 @@ def _experiment(path: Path, data: Mapping[str, Any]) -> Experiment:
         expected=data["expected"],
         limits=tuple(data.get("limits", ())),
         unanswered=tuple(data.get("unanswered", ())),
+        boots=boots,
         measures=tuple(filter(None, measures.values())),
         pictures=tuple(data.get("pictures", ())),
         job=data["job"],
