@@ -186,8 +186,8 @@ fn the_larger_application_is_ended_when_nothing_can_be_reclaimed() {
         let report =
             finish(start(plan, vec![Program::eater(0..9000), Program::eater(9000..9500)], None), preset.name());
         assert_eq!((&report.error, report.vmstat[Vm::OomKill]), (&None, 1), "{}", preset.name());
-        let said: Vec<&String> = report.threads.iter().flat_map(|thread| &thread.errors).collect();
-        assert!(said.len() == 1 && said[0].starts_with("out of memory: app0 was ended"), "{said:?}");
+        assert!(report.threads.iter().all(|thread| thread.errors.is_empty()), "{}: that is no error", preset.name());
+        assert!(report.applications[0].touches < 18_000, "{}: the larger is not done", preset.name());
         assert_eq!(report.applications[1].touches, 1000, "{}: the other is done", preset.name());
     }
 }

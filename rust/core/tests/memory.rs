@@ -87,9 +87,8 @@ fn the_larger_application_is_ended_when_nothing_can_be_reclaimed() {
         let run =
             run(&sys, &mut crew, &Machine::new(2), 0).unwrap_or_else(|error| panic!("{}: {error}", preset.name()));
         sys.invariant();
-        let said: Vec<String> = crew.seats.iter().flat_map(|seat| &seat.ctx.errors).map(ToString::to_string).collect();
-        assert_eq!(run.stat[Vm::OomKill], 1, "{}: {said:?}", preset.name());
-        assert!(said.len() == 1 && said[0].starts_with("out of memory: app0 was ended"), "{}: {said:?}", preset.name());
+        assert_eq!(run.stat[Vm::OomKill], 1, "{}", preset.name());
+        assert!(crew.seats.iter().all(|seat| seat.ctx.errors.is_empty()), "{}: that is no error", preset.name());
         let freed = (0..9000).all(|page| sys.folio(page).word.load().state() == State::Freed);
         assert!(freed, "{}: its pages are free", preset.name());
         let mut apps = crew.seats.iter().filter_map(|seat| match &seat.actor {

@@ -47,7 +47,6 @@ impl RunError {
             StepError::Device(_) => "device",
             StepError::Decode { .. } => "decode",
             StepError::Policy(_) => "policy",
-            StepError::OutOfMemory { .. } => "oom",
         };
         Self { kind, message: error.to_string(), actor: actor.into() }
     }

@@ -111,14 +111,6 @@ pub enum StepError {
     /// A scripted policy failed.
     #[error(transparent)]
     Policy(#[from] PolicyError),
-    /// No page could be reclaimed for an application.
-    #[error("out of memory: {} was ended, {pages} pages", crate::lifecycle::actor_name(*.app))]
-    OutOfMemory {
-        /// Who was ended: the one with the most pages.
-        app: u16,
-        /// Pages that it had touched.
-        pages: u32,
-    },
     /// A stored block did not come back.
     #[error("page {page}: {source}")]
     Decode {

@@ -52,9 +52,9 @@ impl OomKiller {
         self.groups[Self::place(app)].load(Ordering::Relaxed) as u16
     }
 
-    /// Chooses whom to end for `app`'s sake among the applications whose group `counts`: the actor and its pages, `app` itself
-    /// among equals; `None` while somebody is being ended.
-    pub fn kill(&self, app: u16, counts: impl Fn(u16) -> bool) -> Option<(u16, u32)> {
+    /// Chooses whom to end for `app`'s sake among the applications whose group `counts`: `app` itself among equals; `None`
+    /// while somebody is being ended.
+    pub fn kill(&self, app: u16, counts: impl Fn(u16) -> bool) -> Option<u16> {
         // ORDERING: Relaxed: as in `grow`.
         let pages = |other: u16| self.pages[Self::place(other)].load(Ordering::Relaxed);
         let all = (0..APPS as u16).map(|number| actor::APP | number);
@@ -66,7 +66,7 @@ impl OomKiller {
         let victim = others.max_by_key(|&other| (pages(other), other == app))?;
         // ORDERING: Relaxed: the victim looks again and again; the lock orders whoever chooses.
         self.victim.store(victim.into(), Ordering::Relaxed);
-        Some((victim, pages(victim)))
+        Some(victim)
     }
 
     #[inline]
@@ -112,12 +112,12 @@ mod tests {
         let [a, b] = [actor::APP, actor::APP + 1];
         (0..5).for_each(|_| oom.grow(b, 2));
         oom.grow(a, 1);
-        assert_eq!((oom.kill(a, |_| true), oom.kill(a, |_| true)), (Some((b, 5)), None));
+        assert_eq!((oom.kill(a, |_| true), oom.kill(a, |_| true)), (Some(b), None));
         assert!(oom.is_victim(b) && !oom.is_victim(a));
         oom.gone(b);
-        assert_eq!(oom.kill(b, |_| true), Some((a, 1)));
+        assert_eq!(oom.kill(b, |_| true), Some(a));
         oom.gone(a);
-        assert_eq!(oom.kill(b, |_| true), Some((b, 0)), "who asks, when nobody has anything");
+        assert_eq!(oom.kill(b, |_| true), Some(b), "who asks, when nobody has anything");
     }
 
     #[test]
@@ -127,7 +127,7 @@ mod tests {
         (0..5).for_each(|_| oom.grow(b, 2));
         oom.grow(a, 1);
         assert!(oom.leave(b));
-        assert_eq!(oom.kill(a, |_| true), Some((a, 1)));
+        assert_eq!(oom.kill(a, |_| true), Some(a));
         assert!(!oom.leave(a));
     }
 
@@ -137,6 +137,6 @@ mod tests {
         let [a, b] = [actor::APP, actor::APP + 1];
         (0..5).for_each(|_| oom.grow(b, 2));
         oom.grow(a, 1);
-        assert_eq!(oom.kill(a, |memcg| memcg == 1), Some((a, 1)));
+        assert_eq!(oom.kill(a, |memcg| memcg == 1), Some(a));
     }
 }

@@ -11,7 +11,7 @@ use crate::lifecycle::{actor, actor_name};
 use crate::reclaim::Actor;
 use crate::sync::spin_loop;
 use crate::sync::thread::{self, JoinHandle};
-use crate::system::{Ctx, Outcome, StepError, Waiting, Work};
+use crate::system::{Ctx, Outcome, Waiting, Work};
 use crate::trace::Log;
 use crate::wait::{Ticket, WaitKey, Woken};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -339,10 +339,9 @@ impl Thread {
         }
     }
 
-    /// Device errors end the run unless they were injected, the end of an application does not; planted failures happen.
+    /// Device errors end the run unless they were injected; planted failures happen.
     fn check(&mut self) -> Result<(), RunError> {
-        let ends_run = |error: &&StepError| !matches!(error, StepError::OutOfMemory { .. });
-        if let Some(error) = self.ctx.errors.iter().find(ends_run)
+        if let Some(error) = self.ctx.errors.first()
             && !self.shared.config.go_on
         {
             return Err(RunError::step(&actor_name(self.ctx.actor), error));

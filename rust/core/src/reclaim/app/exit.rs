@@ -18,9 +18,8 @@ impl App {
     /// Nothing can be reclaimed in `group`: its largest application is ended, unless one is ending already. A moment later
     /// the allocation or the charge, if it is another's, begins again.
     pub(super) fn out_of_memory(&mut self, sys: &System, ctx: &mut Ctx, group: u16) -> Outcome {
-        if let Some((app, pages)) = sys.oom.kill(ctx.actor, |memcg| sys.memcgs.is_below(memcg, group)) {
+        if let Some(app) = sys.oom.kill(ctx.actor, |memcg| sys.memcgs.is_below(memcg, group)) {
             sys.memcgs.note_event(sys.oom.group(app), MemcgEvent::OomKill);
-            ctx.errors.push(StepError::OutOfMemory { app, pages });
             sys.wait.wake_all(crate::wait::WaitKey::Pfmemalloc);
         }
         Outcome::Sleep(TICK_NS)

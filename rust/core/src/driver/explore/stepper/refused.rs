@@ -146,7 +146,7 @@ impl Refused {
             Self::Busy { page, with, state, .. } => Some((page, (page == with).then_some(state))),
             Self::Step(StepError::Violation(ref violation)) => Some((violation.page, Some(violation.state))),
             Self::NoQueue { .. } | Self::NoMemcg(_) | Self::NoZswap | Self::Pools(_) | Self::Queue(_) => None,
-            Self::Step(StepError::Device(_) | StepError::Policy(_) | StepError::OutOfMemory { .. }) => None,
+            Self::Step(StepError::Device(_) | StepError::Policy(_)) => None,
         }
     }
 }
