@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
@@ -30,6 +31,7 @@ from kcompressd.html.page import bullets
 from kcompressd.html.scatter import Point, _box, scatter
 from kcompressd.html.standalone import picture
 from kcompressd.html.table import Cell, table
+from kcompressd.names import freeze
 from kcompressd.sweep import sweep
 from kcompressd.trace import Trace
 
@@ -185,6 +187,28 @@ def test_free_memory_is_drawn_against_the_watermarks() -> None:
             f"{name} {scale.size(mark)}" in figure for name, mark in zip(("min", "low", "high"), marks, strict=True)
         )
         assert (high < 6 * marks[2]) == cut
+
+
+def test_a_traced_run_draws_what_is_only_sampled_as_well(tmp_path: Path) -> None:
+    """Free memory is in no trace: `run --html` records one, and drew none."""
+    eater = {"kind": "eater", "pages": 2400}
+    job = Job.from_dict({"pages": "sample", "node": {"managed": 1500}, "workload": eater})
+    plain = job.sim(trace=tmp_path / "t.npy")
+    result = plain.with_trace(Trace.load(tmp_path / "t.npy"))
+    assert not plain.has_trace and result.has_trace
+    seen = Reader(result.to_html()).seen
+    for title in (
+        "Free, and the watermarks",
+        "Pool",
+        "Allocation stalls, per second",
+        "Freed, per second",
+        "Queue depth, folios",
+    ):
+        assert seen.count(title) == 1, title
+    assert any(f"is from {len(result.series.t_ns)} samples" in text for text in seen)
+    few = dataclasses.replace(result, series=freeze({name: values[:3] for name, values in result.series.items()}))
+    assert "Free, and the watermarks" not in Reader(few.to_html()).seen
+    assert not any("samples" in text for text in Reader(few.to_html()).seen)
 
 
 def test_a_partial_and_a_bad_run_say_so() -> None:

@@ -64,6 +64,10 @@ class Series:
         known = [name for name in TRACKS if name in self.values]
         return known + [name for name in self.values if name not in TRACKS]
 
+    def without(self, *names: str) -> Series:
+        """Return the series without some names."""
+        return Series(self.t_ns, {name: y for name, y in self.values.items() if name not in names})
+
     def drawn(self, name: str, *, rates: bool = True) -> tuple[Floats, Floats]:
         """Return times and values as a chart shows them: a level as it is, a total as its rate per second if `rates`."""
         if track(name).kind == "level" or not rates:
@@ -89,6 +93,13 @@ def sampled(result: Result) -> Series:
     names = (name for name in result.series if name != "t_ns" and len(result.series[name]) == len(t))
     values = {name: np.asarray(result.series[name], dtype=np.float64) for name in names}
     return Series(t - t[0] if len(t) else t, values)
+
+
+def beside(result: Result, exact: Series) -> Series:
+    """Return the samples of what a trace does not tell: free memory, the pool, stalls; nothing where there are few or no trace."""
+    samples = sampled(result)
+    is_wanted = result.has_trace and len(samples.t_ns) >= FEW
+    return samples.without(*exact.values, "pages_done") if is_wanted else samples.without(*samples.values)
 
 
 def of_trace(trace: Trace) -> Series:

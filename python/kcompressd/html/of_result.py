@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kcompressd import applications, lifecycle, report
+from kcompressd import applications, lifecycle, report, series
 from kcompressd.html import over_time, page, scale
 from kcompressd.html.bars import Bar, bars, histogram
 from kcompressd.html.elements import Child, Markup, tag
@@ -109,11 +109,16 @@ def verdict(result: Result) -> Markup:
 
 def sampling(result: Result) -> Markup:
     """Return where the charts come from."""
+    samples = f"{len(result.series.t_ns)} samples"
     exact = (
         "From the trace of the reclaim phase: every change is in it. A folio is queued until its compression begins: "
         "what a worker has taken at once counts until then, beyond the depth."
     )
-    return tag("p", exact if result.has_trace else f"From {len(result.series.t_ns)} samples.", class_="note")
+    if not result.has_trace:
+        return tag("p", f"From {samples}.", class_="note")
+    beside = series.beside(result, series.of_result(result)).names
+    rest = f" What a trace does not tell (the pool, free memory, stalls) is from {samples}." if beside else ""
+    return tag("p", exact + rest, class_="note")
 
 
 def cpu(result: Result) -> Markup:

@@ -51,15 +51,20 @@ def charts(found: Mapping[str, Series], *, page_size: int) -> list[Markup]:
 
 
 def of_result(result: Result) -> list[Markup]:
-    """Return the charts of one result; that of free memory comes last, with the watermarks where it was held against some."""
+    """Return the charts of one result, of a traced one with those of what is sampled alone; that of free memory comes last, with the
+    watermarks where it was held against some.
+    """
     found, page_size = series.of_result(result), result.config.page_size
+    sampled = series.beside(result, found)
     marks = (result.config.get("node") or {}).get("watermarks")
-    free = drawn("free_pages", {"": found}, page_size)
-    if marks is None or free is None:
-        return charts({"": found}, page_size=page_size)
-    others = replace(found, values={name: y for name, y in found.values.items() if name != "free_pages"})
-    (curve,) = free[1]
-    return [*charts({"": others}, page_size=page_size), against_watermarks(curve, [mark * page_size for mark in marks])]
+    known = found if "free_pages" in found.values else sampled
+    free = None if marks is None else drawn("free_pages", {"": known}, page_size)
+    hidden = () if free is None else ("free_pages",)
+    drawings = [chart for one in (found, sampled) for chart in charts({"": one.without(*hidden)}, page_size=page_size)]
+    if free is not None and marks is not None:
+        (curve,) = free[1]
+        drawings.append(against_watermarks(curve, [mark * page_size for mark in marks]))
+    return drawings
 
 
 def against_watermarks(free: Line, marks: Sequence[int]) -> Markup:
