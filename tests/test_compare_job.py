@@ -29,6 +29,20 @@ def test_every_design_on_every_number_of_cpus_against_the_same_group_s_sync() ->
     assert found["split"].ratio.median < 1 < [e for e in found.entries if e.name == "split"][1].ratio.median
 
 
+def test_all_designs_get_as_many_nodes_as_one_of_them_needs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """April's threads are one a node: two are two kswapds, and so sync has two as well, in both clocks; and it is said."""
+    said = "200 pages (0.8 MiB) on zram, lz4, 2 nodes with a kswapd each"
+    found = compare_job(Job.from_dict(SMALL | {"threads": 2}), ["april", "split"])
+    assert [e.last.config.kswapd for e in found.entries] == [2, 2, 2] and said in str(found)
+    one = compare_job(Job.from_dict(SMALL | {"threads": 2}), ["split"])
+    assert [e.last.config.kswapd for e in one.entries] == [1, 1] and "nodes" not in str(one)
+    asked = compare_job(Job.from_dict(SMALL | {"node": {"kswapd": 1}}), ["april", "split"])
+    assert [e.last.config.kswapd for e in asked.entries] == [1, 1, 1]
+    live = ["compare", "--sample", "--limit", "200", "--store", "zram", "--threads", "2", "--design", "april"]
+    assert main(live) == 0
+    assert said in capsys.readouterr().out
+
+
 def test_it_is_the_same_every_time() -> None:
     first, second = (compare_job(Job.from_dict(SMALL), ["split"], [2]) for _ in range(2))
     assert [e.last for e in first.entries] == [e.last for e in second.entries]

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kcompressd.advise import Advice, Option, name
+from kcompressd.fitted import Fitted
 from kcompressd.sizes import duration
 
 OPTIONS = ("store", "compressor", "memory used", "touch p99.9", "CPU a touch")
@@ -22,7 +23,7 @@ ABOUT_DESIGNS = "What a kcompressd design would change; no released kernel has o
 def parts(advice: Advice) -> Iterator[RenderableType]:
     """Yield what is printed."""
     if advice.options:
-        yield _options(advice)
+        yield Fitted(_options(advice), keep=3)
         yield Text("→ recommended, · on the Pareto front: no other is better in all three", style="dim")
     if advice.best is None:
         yield Text(advice.evidence[0], style="bold")
@@ -32,7 +33,7 @@ def parts(advice: Advice) -> Iterator[RenderableType]:
         yield Text(f"  {sentence}")
     if advice.designs:
         yield Text(f"\n{ABOUT_DESIGNS}", style="bold")
-        yield _grid(DESIGNS, designs(advice))
+        yield Fitted(_grid(DESIGNS, designs(advice)))
     for where, text in advice.settings.items():
         yield Text(f"\n{where}", style="bold")
         yield escape(text.rstrip())

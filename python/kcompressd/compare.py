@@ -130,13 +130,15 @@ def compare_job(
     """Run a job in virtual time with each of `designs` (default: every preset), on each of so many `cpus`.
 
     A design is a preset's name, or "FILE.py:CLASS" for a policy of your own, which starts at the job's folder. `repeats` boots
-    of the machine (`Job.boot`; default `boots`). Raises what `Job.sim` raises, and `LabError` for no repeats.
+    of the machine (`Job.boot`; default `boots`). All designs get the same number of nodes. Raises what `Job.sim` raises, and `LabError` for no repeats.
     """
     count = boots(job) if repeats is None else repeats
     if count < 1:
         raise LabError("repeats", f"{count} is less than 1", f"give {MIN_REPEATS}, to see what is chance")
     names = _baseline_first(designs or Design.presets())
-    rows = {name.rpartition(":")[2]: {"design": name} for name in names}
+    nodes = max(job.replace({"design": name}).lab.nodes() for name in names)
+    same = {"node.kswapd": nodes} if nodes > 1 else {}
+    rows = {name.rpartition(":")[2]: {"design": name, **same} for name in names}
     groups = {f"{n} CPU{'s' if n > 1 else ''}": {"node.cpus": n} for n in cpus} or {"": {}}
     calibration = job.calibration  # once: a job without one measures
 

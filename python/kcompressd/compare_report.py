@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from kcompressd import applications
 from kcompressd.comparison import Comparison, Entry
+from kcompressd.fitted import Fitted
 from kcompressd.measures import Measure
 from kcompressd.sizes import mib
 
@@ -28,8 +29,17 @@ def title(comparison: Comparison) -> str:
     size = mib(first.last.pages * config.page_size)
     runs = len(first.results)
     of = f": {runs} {repeats(first)}, medians" if runs > 1 else ""
-    said = comparison.title or f"{first.last.pages} pages ({size}) on {config.store}, {config.compressor}{of}"
+    said = (
+        comparison.title
+        or f"{first.last.pages} pages ({size}) on {config.store}, {config.compressor}{_nodes(comparison)}{of}"
+    )
     return f"{said}; interrupted: {comparison.interrupted}" if comparison.interrupted else said
+
+
+def _nodes(comparison: Comparison) -> str:
+    """How many nodes all of them had, where that is not one."""
+    found = {entry.last.config.get("kswapd", 1) for entry in comparison.entries}
+    return f", {found.pop()} nodes with a kswapd each" if len(found) == 1 and found != {1} else ""
 
 
 def repeats(entry: Entry) -> str:
@@ -43,7 +53,7 @@ def parts(comparison: Comparison) -> Iterator[RenderableType]:
     for group, entries in comparison.groups.items():
         if group:
             yield f"\n[bold]{escape(group)}[/bold]"
-        yield _table([*comparison.measures, *_of_applications(entries)], entries)
+        yield Fitted(_table([*comparison.measures, *_of_applications(entries)], entries))
     for sentence in comparison.sentences():
         yield escape(sentence)
 
@@ -73,9 +83,9 @@ def _table(measures: Sequence[Measure], entries: Sequence[Entry]) -> Table:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("", no_wrap=True)
+    table.add_column("")
     for entry in entries:
-        table.add_column(escape(entry.name), justify="right", no_wrap=True)
+        table.add_column(escape(entry.name), justify="right")
     for measure in measures:
         pairs = (cell(entry, measure) for entry in entries)
         table.add_row(measure.title, *(f"{value} [dim]{ratio}[/dim]" if ratio else value for value, ratio in pairs))

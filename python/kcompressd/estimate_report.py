@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table as Grid
 
 from kcompressd.estimate import CompressorEstimate, Estimate
+from kcompressd.fitted import Fitted
 from kcompressd.sizes import chain_text, mib
 
 WIDTH: Final = 120
@@ -134,7 +135,7 @@ def parts(estimate: Estimate) -> Iterator[RenderableType]:
     for heading, table in tables(estimate):
         if heading:
             yield f"\n{escape(heading)}:"
-        yield _grid(*table)
+        yield Fitted(_grid(*table))
     for sentence in sentences(estimate):
         yield "\n" + escape(sentence)
     yield f"\n[bold]Choice[/bold]  {escape(estimate.choice.reason)}"
@@ -147,7 +148,7 @@ def _grid(columns: Row, rows: list[Row]) -> Grid:
     grid = Grid(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for number, column in enumerate(columns):
         left = number == 0 or column == "sizes"
-        grid.add_column(column.replace(" ", "\n"), justify="left" if left else "right", no_wrap=True)
+        grid.add_column(column.replace(" ", "\n"), justify="left" if left else "right")
     for row in rows:
         grid.add_row(*row)
     return grid

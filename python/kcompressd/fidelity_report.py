@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from kcompressd.fidelity import Difference, Fidelity
+from kcompressd.fitted import Fitted
 from kcompressd.sizes import chain_text, mib
 from kcompressd.zram_device import FIELDS
 
@@ -80,10 +81,10 @@ def parts(found: Fidelity) -> Iterator[RenderableType]:
     yield f"[bold]{escape(title(found))}[/bold]"
     grid = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for number, column in enumerate(COLUMNS):
-        grid.add_column(column.replace(" ", "\n", 1), justify="right" if number else "left", no_wrap=True)
+        grid.add_column(column.replace(" ", "\n", 1), justify="right" if number else "left")
     for row in rows(found):
         grid.add_row(*row)
-    yield grid
+    yield Fitted(grid)
     yield from ("\n" + escape(sentence) for sentence in sentences(found))
 
 

@@ -10,6 +10,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 
 from kcompressd import applications
+from kcompressd.fitted import Fitted
 from kcompressd.names import Names
 from kcompressd.result import Result
 from kcompressd.sizes import duration, mib
@@ -91,12 +92,10 @@ def _applications(result: Result) -> Iterator[RenderableType]:
         return
     shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for number, heading in enumerate(headings):
-        shown.add_column(
-            heading, justify="right" if number else "left", style=None if number else "cyan", no_wrap=number > 0
-        )
+        shown.add_column(heading, justify="right" if number else "left", style=None if number else "cyan")
     for name, cells in rows:
         shown.add_row(_escaped(name), *(text for text, _ in cells))
-    yield shown
+    yield Fitted(shown)
 
 
 def sentences(result: Result) -> Iterator[str]:

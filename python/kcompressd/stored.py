@@ -44,12 +44,14 @@ def parts(comparison: Comparison) -> Iterator[RenderableType]:
     """Yield what rich prints: the comparison, then every counter that any of them has."""
     from rich.table import Table
 
+    from kcompressd.fitted import Fitted
+
     yield comparison
     columns = [counters(entry.last) for entry in comparison.entries]
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("counter", style="cyan", no_wrap=True)
+    table.add_column("counter", style="cyan")
     for entry in comparison.entries:
-        table.add_column(entry.name, justify="right", no_wrap=True)
+        table.add_column(entry.name, justify="right")
     for section in SECTIONS:
         names = dict.fromkeys(name for column in columns for name, value in column[section].items() if value)
         if names:
@@ -57,7 +59,7 @@ def parts(comparison: Comparison) -> Iterator[RenderableType]:
         for name in names:
             table.add_row(f"  {name}", *(str(column[section].get(name, "-")) for column in columns))
     yield ""
-    yield table
+    yield Fitted(table)
 
 
 def counters(result: Result) -> dict[str, dict[str, int]]:

@@ -57,6 +57,7 @@ def _estimate(stored: Stored) -> Iterator[RenderableType]:
     from rich.text import Text
 
     from kcompressd.estimate_report import bars
+    from kcompressd.fitted import Fitted
 
     size = mib(stored["pages"] * stored["page_size"])
     yield Text(f"estimate: {stored['pages']} pages ({size}), chain size {stored['chain_size']}", style="bold")
@@ -73,14 +74,14 @@ def _estimate(stored: Stored) -> Iterator[RenderableType]:
         "compress /s",
         "decompress /s",
     ):
-        table.add_column(heading, justify="left" if heading in ("compressor", "sizes") else "right", no_wrap=True)
+        table.add_column(heading, justify="left" if heading in ("compressor", "sizes") else "right")
     for one in stored["compressors"]:
         ratio = "-" if one["ratio"] is None else f"{one['ratio']:.2f}"
         sizes = (mib(one[name]) for name in ("compr_data_size", "mem_used_total"))
         counts = (str(one[name]) for name in ("same_pages", "huge_pages", "incompressible_pages"))
         rates = (mib(one[name]["bytes_per_s"]) for name in ("compress", "decompress"))
         table.add_row(_name(one), ratio, *sizes, *counts, bars(one["histogram"]), *rates)
-    yield table
+    yield Fitted(table)
     yield Text(f"\nChoice  {stored['choice']['reason']}")
     for note in (stored["reason"], *stored["notes"]):
         if note:
@@ -93,6 +94,8 @@ def _estimate(stored: Stored) -> Iterator[RenderableType]:
 def _fidelity(stored: Stored) -> Iterator[RenderableType]:
     from rich.table import Table
     from rich.text import Text
+
+    from kcompressd.fitted import Fitted
 
     size = mib(stored["pages"] * stored["page_size"])
     yield Text(f"{stored['kernel']}: {stored['pages']} pages ({size}), chain size {stored['chain_size']}", style="bold")
@@ -107,7 +110,7 @@ def _fidelity(stored: Stored) -> Iterator[RenderableType]:
             table.add_row(
                 first[0], name, str(theirs), str(one["kcompressd"][name]), f"{off:+d}" if off else "=", first[1]
             )
-    yield table
+    yield Fitted(table, keep=2)
     for one in stored["compressors"]:
         yield Text(f"{_name(one)}: {'within what is known' if one['within'] else 'differs by more than is known'}")
     for note in stored["notes"]:

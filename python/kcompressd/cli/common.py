@@ -106,7 +106,13 @@ def add_lab(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--store", choices=("zswap", "zram"), default="zswap", help="what compresses (default zswap)")
     add("-c", "--compressor", default="lz4", metavar="NAME[:LEVEL]", help="lz4 (default), zstd, zstd:3 …")
-    add("--threads", type=count, metavar="N", help="kcompressd threads (default: the design's)")
+    add(
+        "--threads",
+        type=count,
+        metavar="N",
+        help="kcompressd threads (default: the design's); april, async-store and unofficial have one a node: N are N nodes, "
+        "each with its kswapd, and compare gives all designs as many",
+    )
     add(
         "--depth",
         type=natural,
@@ -214,12 +220,10 @@ def progress(what: str) -> Iterator[Callable[[str, int, int], object] | None]:
     if not sys.stderr.isatty():
         yield None
         return
-    from rich.console import Console
-    from rich.progress import Progress
+    from kcompressd.progress import bar
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what)
-        yield lambda name, done, total: bar.update(task, description=name, completed=done, total=total)
+    with bar(what) as tell:
+        yield tell
 
 
 def write_text(text: str, path: str) -> None:

@@ -12,8 +12,8 @@ from kcompressd.sweep.plan import BOOT, SEED, Plan
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from rich.table import Table
 
+    from kcompressd.fitted import Fitted
     from kcompressd.job import Job
 
 OOM_KILL: Final = "oom_kill"
@@ -62,9 +62,11 @@ def _is_said(rows: pa.Table, name: str) -> bool:
     return MEASURES[name][0] != OOM_KILL or any(rows.column(name).to_pylist())
 
 
-def table(rows: pa.Table, job: Job) -> Table:
+def table(rows: pa.Table, job: Job) -> Fitted:
     """Return the table: a line for each combination of the axes."""
     from rich.table import Table
+
+    from kcompressd.fitted import Fitted
 
     found = Lines.of(rows, job)
     shown = Table(box=None, pad_edge=False)
@@ -79,7 +81,7 @@ def table(rows: pa.Table, job: Job) -> Table:
     if len(found.lines) > MOST_ROWS:
         said.append(f"{len(found.lines) - MOST_ROWS} more lines are in the table")
     shown.caption = "; ".join(filter(None, said)) or None
-    return shown
+    return Fitted(shown, keep=len(found.axes))
 
 
 def cell(spread: Spread | None, form: Callable[[float], str]) -> tuple[str, str]:
