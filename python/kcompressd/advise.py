@@ -47,7 +47,7 @@ VERSION: Final = 1
 """Of the stored form."""
 GOALS: Final = ("balance", "memory", "latency", "cpu")
 Progress: TypeAlias = Callable[[str, int, int], object]
-"""Called with what is done (measure, simulate), the part done, and all of it."""
+"""Called with what is done ("measuring", "simulating zram with lz4"), the part done, and all of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ def advise(
     machine = Machine() if cpus is None else Machine().with_cpus(cpus)
     some = pages[:: -(-len(pages) // MOST_PAGES) or 1]
     stats, passes = calibration.timed(
-        some, compressors, passes=PASSES, progress=lambda done, total: say("measure", done, total)
+        some, compressors, passes=PASSES, progress=lambda done, total: say("measuring", done, total)
     )
     found = estimates.of_stats(stats)
     if settings.is_useless(min(found.compressors, key=lambda one: one.mm_stat.compr_data_size)):
@@ -184,7 +184,7 @@ def _advised(
     options: list[Option] = []
     try:
         for number, (store, compressor) in enumerate(todo):
-            say("simulate", number, runs)
+            say(f"simulating {store} with {compressor.codec.text}", number, runs)
             options.append(_option(compressor, store, pressure.run(store, compressor.codec.text)))
     except KeyboardInterrupt:
         said = f"interrupted: {len(options)} of {len(todo)} options were run, so none is recommended"
@@ -201,13 +201,13 @@ def _advised(
     changed: list[Pressed] = []
     try:
         for number, design in enumerate(["sync", *designs]):
-            say("simulate", len(todo) + number, runs)
+            say(f"simulating {design}", len(todo) + number, runs)
             changed.append(pressure.run(best.store, best.compressor, design))
     except KeyboardInterrupt:
         said = f"interrupted: {len(changed)} of {len(designs) + 1} designs were run with it"
         evidence = (*evidence, said)
         raise RunInterrupted(replace(advice, designs=tuple(changed), evidence=evidence, complete=False)) from None
-    say("simulate", runs, runs)
+    say(f"simulating {designs[-1]}", runs, runs)
     return replace(advice, designs=tuple(changed))
 
 

@@ -23,8 +23,9 @@ import numpy.typing as npt
 from kcompressd.errors import EstimateError, PageFileError, RunInterrupted, file_path, refuse_type
 from kcompressd.page_file import read_arrays, write_private
 from kcompressd.page_index import PAGE_SIZES
-from kcompressd.page_stats import DEFAULT_COMPRESSORS, Codec, PageStats, Progress, kinds_of, measure, parse_codecs
+from kcompressd.page_stats import DEFAULT_COMPRESSORS, Codec, PageStats, kinds_of, measure, parse_codecs
 from kcompressd.pages import Pages
+from kcompressd.progress import Count, counter
 
 FORMAT: Final = "kcompressd-calibration"
 VERSION: Final = 1
@@ -168,7 +169,7 @@ def calibrate(
     compressors: str | Sequence[str] = DEFAULT_COMPRESSORS,
     *,
     passes: int = PASSES,
-    progress: Progress | bool = False,
+    progress: Count | bool = False,
 ) -> Calibration:
     """Time every page with every compressor on one thread, at least `passes` times each, and take medians.
 
@@ -187,7 +188,7 @@ def calibrate(
 
 
 def timed(
-    pages: Pages, compressors: str | Sequence[str], *, passes: int = PASSES, progress: Progress | bool = False
+    pages: Pages, compressors: str | Sequence[str], *, passes: int = PASSES, progress: Count | bool = False
 ) -> tuple[PageStats, int]:
     """Return what `calibrate` measures as stats, for estimates of the same times; and how often each page was timed.
 
@@ -197,7 +198,7 @@ def timed(
 
 
 def _each_timed(
-    pages: Pages, compressors: str | Sequence[str], passes: int, progress: Progress | bool
+    pages: Pages, compressors: str | Sequence[str], passes: int, progress: Count | bool
 ) -> Iterator[tuple[PageStats, int]]:
     """The stats of one compressor after the other, each with how often every page was timed."""
     refuse_type("pages", pages, Pages, "a Pages", EstimateError)
@@ -208,12 +209,30 @@ def _each_timed(
     tiles = max(1, -(-SET_BYTES // pages.nbytes))
     rounds = -(-passes // tiles)
     tiled = pages if tiles == 1 else Pages.from_array(np.tile(pages.array, (tiles, 1)), copy=False)
-    for codec in codecs:
-        try:
-            times = [measure(tiled, codec.text, threads=1, progress=progress) for _ in range(rounds)]
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt from None  # What it has of some pages is no calibration.
-        yield _medians(pages, times), tiles * rounds
+    with counter(progress, "measuring") as report:
+        told = _Rounds(report, len(tiled) * rounds * len(codecs))
+        for codec in codecs:
+            try:
+                times = [measure(tiled, codec.text, threads=1, progress=told.round()) for _ in range(rounds)]
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt from None  # What it has of some pages is no calibration.
+            yield _medians(pages, times), tiles * rounds
+
+
+class _Rounds:
+    """Tells `report` of several rounds as of one work of `total`."""
+
+    def __init__(self, report: Count, total: int) -> None:
+        self.report, self.total, self.before, self.done = report, total, 0, 0
+
+    def round(self) -> Count:
+        """Return what the next round is to call."""
+        self.before, self.done = self.before + self.done, 0
+        return self.tell
+
+    def tell(self, done: int, _: int) -> None:
+        self.done = done
+        self.report(self.before + done, self.total)
 
 
 def _medians(pages: Pages, times: Sequence[PageStats]) -> PageStats:

@@ -19,10 +19,10 @@ import contextlib
 import errno
 import os
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Final, TypeAlias
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -32,9 +32,7 @@ from kcompressd.errors import CaptureError, NoSuchProcessError, NotCapturableErr
 from kcompressd.page_index import Mapping, PageIndex, Skipped, Source, mapping_runs
 from kcompressd.pages import Pages
 from kcompressd.procfs import Addresses, Area, Pagemap, ProcessMemory
-
-Progress: TypeAlias = Callable[[int, int], object]
-"""Called after every batch with (pages done, pages in all)."""
+from kcompressd.progress import Count, counter
 
 BATCH_PAGES: Final = 4096
 """Pages that one batch reads at most: 16 MiB of 4 KiB pages."""
@@ -81,7 +79,7 @@ def capture(
     pid: int,
     *,
     limit: int | None = None,
-    progress: Progress | bool = False,
+    progress: Count | bool = False,
     batch_pages: int = BATCH_PAGES,
     keep_cmdline: bool = False,
 ) -> Pages:
@@ -180,7 +178,7 @@ def _sum(parts: Iterator[Skipped]) -> Skipped:
 def read(
     found: Scan,
     *,
-    progress: Progress | bool = False,
+    progress: Count | bool = False,
     batch_pages: int = BATCH_PAGES,
     keep_cmdline: bool = False,
 ) -> Pages:
@@ -192,7 +190,7 @@ def read(
     with _explained(found.pid):
         source = _source(found.pid, keep_cmdline)
         out = np.empty((len(found), found.page_size), dtype=np.uint8)
-        with _reporter(progress, found) as report:
+        with counter(progress, f"capturing {subject}") as report:
             kept, stopped = _read_all(found, out, batch_pages, report)
     pages = int(np.count_nonzero(kept))
     if pages == 0:
@@ -201,7 +199,7 @@ def read(
 
 
 def _read_all(
-    found: Scan, out: npt.NDArray[np.uint8], batch_pages: int, report: Progress
+    found: Scan, out: npt.NDArray[np.uint8], batch_pages: int, report: Count
 ) -> tuple[npt.NDArray[np.bool_], str | None]:
     """Fill `out` from its start; return which pages of the scan were read or tried, and why it stopped early.
 
@@ -290,22 +288,3 @@ def _explained(pid: int) -> Iterator[None]:
         raise NoSuchProcessError(f"pid {pid}", "no such process", "`ps -e` lists the pids") from None
     except PermissionError as error:
         raise access.explain(access.gather(pid)) from error
-
-
-@contextlib.contextmanager
-def _reporter(progress: Progress | bool, found: Scan) -> Iterator[Progress]:
-    """The callback to call after each batch; a bar on standard error when `progress` is True."""
-    if callable(progress):
-        yield progress
-    elif not progress:
-        yield lambda done, total: None
-    else:
-        from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
-        from rich.progress import Progress as Bar
-
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(True), TransferSpeedColumn())
-        console = Console(stderr=True)
-        with Bar(*columns, console=console, transient=console.is_terminal) as bar:
-            task = bar.add_task(f"capturing pid {found.pid}", total=len(found) * found.page_size)
-            yield lambda done, total: bar.update(task, completed=done * found.page_size)

@@ -19,10 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from kcompressd import capture, procfs
-from kcompressd.capture import Progress, Scan
+from kcompressd.capture import Scan
 from kcompressd.errors import CaptureError, InputError, NotCapturableError
 from kcompressd.page_index import PageIndex
 from kcompressd.pages import Pages
+from kcompressd.progress import Count, counter
 
 DEFAULT_LIMIT: Final = 65536
 """Pages that a capture of the whole system keeps unless asked: 256 MiB of 4 KiB pages."""
@@ -45,7 +46,7 @@ class _Found:
     inactive: npt.NDArray[np.bool_] | None = None
 
 
-def capture_system(*, limit: int = DEFAULT_LIMIT, seed: int = 0, progress: Progress | bool = False) -> Pages:
+def capture_system(*, limit: int = DEFAULT_LIMIT, seed: int = 0, progress: Count | bool = False) -> Pages:
     """Capture a sample of at most `limit` anonymous pages of all processes but this one; raises as
     `capture_processes` does.
     """
@@ -55,7 +56,7 @@ def capture_system(*, limit: int = DEFAULT_LIMIT, seed: int = 0, progress: Progr
 
 
 def capture_cgroup(
-    path: str | os.PathLike[str], *, limit: int | None = None, seed: int = 0, progress: Progress | bool = False
+    path: str | os.PathLike[str], *, limit: int | None = None, seed: int = 0, progress: Count | bool = False
 ) -> Pages:
     """Capture the anonymous pages of every process in a cgroup and below it; `path` is a folder, or one under
     /sys/fs/cgroup. Raises `InputError` when it is no cgroup, else as `capture_processes`.
@@ -78,7 +79,7 @@ def pids_in(path: str | os.PathLike[str]) -> set[int]:
 
 
 def capture_processes(
-    pids: Iterable[int], subject: str, *, limit: int | None, seed: int = 0, progress: Progress | bool = False
+    pids: Iterable[int], subject: str, *, limit: int | None, seed: int = 0, progress: Count | bool = False
 ) -> Pages:
     """Capture the present anonymous pages of `pids`, at most `limit` of them: candidates of reclaim first where the
     kernel tells them, else a uniform sample drawn with `seed`. Processes that are gone or refuse are counted in the
@@ -91,15 +92,22 @@ def capture_processes(
     chosen = _sample(kept, limit, np.random.default_rng(seed))
     parts: list[Pages] = []
     comms: Counter[str] = Counter()
-    for one in chosen:
-        with contextlib.suppress(CaptureError):  # gone since the scan: its pages are missing from the count
-            if len(one.scan):
-                parts.append(capture.read(one.scan, progress=progress))
+    total, done = sum(len(one.scan) for one in chosen), 0
+    with counter(progress, f"capturing {subject}") as report:
+        for one in filter(lambda one: len(one.scan), chosen):
+            before, done = done, done + len(one.scan)
+            with contextlib.suppress(CaptureError):  # gone since the scan: its pages are missing from the count
+                parts.append(capture.read(one.scan, progress=_later(report, before, total)))
                 comms[one.comm] += len(parts[-1])
     if not parts:
         raise NotCapturableError(subject, f"no page was read; {refused} processes refused", "run it as root")
     joined = Pages.concatenate(parts, subject)
     return joined.with_index(_described(joined, kept, comms, len(parts), refused))
+
+
+def _later(report: Count, before: int, total: int) -> Count:
+    """What a process tells of itself, as a part of all."""
+    return lambda done, _: report(before + done, total)
 
 
 def _scan_all(pids: Iterable[int]) -> tuple[list[_Found], int]:

@@ -27,11 +27,11 @@ from kcompressd.page_stats import (
     UNKNOWN_KIND,
     Codec,
     PageStats,
-    Progress,
     measure,
     parse_codecs,
 )
 from kcompressd.pages import Pages
+from kcompressd.progress import Count
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -233,7 +233,7 @@ def estimate(
     *,
     threads: int | None = None,
     chain_size: int = CHAIN_SIZE,
-    progress: Progress | bool = False,
+    progress: Count | bool = False,
 ) -> Estimate:
     """Estimate what zram and zswap would make of `pages` (a `Pages`, uint8 of shape (n, page_size), or the
     stats of an earlier capture) with each of `compressors`: "lz4,zstd:1" or a sequence; default

@@ -160,7 +160,7 @@ class Lab:
             config = self.config(count, given.page_size, swap_file)
             config |= {} if budget is None else budget.for_core(self, len(os.sched_getaffinity(0)))
             run = _core.Run(given.array, config, table().as_dict())
-        with reporter(progress, count) as report:
+        with reporter(progress, "starting", endless=budget is not None) as report:
             interrupted = follow(run, report, count, watch or (lambda now: None))
             result = self._result(run, config, count, budget)
         if interrupted:

@@ -7,13 +7,12 @@ something about contents, so the file is its owner's alone, as a page file is.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Final, TypeAlias
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -23,15 +22,13 @@ from kcompressd.errors import EstimateError, PageFileError, RunInterrupted, file
 from kcompressd.page_file import read_arrays, write_private
 from kcompressd.page_index import KINDS, PAGE_SIZES, PageIndex, about_from_json, about_to_json
 from kcompressd.pages import Pages
+from kcompressd.progress import Count, counter
 
 FORMAT: Final = "kcompressd-stats"
 VERSION: Final = 1
 SUFFIX: Final = ".stats.npz"
 UNKNOWN_KIND: Final = 255
 DEFAULT_COMPRESSORS: Final = ("lz4", "lzo-rle", "zstd:1", "zstd:3")
-
-Progress: TypeAlias = Callable[[int, int], object]
-"""Called about 20 times a second with (pages done, pages in all)."""
 
 _ARRAYS: Final = {"kind": "u1", "same": "u1", "size": "<u4", "compress_ns": "<u4", "decompress_ns": "<u4"}
 
@@ -176,7 +173,7 @@ def measure(
     compressors: str | Sequence[str] = DEFAULT_COMPRESSORS,
     *,
     threads: int | None = None,
-    progress: Progress | bool = False,
+    progress: Count | bool = False,
 ) -> PageStats:
     """Compress and decompress every page once with every compressor, on `threads` threads (default: every
     CPU that this process may use).
@@ -189,7 +186,7 @@ def measure(
     count = len(os.sched_getaffinity(0)) if threads is None else threads
     if len(pages) == 0 or count < 1:
         raise EstimateError("estimate", f"{len(pages)} pages on {count} threads measures nothing")
-    with _reporter(progress, len(pages)) as report:
+    with counter(progress, "measuring") as report:
         flat = pages.array.reshape(-1)
         found = _core.measure(
             flat, pages.page_size, [codec.text for codec in codecs], count, lambda done: report(done, len(pages))
@@ -227,19 +224,3 @@ def kinds_of(pages: Pages) -> npt.NDArray[np.uint8]:
     for mapping in pages.index.mappings:
         kinds[mapping.first_page : mapping.first_page + mapping.pages] = KINDS.index(mapping.kind)
     return kinds
-
-
-@contextlib.contextmanager
-def _reporter(progress: Progress | bool, pages: int) -> Iterator[Progress]:
-    """The callback for progress; a bar on standard error when `progress` is True."""
-    if callable(progress):
-        yield progress
-    elif not progress:
-        yield lambda done, total: None
-    else:
-        from rich.console import Console
-        from rich.progress import Progress as Bar
-
-        with Bar(console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("measuring", total=pages)
-            yield lambda done, total: bar.update(task, completed=done)

@@ -10,7 +10,11 @@ from kcompressd import _core
 from kcompressd.errors import LabError, refuse_other_than_whole
 
 Progress: TypeAlias = Callable[[str, int, int], object]
-"""Called about 20 times a second with the phase, the pages finished in it, and the pages in all."""
+"""Called about 20 times a second with the phase, the pages finished in it, and the pages in all; of a run with a memory budget in
+virtual time with the touches of its applications, those done and all.
+"""
+Count: TypeAlias = Callable[[int, int], object]
+"""Called as often with how much is done, and how much there is."""
 Watcher: TypeAlias = Callable[[Mapping[str, Any]], Mapping[str, int] | None]
 """Called as often with all that is known at the moment; what it returns is set: `{"depth": 8}`, every queue's depth in folios."""
 
@@ -20,12 +24,15 @@ POLL_S: Final = 0.05
 
 def follow(run: _core.Run, report: Progress, pages: int, watch: Watcher) -> bool:
     """Start the run and wait for its end; True when Ctrl-C ended it. All its threads are joined when its result is there."""
+    phases: list[str] = []
     try:
         run.start()
         while not run.wait(POLL_S):
             now = run.progress()
             _turn(run, watch(now))
-            report(now["phase"], now["pages_done"], pages)
+            phases += [now["phase"]] if now["phase"] not in phases else []
+            before = (len(phases) - 1) * pages  # the core counts on from phase to phase
+            report(now["phase"], min(max(now["pages_done"] - before, 0), pages), pages)
     except KeyboardInterrupt:
         run.cancel()
         return True
@@ -52,18 +59,49 @@ def _turn(run: _core.Run, asked: Mapping[str, int] | None) -> None:
 
 
 @contextlib.contextmanager
-def reporter(progress: Progress | bool, pages: int) -> Iterator[Progress]:
-    """The callback for progress; a bar on standard error when `progress` is True."""
+def reporter(progress: Progress | bool, what: str, *, endless: bool = False) -> Iterator[Progress]:
+    """The callback for progress; a `bar` when `progress` is True, `endless` when nobody knows how much there is to do."""
     if callable(progress):
         yield progress
     elif not progress:
-        yield lambda phase, done, total: None
+        yield lambda name, done, total: None
     else:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-        from rich.progress import Progress as Bar
+        with bar(what) as tell:
+            yield lambda name, done, total: tell(name, done, 0 if endless else total)
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("reclaim", total=pages)
-            yield lambda phase, done, total: bar.update(task, description=phase, completed=min(done, total))
+
+@contextlib.contextmanager
+def counter(progress: Count | bool, what: str) -> Iterator[Count]:
+    """The same for what has one name, `what`."""
+    if callable(progress):
+        yield progress
+    else:
+        with reporter(progress, what) as tell:
+            yield lambda done, total: tell(what, done, total)
+
+
+@contextlib.contextmanager
+def bar(what: str) -> Iterator[Progress]:
+    """Draw a bar on standard error, and beside it what is being done: `what`, until it is told; gone when it is left, but where that
+    is no terminal.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+    from rich.table import Column
+
+    console = Console(stderr=True)
+    said = TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
+    columns = (BarColumn(24), TaskProgressColumn(), TimeRemainingColumn(), said)
+    with Bar(*columns, console=console, transient=console.is_terminal) as drawn:
+        task = drawn.add_task(what, total=None)
+        before = (0, 0)
+
+        def tell(name: str, done: int, total: int) -> None:
+            nonlocal before
+            if total != before[1] or done < before[0]:  # something new begins
+                drawn.reset(task, total=total or None)
+            before = done, total
+            drawn.update(task, description=name, completed=done)
+
+        yield tell

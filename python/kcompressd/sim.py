@@ -66,10 +66,11 @@ class Sim:
         said = self._said(config, calibration)
         sizes = calibration.sizes(self.lab.compressor)
         pages = self._pages(calibration)
-        with reporter(progress, pages) as report, _writer(trace, pages, self.node, self.lab.folio_order) as writer:
+        touches = pages if self.budget is None else sum(app.asked for app in self.applications)
+        with reporter(progress, "starting") as report, _writer(trace, pages, self.node, self.lab.folio_order) as writer:
 
             def watch(phase: str, done: int, now_ns: int) -> None:
-                report(phase, done, pages)
+                report(phase, done, touches if phase == "reclaim" else pages)
 
             found = _core.simulate(config, sizes, table().as_dict(), watch, None if writer is None else writer.write)
             result = self._result(found, said)

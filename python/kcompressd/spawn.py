@@ -19,6 +19,7 @@ from kcompressd import capture as capturing
 from kcompressd import procfs
 from kcompressd.errors import CaptureError, NoSuchProcessError, NotCapturableError, refuse_type
 from kcompressd.pages import Pages
+from kcompressd.progress import Count
 from kcompressd.sizes import mib
 
 STEADY_S: Final = 0.5
@@ -37,7 +38,7 @@ def capture_command(
     after: float | None = None,
     max_wait: float = MAX_WAIT_S,
     limit: int | None = None,
-    progress: capturing.Progress | bool = False,
+    progress: Count | bool = False,
     keep_cmdline: bool = False,
 ) -> Pages:
     """Start `argv`, capture it, end it; the arguments after `max_wait` are those of `capture`.

@@ -215,11 +215,17 @@ class Workload:
         """Return what to say of the application where the OOM killer ended it: when, and how much of its work was done then."""
         if not found["oom_kill"]:
             return None
-        asked = sum(phase.get("touches", phase["pages"]) for phase in self.phases(0))
         gone = (
             "" if found["end_ns"] is None else f", and gone {duration(found['end_ns'] - self.start_ns)} after it began"
         )
-        return f"{self.name} was ended by the OOM killer{gone}: {found['touches']} of its {asked} touches were done"
+        return (
+            f"{self.name} was ended by the OOM killer{gone}: {found['touches']} of its {self.asked} touches were done"
+        )
+
+    @property
+    def asked(self) -> int:
+        """How many touches are its work."""
+        return sum(phase.get("touches", phase["pages"]) for phase in self.phases(0))
 
 
 def refuse_order(order: int) -> None:

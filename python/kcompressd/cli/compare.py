@@ -85,8 +85,10 @@ def _shown(arguments: argparse.Namespace, make: Callable[[Report | None], Compar
     from kcompressd.comparison import Comparison
 
     def reported() -> Comparison:
-        with common.progress("compare") as progress:
-            return make(progress)
+        with common.progress("compare") as tell:
+            return make(
+                None if tell is None else lambda name, done, all: tell(f"{name}, run {done + 1} of {all}", done, all)
+            )
 
     return common.shown(reported, Comparison, lambda found: _show(found, arguments), lambda found: found.interrupted)
 

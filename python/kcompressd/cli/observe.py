@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import sys
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from kcompressd.cli import common
 from kcompressd.cli.capture import seconds
 
 if TYPE_CHECKING:
-    from kcompressd.observe import Tick
     from kcompressd.result import Result
 
 
@@ -39,21 +35,8 @@ def run(arguments: argparse.Namespace) -> int:
     common.refuse_output(arguments.html)
 
     def observed() -> Result:
-        with _progress() as progress:
-            return observe(arguments.seconds, cgroup=arguments.cgroup, progress=progress)
+        with common.progress("observing") as tell:
+            tick = None if tell is None else lambda done, total: tell("observing", done, total)
+            return observe(arguments.seconds, cgroup=arguments.cgroup, progress=tick)
 
     return common.shown_result(observed, lambda result: common.show(result, arguments.json, arguments.html))
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Tick | None]:
-    """A bar on standard error when that is a terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("observing")
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kcompressd.cli import common
 
@@ -63,7 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
     job = Job.load(arguments.job, arguments.set)
     options = {name: getattr(arguments, name) for name in ("backend", "scheduler", "workers", "live", "repeats")}
     try:
-        with _progress(dry=arguments.dry_run) as progress:
+        with common.progress("sweep") as tell:
+            progress = None if tell is None else lambda done, total: tell(f"{done} of {total} points", done, total)
             found = sweep(job, output, only_one=arguments.dry_run, progress=progress, **options)
     except RunInterrupted as interrupted:
         assert isinstance(interrupted.result, Outcome)
@@ -140,18 +139,3 @@ def _show(found: Outcome, job: Job, output: str) -> None:
         print(f"kcompressd: partial: {_refused(found)}; column error has every reason", file=sys.stderr)
     if not found.complete:
         print(f"kcompressd: partial: {found.reason}", file=sys.stderr)
-
-
-@contextlib.contextmanager
-def _progress(*, dry: bool) -> Iterator[Callable[[int, int], Any] | None]:
-    """A bar with the time left on standard error when that is a terminal."""
-    if dry or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("sweep"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("sweep", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

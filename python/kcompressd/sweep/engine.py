@@ -35,7 +35,7 @@ ATTEMPTS: Final = 3
 """How often points are handed out again after a worker has died."""
 
 Progress: TypeAlias = Callable[[int, int], object]
-"""Called with the points done and all points, after each."""
+"""Called with the points done and all points, at the start and after each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +90,7 @@ def sweep(
     started = time.monotonic()
     reason = None
     try:
+        tally.tell()
         with _pool(backend, scheduler, workers or default_workers(live=live), len(todo)) as parallel:
             reason = _run(parallel, _tasks(job, todo, where, calibration.digest, live), tally)
     except KeyboardInterrupt:
@@ -121,6 +122,10 @@ class _Tally:
         self.ran, self.done = self.ran + 1, self.done + 1
         self.seconds += row[SECONDS]
         self.rows.add({key: value for key, value in row.items() if key != SECONDS})
+        self.tell()
+
+    def tell(self) -> None:
+        """Say how far it is."""
         if self.progress is not None:
             self.progress(self.done, len(self.points))
 

@@ -24,7 +24,7 @@ use std::io;
 const CHUNK: usize = 1 << 15;
 
 /// Runs `config` over pages of which only `sizes` are known, in virtual time. `watch` is called now and then with the
-/// phase, the pages finished and virtual nanoseconds; a KeyboardInterrupt ends the run and gives what there is. `write`,
+/// phase, what is finished in it and virtual nanoseconds; a KeyboardInterrupt ends the run and gives what there is. `write`,
 /// if the run is traced, is called with the bytes of the trace, piece by piece.
 #[pyfunction]
 #[pyo3(signature = (config, sizes, table, watch, write=None))]
@@ -67,7 +67,7 @@ struct Calls {
 
 impl Calls {
     fn ask(&mut self, progress: &Progress) -> bool {
-        let arguments = (progress.phase, progress.pages_done, progress.now_ns);
+        let arguments = (progress.phase, progress.done, progress.now_ns);
         let asked = Python::attach(|py| self.watch.call1(py, arguments).and_then(|_| py.check_signals()));
         if let Err(error) = asked {
             self.raised.get_or_insert(error);

@@ -18,8 +18,9 @@ pub use machine::{Fair, Machine, Policy, Preempt, Scheduler};
 pub use meter::Measured;
 pub use sim::{Sim, SimConfig};
 
-use super::{Crew, STUCK_STEPS, Status};
+use super::{Crew, STUCK_STEPS, Seat, Status};
 use crate::lifecycle::State;
+use crate::reclaim::Actor;
 use crate::stats::VmStat;
 use crate::system::{Outcome, StepError, System, Work, mark};
 use crate::trace::Record;
@@ -40,8 +41,8 @@ pub struct Progress {
     pub now_ns: u64,
     /// Steps taken in this phase.
     pub steps: u64,
-    /// Pages finished so far.
-    pub pages_done: u64,
+    /// Finished in this phase so far: pages, or with a memory budget the applications' touches.
+    pub done: u64,
 }
 
 /// Called now and then; false ends the run.
@@ -194,8 +195,14 @@ impl Loop<'_> {
     }
 
     fn progress(&self) -> Progress {
-        let pages_done = self.crew.seats.iter().map(|seat| seat.ctx.pages_done).sum();
-        Progress { phase: "", now_ns: self.now_ns, steps: self.steps, pages_done }
+        let has_budget = self.sys.mm.is_some();
+        let of_seat = |seat: &Seat| match &seat.actor {
+            Actor::App(app) if has_budget => app.touches() as u64,
+            _ if has_budget => 0,
+            _ => seat.ctx.pages_done,
+        };
+        let done = self.crew.seats.iter().map(of_seat).sum();
+        Progress { phase: "", now_ns: self.now_ns, steps: self.steps, done }
     }
 
     /// What has been done so far.

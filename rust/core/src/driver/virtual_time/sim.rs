@@ -97,9 +97,7 @@ impl<'a> Sim<'a> {
     }
 
     fn phase(&mut self, mut crew: Crew, phase: &'static str, sink: Sink<'_>, watch: Watch<'_>) -> Run {
-        let done = self.report.threads.iter().map(|thread| thread.pages_done).sum::<u64>();
-        let mut watched =
-            |progress: &Progress| watch(&Progress { phase, pages_done: done + progress.pages_done, ..*progress });
+        let mut watched = |progress: &Progress| watch(&Progress { phase, ..*progress });
         let mut run = run_with(self.sys, &mut crew, &self.config.machine, self.now_ns, sink, &mut watched);
         self.now_ns = run.end_ns;
         self.report.steps += run.steps;
