@@ -249,6 +249,8 @@ def test_digits_may_drift_and_nothing_else(asked: Experiment) -> None:
         ('row = "april"\ngroup = "*"', 'row = "june"\ngroup = "*"', "finding 1: row 'june' is none of april, sync"),
         ('measure = "scans_per_page"', 'measure = "scans"', "finding 1: measure 'scans' is none of"),
         ("above = 1.5\n", "", "finding 1: above is missing"),
+        ("above = 1.5\n", 'above = "x"\n', "a key has a value of a wrong type: could not convert string to float"),
+        ("above = 1.5\n", "above = 1.5\nagainst = [1]\n", "a key has a value of a wrong type: unhashable type"),
         ('against = "april"', 'than = "april"', "finding 2: unknown key than"),
         ("limits = [", "limits = ", "not TOML"),
     ],

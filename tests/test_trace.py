@@ -86,6 +86,7 @@ def test_a_seal_is_kept_when_an_altered_trace_is_saved_again(tmp_path: Path) -> 
     [
         (lambda p: p.write_bytes(b"not an array"), "not a trace"),
         (lambda p: p.write_bytes(p.read_bytes()[:-1]), "not a trace"),
+        (lambda p: p.write_bytes(p.read_bytes().replace(b"),", b",,", 1)), "not a trace"),
         (lambda p: np.save(p, np.zeros(4)), "not a 1-d array of trace records"),
         (lambda p: sidecar_path(p).write_text("{"), "not JSON"),
         (lambda p: sidecar_path(p).write_text("[]"), "not the sidecar of a trace"),

@@ -14,6 +14,7 @@ import csv
 import os
 from collections.abc import Callable
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -101,7 +102,7 @@ def _gaps(times: npt.NDArray[np.uint64], place: Callable[[int], str]) -> npt.NDA
 def _numpy(path: Path) -> AccessTrace:
     try:
         array: npt.NDArray[Any] = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, TokenError) as error:  # TokenError: NumPy's, about the text of a damaged header
         raise JobError(path, "is no NumPy array of numbers", "make it with numpy.save, or give CSV") from error
     names = array.dtype.names or ()
     if array.ndim != 1 or (names and "page" not in names):

@@ -119,7 +119,12 @@ class Experiment:
             raise ExperimentError(path, f"cannot be read: {error.strerror}") from error
         except ValueError as error:
             raise ExperimentError(path, f"not TOML: {error}") from error
-        return _experiment(path, data)
+        try:
+            return _experiment(path, data)
+        except ExperimentError:
+            raise
+        except (TypeError, ValueError, AttributeError, KeyError) as error:
+            raise ExperimentError(path, f"a key has a value of a wrong type: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from tokenize import TokenError
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import numpy as np
@@ -114,7 +115,7 @@ def read_arrays(path: Path, names: Sequence[str]) -> dict[str, npt.NDArray[Any]]
                 return {name: arrays[name] for name in names}
         except KeyError as error:
             raise ValueError(f"it lacks one of {', '.join(names)}") from error
-        except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        except (ValueError, EOFError, TokenError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
             raise ValueError("it is damaged") from error
 
 

@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from tokenize import TokenError
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -97,7 +98,7 @@ class Trace:
             if not _is_numpy(file):
                 raise ValueError("no NumPy file; kcompressd run --trace T.npy makes one")
             trace = cls(np.load(file, mmap_mode="r", allow_pickle=False))
-        except (ValueError, EOFError) as error:
+        except (ValueError, EOFError, TokenError) as error:  # TokenError: NumPy's, about the text of a damaged header
             raise TraceError(f"{file}: not a trace: {error}") from error
         except OSError as error:
             error.filename = error.filename or os.fspath(file)
