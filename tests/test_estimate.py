@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import tempfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +128,15 @@ def test_broken_stats_are_refused_by_name(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def stats(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return measure(Pages.sample()[:8], "lz4").save(tmp_path_factory.mktemp("stats") / "s.stats.npz").read_bytes()
+
+
+def test_an_archive_of_what_is_no_array_is_refused(stats: bytes, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.stats.npz"
+    with zipfile.ZipFile(io.BytesIO(stats)) as good, zipfile.ZipFile(bad, "w") as written:
+        for name in good.namelist():
+            written.writestr(name, good.read(name)[1:])
+    with pytest.raises(PageFileError, match="is damaged"):
+        PageStats.load(bad)
 
 
 @settings(deadline=None, max_examples=300)

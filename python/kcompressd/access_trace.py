@@ -102,7 +102,7 @@ def _gaps(times: npt.NDArray[np.uint64], place: Callable[[int], str]) -> npt.NDA
 def _numpy(path: Path) -> AccessTrace:
     try:
         array: npt.NDArray[Any] = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, TokenError) as error:  # TokenError: NumPy's, about the text of a damaged header
+    except (ValueError, EOFError, SyntaxError, TokenError) as error:  # the last two: NumPy's, about a damaged header
         raise JobError(path, "is no NumPy array of numbers", "make it with numpy.save, or give CSV") from error
     names = array.dtype.names or ()
     if array.ndim != 1 or (names and "page" not in names):

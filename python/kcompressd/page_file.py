@@ -104,6 +104,10 @@ def unpack(file: BinaryIO, subject: object) -> Bytes:
     return np.frombuffer(memoryview(flat).toreadonly(), dtype=np.uint8)
 
 
+# The last two: NumPy's, about the text of an array's head.
+_DAMAGED: Final = (ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, SyntaxError, TokenError)
+
+
 def read_arrays(path: Path, names: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
     """Read arrays of an .npz file by name; raises `OSError`, and `ValueError` about one that is none or damaged."""
     with path.open("rb") as file:
@@ -112,11 +116,14 @@ def read_arrays(path: Path, names: Sequence[str]) -> dict[str, npt.NDArray[Any]]
         file.seek(0)
         try:
             with np.load(file, allow_pickle=False) as arrays:
-                return {name: arrays[name] for name in names}
+                found = {name: arrays[name] for name in names}
         except KeyError as error:
             raise ValueError(f"it lacks one of {', '.join(names)}") from error
-        except (ValueError, EOFError, TokenError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        except _DAMAGED as error:
             raise ValueError("it is damaged") from error
+    if not all(isinstance(array, np.ndarray) for array in found.values()):  # bytes, where the head is not an array's
+        raise ValueError("it is damaged")
+    return found
 
 
 def _new_decoder() -> zstandard.ZstdDecompressionObj:

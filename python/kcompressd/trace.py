@@ -98,7 +98,12 @@ class Trace:
             if not _is_numpy(file):
                 raise ValueError("no NumPy file; kcompressd run --trace T.npy makes one")
             trace = cls(np.load(file, mmap_mode="r", allow_pickle=False))
-        except (ValueError, EOFError, TokenError) as error:  # TokenError: NumPy's, about the text of a damaged header
+        except (
+            ValueError,
+            EOFError,
+            SyntaxError,
+            TokenError,
+        ) as error:  # the last two: NumPy's, about a damaged header
             raise TraceError(f"{file}: not a trace: {error}") from error
         except OSError as error:
             error.filename = error.filename or os.fspath(file)
