@@ -12,7 +12,8 @@ use kcompressd_core::swap::IoFaults;
 use kcompressd_core::system::{Config, Large, Memory, System};
 use kcompressd_core::units::PAGE_SIZES;
 use kcompressd_core::zone::ZoneConfig;
-use pyo3::exceptions::{PyOverflowError, PyValueError};
+use pyo3::buffer::PyBuffer;
+use pyo3::exceptions::{PyBufferError, PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::fmt::Display;
@@ -31,6 +32,17 @@ where
             let text = value.repr()?.to_string();
             value.extract().map_err(|_| PyValueError::new_err(format!("{key}: {text} is not a value it can take")))
         }
+    }
+}
+
+/// An array of u4. One of the other byte order has the same size and alignment, and `PyBuffer` takes it for this machine's.
+pub fn words(py: Python<'_>, array: &PyBuffer<u32>) -> PyResult<Vec<u32>> {
+    let foreign: &[u8] = if cfg!(target_endian = "little") { b">!" } else { b"<" };
+    match array.format().to_bytes().first() {
+        Some(order) if foreign.contains(order) => {
+            Err(PyBufferError::new_err("the numbers are in the other byte order than this machine's"))
+        }
+        _ => array.to_vec(py),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Measuring pages, and accounting for what was measured.
 
 use crate::codec;
+use crate::config;
 use crate::error::was_interrupted;
 use crate::report::map;
 use kcompressd_core::estimate::{self, Account, CodecPages, MeasureError, Measured, Rate, Work};
@@ -93,7 +94,8 @@ pub fn account<'py>(
     py: Python<'py>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let same = same.to_vec(py)?;
-    let [size, compress_ns, decompress_ns] = [size.to_vec(py)?, compress_ns.to_vec(py)?, decompress_ns.to_vec(py)?];
+    let [size, compress_ns, decompress_ns] =
+        [config::words(py, &size)?, config::words(py, &compress_ns)?, config::words(py, &decompress_ns)?];
     if [size.len(), compress_ns.len(), decompress_ns.len()] != [same.len(); 3] {
         return Err(PyValueError::new_err("the arrays are not of one length"));
     }

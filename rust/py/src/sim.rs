@@ -134,7 +134,7 @@ fn page_sizes(dict: &Bound<'_, PyDict>) -> PyResult<Sizes> {
     let py = dict.py();
     let missing = |key: &str| PyValueError::new_err(format!("sizes: {key} is missing"));
     let words = |key: &str| -> PyResult<Vec<u32>> {
-        PyBuffer::<u32>::get(&dict.get_item(key)?.ok_or_else(|| missing(key))?)?.to_vec(py)
+        config::words(py, &PyBuffer::get(&dict.get_item(key)?.ok_or_else(|| missing(key))?)?)
     };
     let same = PyBuffer::<u8>::get(&dict.get_item("same")?.ok_or_else(|| missing("same"))?)?.to_vec(py)?;
     let sizes = Sizes {

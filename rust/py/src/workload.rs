@@ -1,6 +1,6 @@
 //! What applications do, from dictionaries: `config["programs"]`, a list of phases for each.
 
-use crate::config::get;
+use crate::config::{get, words};
 use kcompressd_core::filemap::{File, FileAccess};
 use kcompressd_core::workload::{FilePart, Pattern, Phase, Program, Trace, Zipf};
 use pyo3::buffer::PyBuffer;
@@ -68,7 +68,7 @@ pub fn files(config: &Bound<'_, PyDict>) -> PyResult<Vec<File>> {
 }
 
 fn numbers(dict: &Bound<'_, PyDict>, key: &str) -> PyResult<Option<Vec<u32>>> {
-    dict.get_item(key)?.map(|array| PyBuffer::<u32>::get(&array)?.to_vec(dict.py())).transpose()
+    dict.get_item(key)?.map(|array| words(dict.py(), &PyBuffer::get(&array)?)).transpose()
 }
 
 fn pattern(dict: &Bound<'_, PyDict>, pages: u32) -> PyResult<Pattern> {
