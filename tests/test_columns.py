@@ -42,6 +42,14 @@ def test_measures_are_one_row_of_every_number(result: Result) -> None:
     assert row["complete"] is np.True_ and row["kind"] == "live"
 
 
+def test_a_seed_may_have_all_64_bits() -> None:
+    row = Lab(seed=2**64 - 1, fault="shuffled").run(PAGES).columns()
+    assert row["config.seed"].dtype == np.uint64 and row["config.seed"][0] == 2**64 - 1
+    rows = Columns.of_rows([{"n": 2**64 - 1}, {"n": 1}, {"n": None}])
+    assert rows["n"].dtype == np.float64 and rows["n"][1] == 1
+    assert Columns.of_rows([{"n": 2**63}, {"n": -1}])["n"].tolist() == [2.0**63, -1.0]
+
+
 def test_series_and_threads(result: Result) -> None:
     assert result.columns("series").rows == len(result.series.t_ns)
     threads = result.columns("threads")

@@ -25,20 +25,24 @@ from kcompressd import (
     Pages,
     PageStats,
     Result,
+    Scenario,
     Sim,
     Workload,
     Zram,
     ZramError,
     Zswap,
     ZswapError,
+    _core,
     access_trace,
     calibrate,
     capture_command,
     chrome_trace,
     procfs,
 )
+from kcompressd.check import check
 from kcompressd.compare import compare
 from kcompressd.errors import PageFileError
+from kcompressd.estimate import estimate
 from kcompressd.job_file import parse_setting
 from kcompressd.trace import Trace
 
@@ -80,6 +84,13 @@ CALLS: dict[str, Callable[[Any], object]] = {
 }
 
 
+TOUCHES = np.arange(4, dtype=np.uint32)
+
+
+def replay(trace: Any, gaps_ns: Any = None) -> Workload:
+    return Workload(kind="replay", trace=trace, gaps_ns=gaps_ns)
+
+
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("odd", ODD, ids=lambda odd: repr(odd)[:12])
 def test_a_wrong_type_is_refused_in_words(name: str, odd: object) -> None:
@@ -105,6 +116,22 @@ def test_a_wrong_type_is_refused_in_words(name: str, odd: object) -> None:
         (lambda: Zswap(memcgs=[1]), "memcgs: 1 is not a Memcg"),
         (lambda: Zram(secondary="lz4"), "secondary: 'lz4' is not a list of compressors"),
         (lambda: Zram(slots="a"), "slots: 'a' is not a whole number"),
+        (lambda: Lab().step(PAGES).set_pool_limits("a"), "max_pool_percent: 'a' is not a whole number"),
+        (lambda: Lab().step(PAGES).set_zswap_max(-1, "/"), "max_bytes: -1 is not between 0 and"),
+        (lambda: Lab(memcgs=[Memcg("a")], memcg_of=3).run(PAGES), "memcg_of: is no list of groups' numbers"),
+        (lambda: Lab(memcgs=[Memcg("a")], memcg_of=np.ones((8, 1), int)).run(PAGES), "memcg_of: is no list"),
+        (lambda: check(Scenario(design=3)), "design: 3 is not a preset's name, a Design or a Policy"),
+        (lambda: estimate(PAGES, threads="a"), "threads: 'a' is not a whole number"),
+        (lambda: Calibration.sample()[3], "calibration: 3 is not a slice"),
+        (lambda: Node(managed=1000, file=1.5), "node.file: 1.5 is not a whole number"),
+        (lambda: Node(managed=1000, free="x"), "node.free: 'x' is not a whole number"),
+        (lambda: Node(managed=1000, watermarks=3), "node.watermarks: 3 is not a list of three numbers"),
+        (lambda: Node(managed=1000, watermarks=("a", 2, 3)), "node.watermarks: 'a' is not a whole number"),
+        (lambda: Node(managed=1000, lru_gen="x"), "node.lru_gen: 'x' is not True or False"),
+        (lambda: replay(TOUCHES.astype(">u4")), "workload.trace: is >u4 of shape (4,), not uint32 of shape (n,)"),
+        (lambda: replay(TOUCHES.reshape(2, 2)), "workload.trace: is uint32 of shape (2, 2), not uint32"),
+        (lambda: replay([0, 1]), "workload.trace: [0, 1] is not a uint32 array"),
+        (lambda: replay(TOUCHES, TOUCHES / 2), "workload.gaps_ns: is float64 of shape (4,), not uint32"),
         (lambda: Machine(nice={1: 2}), "machine.nice.1: 1 is no thread"),
         (lambda: capture_command("sleep 1"), "command: 'sleep 1' is not a list of words"),
     ],
@@ -159,7 +186,16 @@ def test_a_machine_keeps_what_it_was_made_of() -> None:
     assert machine.for_core()["policies"] == [("app", 5, 0b11)]
 
 
+def test_numbers_of_the_other_byte_order_are_not_taken_for_others() -> None:
+    n = np.full(4, 100, np.uint32)
+    good = _core.account(4096, 8, np.zeros(4, np.uint8), n, n, n)["mm_stat"]
+    assert good["compr_data_size"] == 400
+    with pytest.raises(BufferError, match="the other byte order"):
+        _core.account(4096, 8, np.zeros(4, np.uint8), n.astype(n.dtype.newbyteorder()), n, n)
+
+
 def test_pages_are_chosen_by_lists_too() -> None:
+    assert np.array_equal(PAGES[np.array(3)], PAGES[3])  # type: ignore[call-overload]
     for few in ([1, 2], [page in (1, 2) for page in range(8)], np.array([1, 2])):
         assert PAGES[few] == PAGES[1:3]
     assert len(PAGES[[]]) == 0

@@ -91,7 +91,8 @@ class Calibration:
         }
 
     def __getitem__(self, wanted: slice) -> Calibration:
-        """Return the calibration of a run of its pages."""
+        """Return the calibration of a run of its pages: a slice."""
+        refuse_type("calibration", wanted, slice, "a slice", EstimateError)
         parts = {name: getattr(self, name)[..., wanted] for name in _ARRAYS}
         return dataclasses.replace(self, **parts)
 

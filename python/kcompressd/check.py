@@ -23,7 +23,7 @@ from typing import Any
 
 from kcompressd import _core, lifecycle
 from kcompressd.design import Design, Kernel, Store
-from kcompressd.errors import LabError, RunInterrupted, refuse_other_than_whole
+from kcompressd.errors import LabError, RunInterrupted, refuse_other_than_whole, refuse_type
 from kcompressd.policy import Policy
 from kcompressd.sizes import mib
 from kcompressd.workload import refuse_order
@@ -85,6 +85,7 @@ class Scenario:
     def config(self) -> dict[str, Any]:
         """Return it as plain data; raises `DesignError` and `LabError` for what means nothing."""
         asked = self.design.design if isinstance(self.design, Policy) else self.design
+        refuse_type("design", asked, (str, Design), "a preset's name, a Design or a Policy")
         design = Design.preset(asked, self.store) if isinstance(asked, str) else asked
         if not design.is_sync:
             design = design if self.threads is None else design.with_threads(self.threads)

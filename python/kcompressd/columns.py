@@ -102,10 +102,16 @@ def _column(values: list[Any]) -> Column:
         return np.array(values, dtype=bool)
     if known and all(isinstance(value, int | float) for value in known):
         whole = len(known) == len(values) and all(isinstance(value, int) for value in known)
-        return np.array(
-            [np.nan if value is None else value for value in values], dtype=np.int64 if whole else np.float64
-        )
+        filled = [np.nan if value is None else value for value in values]
+        return np.array(filled, dtype=_whole(known) if whole else np.float64)
     return np.array([None if value is None else str(value) for value in values], dtype=object)
+
+
+def _whole(values: list[Any]) -> type[np.generic]:
+    """The type of whole numbers: signed ones unless a seed or a limit needs all 64 bits."""
+    if max(values) < 2**63:
+        return np.int64
+    return np.uint64 if min(values) >= 0 else np.float64
 
 
 def optional(module: str, extra: str) -> Any:

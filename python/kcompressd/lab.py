@@ -191,8 +191,8 @@ class Lab:
         refuse_type("memcgs", self.memcgs, (list, tuple), "a list of Memcg")
         for memcg in self.memcgs:
             refuse_type("memcgs", memcg, Memcg, "a Memcg")
-        of_page = self.memcg_of
-        if of_page is not None and np.asarray(of_page).dtype.kind not in "iu" and len(np.atleast_1d(of_page)):
+        of_page = np.asarray([] if self.memcg_of is None else self.memcg_of)
+        if of_page.ndim != 1 or (of_page.dtype.kind not in "iu" and len(of_page)):
             raise LabError("memcg_of", "is no list of groups' numbers", "give one whole number a page")
         refuse_type("io_faults", self.io_faults, IoFaults, "an IoFaults")
         refuse_type("plant", self.plant, (Plant, type(None)), "a Plant")

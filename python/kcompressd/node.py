@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Final
 
-from kcompressd.errors import LabError, refuse_other_than_whole
+from kcompressd.errors import LabError, refuse_other_than_whole, refuse_type
 
 MOST_PAGES = 2**32 - 2
 """A page's number is 32 bits, one of which values is none's."""
@@ -38,7 +38,9 @@ class Node:
     def __post_init__(self) -> None:
         """Refuse what no node is; raises `LabError` naming the key."""
         if self.watermarks is not None:
+            refuse_type("node.watermarks", self.watermarks, (list, tuple), "a list of three numbers")
             object.__setattr__(self, "watermarks", tuple(self.watermarks))
+        refuse_type("node.lru_gen", self.lru_gen, bool, "True or False")
         ranges = {
             "managed": (1, MOST_PAGES),
             "swappiness": (0, 200),
@@ -52,14 +54,15 @@ class Node:
                 refuse_other_than_whole(f"node.{name}", value)
             if value is not None and not least <= value <= most:
                 raise LabError(f"node.{name}", f"{value} is not between {least} and {most}")
-        free = self.free_pages
+        free, marks = self.free_pages, self.marks
+        for name, value in (("free", free), ("file", self.file), *(("watermarks", mark) for mark in marks)):
+            refuse_other_than_whole(f"node.{name}", value)
         if not 0 < free <= self.managed:
             raise LabError("node.free", f"{free} is not between 1 and node.managed = {self.managed}")
         if not 0 <= self.file < free:
             raise LabError(
                 "node.file", f"{self.file} is not between 0 and {free - 1}: so many pages are free, less one"
             )
-        marks = self.marks
         if len(marks) != 3 or not 0 < marks[0] <= marks[1] <= marks[2] < free:
             raise LabError("node.watermarks", f"{list(marks)} are not three rising numbers below {free} free pages")
 

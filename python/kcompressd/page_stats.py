@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kcompressd import _core, environment
-from kcompressd.errors import EstimateError, PageFileError, RunInterrupted, file_path
+from kcompressd.errors import EstimateError, PageFileError, RunInterrupted, file_path, refuse_type
 from kcompressd.page_file import read_arrays, write_private
 from kcompressd.page_index import KINDS, PAGE_SIZES, PageIndex, about_from_json, about_to_json
 from kcompressd.pages import Pages
@@ -184,6 +184,7 @@ def measure(
     """
     codecs = parse_codecs(compressors)
     count = len(os.sched_getaffinity(0)) if threads is None else threads
+    refuse_type("threads", count, int, "a whole number", EstimateError)
     if len(pages) == 0 or count < 1:
         raise EstimateError("estimate", f"{len(pages)} pages on {count} threads measures nothing")
     with counter(progress, "measuring") as report:

@@ -183,7 +183,10 @@ class Stepper(Sequence[Folio]):
         self._core.set_writeback(self._group(memcg), enabled)
 
     def set_zswap_max(self, max_bytes: int, memcg: str) -> None:
-        """Set memory.zswap.max of a memory cgroup, bytes; raises `LabError` for one that there is not."""
+        """Set memory.zswap.max of a memory cgroup, bytes from 0 to 2**64 - 1; raises `LabError` for one that there is not."""
+        refuse_other_than_whole("max_bytes", max_bytes)
+        if not 0 <= max_bytes < 1 << 64:
+            raise LabError("max_bytes", f"{max_bytes} is not between 0 and {(1 << 64) - 1}")
         self._core.set_zswap_max(self._group(memcg), max_bytes)
 
     def set_compressor(self, compressor: str) -> None:
@@ -197,6 +200,7 @@ class Stepper(Sequence[Folio]):
         zram.
         """
         for name, value in (("max_pool", max_pool_percent), ("accept_threshold", accept_threshold_percent)):
+            refuse_other_than_whole(f"{name}_percent", value)
             if not 0 <= value <= 100:
                 raise ValueError(f"{name}_percent: {value} is not in 0 to 100")
         self._core.set_pool_limits(max_pool_percent, accept_threshold_percent)

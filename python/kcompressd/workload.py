@@ -22,7 +22,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from kcompressd.errors import LabError, refuse_other_than_whole
+from kcompressd.errors import LabError, refuse_other_than_whole, refuse_type
 from kcompressd.node import MOST_PAGES
 from kcompressd.sizes import duration
 
@@ -89,6 +89,7 @@ class Workload:
         for name in _OWN.difference(KINDS[self.kind]):
             if getattr(self, name) is not None:
                 raise LabError(f"workload.{name}", f"is not for the workload {self.kind!r}", f"leave {name} out")
+        self._refuse_arrays()
         self._fill()
         for key, least in (
             ("pages", 1),
@@ -119,6 +120,16 @@ class Workload:
         if self.write_share is not None and not 0 <= self.write_share <= 1:
             raise LabError("workload.write_share", f"{self.write_share} is not between 0 and 1")
         self._refuse_file()
+
+    def _refuse_arrays(self) -> None:
+        """Numbers of another width, order or shape would be other touches, or none."""
+        for key in ("trace", "gaps_ns"):
+            array = getattr(self, key)
+            if array is None:
+                continue
+            refuse_type(f"workload.{key}", array, np.ndarray, "a uint32 array")
+            if array.dtype != np.uint32 or array.ndim != 1:
+                raise LabError(f"workload.{key}", f"is {array.dtype} of shape {array.shape}, not uint32 of shape (n,)")
 
     def _refuse_file(self) -> None:
         if self.file_share is not None and not 0 <= self.file_share <= 1:
