@@ -191,3 +191,20 @@ def test_samples_begin_at_zero_and_known_names_come_first() -> None:
     data["series"] = {"t_ns": [50, 60], "other": [1, 2], "queue_len": [3, 4], "short": [1]}
     found = series.sampled(Result.from_dict(data))
     assert found.t_ns.tolist() == [0, 10] and found.names == ["queue_len", "other"]
+
+
+def test_a_rate_needs_two_times_that_differ() -> None:
+    for times in ([], [1.0], [1.0, 1.0]):
+        empty = series.rate(np.array(times), np.arange(len(times), dtype=float))
+        assert [len(part) for part in empty] == [0, 0]
+    middles, risen = series.rate(np.array([0.0, 2e9]), np.array([0.0, 6.0]))
+    assert (middles.tolist(), risen.tolist()) == ([1e9], [3.0])
+
+
+def test_writes_to_memory_reclaim_are_measured_together() -> None:
+    data = json.loads(json.dumps(GOLDEN))
+    group = {"name": "a", "memory_current": 0, "memory_stat": {}, "memory_events": {}}
+    writes = [{"at_ns": at, "end_ns": end, "bytes": 4096, "reclaimed_bytes": 0} for at, end in ((5, 7), (10, 40))]
+    took = BY_NAME["memory_reclaim_ns"].of
+    assert took(Result.from_dict(data | {"memcgs": [group | {"memory_reclaim": writes}]})) == 32.0
+    assert took(Result.from_dict(data | {"memcgs": [group | {"memory_reclaim": []}]})) is None

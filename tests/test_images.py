@@ -87,6 +87,14 @@ def test_a_process_core_gives_its_private_pages(tmp_path: Path, name: str) -> No
     assert any("1 pages of read-only file mappings" in text for text in pages.index.notes)
 
 
+def test_every_file_of_a_core_names_its_mapping(tmp_path: Path) -> None:
+    files = [(0x1000, 0x2000, "/first"), (0x3000, 0x4000, "/last")]
+    loads = [(6, address, 0, contents(1)) for address in (0x1000, 0x2000, 0x3000, 0x4000)]
+    (tmp_path / "core").write_bytes(core(loads, prpsinfo(1, b"x") + nt_file(files)))
+    mappings = Pages.from_file(tmp_path / "core").index.mappings
+    assert [(m.start, m.name) for m in mappings] == [(0x1000, "/first"), (0x2000, ""), (0x3000, "/last"), (0x4000, "")]
+
+
 def test_more_segments_than_a_header_counts(tmp_path: Path) -> None:
     (tmp_path / "core").write_bytes(
         core([(6, 0x1000 * n, 0, contents(1)) for n in range(1, 9)], prpsinfo(1, b"x"), xnum=True)

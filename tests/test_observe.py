@@ -142,6 +142,10 @@ def test_a_kernel_that_does_nothing_says_so(host: Host) -> None:
     assert any("no pressure (PSI)" in note for note in notes) and any("no page was scanned" in note for note in notes)
 
 
+def test_what_only_root_can_read_is_said(host: Host) -> None:
+    assert any("zswap's debugfs cannot be read here" in note for note in observe(0.1, host=host).notes)
+
+
 def test_this_kernel_s_result_is_one_like_any_other(tmp_path: Path) -> None:
     path = tmp_path / "host.json"
     assert main(["observe", "--seconds", "0.2", "--json", str(path)]) == 0

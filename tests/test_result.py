@@ -207,6 +207,13 @@ def test_files_that_are_no_results_are_refused_by_name(tmp_path: Path, text: str
     assert str(path) in str(error.value)
 
 
+def test_of_much_that_is_wrong_the_first_five_are_named() -> None:
+    keys = [f"strange{number}" for number in range(7)]
+    for count, end in ((5, r"strange4$"), (6, "; and 1 more$"), (7, "; and 2 more$")):
+        with pytest.raises(ResultFileError, match=f"unknown key strange0; .*{end}"):
+            Result.from_dict(Lab().run(PAGES).to_dict() | dict.fromkeys(keys[:count]))
+
+
 def test_a_result_that_cannot_be_written_says_where(tmp_path: Path) -> None:
     result = Result.load(GOLDEN[0])
     with pytest.raises(ResultFileError, match=f"{tmp_path}/none/r.json: cannot be written: No such file"):
