@@ -14,7 +14,7 @@ from kcompressd import DeviceError, Lab, NotAtHead, Pages, ProtocolViolation, St
 from kcompressd.errors import LabError
 from kcompressd.faults import IoFaults
 from kcompressd.memcg import Memcg
-from kcompressd.trace_words import SYSTEM_EVENTS
+from kcompressd.trace_words import SYSTEM_EVENTS, aux_text
 
 README = Path(__file__).parent.parent / "README.md"
 PAGE, ZERO, NOISE = 4096, 4, 5
@@ -211,3 +211,12 @@ def test_a_law_changed_in_python_changes_what_the_core_permits(monkeypatch: pyte
     assert (refused.value.event, refused.value.state) == ("queue", "unmapped")
     (moved,) = [edge for edge in edges if (edge.event, edge.source) == ("queue", "unmapped")]
     assert queue_under([*without, dataclasses.replace(moved, to="compressing")]) == "compressing"
+
+
+def test_a_limit_is_in_the_trace_as_it_was_set() -> None:
+    stepper = Lab(memcgs=[Memcg("a")]).step(PAGES)
+    for limit in (8192, 1 << 50, None, 0):
+        stepper.set_zswap_max(limit, "a")
+    said = [aux_text("zswap_max_knob", int(record["aux"])) for record in stepper.trace.records]
+    assert said == [f"memcg 1: memory.zswap.max = {limit}" for limit in ("8192", "max", "max", "0")]
+    _lawful(stepper)

@@ -182,12 +182,18 @@ class Stepper(Sequence[Folio]):
         refuse_type("writeback", enabled, bool, "True or False")
         self._core.set_writeback(self._group(memcg), enabled)
 
-    def set_zswap_max(self, max_bytes: int, memcg: str) -> None:
-        """Set memory.zswap.max of a memory cgroup, bytes from 0 to 2**64 - 1; raises `LabError` for one that there is not."""
-        refuse_other_than_whole("max_bytes", max_bytes)
-        if not 0 <= max_bytes < 1 << 64:
-            raise LabError("max_bytes", f"{max_bytes} is not between 0 and {(1 << 64) - 1}")
-        self._core.set_zswap_max(self._group(memcg), max_bytes)
+    def set_zswap_max(self, max_bytes: int | None, memcg: str) -> None:
+        """Set memory.zswap.max of a memory cgroup, bytes, None for no limit; raises `LabError` for one that there is not, and for the root,
+        which has none.
+        """
+        number, most = self._group(memcg), (1 << 64) - 1
+        if number == 0:
+            raise LabError("memcg '/'", "the root has no memory.zswap.max")
+        limit = most if max_bytes is None else max_bytes
+        refuse_other_than_whole("max_bytes", limit)
+        if not 0 <= limit <= most:
+            raise LabError("max_bytes", f"{limit} is not between 0 and {most}")
+        self._core.set_zswap_max(number, limit)
 
     def set_compressor(self, compressor: str) -> None:
         """Set zswap's compressor: new stores go to a pool of its own, the old one drains. Raises `ValueError` for a name

@@ -97,7 +97,8 @@ def aux_text(event: str, aux: int) -> str:
         case "writeback_knob":
             return f"memcg {high}: memory.zswap.writeback = {low & 1}"
         case "zswap_max_knob":
-            return f"memcg {aux >> 48}: memory.zswap.max = {aux & 0xFFFFFFFFFFFF}"
+            limit = aux & 0xFFFFFFFFFFFF
+            return f"memcg {aux >> 48}: memory.zswap.max = {'max' if limit == 0xFFFFFFFFFFFF else limit}"
         case "resize":
             return f"queue {high}: depth {low}"
         case "io_error":

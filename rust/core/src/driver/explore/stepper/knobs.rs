@@ -34,7 +34,7 @@ impl Stepper {
     /// [`Refused::NoMemcg`].
     pub fn set_zswap_max(&mut self, memcg: u16, bytes: u64) -> Result<(), Refused> {
         self.sys.memcgs.get(memcg).ok_or(Refused::NoMemcg(memcg))?.set_zswap_max(bytes);
-        self.note(events::ZSWAP_MAX_KNOB, u64::from(memcg) << 48 | bytes & 0xffff_ffff_ffff);
+        self.note(events::ZSWAP_MAX_KNOB, u64::from(memcg) << 48 | bytes.min((1 << 48) - 1));
         Ok(())
     }
 
