@@ -373,3 +373,20 @@ def test_importing_is_light() -> None:
     code = "import kcompressd.spawn, sys; print({'rich', 'zstandard'} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.zeros((2, 4096)), np.zeros(4096, np.uint8), np.zeros((4, 4096), np.uint8)[::2]],
+    ids=["wider", "flat", "with gaps"],
+)
+def test_what_is_wrapped_is_bytes_one_after_the_other(array: np.ndarray) -> None:
+    with pytest.raises(InputError, match="memory: not a C-contiguous uint8 array of shape"):
+        Pages(array)
+
+
+def test_joined_sets_keep_what_all_sources_share() -> None:
+    sources = [Source(pid=1, comm="a"), Source(pid=1, comm="b")]
+    parts = [Pages.sample()[:1].with_index(PageIndex(source=source)) for source in sources]
+    for order in (parts, parts[::-1]):
+        assert Pages.concatenate(order).index.source == Source(pid=1)

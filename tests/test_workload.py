@@ -374,3 +374,11 @@ def test_the_multi_gen_lru_looks_less() -> None:
     assert generations.config.node.lru_gen is True
     assert generations.vmstat.exit_referenced < classic.vmstat.exit_referenced / 10
     assert generations.vmstat.pgscan_anon < classic.vmstat.pgscan_anon
+
+
+def test_a_burst_that_was_killed_is_neither_late_nor_early() -> None:
+    burst = Workload(kind="burst", pages=4, start_ns=100, deadline_ns=50)
+    lates = [
+        burst.outcome({"end_ns": end, "oom_kill": kill})["late_ns"] for end, kill in ((170, 0), (170, 1), (None, 0))
+    ]
+    assert lates == [20, None, None]

@@ -221,3 +221,12 @@ class Model(RuleBasedStateMachine):
 
 TestModel = Model.TestCase
 TestModel.settings = settings(max_examples=25, stateful_step_count=40, deadline=None)
+
+
+def test_a_pool_without_memory_refuses() -> None:
+    zswap = Zswap()
+    zswap.set_free_pages(0)
+    assert zswap.store(0, Pages.sample()[0]) == "device"
+    assert (zswap.debugfs["reject_alloc_fail"], zswap.on_device) == (1, [0])
+    zswap.set_free_pages(100)
+    assert zswap.store(1, Pages.sample()[0]) == "pool"

@@ -371,9 +371,8 @@ def _compiled(edges: tuple[Edge, ...]) -> Table:
 
 
 class Page:
-    """A model of one page for :func:`machine`: guards are attributes, triggers are methods.
-
-    The reference that tests and explanations use; it runs about 10^5 events a second and the core does not use it.
+    """A model of one page for :func:`machine`: guards are attributes, triggers are methods. The reference that tests and
+    explanations use; it runs about 10^5 events a second and the core does not use it.
     """
 
     state: str
@@ -387,9 +386,8 @@ class Page:
     def fire(self, event: str, **guards: bool) -> str:
         """Sets ``guards``, fires ``event``, returns the new state.
 
-        Guards that are not named are false. Raises ``transitions.MachineError`` for an event that the state lacks,
-        :class:`LookupError` when no guarded row of the cell holds, :class:`AttributeError` for a name that is no event, and
-        :class:`TypeError` for one that is no guard.
+        Those not named are false. Raises ``transitions.MachineError`` for an event that the state lacks, :class:`LookupError`
+        when no guarded row of the cell holds, :class:`AttributeError` for no event's name, :class:`TypeError` for no guard's.
         """
         if unknown := guards.keys() - GUARDS.keys():
             raise TypeError(f"{', '.join(sorted(unknown))}: no guard of {', '.join(GUARDS)}")

@@ -230,7 +230,9 @@ class Pages:
             if step == 1:
                 return Pages(self._array[first:stop], self._index.window(first, max(first, stop)), self._origin)
             key = np.arange(first, stop, step)
-        if isinstance(key, np.ndarray | list) and np.ndim(key):
+        if isinstance(key, np.ndarray) and key.ndim == 0:
+            key = key.item()
+        if isinstance(key, np.ndarray | list):
             positions = np.arange(len(self))[np.asarray(key, dtype=None if len(key) else np.int64)]
             return Pages(self._array[positions], self._index.take(positions, len(self)), self._origin)
         page: Bytes = self._array[operator.index(key)]
