@@ -220,3 +220,12 @@ def test_a_limit_is_in_the_trace_as_it_was_set() -> None:
     said = [aux_text("zswap_max_knob", int(record["aux"])) for record in stepper.trace.records]
     assert said == [f"memcg 1: memory.zswap.max = {limit}" for limit in ("8192", "max", "max", "0")]
     _lawful(stepper)
+
+
+def test_a_pool_of_no_percent_takes_nothing() -> None:
+    stepper = Lab(pool_limit=64 * PAGE).step(PAGES)
+    stepper.set_pool_limits(0)
+    assert (stepper[0].queue(), stepper.counters.zswap.pool_limit_hit) == ("writing_back", 1)
+    stepper.set_pool_limits(100, 100)
+    assert [stepper[1].queue(), stepper[1].compress()] == ["queued", "compressed"]
+    _lawful(stepper)
