@@ -1,20 +1,23 @@
 """The `kcompressd` command: one module a verb, loaded in full only when the verb runs.
 
 A verb's module has `add(verbs)`, which declares its arguments, and `run(arguments)`, which returns the exit
-code: 0 good, 1 violation or mismatch, 2 bad input, 3 partial result, 130 interrupted. Errors about the input
+code: 0 good, 1 violation or mismatch, 2 bad input, 3 partial result, 130 interrupted (by SIGTERM 143, by SIGHUP 129). Errors about the input
 are one line on standard error, with the fix; a traceback is shown only when KCOMPRESSD_TRACEBACK is set.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import errno
 import io
 import os
 import re
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from typing import Any, NoReturn
 
@@ -149,13 +152,45 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.verb is None:
         print(NEXT, end="")
         return 0
+    with _as_interrupts() as ended:
+        code = _run(arguments)
+    return 128 + ended[0] if ended and code == common.INTERRUPTED else code
+
+
+@contextlib.contextmanager
+def _as_interrupts() -> Iterator[list[int]]:
+    """Take SIGTERM and SIGHUP as a Ctrl-C, so that what was begun ends in order: processes that were started, files half
+    written. Yields the one that came; it is not listened to twice.
+    """
+    came: list[int] = []
+
+    def end(number: int, _: object) -> None:
+        came.append(number)
+        signal.signal(number, signal.SIG_DFL)
+        raise KeyboardInterrupt
+
+    is_main = threading.current_thread() is threading.main_thread()
+    wanted = [
+        number for number in (signal.SIGTERM, signal.SIGHUP) if is_main and signal.getsignal(number) is signal.SIG_DFL
+    ]
+    for number in wanted:
+        signal.signal(number, end)
+    try:
+        yield came
+    finally:
+        for number in wanted:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    """Run the verb; return the exit code."""
     try:
         common.refuse_overwriting(arguments)
         code: int = arguments.run(arguments)
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
-        return _say("interrupted", 130)
+        return _say("interrupted", common.INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to flush into
         return 0

@@ -154,7 +154,9 @@ def _axis(given: object, where: str, subject: object) -> Axis:
 
 
 def _values(given: object, where: str, subject: object) -> tuple[Value, ...]:
-    if not isinstance(given, list) or not given or not all(isinstance(value, int | float | str) for value in given):
+    if given == []:
+        raise InputError(subject, f"{where}: values is empty", "give at least one")
+    if not isinstance(given, list) or not all(isinstance(value, int | float | str) for value in given):
         raise InputError(subject, f"{where}: values is not a list of numbers or texts")
     if len({float if type(value) is int else type(value) for value in given}) > 1:
         raise InputError(subject, f"{where}: values are not all numbers, all texts or all truths")
