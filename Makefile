@@ -34,7 +34,7 @@ check: setup
 	KCOMPRESSD_ALL_MUTANTS=1 ci/test-python.sh tests/test_mutants.py
 	.venv/bin/python tools/make_proofs.py --check
 	ci/tsan.sh
-	KCOMPRESSD_STATEFUL=3000 KCOMPRESSD_DICE=20000 ci/test-python.sh tests/test_stateful.py tests/test_sim.py
+	KCOMPRESSD_STATEFUL=3000 KCOMPRESSD_DICE=20000 ci/test-python.sh tests/test_stateful.py tests/test_sim_budget.py
 
 # Long: coverage-guided fuzzing of the decoders, encoders, zsmalloc and the judge; FUZZ_SECONDS for each (default 60).
 fuzz:
