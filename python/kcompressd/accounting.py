@@ -60,7 +60,8 @@ class Equation:
     """Only of runs whose applications read files, or only of those where none does."""
     of: Literal["all", "pageout", "classic", "workload", "unlimited", "lists", "generations"] = "all"
     """Only of runs where everything goes out and then comes back; where an application runs beside reclaim; or of the
-    latter without memory.max, memory.high and memory.reclaim, whose reclaim the kernel does not count by who did it; or only on one kind of lists."""
+    latter without memory.max, memory.high and memory.reclaim, whose reclaim the kernel does not count by who
+    did it; or only on one kind of lists."""
 
     def applies(self, result: Result) -> bool:
         """Tell whether the equation says anything about `result`; a kernel's own counters prove no lifecycle."""

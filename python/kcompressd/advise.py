@@ -9,8 +9,9 @@ of a page touch, and CPU time a touch. The Pareto front are the options that no 
 - `latency` and `cpu`: the shortest tail, or the least CPU time, among those that save at least half of what the best saves;
 - `balance`: as `estimate`, twice the CPU time must save a tenth of the memory.
 
-zswap needs a swap device behind it: without one it is left out; it has no levels, so only default ones are tried with it. What the asynchronous designs would change is run for the recommended
-option, and shown beside it: no released kernel has one, so nothing can be set.
+zswap needs a swap device behind it: without one it is left out; it has no levels, so only default ones are tried with it.
+What the asynchronous designs would change is run for the recommended option, and shown beside it: no released kernel has
+one, so nothing can be set.
 """
 
 from __future__ import annotations

@@ -130,7 +130,9 @@ def compare_job(
     """Run a job in virtual time with each of `designs` (default: every preset), on each of so many `cpus`.
 
     A design is a preset's name, or "FILE.py:CLASS" for a policy of your own, which starts at the job's folder. `repeats` boots
-    of the machine (`Job.boot`; default `boots`). All designs get the same number of nodes. Raises what `Job.sim` raises, and `LabError` for no repeats.
+    of the machine (`Job.boot`; default `boots`). All designs get the same number of nodes.
+
+    Raises what `Job.sim` raises, and `LabError` for no repeats.
     """
     count = boots(job) if repeats is None else repeats
     if count < 1:

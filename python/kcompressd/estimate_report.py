@@ -94,7 +94,8 @@ def sentences(estimate: Estimate, *, bars: bool = True) -> Iterator[str]:
     """Yield how to read the table, and what to know of this one; `bars`: it has the sizes as bars of characters."""
     huge = "stored as they are, a whole page each"
     step = estimate.page_size // len(estimate.compressors[0].histogram)
-    drawn = f" The bars under sizes show how many pages shrink to how much, from {step} bytes on the left to {estimate.page_size} on the right."
+    ends = f"from {step} bytes on the left to {estimate.page_size} on the right"
+    drawn = f" The bars under sizes show how many pages shrink to how much, {ends}."
     yield (
         "How to read it: ratio is the memory of the pages over all memory that zram holds for them (mem_used_total), "
         f"so at 2.0 swapping out 2 GiB frees 1 GiB. Same-filled pages cost nothing; huge ones are {huge}, incompr of "

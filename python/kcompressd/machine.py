@@ -159,7 +159,8 @@ class Costs:
     """Nanoseconds of everything but compression and decompression, which the calibration has page by page; those two
     may be set to one number for all pages. `alloc_failed_ns`, a request to the page allocator in vain: by default as long as a look.
 
-    Device times are the device's, whatever the CPU; `device_cpu_ns` is what a request takes of a CPU before that. `SOURCES` says where each default comes from.
+    Device times are the device's, whatever the CPU; `device_cpu_ns` is what a request takes of a CPU before that. `SOURCES` says
+    where each default comes from.
     """
 
     scan_ns: int = 100

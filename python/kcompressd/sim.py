@@ -33,7 +33,8 @@ class Sim:
     """What is run (`lab`), where (`machine`), and what everything but the codec costs there (`costs`).
 
     With a `node` there is a memory budget, and `workload` is what the application does in it, or several of them do, beside
-    reclaim, each with pages of its own; without, every page is wanted gone and then read back. Of the lab, `swap_file`, `pin`, `verify` and `warm` do not apply: there are no bytes. `plant` is refused.
+    reclaim, each with pages of its own; without, every page is wanted gone and then read back. Of the lab,
+    `swap_file`, `pin`, `verify` and `warm` do not apply: there are no bytes. `plant` is refused.
     """
 
     lab: Lab = field(default_factory=Lab)

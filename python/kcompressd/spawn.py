@@ -1,7 +1,8 @@
 """`capture_command`: start a command, wait until its memory is steady, capture it, end it.
 
 Only the process started here is captured and ended (SIGTERM, then SIGKILL); a command that starts others (a shell
-script, a compiler driver) should `exec` the one that matters, and a note says which one is larger. Its standard streams are the caller's, nothing is swallowed.
+script, a compiler driver) should `exec` the one that matters, and a note says which one is larger. Its standard
+streams are the caller's, nothing is swallowed.
 """
 
 from __future__ import annotations

@@ -22,7 +22,8 @@ from kcompressd.trace_words import names
 
 
 class TraceWriter:
-    """Writes a trace of `pages` pages (`absent` and `folio_order` as for `first_states`) under a temporary name; `finish` gives it its own and writes the sidecar.
+    """Writes a trace of `pages` pages (`absent` and `folio_order` as for `first_states`) under a temporary name; `finish` gives
+    it its own and writes the sidecar.
 
     A context manager: what was not finished is removed. Raises `TraceError`, naming the path, when it cannot be written.
     """

@@ -12,7 +12,8 @@ def add(verbs: common.Verbs) -> None:
     parser = verbs.add_parser(
         "show",
         help="show one page's life, or what --json saved",
-        description="Of a trace: the life of one page, a line an event. Of a .json file: the stored Result, estimate, comparison, comparison with a kernel, or advice.",
+        description="Of a trace: the life of one page, a line an event. Of a .json file: the stored Result, estimate, comparison, "
+        "comparison with a kernel, or advice.",
     )
     parser.add_argument(
         "file",
