@@ -72,20 +72,26 @@ fn fault_while_the_worker_stores() {
     });
 }
 
+/// A compressing page with its copy, and the worker that writes the copy and then fires `store`.
+fn stored_by_its_worker() -> (Arc<(StateWord, UnsafeCell<u32>)>, thread::JoinHandle<()>) {
+    let flags = flag::FRAME | flag::SWAPCACHE | flag::WRITEBACK;
+    let page = Arc::new((StateWord::new(State::Compressing, flags), UnsafeCell::new(0u32)));
+    let worker = thread::spawn({
+        let page = Arc::clone(&page);
+        move || {
+            // SAFETY: the page is compressing: only its worker touches the copy.
+            page.1.with_mut(|copy| unsafe { *copy = 7 });
+            assert!(fires(&page.0, Event::Store, Change::flags(0, flag::WRITEBACK)));
+        }
+    });
+    (page, worker)
+}
+
 /// Who sees a state sees what its actor did before: contents need no lock of their own. Fails with a Relaxed swap.
 #[test]
 fn contents_are_seen_with_the_state() {
     loom::model(|| {
-        let flags = flag::FRAME | flag::SWAPCACHE | flag::WRITEBACK;
-        let page = Arc::new((StateWord::new(State::Compressing, flags), UnsafeCell::new(0u32)));
-        let worker = thread::spawn({
-            let page = Arc::clone(&page);
-            move || {
-                // SAFETY: the page is compressing: only its worker touches the copy.
-                page.1.with_mut(|copy| unsafe { *copy = 7 });
-                assert!(fires(&page.0, Event::Store, Change::flags(0, flag::WRITEBACK)));
-            }
-        });
+        let (page, worker) = stored_by_its_worker();
         while page.0.load().state() != State::Compressed {
             thread::yield_now();
         }
@@ -100,16 +106,7 @@ fn contents_are_seen_with_the_state() {
 #[test]
 fn contents_are_seen_with_a_refusal() {
     loom::model(|| {
-        let flags = flag::FRAME | flag::SWAPCACHE | flag::WRITEBACK;
-        let page = Arc::new((StateWord::new(State::Compressing, flags), UnsafeCell::new(0u32)));
-        let worker = thread::spawn({
-            let page = Arc::clone(&page);
-            move || {
-                // SAFETY: the page is compressing: only its worker touches the copy.
-                page.1.with_mut(|copy| unsafe { *copy = 7 });
-                assert!(fires(&page.0, Event::Store, Change::flags(0, flag::WRITEBACK)));
-            }
-        });
+        let (page, worker) = stored_by_its_worker();
         let hit = Change::flags(flag::MAPPED, 0).in_state(State::Compressing);
         if let Fire::Refused(now) = page.0.fire(&LAW, Event::SwapcacheHit, 0, hit).expect("lawful") {
             assert_eq!(now.state(), State::Compressed);
