@@ -14,13 +14,13 @@ import csv
 import os
 from collections.abc import Callable
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from kcompressd.errors import JobError, file_path
+from kcompressd.page_file import DAMAGED_ARRAY
 from kcompressd.workload import WRITE
 
 _FIELDS: Final = ("page", "write", "t_ns")
@@ -102,7 +102,7 @@ def _gaps(times: npt.NDArray[np.uint64], place: Callable[[int], str]) -> npt.NDA
 def _numpy(path: Path) -> AccessTrace:
     try:
         array: npt.NDArray[Any] = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, SyntaxError, TokenError) as error:  # the last two: NumPy's, about a damaged header
+    except DAMAGED_ARRAY as error:
         raise JobError(path, "is no NumPy array of numbers", "make it with numpy.save, or give CSV") from error
     names = array.dtype.names or ()
     if array.ndim != 1 or (names and "page" not in names):

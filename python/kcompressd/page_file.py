@@ -104,8 +104,9 @@ def unpack(file: BinaryIO, subject: object) -> Bytes:
     return np.frombuffer(memoryview(flat).toreadonly(), dtype=np.uint8)
 
 
-# The last two: NumPy's, about the text of an array's head.
-_DAMAGED: Final = (ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, SyntaxError, TokenError)
+DAMAGED_ARRAY: Final = (ValueError, EOFError, SyntaxError, TokenError)
+"""What `np.load` raises about a damaged array; the last two about the text of its head."""
+_DAMAGED_ARCHIVE: Final = (*DAMAGED_ARRAY, zipfile.BadZipFile, zlib.error, NotImplementedError)
 
 
 def read_arrays(path: Path, names: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
@@ -119,7 +120,7 @@ def read_arrays(path: Path, names: Sequence[str]) -> dict[str, npt.NDArray[Any]]
                 found = {name: arrays[name] for name in names}
         except KeyError as error:
             raise ValueError(f"it lacks one of {', '.join(names)}") from error
-        except _DAMAGED as error:
+        except _DAMAGED_ARCHIVE as error:
             raise ValueError("it is damaged") from error
     if not all(isinstance(array, np.ndarray) for array in found.values()):  # bytes, where the head is not an array's
         raise ValueError("it is damaged")

@@ -12,7 +12,6 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from tokenize import TokenError
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -23,6 +22,7 @@ from kcompressd._core import Locator
 from kcompressd.errors import InputError, file_path, refuse_type
 from kcompressd.files import is_replaceable, temporary, write_text
 from kcompressd.lifecycle import table
+from kcompressd.page_file import DAMAGED_ARRAY
 from kcompressd.trace_words import Step, names, step
 from kcompressd.workload import MAX_FOLIO_ORDER
 
@@ -98,12 +98,7 @@ class Trace:
             if not _is_numpy(file):
                 raise ValueError("no NumPy file; kcompressd run --trace T.npy makes one")
             trace = cls(np.load(file, mmap_mode="r", allow_pickle=False))
-        except (
-            ValueError,
-            EOFError,
-            SyntaxError,
-            TokenError,
-        ) as error:  # the last two: NumPy's, about a damaged header
+        except DAMAGED_ARRAY as error:
             raise TraceError(f"{file}: not a trace: {error}") from error
         except OSError as error:
             error.filename = error.filename or os.fspath(file)

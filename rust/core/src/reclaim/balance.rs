@@ -185,11 +185,8 @@ impl BalancePgdat {
             self.sc.priority -= 1;
         }
         self.gave_up = self.boost_reclaim > 0 && reclaimed == 0;
-        self.pc = match self.sc.priority == 0 || self.gave_up || self.stop.is_set() {
-            true if self.tries_without_cache_trim() => Pc::Pass,
-            true => Pc::End,
-            false => Pc::Pass,
-        };
+        let is_last = self.sc.priority == 0 || self.gave_up || self.stop.is_set();
+        self.pc = if is_last && !self.tries_without_cache_trim() { Pc::End } else { Pc::Pass };
         RAN
     }
 
