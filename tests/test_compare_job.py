@@ -43,6 +43,28 @@ def test_all_designs_get_as_many_nodes_as_one_of_them_needs(capsys: pytest.Captu
     assert said in capsys.readouterr().out
 
 
+def test_a_design_of_the_job_s_own_is_a_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside the published ones, which stay as published; a preset's bare name, or one that --set gives, is no design of its own."""
+    job = Job.from_dict(SMALL | {"design": {"preset": "april", "on_complete": "rotate", "depth": 24}})
+    found = compare_job(job, ["april"])
+    assert [e.name for e in found.entries] == ["sync", "april", "the job's design"]
+    assert [e.last.config.design.depth for e in found.entries] == [0, 256, 24]
+    assert found["the job's design"].last.vmstat == job.sim().vmstat != found["april"].last.vmstat
+    assert "the job's design gets through" in "\n".join(found.sentences())
+    for design in ("april", {"preset": "april"}):
+        assert [e.name for e in compare_job(Job.from_dict(SMALL | {"design": design}), ["split"]).entries] == [
+            "sync",
+            "split",
+        ]
+    (tmp_path / "mine.py").write_text("from kcompressd import Policy\nclass Mine(Policy):\n    design = 'april'\n")
+    mine = Job.from_dict(SMALL | {"design": "mine.py:Mine"}, folder=tmp_path)
+    assert [e.name for e in compare_job(mine, ["split"]).entries] == ["sync", "split", "Mine"]
+    two = compare_job(
+        Job.from_dict(SMALL | {"threads": 2, "design": {"preset": "april", "on_complete": "rotate"}}), ["split"]
+    )
+    assert [e.last.config.kswapd for e in two.entries] == [2, 2, 2]
+
+
 def test_it_is_the_same_every_time() -> None:
     first, second = (compare_job(Job.from_dict(SMALL), ["split"], [2]) for _ in range(2))
     assert [e.last for e in first.entries] == [e.last for e in second.entries]

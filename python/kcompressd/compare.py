@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from kcompressd import policy
 from kcompressd.comparison import Comparison, Entry
 from kcompressd.design import Design
 from kcompressd.errors import LabError, RunInterrupted, refuse_type
@@ -129,18 +130,20 @@ def compare_job(
 ) -> Comparison:
     """Run a job in virtual time with each of `designs` (default: every preset), on each of so many `cpus`.
 
-    A design is a preset's name, or "FILE.py:CLASS" for a policy of your own, which starts at the job's folder. `repeats` boots
-    of the machine (`Job.boot`; default `boots`). All designs get the same number of nodes.
+    A design is a preset's name, or "FILE.py:CLASS" for a policy of your own, which starts at the job's folder. A design of the
+    job's own, that is no preset as published, is the last row. `repeats` boots of the machine (`Job.boot`; default `boots`). All
+    designs get the same number of nodes.
 
     Raises what `Job.sim` raises, and `LabError` for no repeats.
     """
     count = boots(job) if repeats is None else repeats
     if count < 1:
         raise LabError("repeats", f"{count} is less than 1", f"give {MIN_REPEATS}, to see what is chance")
-    names = _baseline_first(designs or Design.presets())
-    nodes = max(job.replace({"design": name}).lab.nodes() for name in names)
+    listed = {name.rpartition(":")[2]: {"design": name} for name in _baseline_first(designs or Design.presets())}
+    named = {**listed, **_own(job)}
+    nodes = max(job.replace(keys).lab.nodes() for keys in named.values())
     same = {"node.kswapd": nodes} if nodes > 1 else {}
-    rows = {name.rpartition(":")[2]: {"design": name, **same} for name in names}
+    rows = {name: {**keys, **same} for name, keys in named.items()}
     groups = {f"{n} CPU{'s' if n > 1 else ''}": {"node.cpus": n} for n in cpus} or {"": {}}
     calibration = job.calibration  # once: a job without one measures
 
@@ -148,6 +151,14 @@ def compare_job(
         return job.replace(keys).boot(boot).sim(calibration=calibration)
 
     return matrix(rows, groups, run, repeats=count, progress=progress)
+
+
+def _own(job: Job) -> dict[str, dict[str, Any]]:
+    """The row of a design that is the job's own: a table with more than a preset's name, or a policy."""
+    given = job.tree.get("design", BASELINE)
+    if isinstance(given, str):
+        return {given.rpartition(":")[2]: {"design": given}} if policy.is_policy(given) else {}
+    return {"the job's design": {}} if given.keys() - {"preset"} else {}
 
 
 def boots(job: Job) -> int:

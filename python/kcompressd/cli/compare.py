@@ -23,7 +23,8 @@ def add(verbs: common.Verbs) -> None:
         help="run every design on the same pages, or a job in virtual time; or set stored Results side by side",
         description="Interleaved repeats of every design; medians, spread, and the ratio to sync. A difference "
         "inside the spread is shown as ≈. A job (JOB.toml) runs in virtual time, where a repeat is another boot of the machine, "
-        "with some fewer free pages and another seed: --cpus and --set are for it. Of two or more stored Results "
+        "with some fewer free pages and another seed: --cpus and --set are for it, and a design of its own is the last row. Of two or "
+        "more stored Results "
         "(run --json, observe --json): one table, ratios to the first.",
     )
     common.add_input(parser)
@@ -156,7 +157,12 @@ def counts(text: str) -> tuple[int, ...]:
 
 
 def _saver(folder: str | None) -> Callable[[str, Result], object] | None:
+    from kcompressd.errors import OutputError
+
     if folder is None:
         return None
-    Path(folder).mkdir(parents=True, exist_ok=True)
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise OutputError(folder, "is no folder", "give the name of one, or of one to be made") from None
     return lambda name, result: result.trace.save(Path(folder) / f"{name}.npy")
