@@ -359,6 +359,31 @@ def test_an_axis_of_other_pages_is_refused_by_name(tmp_path: Path, key: str, val
     assert not list(tmp_path.glob("t.parquet*"))
 
 
+@pytest.mark.parametrize(
+    ("tree", "axes"),
+    [
+        ({"design": {"preset": "split", "depth": 64}}, [("design", ["split", "sync"])]),
+        ({}, [("design.depth", [64, 256]), ("design", ["split", "sync"])]),
+    ],
+)
+def test_an_axis_of_designs_does_not_undo_what_else_is_set_of_the_design(
+    tree: dict[str, Any], axes: list[tuple[str, list[Any]]], tmp_path: Path
+) -> None:
+    swept = {"axis": [{"key": key, "values": values} for key, values in axes]}
+    bad = Job.from_dict(JOB | {"design": "split"} | tree | {"sweep": swept})
+    with pytest.raises(
+        InputError, match=r'design would replace the other keys of \[design\]; give it key = "design.preset"'
+    ):
+        sweep(bad, tmp_path / "t.parquet", backend="sequential")
+
+
+def test_what_the_sweep_sets_cannot_be_set_beside_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "j.toml").write_text(TOML)
+    assert main(["sweep", str(tmp_path / "j.toml"), "--set", "design=april"]) == 2
+    assert "--set design: is an axis of the sweep; change its values in the file" in capsys.readouterr().err
+    assert not (tmp_path / "j.parquet").exists()
+
+
 TOML = """
 pages = "sample"
 limit = 64

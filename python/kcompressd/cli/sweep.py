@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kcompressd.cli import common
@@ -59,6 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     common.refuse_output(arguments.csv, stream=True)
     common.refuse_output(arguments.html)
     job = Job.load(arguments.job, arguments.set)
+    _refuse_swept(arguments.set, job)
     options = {name: getattr(arguments, name) for name in ("backend", "scheduler", "workers", "live", "repeats")}
     try:
         with common.progress("sweep") as tell:
@@ -81,6 +83,18 @@ def run(arguments: argparse.Namespace) -> int:
         common.write_text(of_sweep.document(found.table, job), arguments.html)
         print(f"kcompressd: report: {arguments.html}", file=sys.stderr)
     return 0 if found.complete and not found.refused else common.PARTIAL
+
+
+def _refuse_swept(settings: Sequence[str], job: Job) -> None:
+    """Refuse to set a key that the sweep sets at each point."""
+    from kcompressd.errors import InputError
+    from kcompressd.job_file import parse_setting
+    from kcompressd.sweep.plan import Plan
+
+    axes = {axis.key for axis in Plan.of(job.tree, job.origin).axes}
+    for key, _ in map(parse_setting, settings):
+        if key in axes:
+            raise InputError(f"--set {key}", "is an axis of the sweep", "change its values in the file")
 
 
 def _so_far(found: Outcome) -> str:

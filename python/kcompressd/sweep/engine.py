@@ -21,7 +21,7 @@ from kcompressd.calibration import Calibration
 from kcompressd.compare import MIN_REPEATS
 from kcompressd.errors import InputError, JobError, LabError, RunInterrupted
 from kcompressd.job import UNBUDGETED, Job
-from kcompressd.sweep.plan import Plan, Point
+from kcompressd.sweep.plan import Axis, Plan, Point
 from kcompressd.sweep.table import ID, Row, Rows
 from kcompressd.sweep.work import SECONDS, Task, work
 
@@ -155,11 +155,21 @@ def _boots(job: Job, plan: Plan, repeats: int | None) -> int:
     return repeats if repeats is not None else MIN_REPEATS if short and not plan.seeds else 1
 
 
+def _has_own_keys(job: Job, before: Sequence[Axis]) -> bool:
+    """Tell whether the file, or an axis that stands before, sets more of the design than its name."""
+    given = job.tree.get("design")
+    in_file = isinstance(given, dict) and bool(given.keys() - {"preset"})
+    return in_file or any(axis.key.startswith("design.") for axis in before)
+
+
 def _refuse_axes(job: Job, plan: Plan, live: bool) -> None:
     """Refuse before anything runs a key that no job has, and in virtual time one that means other pages than the calibration's; a
     value that is refused with the others gets a row that says so.
     """
-    for axis in plan.axes:
+    for at, axis in enumerate(plan.axes):
+        if axis.key == "design" and _has_own_keys(job, plan.axes[:at]):
+            why = "[[sweep.axis]] design would replace the other keys of [design]"
+            raise JobError(job.origin, why, 'give it key = "design.preset"')
         if not live and axis.key in _OTHER_PAGES:
             why = f"[[sweep.axis]] {axis.key} means other pages, and a sweep has one calibration"
             raise JobError(job.origin, why, "sweep a job for each")

@@ -47,7 +47,8 @@ class Rows:
         except FileNotFoundError as error:
             raise OutputError(self.path, "is written by another sweep", "run again when it has ended") from error
         except (OSError, pa.ArrowException) as error:
-            raise OutputError(self.path, f"is no Parquet table of a sweep: {error}", "give another name") from error
+            said = "" if isinstance(error, pa.ArrowInvalid) else f": {error}"
+            raise OutputError(self.path, f"is no Parquet table of a sweep{said}", "give another name") from error
         if joined is None:
             return None
         if ID not in joined.column_names:
