@@ -47,6 +47,12 @@ def test_an_option_that_is_none_is_named(capsys: pytest.CaptureFixture[str], arg
     assert message in refused(capsys, *argv.split())
 
 
+def test_the_exit_code_is_right_though_nobody_can_be_told() -> None:
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run([*COMMAND, "run", "none.pages"], stdout=subprocess.PIPE, stderr=full)
+    assert (ended.returncode, ended.stdout) == (2, b"")
+
+
 @pytest.mark.parametrize("folios", ["17", "99999999999"])
 def test_more_folios_than_can_be_explored_are_refused(capsys: pytest.CaptureFixture[str], folios: str) -> None:
     assert f"folios: {folios} is not between 1 and 16, in pages" in refused(capsys, "check", "--folios", folios)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from kcompressd import __main__
 from kcompressd.cli import main
 
 SIGNALS = [(signal.SIGTERM, 143), (signal.SIGHUP, 129)]
@@ -64,3 +65,16 @@ def test_the_signals_are_as_before_when_main_returns(capsys: pytest.CaptureFixtu
     assert main(["doctor", "--json", "-"]) == 0
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGHUP)) == before
     assert capsys.readouterr().out
+
+
+def test_ctrl_c_while_the_command_is_loaded_is_said_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Loaded:
+        def __getattr__(self, name: str) -> object:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "kcompressd.cli", Loaded())
+    monkeypatch.setattr("kcompressd.cli", Loaded())
+    assert __main__.main() == 130
+    assert capsys.readouterr() == ("", "kcompressd: interrupted\n")

@@ -225,5 +225,6 @@ def _explained(error: Exception) -> tuple[str, int]:
 
 
 def _say(text: str, code: int) -> int:
-    print(f"kcompressd: error: {text}" if code != 130 else f"kcompressd: {text}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # nobody can be told
+        print(f"kcompressd: error: {text}" if code != 130 else f"kcompressd: {text}", file=sys.stderr, flush=True)
     return code
