@@ -230,6 +230,7 @@ BAD: dict[str, str] = {
     "run odd.pages": "odd.pages: 5000 bytes are not a whole number of 4096-byte pages",
     "run empty.pages": "empty.pages: is empty (0 bytes), not a page file",
     "run torn.pages.zst": "torn.pages.zst: is not valid zstd",
+    "run loop": "loop: cannot be read: Too many levels of symbolic links",
     "run folder": "folder: is a directory without page files",
     "run r.json": "r.json: is a stored Result; print it with: kcompressd show r.json",
     "run job.toml": "job.toml: cannot be read: No such file or directory",
@@ -260,7 +261,7 @@ BAD: dict[str, str] = {
     "compare --sample --designs sync,best": "argument --design/--designs: 'best' is none of sync, rfc,",
     "compare none.pages": "none.pages: no such file",
     "compare --sample --json none/c.json": "none/c.json: its folder does not exist",
-    "compare --sample --trace-dir taken": "taken: File exists",
+    "compare --sample --trace-dir taken": "taken: is no folder; give the name of one, or of one to be made",
     "validate": "the following arguments are required: T.npy",
     "validate none.npy": "none.npy: No such file or directory",
     "validate taken": "taken: not a trace",
@@ -289,6 +290,7 @@ BAD: dict[str, str] = {
     "capture --pid 1 -c lz4 -o f": "-c: is for stats, a capture of contents compresses nothing; add --stats-only",
     "capture --pid 1 --stats-only -o f": "f: the name of a file of stats must end in .stats.npz",
     "capture --pid 1 -o f.stats.npz": "f.stats.npz: the name of a file of pages may not end in .stats.npz",
+    "capture --pid 1 -o f.json": "f.json: the name of a file of pages may not end in .json; give another name",
     "capture --pid 1 --stats-only -c lz5 -o f.stats.npz": 'unknown compressor "lz5"',
     "estimate": "one of the arguments FILE --pid --sample is required",
     "estimate --csv taken": "one of the arguments FILE --pid --sample is required",
@@ -328,6 +330,7 @@ def test_bad_input_exits_with_2_and_says_what_and_where(capsys: pytest.CaptureFi
     Path("bad.json").write_text("{")
     Path("taken").write_text("mine")
     Path("folder").mkdir()
+    Path("loop").symlink_to("loop")
     assert main(["run", *SMALL, "--trace", "t.npy", "--json", "r.json"]) == 0
     before = sorted(os.listdir())
     capsys.readouterr()

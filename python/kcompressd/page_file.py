@@ -164,7 +164,7 @@ def read_index(path: Path) -> IndexDocument | None:
     """Return the index of the page file `path`, or None when it has none; of a symbolic link that of its file."""
     beside = index_path(path)
     if not beside.exists() and path.is_symlink():
-        beside = index_path(path.resolve())
+        beside = index_path(Path(os.path.realpath(path)))
     try:
         text = beside.read_bytes()
     except FileNotFoundError:

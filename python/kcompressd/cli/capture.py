@@ -65,13 +65,18 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _refuse_name(arguments: argparse.Namespace) -> None:
-    """Contents and stats are told apart by the name alone, so neither may have the other's."""
+    """Files are told apart by their names, so none may have another kind's."""
     from kcompressd.errors import OutputError
     from kcompressd.page_stats import SUFFIX
 
     if arguments.stats_only != arguments.output.endswith(SUFFIX):
         kind = "stats must end in" if arguments.stats_only else "pages may not end in"
         raise OutputError(arguments.output, f"the name of a file of {kind} {SUFFIX}", "give another name")
+    for suffix in common.OTHER_KINDS:
+        if arguments.output.endswith(suffix):
+            raise OutputError(
+                arguments.output, f"the name of a file of pages may not end in {suffix}", "give another name"
+            )
 
 
 def _stats_only(arguments: argparse.Namespace) -> int:

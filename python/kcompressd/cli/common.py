@@ -54,7 +54,7 @@ def design(text: str) -> str:
     if text in DESIGNS:
         return text
     if colon and file.endswith(".py"):
-        return f"{Path(file).resolve()}:{name}"
+        return f"{os.path.realpath(file)}:{name}"
     raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(DESIGNS)} and no FILE.py:CLASS")
 
 
@@ -88,15 +88,20 @@ def pages(arguments: argparse.Namespace) -> Pages:
     return found if arguments.limit is None else found[: arguments.limit]
 
 
+OTHER_KINDS = (".json", ".toml", ".npy")
+"""How no page file's name ends."""
+
+
 def refuse_other_kinds(name: str) -> None:
     """Refuse a file that by its name is no page file."""
     from kcompressd.errors import PageFileError
 
-    for suffix, what in {
-        ".json": f"a stored Result; print it with: kcompressd show {name}",
-        ".toml": "a job file, not pages",
-        ".npy": f"a trace, not pages; look at it with: kcompressd validate {name}",
-    }.items():
+    kinds = (
+        f"a stored Result; print it with: kcompressd show {name}",
+        "a job file, not pages",
+        f"a trace, not pages; look at it with: kcompressd validate {name}",
+    )
+    for suffix, what in zip(OTHER_KINDS, kinds, strict=True):
         if name.endswith(suffix):
             raise PageFileError(name, f"is {what}")
 
@@ -292,16 +297,17 @@ def refuse_overwriting(arguments: argparse.Namespace) -> None:
 
     reads: tuple[str, ...] = READS if arguments.verb in ("run", "sim") else (*READS, "trace")
     taken = {
-        Path(name + end).resolve(): f"is read by this command{end and f': it belongs to {name}'}"
+        os.path.realpath(name + end): f"is read by this command{end and f': it belongs to {name}'}"
         for name, end in _named(arguments, reads)
     }
     for name, end in _named(arguments, [option for option in WRITES if option not in reads]):
         if name == "-":
             continue
-        why = taken.get(Path(name + end).resolve())
+        path = os.path.realpath(name + end)
+        why = taken.get(path)
         if why is not None:
             raise OutputError(name + end, why, "give another name")
-        taken[Path(name + end).resolve()] = "is written twice by this command"
+        taken[path] = "is written twice by this command"
 
 
 def _named(arguments: argparse.Namespace, options: Sequence[str]) -> Iterator[tuple[str, str]]:
