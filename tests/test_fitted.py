@@ -39,6 +39,13 @@ def test_an_estimate_loses_nothing_either() -> None:
     assert "…" not in narrow and narrow.count("\nlz4 ") >= 4
 
 
+def test_a_result_loses_nothing_either() -> None:
+    found = Job.from_dict(JOB).sim()
+    narrow, wide = shown(found, 40), shown(found, 400)
+    assert "…" not in narrow and max(map(len, narrow.splitlines())) <= 40
+    assert sorted(re.findall(r"[\d.]+", narrow)) == sorted(re.findall(r"[\d.]+", wide))
+
+
 def test_each_part_has_the_first_columns_and_the_last_the_caption() -> None:
     table = Table(box=None, pad_edge=False, caption="said")
     for heading in ("design", "cpus", "first figure", "second figure"):

@@ -73,8 +73,8 @@ def parts(result: Result) -> Iterator[RenderableType]:
     """Yield what rich prints: the title, the sections side by side as one table, then sentences."""
     yield f"[bold]{_escaped(title(result))}[/bold]"
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(style="cyan", no_wrap=True)
-    table.add_column(justify="right", no_wrap=True)
+    table.add_column(style="cyan", overflow="fold")
+    table.add_column(justify="right", overflow="fold")
     for heading, rows in sections(result):
         if rows:
             table.add_row(f"[bold]{heading}[/bold]", "")

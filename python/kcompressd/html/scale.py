@@ -96,5 +96,7 @@ def _three(value: float) -> str:
     """At most three digits, no exponent below 1e4, no zeros at the end."""
     if abs(value) >= 99.95:
         return f"{value:.0f}"
+    if abs(value) < 0.9995:
+        return f"{value:.3g}"
     text = f"{value:.2f}" if abs(value) < 9.995 else f"{value:.1f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
