@@ -103,6 +103,12 @@ def test_what_means_nothing_is_named(scenario: Scenario, what: str) -> None:
         check(scenario)
 
 
+def test_one_end_is_one() -> None:
+    assert ", 1 end, " in str(check(Scenario("sync", folios=1))) and " 4 ends, " in str(
+        check(Scenario("april", "zram"))
+    )
+
+
 def test_a_bound_ends_it_with_a_partial_result(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "--folios", "3", "--max-states", "500"]) == 3
     assert "not all seen: stopped by max_states" in capsys.readouterr().out

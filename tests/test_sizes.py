@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kcompressd.sizes import duration
+from kcompressd.sizes import duration, parse_limit
 
 NS = {"ns": 1.0, "µs": 1e3, "ms": 1e6, "s": 1e9}
 
@@ -37,3 +38,8 @@ def test_a_time_is_rounded_and_never_in_a_wrong_unit(ns: float) -> None:
     number, unit = duration(ns).split()
     assert float(number) * NS[unit] == pytest.approx(ns, rel=0.006)
     assert len(re.sub(r"\D", "", number)) == 3
+
+
+def test_a_limit_may_be_a_whole_number_of_numpy() -> None:
+    limit = parse_limit(np.int64(1 << 20), None)
+    assert limit == 1 << 20 and type(limit) is int

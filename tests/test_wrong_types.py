@@ -52,6 +52,8 @@ SPLIT = Design.preset("split")
 NAN = float("nan")
 ODD = [None, -1, 2**70, NAN, 1.5, "x", "", b"x", [], {}, (1,), object(), "6.12", ("6", "12"), [1]]
 CALLS: dict[str, Callable[[Any], object]] = {
+    "Pages": Pages,
+    "fault": lambda odd: Lab(fault=odd).run(PAGES),
     "preset": Design.preset,
     "preset's store": lambda odd: Design.preset("split", odd),
     "from_dict": Design.from_dict,

@@ -176,7 +176,7 @@ class Check:
         if self.why is not None:
             seen = "stopped at what is wrong"
         lines = [
-            f"{self.states:,} states, {self.transitions:,} transitions, {self.ends:,} ends, {self.deepest} steps deep: "
+            f"{self.states:,} states, {self.transitions:,} transitions, {self.ends:,} end{'s' * (self.ends != 1)}, {self.deepest} steps deep: "
             f"{seen} ({self.seconds:.2f} s, {mib(self.memory_bytes)})"
         ]
         lines += [f"  met {times:9,} times: {name}" for name, times in self.sometimes.items() if times]

@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -187,6 +187,8 @@ class Lab:
     def _refuse_types(self) -> None:
         """Refuse what the core could not name, or would take for something else; raises `LabError`."""
         refuse_type("compressor", self.compressor, str, "a compressor's name, like zstd:3")
+        if self.fault not in get_args(Fault):
+            raise LabError(f"fault {self.fault!r}", f"is not one of {', '.join(get_args(Fault))}")
         refuse_type("shrinker_enabled", self.shrinker_enabled, bool, "True or False")
         refuse_type("memcgs", self.memcgs, (list, tuple), "a list of Memcg")
         for memcg in self.memcgs:

@@ -51,6 +51,7 @@ class Pages:
         """Wrap `array`, shape (n, page_size), without copying; use the `from_…` constructors unless you own
         it alone.
         """
+        refuse_type(origin, array, np.ndarray, "an array; Pages has from_file, from_bytes and from_array", InputError)
         if array.ndim != 2 or array.dtype != np.uint8 or not array.flags.c_contiguous:
             raise InputError(
                 origin, f"not a C-contiguous uint8 array of shape (n, page_size): {array.dtype}{array.shape}"

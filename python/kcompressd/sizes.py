@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Final
 
 from kcompressd.errors import LabError, refuse_other_than_whole, refuse_type
@@ -17,8 +18,8 @@ def parse_limit(limit: int | str, of_bytes: int | None, what: str = "pool limit"
 
     Raises `LabError` about `what` for what is none of these, and for a limit below 1 byte.
     """
-    refuse_type(what, limit, (int, str), "a number of bytes or a text like 64M")
-    value = limit if isinstance(limit, int) else _parse(limit, of_bytes, what)
+    refuse_type(what, limit, (Integral, str), "a number of bytes or a text like 64M")
+    value = _parse(limit, of_bytes, what) if isinstance(limit, str) else int(limit)
     if value < 1:
         raise LabError(what, f"{limit} leaves no room at all", f"give {_forms(of_bytes)}")
     return value
