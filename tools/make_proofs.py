@@ -173,8 +173,8 @@ Such a run ends with `livelock` and what there was.
 ## Weak memory
 
 **loom** looks at the queue, the wait cells and the state word, in `make test` with two preemptions and in `make check` with
-three. With three all models end after 160 s of CPU time, most of it for `reservation_dropped_does_not_wedge` (72 s) and
-`lost_wake_up_with_two_producers` (51 s). Without a bound those of the state word take a second. Of the queue's
+three. With three all models end ([what that takes](#what-make-check-costs)); `reservation_dropped_does_not_wedge` and
+`lost_wake_up_with_two_producers` take most of it. Without a bound those of the state word take a second. Of the queue's
 `close_against_push` and `lost_wake_up_of_the_consumer` do not end within 150 s (with four and five preemptions they do), and
 the others that wait were not tried.
 
