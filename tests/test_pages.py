@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import pickle
+import resource
 import stat
 import subprocess
 import sys
@@ -116,6 +117,20 @@ def test_a_link_to_a_page_file_has_its_index(tmp_path: Path) -> None:
     Pages(np.ones((3, 4096), dtype=np.uint8), index).save(tmp_path / "real.pages")
     (tmp_path / "link.pages").symlink_to("real.pages")
     assert Pages.from_file(tmp_path / "link.pages").index.command == "linked"
+
+
+@pytest.mark.parametrize("name", ["f", "f.zst"])
+def test_a_full_disk_is_called_one(tmp_path: Path, name: str) -> None:
+    """A zstd frame that cannot be written to its end has no error of its own."""
+    noise = np.random.default_rng(1).integers(0, 256, (1024, 4096), dtype=np.uint8)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64 << 10, limits[1]))
+    try:
+        with pytest.raises(PageFileError, match=rf"{name}: cannot be written: File too large"):
+            Pages.from_array(noise).save(tmp_path / name)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_save_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -225,6 +225,8 @@ def _write_contents(file: BinaryIO, flat: Bytes, packed: bool, level: int) -> No
     import zstandard
 
     packer = zstandard.ZstdCompressor(level=level, write_checksum=True, write_content_size=True)
-    with packer.stream_writer(file, size=flat.size, closefd=False) as writer:
-        for at in range(0, flat.size, _CHUNK_BYTES):
-            writer.write(view[at : at + _CHUNK_BYTES])
+    # No `with`: that would end the frame after a write that failed, and hide its error.
+    writer = packer.stream_writer(file, size=flat.size, closefd=False)
+    for at in range(0, flat.size, _CHUNK_BYTES):
+        writer.write(view[at : at + _CHUNK_BYTES])
+    writer.flush(zstandard.FLUSH_FRAME)
