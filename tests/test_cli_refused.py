@@ -89,6 +89,11 @@ def test_a_node_that_is_none_is_named_by_its_key(capsys: pytest.CaptureFixture[s
         ("compare job.toml --threads 2", "--threads: is not for a job; --set threads=…"),
         ("compare job.toml --pin", "--pin: is not for a job; leave it out"),
         ("compare job.toml --validate", "--validate: is not for a job; leave it out"),
+        ("compare job.toml --set design=april", "--set design: is what --design says of each row; --design april"),
+        (
+            "compare job.toml --cpus 2 --set node.cpus=8",
+            "--set node.cpus: is what --cpus says of each table; leave it out",
+        ),
         ("run job.toml --design april", "--design: is not for a job; --set design=…"),
         ("run job.toml --store zram", "--store: is not for a job; --set store=…"),
         (

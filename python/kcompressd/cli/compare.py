@@ -109,6 +109,7 @@ def _job(arguments: argparse.Namespace) -> int:
     from kcompressd.job import Job
 
     common.refuse_ignored(arguments, {"validate": False, "trace_dir": None}, "a job")
+    _refuse_compared(arguments)
     job = Job.load(arguments.file, arguments.set)
     return _shown(
         arguments,
@@ -116,6 +117,18 @@ def _job(arguments: argparse.Namespace) -> int:
             job, arguments.designs, arguments.cpus, repeats=arguments.repeats, progress=progress
         ),
     )
+
+
+def _refuse_compared(arguments: argparse.Namespace) -> None:
+    """Refuse to set a key that each row or group sets."""
+    from kcompressd.errors import InputError
+    from kcompressd.job_file import parse_setting
+
+    for key, value in map(parse_setting, arguments.set):
+        if key == "design" and value in DESIGNS:
+            raise InputError("--set design", "is what --design says of each row", f"--design {value}")
+        if key == "node.cpus" and arguments.cpus:
+            raise InputError("--set node.cpus", "is what --cpus says of each table", "leave it out")
 
 
 def _stored(arguments: argparse.Namespace) -> int:
