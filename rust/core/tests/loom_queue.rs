@@ -1,116 +1,21 @@
 //! loom models of the queue: each is named for the race it looks for.
 //!
 //! `RUSTFLAGS="--cfg kcompressd_loom" LOOM_MAX_PREEMPTIONS=2 cargo test --release -p kcompressd-core --test loom_queue`
-//! Without `LOOM_MAX_PREEMPTIONS` every schedule is tried. `CAP` and `BATCH` are 2: enough for full, empty,
-//! wrap-around and a batch that does not fit. A lost wake-up or a wedged queue shows as loom's deadlock report.
+//! Without `LOOM_MAX_PREEMPTIONS` every schedule is tried, but of those [`bounded`], each of which has a smaller model of the same
+//! race beside it. A lost wake-up or a wedged queue shows as loom's deadlock report.
 #![cfg(kcompressd_loom)]
 
-use kcompressd_core::folio::Folio;
-use kcompressd_core::queue::{FolioQueue, Pop, PushError, ReserveError, Then};
-use kcompressd_core::sync::{Arc, AtomicU64, Ordering, thread};
-use kcompressd_core::tagged::{Origin, TaggedFolio};
-use kcompressd_core::wait::WaitCell;
+mod loom_rig;
 
-const CAP: usize = 2;
-const BATCH: usize = 2;
-
-/// A queue, its two wait cells, and folios to put in.
-struct Rig<const CAP: usize> {
-    queue: FolioQueue,
-    folios: Vec<Folio>,
-    items: WaitCell,
-    space: WaitCell,
-    /// Written without any ordering of its own, to see whose ordering carries it.
-    payload: AtomicU64,
-}
-
-impl<const CAP: usize> Rig<CAP> {
-    fn new(depth: usize) -> Arc<Self> {
-        Arc::new(Self {
-            queue: FolioQueue::new(CAP, depth).expect("valid sizes"),
-            folios: (0..4).map(|_| Folio::new(0, 0)).collect(),
-            items: WaitCell::new(),
-            space: WaitCell::new(),
-            payload: AtomicU64::new(0),
-        })
-    }
-
-    fn tag(&self, i: usize) -> TaggedFolio {
-        TaggedFolio::new(&self.folios[i], Origin::Zswap)
-    }
-
-    fn index(&self, folio: TaggedFolio) -> usize {
-        folio.index_in(&self.folios).expect("one of ours")
-    }
-
-    fn try_push(&self, i: usize) -> bool {
-        match self.queue.push(self.tag(i)) {
-            Ok(_) => {
-                self.items.wake_one();
-                true
-            }
-            Err(refused) => {
-                assert_eq!(self.index(refused.into_inner()), i, "handed back");
-                false
-            }
-        }
-    }
-
-    /// The producer's blocking composition.
-    fn push(&self, i: usize) {
-        self.space.wait_for(|| self.try_push(i).then_some(())).expect("no shutdown");
-    }
-
-    /// One drain of at most `BATCH`.
-    fn drain(&self, got: &mut Vec<usize>) -> (usize, Then) {
-        let mut consumer = self.queue.claim().expect("the only consumer");
-        let mut buffer = [None; BATCH];
-        let drained = consumer.drain(&mut buffer);
-        drop(consumer);
-        got.extend(buffer[..drained.n].iter().flatten().map(|folio| self.index(*folio)));
-        (drained.n, drained.then)
-    }
-
-    /// The consumer's blocking composition: until `want` folios came or the queue is closed.
-    fn consume(&self, want: usize) -> Vec<usize> {
-        let mut got = Vec::new();
-        while got.len() < want {
-            let some = || match self.drain(&mut got) {
-                (0, Then::Empty | Then::Busy) => None,
-                some => Some(some),
-            };
-            let (_, then) = self.items.wait_or(some, || _ = self.space.wake_all()).expect("no shutdown");
-            if then == Then::Closed {
-                break;
-            }
-        }
-        got
-    }
-
-    /// What is left when every other thread is done.
-    fn rest(&self) -> Vec<usize> {
-        let mut got = Vec::new();
-        while self.drain(&mut got).0 > 0 {}
-        got
-    }
-}
-
-type Shared = Arc<Rig<CAP>>;
-
-fn spawn<T: 'static>(rig: &Shared, f: impl FnOnce(&Rig<CAP>) -> T + 'static) -> thread::JoinHandle<T> {
-    let rig = Arc::clone(rig);
-    thread::spawn(move || f(&rig))
-}
-
-fn sorted(mut indices: Vec<usize>) -> Vec<usize> {
-    indices.sort_unstable();
-    indices
-}
+use kcompressd_core::queue::{Pop, PushError, ReserveError, Then};
+use kcompressd_core::sync::Ordering;
+use kcompressd_core::tagged::TaggedFolio;
+use loom_rig::{BATCH, CAP, Rig, bounded, sorted, spawn};
 
 #[test]
 fn lost_wake_up_of_the_consumer() {
-    loom::model(|| {
-        let rig: Shared = Rig::new(CAP);
+    bounded(|| {
+        let rig = Rig::new();
         let producer = spawn(&rig, |rig| (0..2).for_each(|i| assert!(rig.try_push(i))));
         assert_eq!(rig.consume(2), [0, 1]);
         producer.join().unwrap();
@@ -119,18 +24,29 @@ fn lost_wake_up_of_the_consumer() {
 
 #[test]
 fn lost_wake_up_with_two_producers() {
-    loom::model(|| {
-        let rig: Shared = Rig::new(CAP);
+    bounded(|| {
+        let rig = Rig::new();
         let producers = [0, 1].map(|i| spawn(&rig, move |rig| assert!(rig.try_push(i))));
         assert_eq!(sorted(rig.consume(2)), [0, 1]);
         producers.into_iter().for_each(|producer| producer.join().unwrap());
     });
 }
 
+/// The worker goes to sleep while a folio is queued.
+#[test]
+fn push_against_sleep() {
+    loom::model(|| {
+        let rig = Rig::new();
+        let producer = spawn(&rig, |rig| assert!(rig.try_push(0)));
+        assert_eq!(rig.consume(1), [0]);
+        producer.join().unwrap();
+    });
+}
+
 #[test]
 fn published_folio_is_seen_whole() {
     loom::model(|| {
-        let rig: Shared = Rig::new(CAP);
+        let rig = Rig::new();
         // No wake-up here: its fence would hide a missing Release.
         let producer = spawn(&rig, |rig| {
             rig.payload.store(1, Ordering::Relaxed);
@@ -147,7 +63,7 @@ fn published_folio_is_seen_whole() {
 #[test]
 fn full_and_empty_boundary() {
     loom::model(|| {
-        let rig: Shared = Rig::new(CAP);
+        let rig = Rig::new();
         let producer = spawn(&rig, |rig| (0..3).filter(|&i| rig.try_push(i)).collect::<Vec<_>>());
         let mut got = Vec::new();
         for _ in 0..2 {
@@ -163,9 +79,21 @@ fn full_and_empty_boundary() {
 
 #[test]
 fn wrap_around_with_both_sides_sleeping() {
-    loom::model(|| {
-        let rig: Shared = Rig::new(CAP);
+    bounded(|| {
+        let rig = Rig::new();
         let producer = spawn(&rig, |rig| (0..3).for_each(|i| rig.push(i)));
+        assert_eq!(rig.consume(3), [0, 1, 2]);
+        producer.join().unwrap();
+    });
+}
+
+/// A producer goes to sleep before the full queue while the worker makes room, and the worker while the producer fills it again.
+#[test]
+fn full_against_empty() {
+    loom::model(|| {
+        let rig = Rig::new();
+        assert!(rig.try_push(0) && rig.try_push(1));
+        let producer = spawn(&rig, |rig| rig.push(2));
         assert_eq!(rig.consume(3), [0, 1, 2]);
         producer.join().unwrap();
     });
@@ -174,7 +102,7 @@ fn wrap_around_with_both_sides_sleeping() {
 #[test]
 fn reused_slot_follows_its_release() {
     loom::model(|| {
-        let rig: Shared = Rig::new(CAP);
+        let rig = Rig::new();
         assert!(rig.try_push(0) && rig.try_push(1));
         let producers = [2, 3].map(|i| {
             spawn(&rig, move |rig| {
@@ -193,8 +121,8 @@ fn reused_slot_follows_its_release() {
 
 #[test]
 fn close_against_push() {
-    loom::model(|| {
-        let rig: Shared = Rig::new(CAP);
+    bounded(|| {
+        let rig = Rig::new();
         let producer = spawn(&rig, |rig| match rig.queue.push(rig.tag(0)) {
             Ok(_) => rig.items.wake_one() || true,
             Err(refused) => matches!(refused, PushError::Full(_)),
@@ -212,10 +140,56 @@ fn close_against_push() {
     });
 }
 
+/// The worker goes to sleep while the queue is closed: it is told, and sees what was done before.
+#[test]
+fn close_against_sleep() {
+    loom::model(|| {
+        let rig = Rig::new();
+        let closer = spawn(&rig, |rig| {
+            rig.payload.store(1, Ordering::Relaxed);
+            assert!(rig.queue.close());
+            rig.items.wake_all();
+        });
+        assert!(rig.consume(1).is_empty());
+        assert_eq!(rig.payload.load(Ordering::Relaxed), 1);
+        closer.join().unwrap();
+    });
+}
+
+/// A folio is queued, then the queue closed, while the worker looks: it takes the folio before it is told that there will be none.
+#[test]
+fn close_behind_a_push() {
+    loom::model(|| {
+        let rig = Rig::new();
+        let producer = spawn(&rig, |rig| {
+            rig.queue.push(rig.tag(0)).expect("room");
+            rig.queue.close();
+            rig.items.wake_all();
+        });
+        assert_eq!(rig.consume(usize::MAX), [0]);
+        producer.join().unwrap();
+    });
+}
+
+/// The queue is closed while a folio is pushed: it is refused, or taken before the worker is told of the end.
+#[test]
+fn close_beside_a_push() {
+    loom::model(|| {
+        let rig = Rig::new();
+        let producer = spawn(&rig, |rig| match rig.queue.push(rig.tag(0)) {
+            Ok(_) => rig.items.wake_one() || true,
+            Err(refused) => matches!(refused, PushError::Full(_)),
+        });
+        rig.queue.close();
+        let got = rig.consume(usize::MAX);
+        assert_eq!(got.len(), usize::from(producer.join().unwrap()));
+    });
+}
+
 #[test]
 fn batch_against_single() {
     loom::model(|| {
-        let rig: Shared = Rig::new(CAP);
+        let rig = Rig::new();
         let batch = spawn(&rig, |rig| {
             let folios: [TaggedFolio; BATCH] = [rig.tag(0), rig.tag(1)];
             rig.queue.push_batch(&folios).map_or(0, |pushed| pushed.len)
@@ -239,9 +213,9 @@ fn batch_against_single() {
 #[test]
 fn two_claimants_of_the_token() {
     loom::model(|| {
-        let rig: Shared = Rig::new(CAP);
+        let rig = Rig::new();
         assert!(rig.try_push(0) && rig.try_push(1));
-        let pop = |rig: &Rig<CAP>| {
+        let pop = |rig: &Rig| {
             let mut consumer = rig.queue.claim()?;
             // The token alone must order one holder's accesses before the next one's.
             let turn = rig.payload.load(Ordering::Relaxed);
@@ -267,9 +241,9 @@ fn two_claimants_of_the_token() {
 #[test]
 fn a_helper_beside_the_owner() {
     loom::model(|| {
-        let rig: Shared = Rig::new(CAP);
+        let rig = Rig::new();
         assert!(rig.try_push(0) && rig.try_push(1));
-        let take = |rig: &Rig<CAP>, most: usize| {
+        let take = |rig: &Rig, most: usize| {
             let mut buffer = [None; BATCH];
             let drained = rig.queue.claim().map_or(0, |mut consumer| consumer.drain(&mut buffer[..most]).n);
             buffer[..drained].iter().flatten().map(|folio| rig.index(*folio)).collect::<Vec<_>>()
@@ -286,8 +260,8 @@ fn a_helper_beside_the_owner() {
 
 #[test]
 fn reservation_dropped_does_not_wedge() {
-    loom::model(|| {
-        let rig: Shared = Rig::new(CAP);
+    bounded(|| {
+        let rig = Rig::new();
         let dropper = spawn(&rig, |rig| {
             if let Ok(mut reservation) = rig.queue.reserve(BATCH) {
                 let last = reservation.len() - 1;
@@ -303,10 +277,37 @@ fn reservation_dropped_does_not_wedge() {
     });
 }
 
+/// Slots are reserved and given up while the worker goes to sleep: it passes over both, and their places are free again.
+#[test]
+fn tombstones_against_sleep() {
+    loom::model(|| {
+        let rig = Rig::new();
+        let producer = spawn(&rig, |rig| {
+            let mut reservation = rig.queue.reserve(BATCH).expect("room");
+            reservation.write(1, rig.tag(0));
+            drop(reservation);
+            rig.items.wake_one();
+        });
+        let mut consumer = rig.queue.claim().expect("the only consumer");
+        let mut released = 0;
+        let passed = rig.items.wait_for(|| {
+            let drained = consumer.drain(&mut [None]);
+            assert_eq!(drained.n, 0);
+            released += drained.released;
+            (released == BATCH).then_some(())
+        });
+        passed.expect("no shutdown");
+        drop(consumer);
+        assert!(rig.try_push(1) && rig.try_push(2));
+        assert_eq!(rig.rest(), [1, 2]);
+        producer.join().unwrap();
+    });
+}
+
 #[test]
 fn depth_change_against_push() {
     loom::model(|| {
-        let rig: Shared = Rig::new(CAP);
+        let rig = Rig::new();
         let producer = spawn(&rig, |rig| [0, 1].map(|i| rig.try_push(i)));
         assert_eq!(rig.queue.set_depth(1), Ok(2));
         let mine = rig.try_push(2);
@@ -322,7 +323,7 @@ fn depth_change_against_push() {
 #[test]
 fn depth_zero_is_off() {
     loom::model(|| {
-        let rig: Shared = Rig::new(CAP);
+        let rig = Rig::new();
         let producer = spawn(&rig, |rig| rig.try_push(0));
         assert_eq!(rig.queue.set_depth(0), Ok(2));
         assert_eq!(rig.queue.reserve(BATCH).err(), Some(ReserveError::Full));

@@ -1,11 +1,14 @@
 //! loom models of the eventcount: each is named for the race it looks for.
 //!
 //! `RUSTFLAGS="--cfg kcompressd_loom" LOOM_MAX_PREEMPTIONS=2 cargo test --release -p kcompressd-core --test loom_wait`
-//! A lost wake-up shows as loom's deadlock report.
+//! Without `LOOM_MAX_PREEMPTIONS` every schedule is tried, but of those [`bounded`]. A lost wake-up shows as loom's deadlock report.
 #![cfg(kcompressd_loom)]
+
+mod loom_rig;
 
 use kcompressd_core::sync::{Arc, AtomicBool, Ordering, thread};
 use kcompressd_core::wait::{Ticket, WaitCell, WaitKey, WaitTable, Woken};
+use loom_rig::bounded;
 
 /// A condition and the cell to wait for it on; the condition orders nothing by itself.
 struct Event {
@@ -75,7 +78,7 @@ fn early_wake_up_is_made_up_for() {
 
 #[test]
 fn wake_all_reaches_two_sleepers() {
-    loom::model(|| {
+    bounded(|| {
         let event = Event::new();
         let waiters = [0, 1].map(|_| {
             let event = Arc::clone(&event);
@@ -89,7 +92,7 @@ fn wake_all_reaches_two_sleepers() {
 
 #[test]
 fn wake_one_twice_reaches_two_sleepers() {
-    loom::model(|| {
+    bounded(|| {
         let event = Event::new();
         let waiters = [0, 1].map(|_| {
             let event = Arc::clone(&event);
@@ -113,7 +116,7 @@ fn cancel(event: &Event, tickets: impl IntoIterator<Item = Ticket>) {
 
 #[test]
 fn wake_one_taken_by_a_cancelled_ticket() {
-    loom::model(|| {
+    bounded(|| {
         let event = Event::new();
         let canceller = thread::spawn({
             let event = Arc::clone(&event);
@@ -143,6 +146,71 @@ fn cancel_in_the_middle_of_the_line() {
         event.happen();
         event.cell.wake_one();
         assert_eq!(waiter.join().unwrap(), Woken::Woken);
+    });
+}
+
+/// One thread stands in line twice, and is told of both places: a small model beside those of two sleepers, which ends with
+/// every schedule tried. `looks` is what it does between enrolling and parking.
+fn both_places_are_told(looks: fn(&Event, Ticket), tell: fn(&WaitCell)) {
+    loom::model(move || {
+        let event = Event::new();
+        let teller = thread::spawn({
+            let event = Arc::clone(&event);
+            move || {
+                event.happen();
+                tell(&event.cell);
+            }
+        });
+        let (first, second) = (event.cell.prepare(), event.cell.prepare());
+        match event.happened() {
+            true => cancel(&event, [second, first]),
+            false => {
+                looks(&event, first);
+                assert_eq!(event.cell.park(second), Woken::Woken);
+            }
+        }
+        teller.join().unwrap();
+        assert_eq!(event.cell.waiting(), 0);
+    });
+}
+
+fn park(event: &Event, ticket: Ticket) {
+    assert_eq!(event.cell.park(ticket), Woken::Woken);
+}
+
+#[test]
+fn wake_all_reaches_both_places() {
+    both_places_are_told(park, |cell| _ = cell.wake_all());
+}
+
+#[test]
+fn wake_one_twice_reaches_both_places() {
+    both_places_are_told(park, |cell| _ = cell.wake_one() | cell.wake_one());
+}
+
+#[test]
+fn wake_one_taken_by_a_cancelled_place() {
+    both_places_are_told(|event, first| cancel(event, [first]), |cell| _ = cell.wake_one());
+}
+
+/// One changes both parts of what a sleeper waits for, and tells it each time.
+#[test]
+fn told_twice() {
+    loom::model(|| {
+        let shared = Arc::new(([(); 2].map(|()| AtomicBool::new(false)), WaitCell::new()));
+        let waker = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || {
+                for part in &shared.0 {
+                    part.store(true, Ordering::Relaxed);
+                    shared.1.wake_one();
+                }
+            }
+        });
+        let (happened, cell) = &*shared;
+        let both = || happened.iter().all(|part| part.load(Ordering::Relaxed)).then_some(());
+        cell.wait_for(both).expect("no shutdown");
+        waker.join().unwrap();
     });
 }
 
