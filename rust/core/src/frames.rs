@@ -80,9 +80,10 @@ impl Frames {
     /// `pages` frames of zeroes, which take no memory before they are written.
     ///
     /// # Errors
-    /// As [`Frames::from_bytes`].
+    /// As [`Frames::from_bytes`]; `ENOMEM` for more bytes than there are addresses.
     pub fn zeroed(pages: usize, page_size: usize) -> io::Result<Self> {
-        let bytes = (pages * page_size).max(page_size);
+        let Some(bytes) = pages.checked_mul(page_size) else { return Err(io::Error::from_raw_os_error(libc::ENOMEM)) };
+        let bytes = bytes.max(page_size);
         let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
         // SAFETY: a fresh anonymous mapping aliases nothing.
         let base = unsafe { libc::mmap(std::ptr::null_mut(), bytes, protection, flags, -1, 0) };
@@ -144,5 +145,18 @@ impl Drop for Frames {
         let bytes = (self.pages * self.page_size).max(self.page_size);
         // SAFETY: our own mapping, and `self` is the last to know it.
         unsafe { libc::munmap(self.base.as_ptr().cast(), bytes) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// More bytes than an address can say are refused, and never a mapping that is shorter than its frames.
+    #[test]
+    fn too_many_frames_are_refused() {
+        for pages in [usize::MAX / 4096 + 2, usize::MAX / 4096, 1 << 50] {
+            assert_eq!(Frames::zeroed(pages, 4096).map(|_| ()).unwrap_err().raw_os_error(), Some(libc::ENOMEM));
+        }
     }
 }

@@ -94,8 +94,9 @@ impl Run {
         runs.sort_unstable_by_key(|run| run.base);
         let adjacent = |a: &Self, b: &Self| a.base.addr().get() + a.len_bytes == b.base.addr().get();
         for group in runs.chunk_by(adjacent) {
-            // Neighbouring runs may lie in neighbouring mappings; one call may cover several.
-            advise(group[0].base, group.len() * group[0].len_bytes, libc::MADV_DONTNEED);
+            let len_bytes = group.len() * group[0].len_bytes;
+            // SAFETY: these runs, exclusively borrowed, own so many bytes from there on without a gap, perhaps in neighbouring mappings.
+            unsafe { advise(group[0].base, len_bytes, libc::MADV_DONTNEED) };
         }
     }
 }

@@ -31,7 +31,8 @@ impl Chunk {
     /// Maps fresh zeroed memory that is not resident yet. The error is the `errno` of `mmap`.
     pub fn map() -> Result<Self, i32> {
         let base = map(CHUNK_BYTES)?;
-        advise(base, CHUNK_BYTES, libc::MADV_NOHUGEPAGE);
+        // SAFETY: the mapping is new and ours.
+        unsafe { advise(base, CHUNK_BYTES, libc::MADV_NOHUGEPAGE) };
         Ok(Self { base, is_warm: false })
     }
 
@@ -50,7 +51,8 @@ impl Chunk {
             }
         }
         let mut chunk = Self { base, is_warm: true };
-        advise(base, CHUNK_BYTES, libc::MADV_HUGEPAGE);
+        // SAFETY: what is left of the mapping is new and ours.
+        unsafe { advise(base, CHUNK_BYTES, libc::MADV_HUGEPAGE) };
         chunk.touch();
         Ok(chunk)
     }
@@ -99,12 +101,14 @@ fn map(len_bytes: usize) -> Result<NonNull<u8>, i32> {
     Ok(NonNull::new(base.cast()).expect("mmap never returns page 0 unasked"))
 }
 
-/// Advice that may be refused: it changes what is resident, never what is stored.
-pub(super) fn advise(base: NonNull<u8>, len_bytes: usize, advice: i32) {
+/// Advice that may be refused: it changes what is resident; MADV_DONTNEED makes the contents zero.
+///
+/// # Safety
+/// The caller owns this range of mappings of ours. With MADV_DONTNEED nothing looks at it meanwhile.
+pub(super) unsafe fn advise(base: NonNull<u8>, len_bytes: usize, advice: i32) {
     debug_assert!([libc::MADV_NOHUGEPAGE, libc::MADV_HUGEPAGE, libc::MADV_DONTNEED].contains(&advice));
     if !cfg!(miri) {
-        // SAFETY: the caller owns this range of a mapping of ours; no such advice makes an access invalid
-        // (MADV_DONTNEED zeroes the contents, which no reference of Rust's is looking at).
+        // SAFETY: the caller's promise; none of the three makes an access invalid.
         unsafe { libc::madvise(base.as_ptr().cast(), len_bytes, advice) };
     }
 }
