@@ -193,6 +193,8 @@ fn pages_are_made_as_they_are_met_and_never_beyond_the_trace_s() {
     for far in [0, 1, 99_999, 0x0fff_ffff] {
         assert_eq!(first(&[isolate(far)], None), None);
     }
+    // The two highest numbers say something else in a queue.
+    assert_eq!(first(&[isolate(SYSTEM - 1)], None), Some(Reason::Folio { pages: None }));
     assert_eq!(first(&[isolate(7)], Some(8)), None);
     assert_eq!(first(&[isolate(8)], Some(8)), Some(Reason::Folio { pages: Some(8) }));
     assert_eq!(first(&[isolate(7), isolate(9)], Some(8)), Some(Reason::Folio { pages: Some(8) }));
@@ -209,9 +211,19 @@ fn a_breach_is_counted_and_the_judge_goes_on() {
 }
 
 #[test]
+fn a_guard_that_says_something_else_is_named() {
+    let unread = first(&[Record { guards: guard::ZERO | guard::IN_POOL, ..isolate(0) }], None);
+    assert_eq!(unread, Some(Reason::Unread { bits: guard::ZERO | guard::IN_POOL }));
+    let said = Reason::Guard { guard: guard::MAPPED, held: true };
+    assert_eq!(said.to_string(), "guard mapped was true");
+}
+
+#[test]
 fn a_system_event_is_bare_and_known() {
     let phase = Record { folio: SYSTEM, event: system::PHASE, aux: 1, ..Record::default() };
     assert_eq!(first(&[phase], None), None);
+    let verdict = judge(&[phase, isolate(0), phase], 3);
+    assert_eq!((verdict.by_system[usize::from(system::PHASE - 0x80)], verdict.by_system.iter().sum()), (2, 2));
     for bad in [
         Record { aux: 3, ..phase },
         Record { event: 0x86, ..phase },

@@ -10,7 +10,7 @@ use kcompressd_core::lifecycle::{State, Table, actor};
 use kcompressd_core::memcg::Memcgs;
 use kcompressd_core::stats::Vm;
 use kcompressd_core::swap::{Backing, Device, IoFaults};
-use kcompressd_core::system::{Config, Contents, System};
+use kcompressd_core::system::{Config, Contents, Large, System};
 
 const PAGE: usize = 4096;
 
@@ -91,6 +91,21 @@ fn every_preset_on_both_stores_brings_every_page_back() {
                 );
                 assert_eq!(report.pool_pages_at_exit, 0, "{name}");
             }
+        }
+    }
+}
+
+/// The device writes every page of a folio from its own frame: before 6.13 large folios pass zswap by.
+#[test]
+fn large_folios_come_back_from_the_device_and_from_the_store() {
+    for (kernel, order, at_the_device) in [((6, 12), 2, 512), ((6, 18), 2, 0), ((6, 18), 4, 0)] {
+        for preset in [Preset::Sync, Preset::Split] {
+            let of_order = |base: Config| Config { kernel, large: vec![Large { pages: 0..512, order }], ..base };
+            let config = of_order(config(preset.design(StoreKind::Zswap), StoreKind::Zswap));
+            let name = format!("large-{}-{kernel:?}-{order}", preset.name());
+            let report = run(config, LiveConfig::default(), IoFaults::default(), Memcgs::default(), &name);
+            assert_eq!((report.error.as_ref(), report.mismatched.as_slice()), (None, &[][..]), "{name}");
+            assert_eq!(at(&report, State::WrittenBackFreed), at_the_device, "{name}: {:?}", report.census_reclaim);
         }
     }
 }

@@ -5,11 +5,13 @@ mod cases;
 mod clocks;
 
 use clocks::{INCOMPRESSIBLE, Plan, STORES};
+use kcompressd_core::codec::CodecName;
 use kcompressd_core::design::{Design, Placement, Preset, StoreKind};
 use kcompressd_core::driver::explore::{States, fingerprint};
 use kcompressd_core::driver::{Crew, Status};
+use kcompressd_core::memcg::Memcg;
 use kcompressd_core::queue::FolioQueue;
-use kcompressd_core::reclaim::{Actor, Task};
+use kcompressd_core::reclaim::{Actor, Task, Toggle};
 use kcompressd_core::sync::boundaries_since_last_call;
 use kcompressd_core::system::{System, Waiting};
 use kcompressd_core::wait::WaitKey;
@@ -165,4 +167,40 @@ fn a_worker_without_work_helps() {
     assert_eq!(taken_by_the_last(split), (vec![65, 55], vec![32, 23, 32, 17], 16));
     let in_turn = Design { placement: Placement::RoundRobin, ..split };
     assert_eq!(taken_by_the_last(in_turn), (vec![60, 60], vec![32, 28], 60));
+}
+
+/// What can be turned: writeback and zswap.max of the root and of a group, the depths of two queues, the compressor, whether the first
+/// thread is to stop and its queue closed.
+type Knobs = ([bool; 2], [u64; 2], [usize; 2], CodecName, [bool; 2]);
+
+fn knobs(sys: &System) -> Knobs {
+    let of = |group| sys.memcgs.get(group).unwrap();
+    let compressor = sys.zswap().unwrap().compressor().name();
+    let stopped = [sys.kthread_should_stop(0), sys.queues[0].is_closed()];
+    let limits = [of(0), of(1)].map(Memcg::zswap_max);
+    ([of(0), of(1)].map(Memcg::writeback), limits, [0, 1].map(|queue| sys.queues[queue].depth()), compressor, stopped)
+}
+
+/// Whoever turns a knob turns that one, in as many steps as it has parts, and is done.
+#[test]
+fn a_hand_at_a_knob_turns_all_of_it_and_nothing_else() {
+    for &toggle in Toggle::ALL {
+        let split = Preset::Split.design(StoreKind::Zswap).with_threads(2).with_depth(4);
+        let sys = Plan { zswap_max: Some(4096), ..Plan::of(split, StoreKind::Zswap, &LENS) }.build();
+        let mut crew = Crew::reclaim(&sys, false).with_toggle(&sys, toggle);
+        let hand = crew.seats.len() - 1;
+        let (mut after, mut steps) = (knobs(&sys), 0);
+        let parts = match toggle {
+            Toggle::Writeback => (after.0 = [false; 2], 2).1,
+            Toggle::ZswapMax => (after.1[1] = 0, 1).1,
+            Toggle::Depth => (after.2 = [0; 2], 2).1,
+            Toggle::Pool => (after.3 = CodecName::Zstd, 1).1,
+            Toggle::Stop => (after.4 = [true; 2], 1).1,
+        };
+        while crew.seats[hand].is_ready(&sys) {
+            let _ = crew.step(&sys, hand).unwrap();
+            steps += 1;
+        }
+        assert_eq!((knobs(&sys), steps), (after, parts + 1), "{}", toggle.name());
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use kcompressd_core::wait::{Ticket, WaitCell, WaitKey, WaitTable, Woken};
+use kcompressd_core::wait::{Backoff, Ticket, WaitCell, WaitKey, WaitTable, Woken};
 use proptest::prelude::*;
 
 #[test]
@@ -13,6 +13,13 @@ fn waking_nobody_changes_nothing() {
     let cell = WaitCell::new();
     assert!(!cell.wake_one() && !cell.wake_all());
     assert_eq!(cell.waiting(), 0);
+}
+
+#[test]
+fn who_waits_stays_awake_for_a_while_and_no_longer() {
+    let mut backoff = Backoff::new();
+    let awake = (0..1000).take_while(|_| backoff.snooze()).count();
+    assert!((1..1000).contains(&awake) && !backoff.snooze(), "{awake}");
 }
 
 #[test]

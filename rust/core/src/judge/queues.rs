@@ -166,3 +166,116 @@ impl Queue {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::aux;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    /// One queue as the module's documentation has it: every position that was given, with its page until it is taken.
+    #[derive(Default)]
+    struct Slow {
+        depth: Option<u32>,
+        given: BTreeMap<u64, Option<u32>>,
+        last: BTreeMap<u16, u64>,
+    }
+
+    impl Slow {
+        fn open(&self) -> impl Iterator<Item = (u64, u32)> {
+            self.given.iter().filter_map(|(&position, page)| Some((position, (*page)?)))
+        }
+
+        fn next(&self) -> u64 {
+            self.given.last_key_value().map_or(0, |(last, _)| last + 1)
+        }
+
+        fn push(&mut self, of: &Config, queue: u16, position: u64, page: u32) -> Result<(), Reason> {
+            let total = of.ordering == Ordering::Total;
+            if total && position != self.next() {
+                return Err(Reason::Ticket { queue, expected: self.next(), got: position });
+            }
+            if self.given.insert(position, Some(page)).is_some() {
+                return Err(Reason::TicketTwice { queue, position });
+            }
+            let waiting = self.open().count() as u64;
+            match self.depth {
+                Some(depth) if total && waiting > u64::from(depth + of.in_hand) => {
+                    Err(Reason::Depth { queue, depth, waiting })
+                }
+                _ => Ok(()),
+            }
+        }
+
+        fn pop(&mut self, of: &Config, queue: u16, position: u64, r: &Record) -> Result<(), Reason> {
+            if self.given.get(&position) != Some(&Some(r.folio)) {
+                return Err(Reason::TicketPage { queue, position });
+            }
+            let older: Vec<u64> = self.open().map(|(open, _)| open).filter(|&open| open < position).collect();
+            self.given.insert(position, None);
+            if let Some(after) = self.last.insert(r.actor, position).filter(|&last| last > position) {
+                return Err(Reason::Order { queue, position, after });
+            }
+            match older.first() {
+                Some(&older_) if of.ordering == Ordering::Total && older.len() > of.in_hand as usize => {
+                    Err(Reason::Fifo { queue, position, older: older_ })
+                }
+                _ => Ok(()),
+            }
+        }
+
+        fn gap(&self) -> Option<u64> {
+            (0..self.next()).find(|position| !self.given.contains_key(position))
+        }
+    }
+
+    fn configs() -> impl Strategy<Value = Config> {
+        let depths = prop::option::of(prop::collection::vec(0u32..5, 1..4));
+        (any::<bool>(), depths, 0u32..3).prop_map(|(total, depths, in_hand)| {
+            let ordering = if total { Ordering::Total } else { Ordering::PerFolio };
+            Config { ordering, depths, in_hand, ..Config::default() }
+        })
+    }
+
+    proptest! {
+        /// Pushes, pops and resizes, mostly as a queue would have them, until the first that is wrong: it is named as by hand.
+        #[test]
+        fn queues_are_judged_as_their_contract_says(
+            config in configs(),
+            picks in prop::collection::vec((0u8..9, 0u16..3, 0u64..12, 0u32..40, 0u16..3), 0..80),
+        ) {
+            let mut queues = Queues::new(&config);
+            let known = config.depths.as_ref().map_or(3, Vec::len);
+            let depth = |number| config.depths.as_ref().and_then(|depths| depths.get(number).copied());
+            let mut slow: Vec<_> = (0..3).map(|number| Slow { depth: depth(number), ..Slow::default() }).collect();
+            for (kind, number, pick, folio, actor) in picks {
+                let of = &mut slow[usize::from(number)];
+                let open = of.open().nth(pick as usize % 3 / 2);
+                // As a queue would have it, nine times of ten.
+                let (position, folio) = match open {
+                    _ if pick == 11 => (pick, folio),
+                    Some(head) if kind < 4 => head,
+                    _ if kind < 8 => (of.next() + u64::from(pick == 10), folio),
+                    _ => (pick, folio),
+                };
+                let r = Record { aux: aux::ticket(number, position), folio, actor, ..Record::default() };
+                let (judged, by_hand) = match kind {
+                    0..4 => (queues.pop(&r), of.pop(&config, number, position, &r)),
+                    4..8 => (queues.push(&r), of.push(&config, number, position, folio)),
+                    _ => {
+                        of.depth = (config.ordering == Ordering::Total).then_some(folio);
+                        (queues.resize(u32::from(number), folio), Ok(()))
+                    }
+                };
+                let by_hand = if usize::from(number) < known { by_hand } else { Err(Reason::NoQueue) };
+                prop_assert_eq!(judged, by_hand);
+                if judged.is_err() {
+                    return Ok(());
+                }
+            }
+            let gap = (0..).zip(&slow).find_map(|(queue, of)| Some(Reason::TicketGap { queue, position: of.gap()? }));
+            prop_assert_eq!(queues.gap(), gap);
+        }
+    }
+}

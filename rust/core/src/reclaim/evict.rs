@@ -314,6 +314,7 @@ mod tests {
         let submitted = flag::RECLAIM | flag::WRITEBACK;
         assert_eq!(place_of(flag::LOCKED | flag::SWAPCACHE, false), Some(Place::Active), "it waits in a queue");
         assert_eq!(place_of(submitted, false), Some(Place::Inactive));
+        assert_eq!(place_of(submitted & !flag::RECLAIM, false), Some(Place::Active), "nobody has sent it on its way");
         assert_eq!(place_of(submitted | flag::ACTIVE, false), Some(Place::Active), "met under writeback");
         assert_eq!([false, true].map(|again| place_of(flag::SWAPCACHE, again)), [None, Some(Place::Active)]);
     }
