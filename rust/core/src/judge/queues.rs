@@ -243,7 +243,7 @@ mod tests {
         #[test]
         fn queues_are_judged_as_their_contract_says(
             config in configs(),
-            picks in prop::collection::vec((0u8..9, 0u16..3, 0u64..12, 0u32..40, 0u16..3), 0..80),
+            picks in prop::collection::vec((0u8..9, 0u16..3, 0u64..60, 0u32..40, 0u16..3), 0..80),
         ) {
             let mut queues = Queues::new(&config);
             let known = config.depths.as_ref().map_or(3, Vec::len);
@@ -251,13 +251,12 @@ mod tests {
             let mut slow: Vec<_> = (0..3).map(|number| Slow { depth: depth(number), ..Slow::default() }).collect();
             for (kind, number, pick, folio, actor) in picks {
                 let of = &mut slow[usize::from(number)];
-                let open = of.open().nth(pick as usize % 3 / 2);
-                // As a queue would have it, nine times of ten.
-                let (position, folio) = match open {
-                    _ if pick == 11 => (pick, folio),
-                    Some(head) if kind < 4 => head,
-                    _ if kind < 8 => (of.next() + u64::from(pick == 10), folio),
-                    _ => (pick, folio),
+                // Any position, or a gap, once in thirty times: else as a queue would have it.
+                let (position, folio) = match (kind, of.open().nth(pick as usize % 4 / 2)) {
+                    _ if pick == 59 => (u64::from(folio) % 12, folio),
+                    (0..4, Some(open)) => open,
+                    (0..4, None) => continue,
+                    _ => (of.next() + u64::from(pick == 58), folio),
                 };
                 let r = Record { aux: aux::ticket(number, position), folio, actor, ..Record::default() };
                 let (judged, by_hand) = match kind {
