@@ -187,7 +187,7 @@ smaller model of the same race beside it that ends (CPU seconds):
 | `wake_one_twice_reaches_two_sleepers` | 1 | `wake_one_twice_reaches_both_places` | 1 |
 | `wake_one_taken_by_a_cancelled_ticket` | 1 | `wake_one_taken_by_a_cancelled_place` | 1 |
 
-The 29 others end: `cancel_in_the_middle_of_the_line` takes 10 s, `batch_against_single` 8, `full_and_empty_boundary` 3, each of
+The 30 others end: `cancel_in_the_middle_of_the_line` takes 10 s, `batch_against_single` 8, `full_and_empty_boundary` 3, each of
 the rest less than one. The smaller models have two threads, so none of them has two producers, or two threads asleep on one
 cell. [orderings.md](orderings.md) says which of them fail when an access is weakened or a wake-up is dropped.
 

@@ -6,7 +6,7 @@
 
 mod loom_rig;
 
-use kcompressd_core::sync::{Arc, AtomicBool, Ordering, thread};
+use kcompressd_core::sync::{Arc, AtomicBool, AtomicU64, Ordering, thread};
 use kcompressd_core::wait::{Ticket, WaitCell, WaitKey, WaitTable, Woken};
 use loom_rig::bounded;
 
@@ -191,6 +191,33 @@ fn wake_one_twice_reaches_both_places() {
 #[test]
 fn wake_one_taken_by_a_cancelled_place() {
     both_places_are_told(|event, first| cancel(event, [first]), |cell| _ = cell.wake_one());
+}
+
+/// What came before anybody stood in line is taken by one who then stands there, and is woken for what comes next: not needed, the
+/// wake-up goes to the place behind.
+#[test]
+fn a_wake_up_that_came_too_late_goes_on() {
+    loom::model(|| {
+        let shared = Arc::new((AtomicU64::new(0), WaitCell::new()));
+        let taker = thread::spawn({
+            let shared = Arc::clone(&shared);
+            move || {
+                let (items, cell) = &*shared;
+                let take = || (items.load(Ordering::Relaxed) > 0).then(|| items.fetch_sub(1, Ordering::Relaxed));
+                cell.wait_for(take).expect("no shutdown");
+            }
+        });
+        let (items, cell) = &*shared;
+        let put = || {
+            items.fetch_add(1, Ordering::Relaxed);
+            cell.wake_one();
+        };
+        put();
+        let ticket = cell.prepare();
+        put();
+        taker.join().unwrap();
+        assert!(cell.is_woken(&ticket), "asleep beside an item");
+    });
 }
 
 /// One changes both parts of what a sleeper waits for, and tells it each time.
