@@ -75,7 +75,7 @@ class Zram:
         """Write one page, uint8 of shape (page_size,) or bytes; return the bytes charged to `compr_data_size`.
 
         What the slot held is gone. Raises `ZramError` for a slot or a size that there is not, or no memory under
-        `mem_limit`: the slot is empty then; `LabError` for contents of another type.
+        `mem_limit`: the slot is as it was then; `LabError` for contents of another type.
         """
         return self._core.store(slot, contents("page", page))
 

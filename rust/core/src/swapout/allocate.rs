@@ -1,7 +1,7 @@
 //! Memory for a compressed page in the store, or none: the page is then compressed again after reclaim, or refused.
 
 use super::{Pc, Progress, RAN, Swapout};
-use crate::design::OnReject;
+use crate::design::{OnReject, StoreKind};
 use crate::system::contents::Compressed;
 use crate::system::{Ctx, Outcome, StepError, Store, System, Work};
 use crate::units::NIL;
@@ -18,6 +18,25 @@ struct Starved {
 
 /// What follows the search for a page's object.
 type Allocated = Result<Pc, Starved>;
+
+/// The first kernel whose zram may wait for memory with its compression stream in hand.
+const PREEMPTIBLE_STREAM: (u16, u16) = (6, 15);
+
+/// Requests that `zs_malloc`'s caller makes of a starved pool: zram did without and with the right to wait.
+fn requests(sys: &System) -> u8 {
+    let twice = sys.config.store == StoreKind::Zram && sys.config.kernel < PREEMPTIBLE_STREAM;
+    1 + u8::from(twice)
+}
+
+/// After zram's reclaim under GFP_NOIO: it had let its stream go, and compresses again what it does not store as it is.
+fn after_stall(sys: &System, compressed: Compressed) -> Pc {
+    let huge = sys.current_pool().table().huge_class_size();
+    let raw = compressed.len.is_none_or(|len| len as usize >= huge);
+    match raw || sys.config.kernel >= PREEMPTIBLE_STREAM {
+        true => Pc::Allocate { compressed },
+        false => Pc::Compress,
+    }
+}
 
 impl Swapout {
     pub(super) fn allocate(
@@ -36,10 +55,8 @@ impl Swapout {
                 sys.heed_boost();
                 (pc, RAN)
             }
-            // It lets its stream go, reclaims under GFP_NOIO and compresses again.
-            Err(Starved { slow_path: Some(pages) }) => (Pc::Compress, Progress::Stalled { pages }),
-            // Without and with the right to wait.
-            Err(_) if sys.mm.is_some() => (Pc::Refused, Progress::Step(Outcome::Ran(Work::AllocFailed(2)))),
+            Err(Starved { slow_path: Some(pages) }) => (after_stall(sys, compressed), Progress::Stalled { pages }),
+            Err(_) if sys.mm.is_some() => (Pc::Refused, Progress::Step(Outcome::Ran(Work::AllocFailed(requests(sys))))),
             Err(_) => (Pc::Refused, RAN),
         };
         self.pc = pc;

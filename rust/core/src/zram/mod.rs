@@ -15,8 +15,8 @@
 //! Accounting at rest: `compr_data_size` = Σ bytes of objects, `mem_used_total` = pool pages, `orig_data_size` = page size
 //! × (same + objects + `bd_count` in pages), `huge_pages` = objects stored as they are.
 //!
-//! Source: Documentation/admin-guide/blockdev/zram.rst; the order of decisions is Linux 6.15's and later where it changed:
-//! an overwritten slot is emptied before the new contents are placed (6.12: after).
+//! An overwritten slot keeps what it held until the new contents have a place: a write that fails changes nothing.
+//! Source: Documentation/admin-guide/blockdev/zram.rst; observed on 6.12 (a release in between emptied the slot first).
 
 mod recompress;
 mod saved;
@@ -58,7 +58,7 @@ pub enum Data<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("zram: no memory for slot {slot}")]
 pub struct NoMemory {
-    /// The slot, which is empty.
+    /// The slot, which is as it was.
     pub slot: u32,
     /// What was allocated beyond `mem_limit`: the caller gives it back with [`Zram::undo`], in a step of its own since
     /// others see the pool in between.
@@ -186,7 +186,7 @@ impl Zram {
     /// `compr_data_size`.
     ///
     /// # Errors
-    /// [`NoMemory`], counted as `failed_writes`; the slot is empty then.
+    /// [`NoMemory`], counted as `failed_writes`; the slot is as it was then.
     pub fn write(&self, slot: u32, data: Data<'_>, frames: &impl Frames) -> Result<usize, NoMemory> {
         self.try_write(slot, data, frames).inspect_err(|_| self.note_failed_write())
     }
@@ -194,10 +194,9 @@ impl Zram {
     /// The first try of a write, which the caller may repeat once there is memory; else it notes the failure.
     ///
     /// # Errors
-    /// [`NoMemory`]; the slot is empty then.
+    /// [`NoMemory`]; the slot is as it was then.
     pub fn try_write(&self, slot: u32, data: Data<'_>, frames: &impl Frames) -> Result<usize, NoMemory> {
         let mut entry = self.entries[slot as usize].lock();
-        self.release(&mut entry, frames);
         let (place, stored) = match data {
             Data::Same(word) => {
                 self.stats.same_pages.add(1);
@@ -208,6 +207,7 @@ impl Zram {
                 (Place::Pool(object), object.len as usize)
             }
         };
+        self.release(&mut entry, frames);
         entry.place = place;
         entry.touch(self.now());
         self.stats.pages_stored.add(1);

@@ -158,6 +158,7 @@ impl Zram {
                 self.stats.compr_data_size.add(found.len as u64);
                 let (len, priority) = (found.len as u32, found.priority);
                 entry.place = Place::Pool(Object { handle, len, priority, huge: false });
+                entry.accessed_s = 0; // Its slot was freed, and nobody has accessed it since.
                 Ok(Tried::Smaller)
             }
             Err(no_class) => {

@@ -84,7 +84,7 @@ impl Zram {
     /// Compresses `page` into `slot`; what the slot held is gone. Returns the bytes charged to `compr_data_size`.
     ///
     /// # Errors
-    /// [`NoMemory`]; the slot is empty then and nothing is left to give back.
+    /// [`NoMemory`]; the slot is as it was then and nothing is left to give back.
     pub fn store(
         &self,
         slot: u32,

@@ -168,7 +168,7 @@ fn a_page_is_same_filled_to_its_end_or_not_at_all() {
     }
 }
 
-/// A refused page counts in mem_used_max, whatever was stored there is gone, and the limit may be lifted.
+/// A refused page counts in mem_used_max, what was stored there stays, and the limit may be lifted.
 #[test]
 fn mem_limit_and_mem_used_max() {
     let (zram, mut streams) = (device("limit", 2, IoFaults::default()), streams(&[CodecName::Lz4]));
@@ -178,12 +178,30 @@ fn mem_limit_and_mem_used_max() {
     zram.store(1, &page(4, 1), &mut streams, &Unlimited).unwrap_err();
     let stat = zram.mm_stat();
     assert_eq!((stat.mem_used_total, stat.mem_limit, stat.mem_used_max), (4096, 4096, 8192));
-    assert_eq!((stat.orig_data_size, stat.same_pages, io(&zram, "failed_writes")), (4096, 0, 1));
+    assert_eq!((stat.orig_data_size, stat.same_pages, io(&zram, "failed_writes")), (8192, 1, 1));
+    assert!(load(&zram, 1, &mut streams) == page(1, 9));
+    zram.store(0, &page(4, 9), &mut streams, &Unlimited).unwrap_err(); // For a moment both would be there.
     zram.reset_mem_used_max();
     assert_eq!(zram.mm_stat().mem_used_max, 4096);
     zram.set_mem_limit(0);
     zram.store(1, &page(4, 1), &mut streams, &Unlimited).unwrap();
     assert!((0..2).all(|slot| load(&zram, slot, &mut streams) == page(4, slot.into())));
+}
+
+/// A recompressed page has not been accessed since its slot was freed for it: by age it is idle at once.
+#[test]
+fn a_recompressed_page_is_idle_by_age() {
+    let (zram, mut streams) =
+        (device("recompressed", 2, IoFaults::default()), streams(&[CodecName::Lz4, CodecName::Zstd]));
+    zram.set_clock(1000);
+    for slot in 0..2 {
+        zram.store(slot, &page(2, slot.into()), &mut streams, &Unlimited).unwrap();
+    }
+    let request = Recompress { max_pages: Some(1), ..Recompress::default() };
+    assert_eq!(zram.recompress(&request, &mut streams, &Unlimited).unwrap(), 1);
+    zram.set_clock(1010);
+    zram.mark_idle(Some(100));
+    assert_eq!(zram.writeback(IDLE, &mut streams, &Unlimited).unwrap(), 1, "the other was accessed 10 s ago");
 }
 
 /// Two writers on slots of their own, a reader, recompression, writeback and compaction, all at once: what is read was

@@ -98,7 +98,7 @@ impl Model {
                 let len = self.len_with(priority, &held.page);
                 hopeless = class(self, len) >= class(self, old);
                 if !hopeless && (threshold == 0 || len < threshold) {
-                    (held.len, held.priority, done) = (Some(len), priority, done + 1);
+                    (held.len, held.priority, held.accessed, done) = (Some(len), priority, 0, done + 1);
                     break;
                 }
             }
