@@ -62,7 +62,8 @@ class Generations:
         if page.shadow is not None:
             self.count("pgmajfault")
             self.count("workingset_refault_anon")
-            self.count("workingset_activate_anon", int(page.shadow == self.min_seq))
+            for name in ("workingset_activate_anon", "workingset_restore_anon"):
+                self.count(name, int(page.shadow == self.min_seq))
         page.resident = True
         self.add(number)
 

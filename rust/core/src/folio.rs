@@ -5,7 +5,8 @@
 //! - `links` and `lru_gen` belong to the LRU lock of the folio's node;
 //! - `slot` is written by whoever holds the folio isolated or locked, and by the fault that drops the copy;
 //! - `pool` belongs to the actor that queues the folio and then to the one that takes it from the queue;
-//! - `shadow` and `evictor` are written by the reclaimer that evicts it and read by the fault that brings it back;
+//! - `shadow` and `evictor` are written by the reclaimer that evicts it and read by whoever brings it back;
+//! - `workingset` belongs to the LRU lock while the page is listed, and to whoever brings it back or makes it while it is not;
 //! - `pfn` is written by the fault that gives the page its frame and read by whoever takes the frame away;
 //! - `extra_refs` counts references beyond the isolator's and the swap cache's;
 //! - `memcg`, `node`, `order` and `shmem` never change; whether the page is the first of a large folio now is PG_head in the word.
@@ -38,6 +39,7 @@ pub struct Folio {
     pfn: AtomicU32,
     /// The generation it belongs to and, from bit 8, the list that it is on.
     lru_gen: AtomicU32,
+    workingset: AtomicU32,
     /// Index of the memory cgroup it is charged to.
     pub memcg: u16,
     /// The node its frame belongs to.
@@ -86,6 +88,7 @@ impl Folio {
             evictor: AtomicU32::new(0),
             pfn: AtomicU32::new(NIL),
             lru_gen: AtomicU32::new(0),
+            workingset: AtomicU32::new(0),
             memcg,
             node,
             order: 0,
@@ -108,6 +111,11 @@ impl Folio {
     field!(slot, set_slot, "the swap slot, or [`NIL`].");
     field!(shadow, set_shadow, "the age of its evictor when it was evicted.");
     field!(evictor, set_evictor, "the memory cgroup from which reclaim began that evicted it.");
+    field!(
+        workingset,
+        set_workingset,
+        "PG_workingset, 0 or 1: it has been on the active list; of a page that has left, what its shadow says of it."
+    );
     field!(pfn, set_pfn, "the number of its frame in a zone, or [`NIL`] without a memory budget.");
     field!(pool, set_pool, "the zswap pool that a queued folio holds a reference to, or [`NIL`].");
 

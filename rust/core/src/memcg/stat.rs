@@ -37,6 +37,8 @@ pub enum MemcgStat {
     WorkingsetRefaultAnon,
     /// Of those, pages activated at once.
     WorkingsetActivateAnon,
+    /// Of those, pages that had been on the active list before they went.
+    WorkingsetRestoreAnon,
     /// Evicted pages of the page cache read again.
     WorkingsetRefaultFile,
     /// Of those, pages activated at once.
@@ -57,7 +59,7 @@ pub enum MemcgStat {
 
 impl MemcgStat {
     /// All of them, in order.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::PgscanKswapd,
         Self::PgscanDirect,
         Self::PgscanProactive,
@@ -71,6 +73,7 @@ impl MemcgStat {
         Self::Pgdeactivate,
         Self::WorkingsetRefaultAnon,
         Self::WorkingsetActivateAnon,
+        Self::WorkingsetRestoreAnon,
         Self::WorkingsetRefaultFile,
         Self::WorkingsetActivateFile,
         Self::WorkingsetRestoreFile,
@@ -103,6 +106,7 @@ impl MemcgStat {
             Self::Pgdeactivate => Vm::Pgdeactivate,
             Self::WorkingsetRefaultAnon => Vm::WorkingsetRefaultAnon,
             Self::WorkingsetActivateAnon => Vm::WorkingsetActivateAnon,
+            Self::WorkingsetRestoreAnon => Vm::WorkingsetRestoreAnon,
             Self::WorkingsetRefaultFile => Vm::WorkingsetRefaultFile,
             Self::WorkingsetActivateFile => Vm::WorkingsetActivateFile,
             Self::WorkingsetRestoreFile => Vm::WorkingsetRestoreFile,

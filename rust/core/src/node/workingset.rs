@@ -27,7 +27,7 @@ impl Node {
         self.workingsets[usize::from(self.index(memcg))].age.store(age, Ordering::Relaxed);
     }
 
-    /// `by` pages more of `memcg` have left the lists or become active (`workingset_age_nonresident`).
+    /// `by` pages more of `memcg` or below have become active or were reclaimed for its sake (`workingset_age_nonresident`).
     pub fn grow_older(&self, memcg: u16, by: u32) {
         for id in ancestry(&self.parents, self.index(memcg)) {
             // ORDERING: Relaxed: as above.

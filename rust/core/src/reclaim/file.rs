@@ -153,7 +153,7 @@ impl ShrinkFile {
             let evictor = scope.target.unwrap_or(ROOT);
             folio.set_shadow(node.age(evictor));
             folio.set_evictor(evictor.into());
-            node.grow_older(folio.memcg, 1);
+            node.grow_older(evictor, 1);
         }
         folio.change(flag::SHADOW, !(flag::SHADOW | flag::WORKINGSET));
         note_steal(sys, ctx, scope, Vm::PgstealFile, folio.memcg, 1);

@@ -286,11 +286,7 @@ impl Look {
         let clear = flag::DIRTY | flag::MAPPED | flag::YOUNG | flag::REFERENCED | flag::ACTIVE;
         let change = Change::flags(set, clear).unless(flag::LOCKED).in_state(state);
         match sys.fire(ctx, folio, Event::Pageout, 0, change, u64::from(folio.slot()))? {
-            Fire::Done(_) => {
-                ctx.stat[Vm::NrVmscanWrite] += u64::from(self.nr_pages);
-                self.has_written = true;
-                Ok(self.unmapped(self.nr_pages, After::Writeout))
-            }
+            Fire::Done(_) => Ok(self.unmapped(self.nr_pages, After::Writeout)),
             Fire::Refused(_) => Ok(Glance::Ends(Work::Scan, self.kept(ctx))), // A fault was faster.
         }
     }
@@ -321,6 +317,9 @@ impl Look {
     }
 
     fn written(&mut self, sys: &System, ctx: &mut Ctx, written: Written) -> Glance {
+        // What neither the store nor the device took was no write (PAGE_ACTIVATE).
+        self.has_written = written != Written::Activated;
+        ctx.stat[Vm::NrVmscanWrite] += if self.has_written { self.nr_pages.into() } else { 0 };
         let exit = match written {
             Written::Zero => {
                 self.pc = Pc::Free(State::ZeroFilled);

@@ -336,6 +336,7 @@ impl ShrinkNode {
         for &page in aged.as_slice() {
             sys.must(ctx, sys.folio(page), Event::Deactivate, 0, Change::flags(0, flag::ACTIVE | flag::YOUNG), 0)?;
             lruvec.relocate(&sys.folios, page, true, false, false);
+            sys.folio(page).set_workingset(1);
         }
         for counter in [MemcgStat::Pgrefill, MemcgStat::Pgdeactivate] {
             sys.count(ctx, self.batch.memcg, counter, pages);

@@ -85,6 +85,7 @@ impl System {
         let flags = folio.word.load().flags();
         self.fire_tails(ctx, head, nr_pages, Event::Split, 0, Change::flags(flags, 0))?;
         self.number_frames(head, nr_pages, pfn);
+        (head + 1..head + nr_pages).for_each(|page| self.folio(page).set_workingset(folio.workingset()));
         ctx.stat.count_mthp(folio.order, Mthp::Split);
         Ok(())
     }

@@ -18,6 +18,7 @@ mod memory;
 mod oom;
 mod saved;
 mod store;
+mod workingset;
 
 pub use config::{BuildError, Config, Large, Memory};
 pub use contents::{Contents, Sizes};

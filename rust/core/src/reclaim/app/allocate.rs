@@ -71,6 +71,7 @@ impl App {
                 sys.oom.grow(ctx.actor, folio.memcg);
             }
             folio.set_pfn(std::mem::replace(&mut self.frame, NIL));
+            folio.set_workingset(0);
             (self.frame_order, self.pc) = (0, Pc::AddLru);
         }
         Ok(RAN)

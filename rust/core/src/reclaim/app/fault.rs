@@ -7,40 +7,20 @@ use crate::stats::Vm;
 use crate::system::{Ctx, Outcome, StepError, Store, System, Work};
 use crate::units::NIL;
 use crate::wait::WaitKey;
+use crate::workload::Access;
 use crate::zram::ReadError;
 
 impl App {
-    /// `workingset_refault`: a page that comes back before the active lists have turned over once belongs there.
+    /// What the page's shadow says, before it is read.
     pub(super) fn refault(&mut self, sys: &System, ctx: &mut Ctx, page: u32, copy: Copy) -> Outcome {
-        let node = sys.node(page);
-        let (folio, evictor) = (sys.folio(page), sys.folio(page).evictor() as u16);
-        if sys.lru_gen() {
-            return self.refault_generation(sys, ctx, page, copy);
-        }
-        let distance = node.age(evictor).wrapping_sub(folio.shadow());
-        let sizes = node.lru().sizes(evictor);
-        self.activate = distance <= sizes.active + sizes.file();
-        sys.count(ctx, folio.memcg, MemcgStat::WorkingsetRefaultAnon, 1);
-        if self.activate {
-            sys.count(ctx, folio.memcg, MemcgStat::WorkingsetActivateAnon, 1);
-            node.note_activation(folio.memcg, false);
-            node.grow_older(folio.memcg, 1);
-        }
+        self.activate = sys.workingset_refault(ctx, page, true);
         self.pc = Pc::Read(copy);
         RAN
     }
 
-    /// `lru_gen_refault`: the fault itself makes the page young; whether its generation is still there is counted.
-    fn refault_generation(&mut self, sys: &System, ctx: &mut Ctx, page: u32, copy: Copy) -> Outcome {
-        let folio = sys.folio(page);
-        let recent = sys.node(page).age(folio.memcg) == folio.shadow();
-        sys.count(ctx, folio.memcg, MemcgStat::WorkingsetRefaultAnon, 1);
-        sys.count(ctx, folio.memcg, MemcgStat::WorkingsetActivateAnon, recent.into());
-        if recent && !sys.filemap.is_empty() {
-            sys.node(page).note_refaulted(folio.memcg, false);
-        }
-        self.pc = Pc::Read(copy);
-        RAN
+    /// Whether the access under way is a write (FAULT_FLAG_WRITE).
+    fn writes(&self) -> bool {
+        self.program.current().is_some_and(|touch| touch.access == Access::Write)
     }
 
     pub(super) fn fault(
@@ -64,8 +44,8 @@ impl App {
     }
 
     /// The folio is still there: a minor fault. A dirty one gives its slot back, under the LRU lock, where the kernel has
-    /// the folio lock: no scan may isolate it with a slot that is about to go. A clean one keeps slot and copy while slots are plenty
-    /// (`should_try_to_free_swap`), and one under writeback in any case.
+    /// the folio lock: no scan may isolate it with a slot that is about to go. A clean one that is read keeps slot and copy while slots are
+    /// plenty (`should_try_to_free_swap`), and one under writeback in any case.
     pub(super) fn swapcache_hit(
         &mut self,
         sys: &System,
@@ -75,14 +55,16 @@ impl App {
     ) -> Result<Outcome, Box<StepError>> {
         let dirty = matches!(word.state(), State::Redirtied | State::Activated);
         let clear = if dirty { flag::SWAPCACHE } else { 0 };
-        let change = Change::flags(flag::MAPPED, clear).unless(flag::LOCKED).in_state(word.state());
+        let young = if sys.mm.is_some() { flag::YOUNG } else { 0 };
+        let change = Change::flags(flag::MAPPED | young, clear).unless(flag::LOCKED).in_state(word.state());
         let unscanned = dirty.then(|| sys.node(page).lru());
         if let Fire::Done(_) = sys.fire(ctx, sys.folio(page), Event::SwapcacheHit, 0, change, 0)? {
             if dirty {
                 sys.free_slots(ctx, page);
             }
             sys.count(ctx, sys.folio(page).memcg, MemcgStat::Pgfault, 1);
-            let frees_swap = !dirty && !word.has(flag::WRITEBACK) && sys.slots.is_half_full();
+            let tries_to_free_swap = self.writes() || sys.slots.is_half_full();
+            let frees_swap = !dirty && !word.has(flag::WRITEBACK) && tries_to_free_swap;
             self.pc = if frees_swap { Pc::FreeSwap } else { Pc::Next };
         }
         drop(unscanned);
@@ -122,7 +104,7 @@ impl App {
                 ctx.errors.push(error);
                 Pc::ReadFailed(copy)
             }
-            (Ok(()), _) if copy == Copy::Pool || self.unuses() || sys.slots.is_half_full() => {
+            (Ok(()), _) if copy == Copy::Pool || self.unuses() || self.writes() || sys.slots.is_half_full() => {
                 Pc::Drop(copy, Then::Load)
             }
             // SWP_SYNCHRONOUS_IO with one user: the slot goes at once, whatever it held.

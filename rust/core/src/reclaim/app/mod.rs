@@ -356,6 +356,7 @@ impl App {
             sys.count(ctx, sys.folio(page).memcg, MemcgStat::Pgfault, 1);
             sys.oom.grow(ctx.actor, sys.folio(page).memcg);
             sys.folio(page).set_pfn(std::mem::replace(&mut self.frame, NIL));
+            sys.folio(page).set_workingset(0);
             self.pc = Pc::AddLru;
         }
         Ok(Outcome::Ran(Work::ZeroPage))
