@@ -1,7 +1,7 @@
 //! The memory budget of a node: everything that costs pages takes them from one zone.
 //!
-//! Page frames, zspages, and the kernel's own objects on the way of a swap-out: handles and descriptors of zsmalloc, leaves of
-//! the swap cache's tree, page tables. A context says how far down it may go ([`Mark`]): kswapd, a direct reclaimer and a
+//! Page frames, zspages, and the kernel's own objects on the way of a swap-out: handles and descriptors of zsmalloc, entries of zswap,
+//! leaves of the swap cache's tree, page tables. A context says how far down it may go ([`Mark`]): kswapd, a direct reclaimer and a
 //! worker with PF_MEMALLOC to the last page, everybody else to the min mark.
 //!
 //! Accounting at rest: `free + frames + pool pages + Σ slab pages + page tables = ZoneConfig::free_pages`
@@ -68,13 +68,15 @@ enum Kind {
     Descriptor,
     /// A leaf of the swap cache's tree: 14 in a slab of two pages, 7 where no two in a row are to be had.
     Leaf,
+    /// zswap's entry, 56 bytes.
+    Entry,
 }
 
 impl Kind {
     const fn per_page(self) -> u32 {
         match self {
             Self::Handle => 512,
-            Self::Descriptor => 73,
+            Self::Descriptor | Self::Entry => 73,
             Self::Leaf => 7,
         }
     }
@@ -85,7 +87,7 @@ impl Kind {
         const MIN_PARTIAL: u32 = 5;
         match self {
             Self::Handle => MIN_PARTIAL + cpus * (1 + (2 * 120_u32).div_ceil(512)),
-            Self::Descriptor => MIN_PARTIAL + cpus * (1 + (2 * 120_u32).div_ceil(73)),
+            Self::Descriptor | Self::Entry => MIN_PARTIAL + cpus * (1 + (2 * 120_u32).div_ceil(73)),
             Self::Leaf => 2 * (MIN_PARTIAL + cpus * (1 + (2 * 52_u32).div_ceil(14))),
         }
     }
@@ -96,7 +98,7 @@ impl Kind {
 pub struct Mm {
     /// Where all pages come from.
     pub zone: Zone,
-    slabs: [Slab; 3],
+    slabs: [Slab; 4],
     /// Page frames of applications in use.
     frames: AtomicU32,
     /// Page-cache pages, the next to go first.
@@ -199,7 +201,7 @@ impl Mm {
         self.frames.load(Ordering::Relaxed) + self.file.lock_within().len() as u32
     }
 
-    /// Pages of kernel objects: handles, descriptors, leaves, page tables.
+    /// Pages of kernel objects: handles, descriptors, leaves, entries, page tables.
     pub fn overhead_pages(&self) -> u32 {
         let slabs: u32 = self.slabs.iter().map(Slab::pages).sum();
         // ORDERING: Relaxed: a count.
@@ -256,6 +258,16 @@ impl Frames for Budget<'_> {
             mm.give_object(Kind::Handle, self.cpu);
         }
     }
+
+    fn take_entry(&self) -> bool {
+        self.mm.is_none_or(|mm| mm.take_object(Kind::Entry, self.cpu, self.mark))
+    }
+
+    fn give_entry(&self) {
+        if let Some(mm) = self.mm {
+            mm.give_object(Kind::Entry, self.cpu);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -288,6 +300,17 @@ mod tests {
         mm.invariant(pool.total_pages() as u32);
         assert_eq!(mm.overhead_pages(), 1500_u32.div_ceil(512) + mm.slabs[1].pages());
         handles.into_iter().for_each(|handle| pool.free(handle, &frames));
+        mm.invariant(0);
+    }
+
+    #[test]
+    fn zswaps_entries_are_of_the_budget() {
+        let mm = small(400);
+        let frames = budget(&mm, Mark::None);
+        assert!((0..74).all(|_| frames.take_entry()));
+        assert_eq!(mm.overhead_pages(), 2);
+        mm.invariant(0);
+        while frames.take_entry() {}
         mm.invariant(0);
     }
 

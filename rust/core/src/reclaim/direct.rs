@@ -47,9 +47,18 @@ impl TryToFreePages {
         Self::new(Pc::Throttle { waited: false }, Scope::GLOBAL, Some(Vm::AllocstallMovable))
     }
 
-    /// For kernel memory under `GFP_NOIO`, by a kernel thread, which is never throttled.
+    /// For kernel memory, by a kernel thread, which is never throttled.
+    pub fn for_kernel() -> Self {
+        Self::new(Pc::Restart, Scope::GLOBAL, Some(Vm::AllocstallNormal))
+    }
+
+    /// The same under `GFP_NOIO`.
     pub fn noio() -> Self {
         Self::new(Pc::Restart, Scope { may_io: false, ..Scope::GLOBAL }, Some(Vm::AllocstallNormal))
+    }
+
+    fn is_kthread(&self) -> bool {
+        self.allocstall == Some(Vm::AllocstallNormal)
     }
 
     /// `pages` pages, at least 32, of `memcg` and the groups below (`try_to_free_mem_cgroup_pages`).
@@ -114,7 +123,7 @@ impl TryToFreePages {
     /// An application does in the node's own reclaim, while more than half of what is reclaimable is under writeback
     /// (`consider_reclaim_throttle`, `skip_throttle_noprogress`).
     fn waits_for_writes(&self, sys: &System) -> bool {
-        self.sc.scope.may_io
+        !self.is_kthread()
             && self.sc.scope.target.is_none()
             && !sys.nodes[0].is_hopeless()
             && 2 * write_pending(sys) > sys.nodes[0].lru().len()
@@ -182,6 +191,8 @@ pub(super) enum Wanted {
     Frame,
     /// A page table.
     Table,
+    /// A frame for the swap cache, for a kernel thread.
+    SwapCache,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -266,7 +277,7 @@ impl AllocPages {
 
     fn take(&mut self, sys: &System, ctx: &Ctx, mm: &Mm, mark: Mark, otherwise: Rung) -> Option<u32> {
         let page = match self.wanted {
-            Wanted::Frame => mm.take_frame(ctx.cpu, mark),
+            Wanted::Frame | Wanted::SwapCache => mm.take_frame(ctx.cpu, mark),
             Wanted::Table => mm.take_table(ctx.cpu, mark),
         };
         self.rung = otherwise;
@@ -282,7 +293,9 @@ impl AllocPages {
     }
 
     fn reclaim(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, Box<StepError>> {
-        let reclaim = self.reclaim.get_or_insert_with(|| Box::new(TryToFreePages::for_user()));
+        let begin =
+            if self.wanted == Wanted::SwapCache { TryToFreePages::for_kernel } else { TryToFreePages::for_user };
+        let reclaim = self.reclaim.get_or_insert_with(|| Box::new(begin()));
         let (outcome, ended) = reclaim.step(sys, ctx)?;
         if let Some(reclaimed) = ended {
             self.reclaim = None;

@@ -1,9 +1,12 @@
 //! zswap's shrink worker: when a store was refused for a full pool, writes entries back, a group at a time round the tree,
-//! until the pools are at the accept threshold or 16 attempts failed.
+//! until the pools are at the accept threshold or 16 attempts failed. For each entry's folio it allocates as anybody does, and if need be
+//! reclaims (GFP_KERNEL).
 
+use super::direct::{AllocPages, Allocation, Wanted};
 use super::{Stop, wait_unless};
 use crate::swapout::writeback::{Shrinking, Writeback};
 use crate::system::{Ctx, Outcome, StepError, System, Work};
+use crate::units::NIL;
 use crate::wait::WaitKey;
 use crate::zswap::Zswap;
 use crate::zswap::shrink::{Round, ShrinkMemcg};
@@ -24,12 +27,14 @@ pub struct ShrinkWorker {
     pc: Pc,
     round: Round,
     stop: Stop,
+    /// The allocation under way.
+    alloc: Option<AllocPages>,
 }
 
 impl ShrinkWorker {
     /// The worker; it ends when `stop` is set and no run is queued.
     pub fn new(stop: Stop) -> Self {
-        Self { pc: Pc::Idle, round: Round::default(), stop }
+        Self { pc: Pc::Idle, round: Round::default(), stop, alloc: None }
     }
 
     /// The worker writing the entry of `page`, whatever its place on the LRU, and then done: what a script drives.
@@ -43,6 +48,9 @@ impl ShrinkWorker {
     /// [`StepError::Violation`].
     pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, Box<StepError>> {
         let Some(zswap) = sys.zswap() else { return Ok(Outcome::Done) };
+        if let Some(outcome) = self.allocate(sys, ctx)? {
+            return Ok(outcome);
+        }
         match &mut self.pc {
             Pc::Idle => Ok(self.idle(sys, zswap)),
             Pc::Next => {
@@ -67,6 +75,21 @@ impl ShrinkWorker {
             }
             Pc::Done => Ok(Outcome::Done),
         }
+    }
+
+    /// A step of the allocation of a folio for the entry that is next, if it wants one and has none.
+    fn allocate(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Option<Outcome>, Box<StepError>> {
+        let (Some(mm), Pc::Shrink(shrinking)) = (&sys.mm, &mut self.pc) else { return Ok(None) };
+        let Some(writeback) = shrinking.entry().filter(|entry| entry.wants_frame(sys)) else { return Ok(None) };
+        let alloc = self.alloc.get_or_insert_with(|| AllocPages::new(Wanted::SwapCache));
+        let (outcome, allocation) = alloc.step(sys, ctx, mm)?;
+        match allocation {
+            Allocation::GoesOn => return Ok(Some(outcome)),
+            Allocation::Page(frame) => writeback.set_frame(sys, frame),
+            Allocation::OutOfMemory => writeback.set_frame(sys, NIL),
+        }
+        self.alloc = None;
+        Ok(Some(outcome))
     }
 
     fn idle(&mut self, sys: &System, zswap: &Zswap) -> Outcome {

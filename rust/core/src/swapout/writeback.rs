@@ -1,12 +1,13 @@
 //! `zswap_writeback_entry` as steps, and around it `shrink_memcg`, what the shrink worker and a store over its memcg's limit do, and the
 //! dynamic shrinker, which reclaim calls.
 //!
-//! Order (kernel): a frame, without reclaim for it → a locked folio in the swap cache → contents read back → off the LRU, entry freed → under writeback, on
-//! the page's LRU → submitted. A page whose folio is in the swap cache already is left alone.
+//! Order (kernel): a frame, which the shrink worker brings and whoever reclaims already takes without reclaim → a locked folio in the swap cache, which counts as a refault → contents read back → off the
+//! LRU, entry freed → under writeback, on the way to the page's LRU → submitted. A page whose folio is in the swap cache already is left alone.
 
 use crate::lifecycle::{Change, Event, Fire, State, flag, guard};
 use crate::memcg::{MemcgStat, Memcgs};
 use crate::system::{Ctx, StepError, System, Work};
+use crate::units::NIL;
 use crate::wait::WaitKey;
 use crate::zswap::Zswap;
 use crate::zswap::shrink::{Next, NotShrunk, Outcome, ShrinkMemcg, ShrinkSlab};
@@ -14,6 +15,7 @@ use crate::zswap::shrink::{Next, NotShrunk, Outcome, ShrinkMemcg, ShrinkSlab};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Pc {
     Take,
+    Refault,
     Read,
     ReadFailed,
     Unlist,
@@ -28,6 +30,10 @@ enum Pc {
 pub struct Writeback {
     page: u32,
     pc: Pc,
+    /// What its caller has allocated, charged to the page's group: [`NIL`] if in vain.
+    frame: Option<u32>,
+    /// By its shadow it belongs to the working set: on the active list until its write ends.
+    activate: bool,
 }
 
 /// What a step came to: work done, and the end if it has ended.
@@ -36,7 +42,21 @@ pub type Stepped<T> = (Work, Option<T>);
 impl Writeback {
     /// For the entry of `page`.
     pub fn new(page: u32) -> Self {
-        Self { page, pc: Pc::Take }
+        Self { page, pc: Pc::Take, frame: None, activate: false }
+    }
+
+    /// Whether it is about to take a frame, and its caller has not allocated one.
+    pub fn wants_frame(&self, sys: &System) -> bool {
+        let is_stored = || sys.folio(self.page).word.load().state() == State::CompressedFreed;
+        self.pc == Pc::Take && self.frame.is_none() && is_stored()
+    }
+
+    /// The frame that its caller has allocated for it, or [`NIL`].
+    pub fn set_frame(&mut self, sys: &System, frame: u32) {
+        if frame != NIL {
+            sys.memcgs.charge(sys.folio(self.page).memcg);
+        }
+        self.frame = Some(frame);
     }
 
     /// One step.
@@ -47,6 +67,10 @@ impl Writeback {
         let page = self.page;
         let (work, end) = match self.pc {
             Pc::Take => return self.take(sys, ctx),
+            Pc::Refault => {
+                self.activate = sys.workingset_refault(ctx, page, false);
+                (Work::Commit, Ok(Pc::Read))
+            }
             Pc::Read => (Work::Decompress(page), self.read(sys, ctx, zswap)),
             Pc::ReadFailed => (Work::Commit, Err(self.read_failed(sys, ctx)?)),
             Pc::Unlist => {
@@ -59,13 +83,17 @@ impl Writeback {
                 (Work::Commit, Ok(Pc::Write))
             }
             Pc::Write => {
-                sys.must(ctx, sys.folio(page), Event::Write, 0, Change::flags(flag::WRITEBACK, flag::LOCKED), 0)?;
+                let set = flag::WRITEBACK | if self.activate { flag::ACTIVE } else { 0 };
+                sys.must(ctx, sys.folio(page), Event::Write, 0, Change::flags(set, flag::LOCKED), 0)?;
                 sys.wait.wake_all(WaitKey::Folio(page));
                 (Work::Commit, Ok(Pc::AddLru))
             }
             Pc::AddLru => {
-                // The folio is on a list before its write can end: folio_add_lru precedes the submission.
-                sys.add_lru(ctx, page)?;
+                // folio_add_lru precedes the submission: what is still in its CPU's batch when the write ends is not rotated.
+                match sys.mm {
+                    Some(_) => sys.folio_add_lru(ctx, page)?,
+                    None => sys.add_lru(ctx, page)?,
+                }
                 (Work::Commit, Ok(Pc::Submit))
             }
             Pc::Submit => {
@@ -105,10 +133,12 @@ impl Writeback {
 
     fn take(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Stepped<Outcome>, Box<StepError>> {
         let folio = sys.folio(self.page);
+        let given = self.frame.filter(|&frame| frame != NIL);
         if folio.word.load().state() != State::CompressedFreed {
+            given.into_iter().for_each(|frame| sys.give_folio(ctx, folio.memcg, frame, 0));
             return Ok((Work::Commit, Some(Outcome::InSwapCache)));
         }
-        let Some(frame) = sys.take_frame(ctx, self.page) else {
+        let Some(frame) = given.or_else(|| sys.take_frame(ctx, self.page)) else {
             return Ok((Work::AllocFailed(1), Some(Outcome::Failed)));
         };
         let set = flag::FRAME | flag::LOCKED | flag::SWAPCACHE | flag::RECLAIM;
@@ -116,7 +146,7 @@ impl Writeback {
         let end = match sys.fire(ctx, folio, Event::Shrink, 0, change, 0)? {
             Fire::Done(_) => {
                 folio.set_pfn(frame);
-                Ok(Pc::Read)
+                Ok(if sys.mm.is_some() { Pc::Refault } else { Pc::Read })
             }
             Fire::Refused(_) => {
                 sys.give_folio(ctx, folio.memcg, frame, 0);
@@ -188,6 +218,11 @@ impl<W: Walk> Shrinking<W> {
     /// What `walk` names.
     pub fn new(walk: W) -> Self {
         Self { walk, entry: None }
+    }
+
+    /// The entry that is being written.
+    pub fn entry(&mut self) -> Option<&mut Writeback> {
+        self.entry.as_mut()
     }
 
     /// Calls `f` on every page index in it.

@@ -77,8 +77,9 @@ impl System {
             // A page may have been given up on its way.
             let change = Change::flags(flag::LRU, 0).only(flag::FRAME).unless(flag::LRU);
             if let Fire::Done(fired) = self.fire(ctx, self.folio(page), Event::Putback, 0, change, 0)? {
-                // From a fault: to the youngest generation, where there are some.
-                let place = Place::of(self.lru_gen() || fired.to.has(flag::ACTIVE));
+                // From a fault, which has mapped it: to the youngest generation, where there are some.
+                let place =
+                    Place::of(if self.lru_gen() { fired.to.has(flag::MAPPED) } else { fired.to.has(flag::ACTIVE) });
                 lru.of(self.folio(page).memcg).add(&self.folios, page, place);
             }
         }

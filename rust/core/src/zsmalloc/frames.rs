@@ -19,6 +19,12 @@ pub trait Frames {
     }
     /// Takes a handle's memory back.
     fn give_handle(&self) {}
+    /// Memory for a `zswap_entry`, which stands for an object in zswap; `false`: there is none.
+    fn take_entry(&self) -> bool {
+        true
+    }
+    /// Takes an entry's memory back.
+    fn give_entry(&self) {}
 }
 
 /// A source that has nothing to give: every allocation fails, what is freed goes back.
@@ -37,6 +43,12 @@ impl<F: Frames> Frames for Exhausted<'_, F> {
     }
     fn give_handle(&self) {
         self.0.give_handle();
+    }
+    fn take_entry(&self) -> bool {
+        self.0.take_entry()
+    }
+    fn give_entry(&self) {
+        self.0.give_entry();
     }
 }
 

@@ -26,7 +26,7 @@ counters! {
     pool_limit_hit "Stores that found the pool at its limit.",
     reject_reclaim_fail "Entries that could not be written back.",
     reject_alloc_fail "Stores for which zsmalloc had no memory.",
-    reject_kmemcache_fail "Stores for which there was no entry: entries are preallocated here, so it stays 0.",
+    reject_kmemcache_fail "Stores for which there was no memory for an entry.",
     reject_compress_fail "Stores whose compressor failed; from 6.18 incompressible pages whose memcg denies writeback.",
     reject_compress_poor "Stores whose page did not compress (before 6.18).",
     decompress_fail "Loads whose block did not decompress.",

@@ -205,7 +205,8 @@ impl Zswap {
     /// The caller's reference to the pool is the entry's from now on.
     ///
     /// # Errors
-    /// [`AllocError`], counted as `reject_alloc_fail`; nothing is stored, and the caller keeps its reference.
+    /// [`AllocError`], counted as `reject_alloc_fail`, or without memory for the entry as `reject_kmemcache_fail`; nothing is stored, and the
+    /// caller keeps its reference.
     pub fn store_page(
         &self,
         slot: u32,
@@ -214,12 +215,19 @@ impl Zswap {
         memcgs: &Memcgs,
         frames: &impl Frames,
     ) -> Result<(), AllocError> {
+        if !frames.take_entry() {
+            count(&self.counters.reject_kmemcache_fail);
+            return Err(AllocError::NoMemory { class_bytes: 56, pages: 0 });
+        }
         let zs = self.pools.zs(pool);
         let handle = match block.bytes {
             Some(bytes) => zs.store(bytes, frames),
             None => zs.malloc(block.len, frames),
         }
-        .inspect_err(|_| count(&self.counters.reject_alloc_fail))?;
+        .inspect_err(|_| {
+            frames.give_entry();
+            count(&self.counters.reject_alloc_fail);
+        })?;
         self.invalidate(slot, memcgs, frames);
         self.entries[slot as usize].fill(handle, Meta { len: block.len as u32, pool, raw: block.raw });
         Ok(())
@@ -321,6 +329,7 @@ impl Zswap {
             uncount(&self.counters.stored_incompressible_pages);
         }
         self.pools.zs(meta.pool).free(handle, frames);
+        frames.give_entry();
         self.pools.put(meta.pool);
     }
 

@@ -4,7 +4,8 @@ use super::shrink::{Next, NotShrunk, Outcome, Round, Scan, ShrinkMemcg, ShrinkSl
 use super::*;
 use crate::codec::CodecName;
 use crate::snapshot::{Saved, Snapshot};
-use crate::zsmalloc::{PoolConfig, Unlimited};
+use crate::zsmalloc::{Frames, PoolConfig, Unlimited};
+use std::cell::Cell;
 
 fn codec(name: CodecName) -> CodecSpec {
     CodecSpec::new(name, None).unwrap()
@@ -47,6 +48,46 @@ fn shrink(zswap: &Zswap, memcgs: &Memcgs, memcg: u16) -> (Vec<u32>, Result<(), N
             Next::End(result) => return (written, result),
         }
     }
+}
+
+/// Pages enough, and memory for so many entries.
+struct Entries(Cell<u32>);
+
+impl Frames for Entries {
+    fn take(&self, _pages: usize) -> Option<u32> {
+        Some(crate::units::NIL)
+    }
+    fn give(&self, _name: u32, _pages: usize) {}
+    fn take_entry(&self) -> bool {
+        let left = self.0.get();
+        self.0.set(left.saturating_sub(1));
+        left > 0
+    }
+    fn give_entry(&self) {
+        self.0.set(self.0.get() + 1);
+    }
+}
+
+#[test]
+fn an_entry_takes_memory_until_it_is_erased() {
+    let ((zswap, memcgs), frames) = (zswap(100, 1), Entries(Cell::new(2)));
+    let block = |len| Block { len, bytes: None, raw: false };
+    let store = |slot, len| {
+        let pool = zswap.store_begin(&memcgs, 0).unwrap();
+        let stored = zswap.store_page(slot, pool, block(len), &memcgs, &frames);
+        match stored {
+            Ok(()) => zswap.store_publish(slot, slot, &memcgs, 0, 0),
+            Err(_) => zswap.store_end(pool),
+        }
+        stored.is_ok()
+    };
+    assert!(store(0, 100) && !store(1, 5000), "the pool refuses the second, which leaves its entry");
+    assert!(store(1, 100) && !store(2, 100));
+    zswap.invalidate(0, &memcgs, &frames);
+    assert!(store(2, 100));
+    zswap.invariant();
+    let counted = |wanted| zswap.debugfs().into_iter().find(|(name, _)| *name == wanted).unwrap().1;
+    assert_eq!(["reject_kmemcache_fail", "reject_alloc_fail"].map(counted), [1, 1]);
 }
 
 #[test]
