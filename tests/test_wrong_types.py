@@ -312,3 +312,38 @@ def test_a_text_that_looks_like_a_number_stays_one() -> None:
     assert parse_setting("kernel=6.10") == ("kernel", "6.10") and parse_setting("depth=8") == ("depth", 8)
     assert parse_setting('kernel="6.10"') == ("kernel", "6.10")
     assert Job.from_dict({"pages": "sample"}).replace(dict([parse_setting("kernel=6.10")])).lab.kernel == (6, 10)
+
+
+TWO, MANY = np.int64(2), np.int64(1200)
+NUMPY: dict[str, Callable[[], Result]] = {
+    "a lab": lambda: Lab(
+        threads=TWO, depth=np.int32(64), kswapd=TWO, seed=np.uint8(3), fault="shuffled", pool_limit=MANY << 10
+    ).run(PAGES),
+    "a traced lab": lambda: Lab(seed=np.uint8(3), fault="shuffled", app_threads=TWO, trace=True).run(PAGES),
+    "a node": lambda: Lab(store="zram").run(
+        PAGES, node=Node(managed=MANY), workload=Workload(kind="usemem", pages=MANY, touches=TWO)
+    ),
+    "a job": lambda: (
+        Job.from_dict({"pages": "sample", "limit": np.int64(64), "machine": {"speeds": np.array([100, 50])}})
+        .replace({"node.cpus": TWO, "workload.fault": "none"})
+        .sim()
+    ),
+}
+
+
+@pytest.mark.parametrize("run", NUMPY.values(), ids=NUMPY)
+def test_whole_numbers_of_numpy_are_whole_numbers_and_the_result_can_be_saved(
+    run: Callable[[], Result], tmp_path: Path
+) -> None:
+    result = run()
+    result.save(tmp_path / "r.json")
+    assert Result.load(tmp_path / "r.json") == result
+    if result.has_trace:
+        result.trace.save(tmp_path / "t.npy")
+        assert Trace.load(tmp_path / "t.npy").validate().ok
+
+
+def test_how_often_and_by_how_many_may_be_numpy_s_as_well() -> None:
+    assert calibrate(PAGES, "lz4", passes=TWO).digest
+    assert estimate(PAGES, "lz4", threads=TWO).pages == len(PAGES)
+    assert len(compare(PAGES, ["split"], repeats=np.int64(5))["split"].results) == 5

@@ -11,6 +11,7 @@ import numpy as np
 from kcompressd.errors import LabError
 from kcompressd.lab import Lab
 from kcompressd.memcg import numbered
+from kcompressd.names import plain
 from kcompressd.node import Node
 from kcompressd.sizes import refuse_too_large
 from kcompressd.workload import Workload, named
@@ -115,4 +116,4 @@ class Budget:
 
     def outcomes(self, found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Return what a Result says of the applications, from what the core found."""
-        return [app.outcome(of_it) for app, of_it in zip(self.applications, found, strict=True)]
+        return [plain(app.outcome(of_it)) for app, of_it in zip(self.applications, found, strict=True)]

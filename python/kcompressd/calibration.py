@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -203,12 +204,12 @@ def _each_timed(
 ) -> Iterator[tuple[PageStats, int]]:
     """The stats of one compressor after the other, each with how often every page was timed."""
     refuse_type("pages", pages, Pages, "a Pages", EstimateError)
-    refuse_type("passes", passes, int, "a whole number", EstimateError)
+    refuse_type("passes", passes, Integral, "a whole number", EstimateError)
     codecs = parse_codecs(compressors)
     if len(pages) == 0 or passes < 1:
         raise EstimateError("calibrate", f"{len(pages)} pages in {passes} passes measures nothing")
     tiles = max(1, -(-SET_BYTES // pages.nbytes))
-    rounds = -(-passes // tiles)
+    rounds = -(-int(passes) // tiles)
     tiled = pages if tiles == 1 else Pages.from_array(np.tile(pages.array, (tiles, 1)), copy=False)
     with counter(progress, "measuring") as report:
         told = _Rounds(report, len(tiled) * rounds * len(codecs))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from kcompressd import policy
 from kcompressd.comparison import Comparison, Entry
 from kcompressd.design import Design
-from kcompressd.errors import LabError, RunInterrupted, refuse_type
+from kcompressd.errors import LabError, RunInterrupted, refuse_other_than_whole, refuse_type
 from kcompressd.lab import Lab
 from kcompressd.pages import Pages
 from kcompressd.result import Result
@@ -46,7 +46,7 @@ def compare(
     Raises `LabError` for fewer than 5 repeats, what `Lab.run` raises, and on Ctrl-C `RunInterrupted` with a Comparison of the
     repeats that every design had.
     """
-    refuse_type("repeats", repeats, int, "a whole number")
+    refuse_other_than_whole("repeats", repeats)
     refuse_type("designs", designs, (list, tuple, type(None)), "a list of presets' names")
     if repeats < MIN_REPEATS:
         why = f"{repeats} are too few to tell a difference from noise"

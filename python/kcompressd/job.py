@@ -24,6 +24,7 @@ from kcompressd.job_file import Tree, parse, parse_setting, refuse_strangers, se
 from kcompressd.lab import Lab
 from kcompressd.machine import Costs, Machine
 from kcompressd.memcg import Memcg, MemoryReclaim, numbered
+from kcompressd.names import plain
 from kcompressd.node import MOST_PAGES, Node
 from kcompressd.page_index import PAGE_SIZES
 from kcompressd.pages import Pages
@@ -91,14 +92,15 @@ class Job:
     def from_dict(cls, tree: Mapping[str, Any], folder: str | os.PathLike[str] = ".") -> Job:
         """Make a job of tables; raises `JobError` naming a key that no job has or a value of a wrong type."""
         refuse_type("job", tree, Mapping, "a mapping of keys and tables, as a job file has them", JobError)
-        refuse_strangers(tree, lambda key: "job")
-        return cls(copy.deepcopy(dict(tree)), Path(folder))
+        given = plain(dict(tree))
+        refuse_strangers(given, lambda key: "job")
+        return cls(copy.deepcopy(given), Path(folder))
 
     def replace(self, changes: Mapping[str, Any]) -> Job:
         """Return the job with keys set by their whole names; raises `JobError` as `from_dict`."""
         tree = copy.deepcopy(self.tree)
         for key, value in changes.items():
-            set_key(tree, key, value)
+            set_key(tree, key, plain(value))
 
         def place(key: str) -> str:
             return f"--set {key}" if any(f"{given}.".startswith(f"{key}.") for given in changes) else self.origin

@@ -29,6 +29,7 @@ from kcompressd.faults import IoFaults, Plant
 from kcompressd.files import is_replaceable
 from kcompressd.lifecycle import table
 from kcompressd.memcg import Memcg, numbered
+from kcompressd.names import plain
 from kcompressd.pages import Pages
 from kcompressd.policy import Policy
 from kcompressd.progress import Progress, Watcher, follow, reporter
@@ -271,7 +272,8 @@ class Lab:
         counts = [pages] + [0] * (len(numbered(memcg.name for memcg in self.memcgs)) - 1)
         if config["memcg_of"] is not None:
             counts = np.bincount(config["memcg_of"], minlength=len(counts)).tolist()
-        return {"preset": preset, **said, "pages": pages, "memcg_pages": counts}
+        found: dict[str, Any] = plain({"preset": preset, **said, "pages": pages, "memcg_pages": counts})
+        return found
 
     @contextlib.contextmanager
     def _swap(self) -> Iterator[Path | None]:

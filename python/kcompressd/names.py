@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Generic, TypeVar
 
+import numpy as np
+
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -75,3 +77,12 @@ def thaw(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: thaw(item) for key, item in value.items()}
     return [thaw(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def plain(value: Any) -> Any:
+    """Return Python's own numbers and lists for NumPy's, in dictionaries, lists and tuples as well."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(plain, value))
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value

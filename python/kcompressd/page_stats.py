@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -184,7 +185,7 @@ def measure(
     """
     codecs = parse_codecs(compressors)
     count = len(os.sched_getaffinity(0)) if threads is None else threads
-    refuse_type("threads", count, int, "a whole number", EstimateError)
+    refuse_type("threads", count, Integral, "a whole number", EstimateError)
     if len(pages) == 0 or count < 1:
         raise EstimateError("estimate", f"{len(pages)} pages on {count} threads measures nothing")
     with counter(progress, "measuring") as report:

@@ -19,6 +19,7 @@ from kcompressd.errors import LabError, RunInterrupted, refuse_type
 from kcompressd.lab import Lab, noted, sidecar_of
 from kcompressd.lifecycle import table
 from kcompressd.machine import Costs, Machine
+from kcompressd.names import plain
 from kcompressd.node import Node
 from kcompressd.progress import Progress, reporter
 from kcompressd.result import Result
@@ -117,7 +118,7 @@ class Sim:
         said = {key: value for key, value in said.items() if key not in ("pin", "verify", "warm", "plant", "programs")}
         return {
             **said,
-            "machine": self._machine().to_dict(),
+            "machine": plain(self._machine().to_dict()),
             "calibration": {"digest": calibration.digest, "pages_digest": calibration.pages_digest},
         }
 
