@@ -230,6 +230,21 @@ def test_a_calibration_is_measured_kept_and_refused_when_it_was_changed(tmp_path
         calibrate(Pages.sample()[:2], passes=0)
 
 
+def test_a_calibration_of_other_pages_is_refused_where_the_pages_are_there(tmp_path: Path) -> None:
+    """It would say what comes of those, by the name of these. Without the pages their times are enough."""
+    these, others = Pages.sample()[:40], Pages.sample()[40:80]
+    calibrate(these, "lz4", passes=1).save(tmp_path / "these.calib.npz")
+    calibrate(these[:30], "lz4", passes=1).save(tmp_path / "first.calib.npz")
+    tree = {"pages": "p.pages", "calibration": "these.calib.npz"}
+    assert Job.from_dict(tree, folder=tmp_path).sim().pages == 40
+    these.save(tmp_path / "p.pages")
+    for changes in ({}, {"limit": 20}, {"limit": 20, "calibration": "first.calib.npz"}, {"repeat": 2}):
+        assert Job.from_dict(tree | changes, folder=tmp_path).sim().complete
+    others.save(tmp_path / "p.pages")
+    with pytest.raises(JobError, match=r"calibration = 'these\.calib\.npz' is of other pages; kcompressd calibrate"):
+        Job.from_dict(tree, folder=tmp_path).sim()
+
+
 def test_the_samples_calibration_is_of_the_sample() -> None:
     again = calibrate(Pages.sample()[:40], "lz4", passes=1)
     kept = Calibration.sample()[:40]

@@ -126,15 +126,18 @@ class Job:
         once = self._once
         return once if self.times == 1 else Pages.from_array(np.tile(once.array, (self.times, 1)), copy=False)
 
-    @cached_property
+    @property
     def _once(self) -> Pages:
+        return self._all_pages[: self.limit] if self.limit else self._all_pages
+
+    @cached_property
+    def _all_pages(self) -> Pages:
         name = self.tree.get("pages")
         if name is None:
             raise JobError(self.origin, "pages is missing", 'pages = "sample", or a file of pages')
         size = self.page_size
         found = Pages.from_file(self.folder / name, page_size=size) if name != SAMPLE else Pages.sample()
-        found = found if size is None else found.resized(size)
-        return found[: self.limit] if self.limit else found
+        return found if size is None else found.resized(size)
 
     @property
     def page_size(self) -> int | None:
@@ -171,9 +174,19 @@ class Job:
         name = self.tree.get("calibration")
         if name is None and not self.has_sample_times:
             return calibrate(self.pages, self.lab.compressor)
-        found = Calibration.sample() if name is None else Calibration.load(self.folder / name)
+        found = Calibration.sample() if name is None else self._own_calibration(name)
         found = found[: self.limit] if self.limit else found
         return found if self.times == 1 else found.repeated(self.times)
+
+    def _own_calibration(self, name: str) -> Calibration:
+        """The file that the job names; one of other pages is refused, where the pages are there to tell."""
+        found, pages = Calibration.load(self.folder / name), self.tree.get("pages")
+        is_there = pages is not None and (pages == SAMPLE or (self.folder / pages).exists())
+        if is_there and found.pages_digest not in (self._all_pages.digest, self._all_pages[: len(found)].digest):
+            raise JobError(
+                self.origin, f"calibration = {name!r} is of other pages", "kcompressd calibrate measures these"
+            )
+        return found
 
     @cached_property
     def machine(self) -> Machine:
