@@ -65,6 +65,20 @@ def test_a_design_of_the_job_s_own_is_a_row(tmp_path: Path, monkeypatch: pytest.
     assert [e.last.config.kswapd for e in two.entries] == [2, 2, 2]
 
 
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"hold": "lock"}, "hold: 'lock' is none of locked, writeback"),
+        ({"gates": ["anon"]}, "gates: 'anon' is none of kswapd_only, anon_only, writeback_enabled, sync_device"),
+        ({"on_complet": "rotate"}, "on_complet is no field of a design, did you mean on_complete?"),
+        ({"zzz": 1}, "zzz is no field of a design$"),
+    ],
+)
+def test_a_design_s_mistake_is_answered_with_what_there_is(fields: dict[str, object], says: str) -> None:
+    with pytest.raises(JobError, match=says.replace("?", r"\?")):
+        Job.from_dict(SMALL | {"design": {"preset": "april", **fields}}).sim()
+
+
 def test_it_is_the_same_every_time() -> None:
     first, second = (compare_job(Job.from_dict(SMALL), ["split"], [2]) for _ in range(2))
     assert [e.last for e in first.entries] == [e.last for e in second.entries]

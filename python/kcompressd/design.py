@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias, get_args
@@ -36,6 +37,19 @@ KERNEL: Final[Kernel] = (6, 12)
 """The kernel modelled by default."""
 
 _SETS: Final = ("check_before", "gates", "worker_flags")
+_CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
+    "enqueue_at": get_args(EnqueueAt),
+    "tag": get_args(Tag),
+    "check_before": get_args(CheckBefore),
+    "gates": get_args(Gate),
+    "on_full": get_args(OnFull),
+    "hold": get_args(Hold),
+    "on_complete": get_args(OnComplete),
+    "on_reject": get_args(OnReject),
+    "placement": get_args(Placement),
+    "start": get_args(Start),
+    "worker_flags": get_args(WorkerFlag),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +104,14 @@ class Design:
             raise _core.DesignError(f"a design is a mapping of its fields by name, and {fields!r} is none")
         names = [field.name for field in dataclasses.fields(cls)]
         wrong = [f"{name} is missing" for name in names if name not in fields]
-        wrong += [f"{name} is no field of a design" for name in fields if name not in names]
+        for name in fields:
+            if name not in names:
+                near = difflib.get_close_matches(str(name), names, n=1)
+                wrong.append(f"{name} is no field of a design{f', did you mean {near[0]}?' if near else ''}")
+        for name, choices in _CHOICES.items():
+            given = fields.get(name)
+            strangers = [one for one in (given if isinstance(given, list | tuple) else [given]) if isinstance(one, str)]
+            wrong += [f"{name}: {one!r} is none of {', '.join(choices)}" for one in strangers if one not in choices]
         if wrong:
             raise _core.DesignError("; ".join(wrong))
         values: dict[str, Any] = {name: fields[name] for name in names}
