@@ -5,6 +5,9 @@
 //! thread's own store hides what others have loaded before, and the store is not tried ahead of them. So each model has a [`Turn`].
 #![cfg(kcompressd_loom)]
 
+mod config;
+
+use config::{PAGE, config};
 use kcompressd_core::codec::{CodecName, CodecSpec};
 use kcompressd_core::design::{Preset, StoreKind};
 use kcompressd_core::folio::Folio;
@@ -13,11 +16,10 @@ use kcompressd_core::memcg::Memcgs;
 use kcompressd_core::reclaim::Stop;
 use kcompressd_core::swap::{Backing, Device, IoFaults};
 use kcompressd_core::sync::{Arc, AtomicU64, Ordering, thread};
-use kcompressd_core::system::{Config, Contents, Sizes, System};
+use kcompressd_core::system::{Contents, Sizes, System};
 use kcompressd_core::zsmalloc::PoolConfig;
 use kcompressd_core::zswap::{Zswap, ZswapConfig};
 
-const PAGE: usize = 4096;
 /// Of a model's threads, words: its first has 32 KiB, in which no system is made.
 const STACK: usize = 1 << 16;
 
@@ -94,21 +96,7 @@ fn group_offline() {
 
 /// A system of one page, which is on its way.
 fn with_a_page_in_flight() -> System {
-    let config = Config {
-        design: Preset::Split.design(StoreKind::Zswap),
-        store: StoreKind::Zswap,
-        kernel: (6, 12),
-        codec: "lz4".parse().unwrap(),
-        page_size: PAGE,
-        chain_size: 8,
-        pool_limit_pages: None,
-        accept_threshold_percent: 90,
-        nodes: 1,
-        slots: 1,
-        memory: None,
-        large: Vec::new(),
-        shmem: Vec::new(),
-    };
+    let config = config(Preset::Split.design(StoreKind::Zswap), StoreKind::Zswap, 1);
     let device = Device::new(Backing::Modelled, PAGE, IoFaults::default());
     let contents = Contents::Sizes(Sizes::uniform(1, 1000));
     let sys = System::new(config, Table::default(), Memcgs::new(PAGE), |_| 0, device, contents).unwrap();

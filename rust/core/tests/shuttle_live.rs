@@ -5,6 +5,9 @@
 //! as shuttle's deadlock report, which prints the schedule to replay.
 #![cfg(kcompressd_shuttle)]
 
+mod config;
+
+use config::{PAGE, config};
 use kcompressd_core::design::{Design, Preset, StoreKind};
 use kcompressd_core::driver::live::{FaultOrder, Live, LiveConfig, Plant, Report};
 use kcompressd_core::frames::Frames;
@@ -21,7 +24,6 @@ use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use shuttle::{FailurePersistence, MaxSteps, Runner};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-const PAGE: usize = 4096;
 const PAGES: usize = 6;
 
 /// Zero, incompressible and compressible pages in turn.
@@ -44,26 +46,8 @@ fn swap_file(slots: u32) -> Backing {
     backing
 }
 
-fn config(design: Design, store: StoreKind) -> Config {
-    Config {
-        design,
-        store,
-        kernel: (6, 12),
-        codec: "lz4".parse().unwrap(),
-        page_size: PAGE,
-        chain_size: 8,
-        pool_limit_pages: None,
-        accept_threshold_percent: 90,
-        nodes: 1,
-        slots: 16,
-        memory: None,
-        large: Vec::new(),
-        shmem: Vec::new(),
-    }
-}
-
 fn system(design: Design, store: StoreKind, limit: Option<u64>, faults: IoFaults) -> System {
-    let config = Config { pool_limit_pages: limit, ..config(design, store) };
+    let config = Config { pool_limit_pages: limit, ..config(design, store, 16) };
     let mut memcgs = Memcgs::new(PAGE);
     memcgs.add("group", 0).unwrap();
     let frames = Contents::Frames(Frames::from_bytes(&pages(), PAGE).unwrap());
@@ -85,7 +69,7 @@ fn machine(design: Design, store: StoreKind) -> System {
         cpus: 2,
     };
     let memory = Memory { pages: EATEN, zone, file_pages: 2, lru_gen: false, swappiness: 60 };
-    let config = Config { slots: 256, memory: Some(memory), ..config(design, store) };
+    let config = Config { memory: Some(memory), ..config(design, store, 256) };
     let frames = Contents::Frames(Frames::absent(pages(), EATEN as usize, PAGE).unwrap());
     let device = Device::new(swap_file(256), PAGE, IoFaults::default());
     System::new(config, Table::default(), Memcgs::default(), |_| 0, device, frames).unwrap()
