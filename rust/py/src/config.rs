@@ -12,6 +12,7 @@ use kcompressd_core::swap::IoFaults;
 use kcompressd_core::system::{Config, Large, Memory, System};
 use kcompressd_core::units::PAGE_SIZES;
 use kcompressd_core::zone::ZoneConfig;
+use pyo3::PyTypeInfo;
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyBufferError, PyOverflowError, PyValueError};
 use pyo3::prelude::*;
@@ -55,6 +56,11 @@ where
         true => none(value.to_string()),
         false => error,
     })
+}
+
+/// The number of a store's slot; `E` says of what is none that there is no such slot.
+pub fn slot<E: PyTypeInfo>(value: &Bound<'_, PyAny>) -> PyResult<u32> {
+    number(value, |given| PyErr::new::<E, _>(format!("slot {given}: there is none")))
 }
 
 /// The value of `key`, which must be in `range`; `default` where it is missing or None.

@@ -1,7 +1,7 @@
 //! zram by itself, for scripts: one whole operation a call.
 
 use crate::codec;
-use crate::config::{get, number, page_size};
+use crate::config::{get, page_size, slot};
 use crate::error::{CodecError, DeviceError, ZramError};
 use crate::zswap::dict;
 use kcompressd_core::codec::CodecSpec;
@@ -25,11 +25,6 @@ pub struct Zram {
     streams: Mutex<Streams>,
     algorithms: Vec<CodecSpec>,
     page_size: usize,
-}
-
-/// A slot's number.
-fn slot(value: &Bound<'_, PyAny>) -> PyResult<u32> {
-    number(value, |given| refused(format!("slot {given}: there is none")))
 }
 
 fn refused(error: impl std::fmt::Display) -> PyErr {
@@ -97,7 +92,12 @@ impl Zram {
     }
 
     /// Stores a page; the bytes charged to compr_data_size.
-    fn store(&self, py: Python<'_>, #[pyo3(from_py_with = slot)] slot: u32, page: PyBuffer<u8>) -> PyResult<usize> {
+    fn store(
+        &self,
+        py: Python<'_>,
+        #[pyo3(from_py_with = slot::<ZramError>)] slot: u32,
+        page: PyBuffer<u8>,
+    ) -> PyResult<usize> {
         self.check(slot)?;
         let bytes = page.to_vec(py)?;
         if bytes.len() != self.page_size {
@@ -107,7 +107,11 @@ impl Zram {
     }
 
     /// Loads a slot; an empty one reads as zeros.
-    fn load<'py>(&self, py: Python<'py>, #[pyo3(from_py_with = slot)] slot: u32) -> PyResult<Bound<'py, PyBytes>> {
+    fn load<'py>(
+        &self,
+        py: Python<'py>,
+        #[pyo3(from_py_with = slot::<ZramError>)] slot: u32,
+    ) -> PyResult<Bound<'py, PyBytes>> {
         self.check(slot)?;
         let mut page = vec![0; self.page_size];
         py.detach(|| self.zram.load(slot, &mut self.streams(), &mut page)).map_err(unread)?;
@@ -115,14 +119,14 @@ impl Zram {
     }
 
     /// Empties a slot.
-    fn free(&self, #[pyo3(from_py_with = slot)] slot: u32) -> PyResult<()> {
+    fn free(&self, #[pyo3(from_py_with = slot::<ZramError>)] slot: u32) -> PyResult<()> {
         self.check(slot)?;
         self.zram.free(slot, &Unlimited);
         Ok(())
     }
 
     /// Whether a slot holds a page.
-    fn holds(&self, #[pyo3(from_py_with = slot)] slot: u32) -> PyResult<bool> {
+    fn holds(&self, #[pyo3(from_py_with = slot::<ZramError>)] slot: u32) -> PyResult<bool> {
         self.check(slot).map(|()| self.zram.holds(slot))
     }
 

@@ -1,7 +1,7 @@
 //! zswap by itself, for scripts: one whole operation a call.
 
 use crate::codec;
-use crate::config::{get, number, page_size};
+use crate::config::{get, number, page_size, slot};
 use crate::error::{CodecError, ZswapError};
 use kcompressd_core::memcg::{MAX, Memcg};
 use kcompressd_core::zsmalloc::PoolConfig;
@@ -19,11 +19,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub struct Zswap {
     direct: Mutex<Box<Direct>>,
     page_size: usize,
-}
-
-/// A slot's number.
-fn slot(value: &Bound<'_, PyAny>) -> PyResult<u32> {
-    number(value, |given| refused(format!("slot {given}: there is none")))
 }
 
 /// A node's number.
@@ -78,7 +73,7 @@ impl Zswap {
     fn store(
         &self,
         py: Python<'_>,
-        #[pyo3(from_py_with = slot)] slot: u32,
+        #[pyo3(from_py_with = slot::<ZswapError>)] slot: u32,
         pages: PyBuffer<u8>,
         memcg: u16,
         #[pyo3(from_py_with = node)] node: u8,
@@ -97,7 +92,7 @@ impl Zswap {
     fn load<'py>(
         &self,
         py: Python<'py>,
-        #[pyo3(from_py_with = slot)] slot: u32,
+        #[pyo3(from_py_with = slot::<ZswapError>)] slot: u32,
     ) -> PyResult<Option<(&'static str, Bound<'py, PyBytes>)>> {
         let mut page = vec![0; self.page_size];
         let loaded = py.detach(|| self.lock().load(slot, &mut page)).map_err(not_done)?;
@@ -111,14 +106,14 @@ impl Zswap {
     /// Frees slots.
     fn invalidate(
         &self,
-        #[pyo3(from_py_with = slot)] slot: u32,
-        #[pyo3(from_py_with = slot)] slots: u32,
+        #[pyo3(from_py_with = slot::<ZswapError>)] slot: u32,
+        #[pyo3(from_py_with = slot::<ZswapError>)] slots: u32,
     ) -> PyResult<()> {
         self.lock().invalidate(slot, slots).map_err(not_done)
     }
 
     /// Says whether a slot's folio is in the swap cache.
-    fn set_in_swapcache(&self, #[pyo3(from_py_with = slot)] slot: u32, there: bool) -> PyResult<()> {
+    fn set_in_swapcache(&self, #[pyo3(from_py_with = slot::<ZswapError>)] slot: u32, there: bool) -> PyResult<()> {
         self.lock().set_in_swapcache(slot, there).map_err(not_done)
     }
 
