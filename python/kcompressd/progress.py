@@ -24,15 +24,12 @@ POLL_S: Final = 0.05
 
 def follow(run: _core.Run, report: Progress, pages: int, watch: Watcher) -> bool:
     """Start the run and wait for its end; True when Ctrl-C ended it. All its threads are joined when its result is there."""
-    phases: list[str] = []
     try:
         run.start()
         while not run.wait(POLL_S):
             now = run.progress()
             _turn(run, watch(now))
-            phases += [now["phase"]] if now["phase"] not in phases else []
-            before = (len(phases) - 1) * pages  # the core counts on from phase to phase
-            report(now["phase"], min(max(now["pages_done"] - before, 0), pages), pages)
+            report(now["phase"], min(now["pages_done"], pages), pages)
     except KeyboardInterrupt:
         run.cancel()
         return True

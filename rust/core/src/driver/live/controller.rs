@@ -8,7 +8,6 @@ use crate::driver::report::{Reclaimed, Report, RunError};
 use crate::driver::{START, Stops};
 use crate::lifecycle::{State, actor, flag};
 use crate::reclaim::{Actor, App, MemoryReclaim, Task};
-use crate::sync::Ordering;
 use crate::system::Contents;
 use crate::trace::Record;
 use crate::wait::WaitKey;
@@ -35,26 +34,21 @@ impl Controller {
         if budget {
             self.verify_resident();
         } else if !self.shared.is_cancelled() && self.shared.config.fault != FaultOrder::None {
-            self.enter(1);
+            self.shared.enter(1);
             self.report.timing.fault_ns = self.apps(Task::Touch);
             self.report.census_fault = self.shared.sys.census();
             self.note_pool();
             self.verify(original);
         }
         if !self.shared.is_cancelled() {
-            self.enter(2);
+            self.shared.enter(2);
             self.apps(Task::Exit);
             self.note_pool();
         }
-        self.enter(3);
+        self.shared.enter(3);
         self.report.error = self.shared.error.lock().take();
         self.report.pool_pages_at_exit = self.shared.sys.pool_pages();
         self.report
-    }
-
-    fn enter(&self, phase: u32) {
-        // ORDERING: Relaxed: a progress figure.
-        self.shared.phase.store(phase, Ordering::Relaxed);
     }
 
     fn reclaim(&mut self) {

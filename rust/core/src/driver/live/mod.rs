@@ -117,7 +117,7 @@ impl Figures {
     }
 }
 
-/// The figures of all threads that there have been.
+/// The figures of all threads that the phase has had.
 #[derive(Debug, Default)]
 struct Sums(Mutex<Vec<Arc<Figures>>>);
 
@@ -192,6 +192,14 @@ impl Shared {
         self.phase.load(Ordering::Relaxed) as usize
     }
 
+    /// Begins a phase, in which nothing is finished: no thread of the one before runs any more.
+    pub(crate) fn enter(&self, phase: u32) {
+        let _sampling = self.series.lock();
+        // ORDERING: Relaxed: as in `phase`; who samples has the lock.
+        self.phase.store(phase, Ordering::Relaxed);
+        self.sums.0.lock().clear();
+    }
+
     pub(crate) fn now_ns(&self) -> u64 {
         self.started.elapsed().as_nanos() as u64
     }
@@ -223,7 +231,7 @@ impl Shared {
 pub struct Progress {
     /// "reclaim", "fault", "exit" or "ended".
     pub phase: &'static str,
-    /// Pages finished in all phases so far.
+    /// Pages finished in this phase so far.
     pub pages_done: u64,
     /// Lengths of the queues.
     pub queue_len: Vec<usize>,
