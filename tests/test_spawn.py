@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +55,44 @@ def test_a_child_with_more_memory_than_the_command_is_named() -> None:
     pages = capture_command([sys.executable, "-c", code], after=2.0)
     (note,) = pages.index.notes
     assert note.startswith("its child process python") and f", {sys.executable} itself " in note and "--pid" in note
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_it_is_started_leaves_no_process(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """`Popen` itself is interrupted, when the process is there and nobody has its pid."""
+    pids: list[int] = []
+
+    class Interrupted(subprocess.Popen[bytes]):
+        def __init__(self, argv: list[str]) -> None:
+            super().__init__(argv)
+            pids.append(self.pid)
+            signal.raise_signal(number)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    before = signal.signal(number, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            capture_command(["sleep", "600"])
+        assert signal.getsignal(number) is signal.default_int_handler
+    finally:
+        signal.signal(number, before)
+    assert len(pids) == 1 and not os.path.exists(f"/proc/{pids[0]}")
+
+
+def test_a_second_signal_while_it_is_ended_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process ignores SIGTERM, and whoever waits for it to end does not."""
+    pids: list[int] = []
+
+    def interrupted(pid: int) -> capturing.Scan:
+        pids.append(pid)
+        threading.Timer(0.2, signal.raise_signal, [signal.SIGINT]).start()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(capturing, "scan", interrupted)
+    code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+    with pytest.raises(KeyboardInterrupt):
+        capture_command([sys.executable, "-c", code], after=0.5)
+    assert len(pids) == 1 and not os.path.exists(f"/proc/{pids[0]}")
 
 
 @pytest.mark.parametrize("after", [None, 30.0])

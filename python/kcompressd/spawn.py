@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -69,14 +71,35 @@ def capture_command(
 def _started(argv: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
     if not argv:
         raise CaptureError("command", "is empty", "give one after `--`")
+    child = None
     try:
-        child = subprocess.Popen(list(argv))
-    except OSError as error:
-        raise CaptureError(argv[0], f"cannot be started: {os.strerror(error.errno or 0)}") from error
-    try:
+        with _signals_held():
+            try:
+                child = subprocess.Popen(list(argv))
+            except OSError as error:
+                raise CaptureError(argv[0], f"cannot be started: {os.strerror(error.errno or 0)}") from error
         yield child
     finally:
-        _end(child)
+        if child is not None:
+            _end(child)
+
+
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    """Let the signals that a handler answers wait: a `Popen` that raises has started a process which nobody knows."""
+    came: list[int] = []
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if callable(signal.getsignal(number)):
+                before[number] = signal.signal(number, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for held in came:
+            signal.raise_signal(held)
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
@@ -84,6 +107,8 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     try:
         child.wait(_GRACE_S)
     except subprocess.TimeoutExpired:
+        pass
+    finally:  # also where a second Ctrl-C does not wait so long
         child.kill()
         child.wait()
 
