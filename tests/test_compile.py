@@ -185,6 +185,7 @@ def melted(**changes: int) -> np.ndarray:
         ({"event": 9}, "record 2: model 0 in liquid: the machine has no event 9"),
         ({"to": 3}, "record 2: model 0 in liquid: evaporate leads to gas, not where the log says"),
         ({"model": 1}, "record 2: model 1 in gas: no evaporate from here, only ionize"),
+        ({"model": 0xFFFFFFFF}, "record 2: there is no model 4294967295 in a log of so few records"),
     ],
 )
 def test_the_first_violation_is_a_sentence(changes: dict[str, int], says: str) -> None:

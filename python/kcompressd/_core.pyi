@@ -180,7 +180,13 @@ class Replay:
     """Replays the event log of any compiled machine, records of 8 bytes: model u4, event u1, guards u1, to u2."""
 
     def __new__(
-        cls, rows: Sequence[tuple[int, int, int, int, int]], states: int, events: int, guards: int, initial: int
+        cls,
+        rows: Sequence[tuple[int, int, int, int, int]],
+        states: int,
+        events: int,
+        guards: int,
+        initial: int,
+        models: int,
     ) -> Replay: ...
     def feed(self, records: bytes) -> None: ...
     def verdict(self) -> tuple[int, int, tuple[int, int, int, int, int, str, int | None] | None]: ...

@@ -3,7 +3,7 @@
 A log is a NumPy structured array, one record for each event that *happened* (a trigger that was refused, or whose
 conditions all failed, is none), with these fields:
 
-- ``model``, an unsigned integer: which of the machine's models, counted from 0 without large gaps;
+- ``model``, an unsigned integer: which of the machine's models, counted from 0, with at most :data:`SPARE` that it says nothing of;
 - ``event``, an id in :attr:`Table.events`;
 - ``guards``, optional: the conditions as they were, one bit each in the order of :attr:`Table.guards` (absent: all false);
 - ``to``, optional: the id of the state that it led to, :data:`UNSAID` where the log does not say.
@@ -30,8 +30,10 @@ UNSAID = 0xFFFF
 Log: TypeAlias = npt.NDArray[np.void]
 """A one-dimensional structured array as the module describes."""
 
+SPARE = 1 << 20
+"""A model's number is less than this and the log's records together: memory is taken for every number up to the highest."""
+
 _BLOCK = 1 << 16
-_MOST_MODELS = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,8 @@ def validate(table: Table, log: Log, initial: str | None = None) -> LogVerdict:
     if start not in table.states:
         raise TableError(f"initial state {start!r} is not one of {', '.join(table.states)}")
     rows = [(r.event, r.source, r.require_mask, r.require_value, r.to) for r in table.rows]
-    replay = Replay(rows, len(table.states), len(table.events), len(table.guards), table.states.index(start))
+    sizes = len(table.states), len(table.events), len(table.guards)
+    replay = Replay(rows, *sizes, table.states.index(start), log.size + SPARE)
     for block in _blocks(log):
         replay.feed(block.tobytes())
     records, violations, first = replay.verdict()
@@ -82,7 +85,7 @@ def _blocks(log: Log) -> Iterator[Log]:
         part = log[first : first + _BLOCK]
         block = np.zeros(len(part), LOG)
         block["to"] = UNSAID
-        for name, most in (("model", _MOST_MODELS), ("event", 255), ("guards", 255), ("to", UNSAID)):
+        for name, most in (("model", 0xFFFFFFFF), ("event", 255), ("guards", 255), ("to", UNSAID)):
             if name not in fields:
                 continue
             wrong = np.flatnonzero((part[name] < 0) | (part[name] > most))
@@ -95,6 +98,8 @@ def _blocks(log: Log) -> Iterator[Log]:
 def _sentence(
     table: Table, record: int, model: int, state: int, event: int, held: int, wrong: str, to: int | None
 ) -> str:
+    if wrong == "model":
+        return f"record {record}: there is no model {model} in a log of so few records"
     where = f"record {record}: model {model} in {table.states[state]}"
     if wrong == "event":
         return f"{where}: the machine has no event {event}"

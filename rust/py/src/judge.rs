@@ -90,7 +90,7 @@ impl Locator {
     }
 }
 
-/// `(record, model, state, event, guards, wrong, to)`; `wrong` is "event", "edge" or "to", and `to` where the edge leads.
+/// `(record, model, state, event, guards, wrong, to)`; `wrong` is "model", "event", "edge" or "to", and `to` where the edge leads.
 type Refused = (u64, u32, u8, u8, u8, &'static str, Option<u8>);
 
 /// Replays the event log of any compiled machine.
@@ -100,7 +100,14 @@ pub struct Replay(replay::Replay);
 #[pymethods]
 impl Replay {
     #[new]
-    fn new(rows: Vec<(u8, u8, u8, u8, u8)>, states: usize, events: usize, guards: u32, initial: u8) -> PyResult<Self> {
+    fn new(
+        rows: Vec<(u8, u8, u8, u8, u8)>,
+        states: usize,
+        events: usize,
+        guards: u32,
+        initial: u8,
+        models: usize,
+    ) -> PyResult<Self> {
         let exist = |&(event, from, _, _, to): &(u8, u8, u8, u8, u8)| {
             usize::from(event) < events && usize::from(from.max(to)) < states
         };
@@ -109,7 +116,7 @@ impl Replay {
         }
         let row = |(event, from, require_mask, require_value, to)| Row { event, from, require_mask, require_value, to };
         let rows: Vec<Row> = rows.into_iter().map(row).collect();
-        Ok(Self(replay::Replay::new(&rows, states, events, guards, initial)))
+        Ok(Self(replay::Replay::new(&rows, states, events, guards, initial, models)))
     }
 
     /// Replays whole records of 8 bytes.
@@ -135,6 +142,7 @@ impl Replay {
 
 fn refused(r: Refusal) -> Refused {
     let (wrong, to) = match r.wrong {
+        Wrong::Model => ("model", None),
         Wrong::Event => ("event", None),
         Wrong::Edge => ("edge", None),
         Wrong::To(to) => ("to", Some(to)),

@@ -13,6 +13,8 @@ const NONE: u16 = u16::MAX;
 /// What is wrong with a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wrong {
+    /// There are fewer models than that.
+    Model,
     /// The machine has no such event.
     Event,
     /// The machine has no transition for it from this state under these guards.
@@ -46,6 +48,7 @@ pub struct Replay {
     events: usize,
     guards: u32,
     initial: u8,
+    models: usize,
     at: Vec<u8>,
     records: u64,
     violations: u64,
@@ -53,10 +56,11 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// A replay of `rows` over a machine of so many states, events and guards, every model beginning at `initial`.
+    /// A replay of `rows` over a machine of so many states, events and guards, and at most `models` models, every one
+    /// beginning at `initial`. Memory is taken up to the highest of them that a record names, a byte each.
     ///
     /// Rows of one cell are disjoint (their maker has proved it) and of ids that exist.
-    pub fn new(rows: &[Row], states: usize, events: usize, guards: u32, initial: u8) -> Self {
+    pub fn new(rows: &[Row], states: usize, events: usize, guards: u32, initial: u8, models: usize) -> Self {
         let mut next = vec![NONE; (states * events) << guards].into_boxed_slice();
         for row in rows {
             let cell = (usize::from(row.event) * states + usize::from(row.from)) << guards;
@@ -64,7 +68,7 @@ impl Replay {
                 next[cell + held] = row.to.into();
             }
         }
-        Self { next, states, events, guards, initial, at: Vec::new(), records: 0, violations: 0, first: None }
+        Self { next, states, events, guards, initial, models, at: Vec::new(), records: 0, violations: 0, first: None }
     }
 
     /// Replays the next records. A model that takes a wrong step is believed to be where the log says, else where it was.
@@ -72,7 +76,12 @@ impl Replay {
         for (i, bytes) in records.iter().enumerate() {
             let model = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
             let (event, guards, said) = (bytes[4], bytes[5], u16::from_le_bytes([bytes[6], bytes[7]]));
+            let index = self.records + i as u64;
             if model as usize >= self.at.len() {
+                if model as usize >= self.models {
+                    self.refuse(Refusal { index, model, state: self.initial, event, guards, wrong: Wrong::Model });
+                    continue;
+                }
                 self.at.resize(model as usize + 1, self.initial);
             }
             let state = self.at[model as usize];
@@ -82,13 +91,17 @@ impl Replay {
                     if usize::from(said) < self.states {
                         self.at[model as usize] = said as u8;
                     }
-                    self.violations += 1;
-                    let index = self.records + i as u64;
-                    self.first.get_or_insert(Refusal { index, model, state, event, guards, wrong });
+                    self.refuse(Refusal { index, model, state, event, guards, wrong });
                 }
             }
         }
         self.records += records.len() as u64;
+    }
+
+    #[cold]
+    fn refuse(&mut self, refusal: Refusal) {
+        self.violations += 1;
+        self.first.get_or_insert(refusal);
     }
 
     #[inline(always)]
@@ -137,12 +150,20 @@ mod tests {
 
     #[test]
     fn every_wrong_kind_is_named_and_the_rest_goes_on() {
-        let mut replay = Replay::new(&ROWS, 3, 2, 2, 0);
+        let mut replay = Replay::new(&ROWS, 3, 2, 2, 0, 2);
         let good = [record(0, 0, 1, UNSAID), record(1, 0, 3, 2), record(0, 1, 0, 0)];
         replay.feed(&good);
         assert_eq!((replay.verdict(), replay.states()), ((3, 0, None), &[0, 2][..]));
         replay.feed(&[record(0, 0, 2, UNSAID), record(0, 9, 0, UNSAID), record(0, 0, 1, 2)]);
         let first = Refusal { index: 3, model: 0, state: 0, event: 0, guards: 2, wrong: Wrong::Edge };
         assert_eq!((replay.verdict(), replay.states()), ((6, 3, Some(first)), &[2, 2][..]));
+    }
+
+    #[test]
+    fn a_model_beyond_the_last_takes_no_memory() {
+        let mut replay = Replay::new(&ROWS, 3, 2, 2, 0, 2);
+        replay.feed(&[record(u32::MAX, 0, 1, UNSAID), record(1, 0, 1, UNSAID)]);
+        let first = Refusal { index: 0, model: u32::MAX, state: 0, event: 0, guards: 1, wrong: Wrong::Model };
+        assert_eq!((replay.verdict(), replay.states()), ((2, 1, Some(first)), &[0, 1][..]));
     }
 }
