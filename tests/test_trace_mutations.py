@@ -5,6 +5,10 @@ passes, without it whatever breaks the law is explained. (tests/test_validate.py
 from __future__ import annotations
 
 import functools
+import resource
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +18,7 @@ from hypothesis import strategies as st
 
 from kcompressd import Lab, Memcg, Pages
 from kcompressd.faults import IoFaults, Plant
+from kcompressd.lifecycle_enums import Event
 from kcompressd.trace import RECORD, SYSTEM, Trace, decode_states, encode_states, seal
 
 PAGES = Pages.sample()[::24]
@@ -157,3 +162,25 @@ def test_a_cut_tail_is_counted_and_an_empty_trace_is_no_crash() -> None:
         result = Trace(trace.records[:end], trace.meta).validate()
         assert result.exit_code == 1 and "count" in {f.check for f in result.findings}
         assert Trace(trace.records[:end]).validate().exit_code in (0, 3)
+
+
+@pytest.mark.parametrize("damaged", ["record", "sidecar"])
+def test_a_damaged_number_takes_no_memory_for_all_the_pages_below_it(tmp_path: Path, damaged: str) -> None:
+    """A store of the last page that there can be, and a sidecar of as many pages, judged in 3 GiB of addresses."""
+    trace = run("split")
+    records = np.array(trace.records)
+    meta = {key: value for key, value in (trace.meta or {}).items() if key != "memcgs"}  # which number the pages too
+    if damaged == "record":
+        records["folio"][np.flatnonzero(records["event"] == Event.STORE)[0]] = SYSTEM - 2
+        np.save(tmp_path / "t.npy", records)
+    else:
+        Trace(records, {**meta, "pages": SYSTEM - 1}).save(tmp_path / "t.npy")
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
+
+    command = [sys.executable, "-m", "kcompressd", "validate", "t.npy"]
+    ended = subprocess.run(command, cwd=tmp_path, preexec_fn=limit, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (1, ""), ended.stderr
+    said = {"record": f"page {SYSTEM - 2}", "sidecar": f"the sidecar has {len(PAGES)} for {SYSTEM - 1} pages"}
+    assert said[damaged] in ended.stdout

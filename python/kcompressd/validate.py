@@ -196,7 +196,7 @@ def _against_sidecar(trace: Trace, law: Table, digest: str, judge: Judge) -> Ite
     if meta["table"] != law.digest:
         text = f"table: recorded under {meta['table'][:12]}…, judged by {law.digest[:12]}…: the law has changed"
         yield Finding("table", None, None, text)
-    yield from _final_states(decode_states(meta["final_states"]), np.frombuffer(judge.states(), np.uint8))
+    yield from _final_states(decode_states(meta["final_states"]), meta["pages"], judge)
 
 
 def _altered(trace: Trace) -> Finding:
@@ -215,11 +215,12 @@ def _altered(trace: Trace) -> Finding:
     return Finding("digest", at, None if page == SYSTEM else page, text)
 
 
-def _final_states(said: States, found: States) -> Iterator[Finding]:
-    if len(said) != len(found):
-        text = f"final states: the sidecar has {len(said)} pages, the trace {len(found)}"
+def _final_states(said: States, pages: int, judge: Judge) -> Iterator[Finding]:
+    if len(said) != pages:
+        text = f"final states: the sidecar has {len(said)} for {pages} pages"
         yield Finding("final states", None, None, text)
         return
+    found = np.frombuffer(judge.states(), np.uint8)
     for page in np.flatnonzero(said != found).tolist()[:8]:
         ended, left = state_name(said[page]), state_name(found[page])
         text = f"final states: page {page} ended {ended}, the trace leaves it {left}"

@@ -108,8 +108,7 @@ pub struct Judge {
     queues: Queues,
     clock: Box<[u64]>,
     config: Config,
-    /// Bytes of the copies in the store, by page and in all.
-    bytes: Vec<u32>,
+    /// Bytes of the copies in the store.
     pool_bytes: u64,
     /// Guard bits whose change moves bytes, and [`special`] checks that are made.
     watched: u8,
@@ -132,7 +131,6 @@ impl Judge {
             pages: Pages::new(pages, config.absent, config.folio_order),
             queues: Queues::new(&config),
             clock: vec![0; actors].into_boxed_slice(),
-            bytes: Vec::new(),
             pool_bytes: 0,
             watched: if config.pool { guard::IN_POOL } else { 0 },
             special: if config.pool { u8::MAX } else { !special::STORED },
@@ -229,12 +227,8 @@ impl Judge {
 
     /// The size of the page's copy in the store has changed: it is the record's, or none.
     fn weigh(&mut self, r: &Record, stored: bool) {
-        let page = r.folio as usize;
-        if page >= self.bytes.len() {
-            self.bytes.resize((page + 1).max(self.pages.count()), 0);
-        }
         let now = if stored { r.aux as u32 } else { 0 };
-        let before = std::mem::replace(&mut self.bytes[page], now);
+        let before = std::mem::replace(self.pages.size(r.folio), now);
         self.pool_bytes = self.pool_bytes.wrapping_add(now.into()).wrapping_sub(before.into());
     }
 

@@ -1,4 +1,4 @@
-//! What the judge remembers of each page: 8 bytes, in chunks made as folio numbers are met.
+//! What the judge remembers of each page: 8 bytes, and 4 of the size of its copy, in chunks made as folio numbers are met.
 
 use super::breach::Reason;
 use crate::lifecycle::effect::KEPT;
@@ -77,10 +77,14 @@ const CHUNK: usize = 1 << CHUNK_BITS;
 const MOST_CHUNKS: usize = 1 << (28 - CHUNK_BITS);
 
 type Chunk = Box<[Page; CHUNK]>;
+/// No memory until one of its pages has a copy.
+type Sizes = Box<[u32]>;
 
 #[derive(Debug)]
 pub(super) struct Pages {
     chunks: Vec<Option<Chunk>>,
+    /// Bytes of each page's copy in the store, by chunk.
+    sizes: Vec<Sizes>,
     made: usize,
     known: Option<usize>,
     named: usize,
@@ -92,7 +96,7 @@ pub(super) struct Pages {
 impl Pages {
     pub(super) fn new(known: Option<usize>, absent: bool, order: u8) -> Self {
         let (start, order) = if absent { (ABSENT, 0) } else { (RESIDENT, order.min(CHUNK_BITS as u8)) };
-        Self { chunks: Vec::new(), made: 0, known, named: 0, start, order }
+        Self { chunks: Vec::new(), sizes: Vec::new(), made: 0, known, named: 0, start, order }
     }
 
     /// The page, if its chunk exists.
@@ -125,12 +129,22 @@ impl Pages {
         }
         if self.chunks.len() <= chunk {
             self.chunks.resize_with(chunk + 1, || None);
+            self.sizes.resize_with(chunk + 1, Sizes::default);
         }
         self.chunks[chunk].get_or_insert_with(|| new_chunk(self.start, self.order, self.known, chunk));
         self.made += usize::from(absent);
         // Once the size is known, every page of a chunk that exists is: the next one takes the fast way.
         self.named = self.named.max(self.known.unwrap_or(folio as usize + 1));
         Ok(())
+    }
+
+    /// The size of the page's copy; its chunk exists.
+    pub(super) fn size(&mut self, folio: u32) -> &mut u32 {
+        let sizes = &mut self.sizes[(folio >> CHUNK_BITS) as usize];
+        if sizes.is_empty() {
+            *sizes = vec![0; CHUNK].into();
+        }
+        &mut sizes[folio as usize & (CHUNK - 1)]
     }
 
     /// Pages that the trace has, or one more than the highest named.
