@@ -151,7 +151,7 @@ def test_a_file_says_how_many_boots_decide(tmp_path: Path) -> None:
     """The file's own number goes before the default."""
     assert Experiment.load(FOLDER / "depth.toml").boots == 9
     (tmp_path / "few.toml").write_text(FILE.replace("measures = [", "boots = 0\nmeasures = ["))
-    with pytest.raises(ExperimentError, match="boots: 0 is no number of boots"):
+    with pytest.raises(ExperimentError, match="boots = 0 is not a whole number of at least 1"):
         Experiment.load(tmp_path / "few.toml")
 
 
@@ -187,8 +187,9 @@ def test_beyond_is_measured_from_the_nearer_end(ours: float, beyond: float) -> N
         ('row = "april"', 'row = "june"', "kernel 1: row 'june' is none of april, sync"),
         ('group = "8 CPUs"\n', "", "kernel 1: group None is none of 2 CPUs, 8 CPUs"),
         ("queued =", "cued =", "kernel 1: figures: cued is none of"),
-        ("[4_000_000]", "[]", "kernel 1: figures: queued has no runs"),
-        ("figures = {", "figure = {", "kernel 1: unknown key figure"),
+        ("[4_000_000]", "[]", "kernel 1: figures: queued = [] is no list of numbers"),
+        ("[4_000_000]", '"many"', "kernel 1: figures: queued = 'many' is no list of numbers"),
+        ("figures = {", "figure = {", "kernel 1: figures is missing; unknown key figure"),
     ],
 )
 def test_a_wrong_kernel_is_refused_by_name(old: str, new: str, says: str, tmp_path: Path) -> None:
@@ -245,12 +246,18 @@ def test_digits_may_drift_and_nothing_else(asked: Experiment) -> None:
         ('title = "Does', 'titel = "Does', "title is missing; unknown key titel"),
         ('measures = ["bytes_per_s"', 'measures = ["speed"', "measures: speed is none of bytes_per_s,"),
         ('name = "april"', 'name = "sync"', "row: needs at least one, each with a name of its own"),
-        ("set = { cpus = 2 }", "put = { cpus = 2 }", "group 1: needs name and set, and nothing else"),
+        ("set = { cpus = 2 }", "put = { cpus = 2 }", "group 1: set is missing; unknown key put"),
         ('row = "april"\ngroup = "*"', 'row = "june"\ngroup = "*"', "finding 1: row 'june' is none of april, sync"),
         ('measure = "scans_per_page"', 'measure = "scans"', "finding 1: measure 'scans' is none of"),
         ("above = 1.5\n", "", "finding 1: above is missing"),
-        ("above = 1.5\n", 'above = "x"\n', "a key has a value of a wrong type: could not convert string to float"),
-        ("above = 1.5\n", "above = 1.5\nagainst = [1]\n", "a key has a value of a wrong type: unhashable type"),
+        ("above = 1.5\n", 'above = "x"\n', "finding 1: above = 'x' is not a number"),
+        ("above = 1.5\n", "above = 1.5\nagainst = [1]\n", "finding 1: against = [1] is not a text"),
+        ('title = "Does', 'title = 3  # "Does', "title = 3 is not a text"),
+        ('measures = ["bytes_per_s"', 'measures = [["bytes_per_s"]', "measures = [['bytes_per_s'], "),
+        ('name = "april"', "name = 4", "row 2: name = 4 is not a text"),
+        ("set = { cpus = 2 }", 'set = "cpus"', "group 1: set = 'cpus' is not a table"),
+        ('yes = "', 'yes = "{speed} ', "names {speed}, which is none of ratio, value, other, row, group"),
+        ('yes = "', 'yes = "{ ', "is no sentence to fill in: "),
         ('against = "april"', 'than = "april"', "finding 2: unknown key than"),
         ("limits = [", "limits = ", "not TOML"),
     ],
@@ -264,6 +271,16 @@ def test_a_wrong_file_is_refused_by_name(old: str, new: str, says: str, tmp_path
 
 
 NUMBERS = [f"Q{n}" for n in range(1, 10)] + [f"O{n}" for n in range(1, 26)] + ["O8b"] + [f"N{n}" for n in range(1, 8)]
+
+
+def test_a_mistake_of_ours_is_not_said_to_be_the_file_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def mistaken(name: str) -> None:
+        raise TypeError("ours")
+
+    monkeypatch.setattr("kcompressd.experiment._measure", mistaken)
+    (tmp_path / "good.toml").write_text(FILE)
+    with pytest.raises(TypeError, match="ours"):
+        Experiment.load(tmp_path / "good.toml")
 
 
 @IN_TREE

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from statistics import median
-from typing import Any, Final
+from string import Formatter
+from typing import Any, Final, TypeAlias
 
 from kcompressd import applications
 from kcompressd.compare import Report, matrix
@@ -26,24 +27,42 @@ ANY: Final = "*"
 """As a finding's row or group: the one with the largest ratio, and of infinite ones (the other is 0) the largest value."""
 MOST: Final = 0.8
 """What is so at a smaller share of boots is undecided."""
+_Form: TypeAlias = Mapping[str, str]
+"""The keys of a table, and what the value of each is, in words."""
 _MEASURES: Final = {measure.name: measure for measure in MEASURES}
-_KEYS: Final = (
-    "answers",
-    "title",
-    "question",
-    "expected",
-    "limits",
-    "unanswered",
-    "boots",
-    "measures",
-    "pictures",
-    "job",
-    "row",
-    "group",
-    "kernel",
-    "finding",
-)
-_FINDING: Final = ("measure", "row", "group", "against", "against_group", "above", "yes", "no")
+_TEXT, _TEXTS, _TABLE, _TABLES = "a text", "a list of texts", "a table", "a list of tables"
+_WHOLE, _NUMBER = "a whole number of at least 1", "a number"
+_KEYS: Final[_Form] = {
+    "answers": _TEXTS,
+    "title": _TEXT,
+    "question": _TEXT,
+    "expected": _TEXT,
+    "limits": _TEXTS,
+    "unanswered": _TEXTS,
+    "boots": _WHOLE,
+    "measures": _TEXTS,
+    "pictures": _TEXTS,
+    "job": _TABLE,
+    "row": _TABLES,
+    "group": _TABLES,
+    "kernel": _TABLES,
+    "finding": _TABLES,
+}
+_OPTIONAL: Final = ("limits", "unanswered", "boots", "pictures", "group", "kernel", "finding")
+_VARIANT: Final[_Form] = {"name": _TEXT, "set": _TABLE}
+_KERNEL: Final[_Form] = {"row": _TEXT, "group": _TEXT, "figures": _TABLE}
+_FINDING: Final[_Form] = {
+    "measure": _TEXT,
+    "row": _TEXT,
+    "group": _TEXT,
+    "against": _TEXT,
+    "against_group": _TEXT,
+    "above": _NUMBER,
+    "yes": _TEXT,
+    "no": _TEXT,
+}
+_FILLED: Final = ("ratio", "value", "other", "row", "group")
+"""What the sentences of a finding may name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,19 +131,14 @@ class Experiment:
 
     @classmethod
     def load(cls, path: Path) -> Experiment:
-        """Read an experiment; raises `ExperimentError` naming the file, and the key that is missing or unknown."""
+        """Read an experiment; raises `ExperimentError` naming the file, and the key that is missing, unknown or of a wrong type."""
         try:
             data = tomllib.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise ExperimentError(path, f"cannot be read: {error.strerror}") from error
         except ValueError as error:
             raise ExperimentError(path, f"not TOML: {error}") from error
-        try:
-            return _experiment(path, data)
-        except ExperimentError:
-            raise
-        except (TypeError, ValueError, AttributeError, KeyError) as error:
-            raise ExperimentError(path, f"a key has a value of a wrong type: {error}") from error
+        return _experiment(path, data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,14 +230,9 @@ def _said(finding: Finding, comparison: Comparison, experiment: Experiment) -> S
 
 
 def _experiment(path: Path, data: Mapping[str, Any]) -> Experiment:
-    optional = ("limits", "unanswered", "boots", "pictures", "group", "kernel", "finding")
-    wrong = [f"{key} is missing" for key in _KEYS if key not in data and key not in optional]
-    wrong += [f"unknown key {key}" for key in data if key not in _KEYS]
-    measures = {name: _measure(name) for name in data.get("measures", ())}
-    wrong += [f"measures: {_unknown(name)}" for name, measure in measures.items() if measure is None]
-    boots = data.get("boots")
-    if boots is not None and (type(boots) is not int or boots < 1):
-        wrong.append(f"boots: {boots!r} is no number of boots")
+    _refuse(path, "", data, _KEYS, _OPTIONAL)
+    measures = {name: _measure(name) for name in data["measures"]}
+    wrong = [f"measures: {_unknown(name)}" for name, measure in measures.items() if measure is None]
     if wrong:
         raise ExperimentError(path, "; ".join(wrong))
     rows, groups = (
@@ -239,7 +248,7 @@ def _experiment(path: Path, data: Mapping[str, Any]) -> Experiment:
         expected=data["expected"],
         limits=tuple(data.get("limits", ())),
         unanswered=tuple(data.get("unanswered", ())),
-        boots=boots,
+        boots=data.get("boots"),
         measures=tuple(filter(None, measures.values())),
         pictures=tuple(data.get("pictures", ())),
         job=data["job"],
@@ -248,6 +257,27 @@ def _experiment(path: Path, data: Mapping[str, Any]) -> Experiment:
         kernel=tuple(_kernel(path, n, given, known) for n, given in enumerate(data.get("kernel", ()), 1)),
         findings=tuple(_finding(path, n, given, rows, known) for n, given in enumerate(data.get("finding", ()), 1)),
     )
+
+
+def _refuse(path: Path, where: str, given: Mapping[str, Any], form: _Form, optional: Sequence[str] = ()) -> None:
+    """Raise `ExperimentError` for a key of a table that is missing, unknown, or has a value of a wrong type."""
+    wrong = [f"{key} is missing" for key in form if key not in given and key not in optional]
+    wrong += [f"unknown key {key}" for key in given if key not in form]
+    wrong += [
+        f"{key} = {value!r} is not {form[key]}"
+        for key, value in given.items()
+        if key in form and not _is(value, form[key])
+    ]
+    if wrong:
+        raise ExperimentError(path, where + "; ".join(wrong))
+
+
+def _is(value: object, form: str) -> bool:
+    if form in (_TEXTS, _TABLES):
+        return isinstance(value, list) and all(isinstance(one, str if form == _TEXTS else dict) for one in value)
+    if form == _NUMBER:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) is int and value >= 1 if form == _WHOLE else isinstance(value, str if form == _TEXT else dict)
 
 
 def _measure(name: str) -> Measure | None:
@@ -260,8 +290,7 @@ def _unknown(name: str) -> str:
 
 def _variants(path: Path, kind: str, given: Sequence[Mapping[str, Any]]) -> tuple[Variant, ...]:
     for number, one in enumerate(given, 1):
-        if set(one) != {"name", "set"}:
-            raise ExperimentError(path, f"{kind} {number}: needs name and set, and nothing else")
+        _refuse(path, f"{kind} {number}: ", one, _VARIANT)
     names = [one["name"] for one in given]
     if not names or len(set(names)) < len(names):
         raise ExperimentError(path, f"{kind}: needs at least one, each with a name of its own")
@@ -269,18 +298,22 @@ def _variants(path: Path, kind: str, given: Sequence[Mapping[str, Any]]) -> tupl
 
 
 def _kernel(path: Path, number: int, given: Mapping[str, Any], known: Mapping[str, set[str]]) -> Kernel:
+    _refuse(path, f"kernel {number}: ", given, _KERNEL, ("group",))
     filled = {"group": next(iter(known["group"])) if len(known["group"]) == 1 else None, **given}
     wrong = [
-        f"{kind} {filled.get(kind)!r} is none of {', '.join(sorted(known[kind]))}"
+        f"{kind} {filled[kind]!r} is none of {', '.join(sorted(known[kind]))}"
         for kind in known
-        if filled.get(kind) not in known[kind]
+        if filled[kind] not in known[kind]
     ]
-    figures: Mapping[str, Any] = filled.get("figures", {})
+    figures: Mapping[str, Any] = filled["figures"]
     wrong += [f"figures: {name} is none of {', '.join(_MEASURES)}" for name in figures if name not in _MEASURES]
-    wrong += [f"figures: {name} has no runs" for name, runs in figures.items() if not runs]
-    wrong += [f"unknown key {key}" for key in filled if key not in ("row", "group", "figures")]
+    wrong += [
+        f"figures: {name} = {runs!r} is no list of numbers"
+        for name, runs in figures.items()
+        if not (isinstance(runs, list) and runs and all(_is(run, _NUMBER) for run in runs))
+    ]
     if wrong or not figures:
-        raise ExperimentError(path, f"kernel {number}: {'; '.join(wrong) or 'figures is missing'}")
+        raise ExperimentError(path, f"kernel {number}: {'; '.join(wrong) or 'figures is empty'}")
     spreads = {name: (float(min(runs)), float(max(runs))) for name, runs in figures.items()}
     return Kernel(filled["row"], filled["group"], spreads)
 
@@ -288,11 +321,10 @@ def _kernel(path: Path, number: int, given: Mapping[str, Any], known: Mapping[st
 def _finding(
     path: Path, number: int, given: Mapping[str, Any], rows: Sequence[Variant], known: Mapping[str, set[str]]
 ) -> Finding:
-    wrong = [f"{key} is missing" for key in ("measure", "row", "above", "yes", "no") if key not in given]
-    wrong += [f"unknown key {key}" for key in given if key not in _FINDING]
-    measure = _measure(str(given.get("measure")))
-    if measure is None:
-        wrong.append(f"measure {_unknown(repr(given.get('measure')))}")
+    _refuse(path, f"finding {number}: ", given, _FINDING, ("group", "against", "against_group"))
+    measure = _measure(given["measure"])
+    wrong = [] if measure is not None else [f"measure {_unknown(repr(given['measure']))}"]
+    wrong += [f"{key} = {given[key]!r} {why}" for key in ("yes", "no") if (why := _unfillable(given[key]))]
     filled = {
         "group": next(iter(known["group"])) if len(known["group"]) == 1 else ANY,
         "against": rows[0].name,
@@ -313,3 +345,13 @@ def _finding(
         yes=given["yes"],
         no=given["no"],
     )
+
+
+def _unfillable(sentence: str) -> str:
+    """Why a finding's sentence cannot be said, or nothing."""
+    try:
+        names = [name for _, name, _, _ in Formatter().parse(sentence) if name is not None]
+    except ValueError as error:
+        return f"is no sentence to fill in: {error}"
+    strange = [name for name in names if name not in _FILLED]
+    return f"names {{{strange[0]}}}, which is none of {', '.join(_FILLED)}" if strange else ""
