@@ -211,7 +211,9 @@ class Lab:
     def config(self, pages: int, page_size: int, swap_file: Path | None = None) -> dict[str, Any]:
         """Return what the core takes for so many pages; raises as `run` does."""
         self._refuse_types()
-        limit = None if self.pool_limit is None else parse_limit(self.pool_limit, pages * page_size)
+        limit = (
+            None if self.pool_limit is None else parse_limit(self.pool_limit, pages * page_size, page_size=page_size)
+        )
         refuse_order(self.folio_order)
         numbered(memcg.name for memcg in self.memcgs)
         large = {"folio_order": self.folio_order, "large": [(0, pages, self.folio_order)]} if self.folio_order else {}
@@ -223,7 +225,7 @@ class Lab:
             "kernel": self.kernel,
             "page_size": page_size,
             "chain_size": self.chain_size,
-            "pool_limit_pages": None if limit is None else max(1, limit // page_size),
+            "pool_limit_pages": None if limit is None else limit // page_size,
             "accept_threshold_percent": self.accept_threshold_percent,
             "kswapd": self.nodes(),
             "swap_file": None if swap_file is None else os.fspath(swap_file),

@@ -12,17 +12,20 @@ SLOT_BYTES: Final = 32
 _UNITS: Final = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
-def parse_limit(limit: int | str, of_bytes: int | None, what: str = "pool limit") -> int:
+def parse_limit(limit: int | str, of_bytes: int | None, what: str = "pool limit", *, page_size: int = 1) -> int:
     """Return `limit` in bytes: a number, a text with a unit (K, M, G, T: powers of 1024), or a percentage of
     `of_bytes`, where that is not None.
 
-    Raises `LabError` about `what` for what is none of these, and for a limit below 1 byte.
+    Raises `LabError` about `what` for what is none of these, for a limit below 1 byte, and for a size below `page_size`; a percentage is a
+    page at least.
     """
     refuse_type(what, limit, (Integral, str), "a number of bytes or a text like 64M")
     value = _parse(limit, of_bytes, what) if isinstance(limit, str) else int(limit)
     if value < 1:
         raise LabError(what, f"{limit} leaves no room at all", f"give {_forms(of_bytes)}")
-    return value
+    if value < page_size and not str(limit).strip().endswith("%"):
+        raise LabError(what, f"{limit} is less than a page of {page_size} bytes", f"give {_forms(of_bytes)}")
+    return max(value, page_size)
 
 
 def _forms(of_bytes: int | None) -> str:

@@ -89,7 +89,7 @@ class Zswap:
         """
         config = {
             "compressor": compressor,
-            "total_ram_pages": parse_limit(ram, None, "ram") // page_size,
+            "total_ram_pages": parse_limit(ram, None, "ram", page_size=page_size) // page_size,
             "max_pool_percent": max_pool_percent,
             "accept_threshold_percent": accept_threshold_percent,
             "shrinker_enabled": shrinker_enabled,
