@@ -155,10 +155,16 @@ def test_what_no_machine_holds_or_no_job_has_is_refused(
 @pytest.mark.parametrize(
     ("setting", "says"),
     [
-        ("threads=99999999999999999999", "threads = 99999999999999999999: out of range"),
-        ("seed=-1", "seed: -1 is not a value it can take"),
-        ("costs.fault_ns=99999999999999999999", "fault_ns: 99999999999999999999 is not a value it can take"),
-        ("design.batch=99999999999999999999", 'design key "batch": 99999999999999999999 is not a value it can take'),
+        ("threads=99999999999999999999", "threads = 99999999999999999999: not from 0 to 65535"),
+        ("seed=-1", "seed: -1 is not a whole number from 0 to 18446744073709551615"),
+        (
+            "costs.fault_ns=99999999999999999999",
+            "fault_ns: 99999999999999999999 is not a whole number from 0 to 18446744073709551615",
+        ),
+        (
+            "design.batch=99999999999999999999",
+            'design key "batch": 99999999999999999999 is not a whole number from 0 to 65535',
+        ),
         ("design=aprli", 'unknown design "aprli"; known: sync'),
         ("compressor=lz4:x", 'level "x" of lz4 is not a whole number from 1 to 65537'),
         ("calibration=gone.npz", "gone.npz: no such file"),
@@ -167,6 +173,14 @@ def test_what_no_machine_holds_or_no_job_has_is_refused(
         ("memcg=[{name='a',share=-1}]", "memcg.share: -1 is no whole number from 1 to 4096"),
         ("memcg=[{name='a',share=1000000000000}]", "memcg.share: 1000000000000 is no whole number"),
         ("memcg=[{name='a',share='x'}]", "memcg.share: 'x' is no whole number"),
+        ("memcg=[{name='a',memory_max='1 quart'}]", "memcg.memory_max '1 quart' is no size; give bytes, or 64M"),
+        ("memcg=[{name='a',memory_max=1.5}]", "memcg 'a': memory_max 1.5 is not a whole number of bytes"),
+        ("memcg=[{name='a',zswap_max=-1}]", "memcg 'a': zswap_max -1 is not between 0 and 9223372036854775807 bytes"),
+        (
+            "machine.nice={kswapd9=3}",
+            "machine.nice.kswapd9: there is no such thread; there are kswapd0, kcompressd0, app0, ",
+        ),
+        ("machine.affinity={kcompressd1=[0]}", "machine.affinity.kcompressd1: there is no such thread; there are"),
     ],
 )
 def test_what_the_core_refuses_is_told_with_the_job(

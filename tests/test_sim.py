@@ -285,3 +285,38 @@ def test_a_job_s_pages_are_seen_as_of_another_size(tmp_path: Path) -> None:
     assert (swept.ran, swept.refused) == (2, 0)
     with pytest.raises(JobError, match="page_size = 5000 is none of 4096, 16384, 65536"):
         _ = Job.from_dict(tree | {"page_size": 5000}).pages
+
+
+FOUR_THREADS = Lab(design="april", threads=4, kswapd=2, app_threads=2)
+
+
+@pytest.mark.parametrize(
+    "name", ["kswapd1", "kcompressd3", "app1", "swapdev0", "shrink_worker0", "kcompressd", "shrink_worker"]
+)
+def test_each_thread_of_a_run_may_have_a_nice_level_and_cpus_of_its_own(name: str) -> None:
+    machine = Machine(nice={name: 5}, affinity={name: [1]})
+    assert Sim(lab=FOUR_THREADS, machine=machine).run(CALIBRATION[:64]).complete
+
+
+@pytest.mark.parametrize("name", ["kswapd2", "kcompressd4", "app2", "swapdev1", "shrink_worker1", "kswapd00"])
+@pytest.mark.parametrize("table", ["nice", "affinity"])
+def test_a_thread_that_there_is_not_is_refused_with_those_that_there_are(name: str, table: str) -> None:
+    sim = Sim(lab=FOUR_THREADS, machine=Machine(**{table: {name: 5 if table == "nice" else [0]}}))  # type: ignore[arg-type]
+    there = "kswapd0 to kswapd1, kcompressd0 to kcompressd3, app0 to app1, swapdev0, shrink_worker0"
+    with pytest.raises(LabError, match=f"machine.{table}.{name}: there is no such thread; there are {there}"):
+        sim.run(CALIBRATION[:64])
+
+
+def test_a_machine_with_workers_names_runs_a_design_without_any_and_applications_by_number() -> None:
+    assert Sim(lab=Lab(design="sync"), machine=Machine(nice={"kcompressd7": 5})).run(CALIBRATION[:64]).complete
+    apps = [{"kind": "eater", "pages": 50, "name": name} for name in ("browser", "editor")]
+    job = {"pages": "sample", "store": "zram", "workload": apps, "node": {"managed": 400}}
+    assert Job.from_dict(job | {"machine": {"nice": {"app1": -5}}}).sim().complete
+    with pytest.raises(JobError, match=r"nice\.app2: there is no such thread; there are .*app0 to app1, "):
+        Job.from_dict(job | {"machine": {"nice": {"app2": -5}}}).sim()
+
+
+def test_a_group_s_sizes_are_read_as_the_pool_s_limit_is() -> None:
+    group = {"name": "fg", "memory_max": "2M", "memory_low": 4096, "zswap_max": "512K"}
+    (memcg,) = Job.from_dict({"pages": "sample", "memcg": [group]}).lab.memcgs
+    assert (memcg.memory_max, memcg.memory_low, memcg.zswap_max) == (2 << 20, 4096, 512 << 10)

@@ -100,9 +100,15 @@ def test_a_seal_is_kept_when_an_altered_trace_is_saved_again(tmp_path: Path) -> 
         (lambda p: _edit(p, ordering="sorted"), "neither 'total' nor 'per-folio'"),
         (lambda p: _edit(p, config=[1]), "'config' is of the wrong type"),
         (lambda p: _edit(p, config={"folio_order": 10}), "'config' has a folio_order of 10"),
-        (lambda p: _edit(p, queues={"depths": [2**32], "in_hand": 0}), "'queues' is out of range"),
-        (lambda p: _edit(p, queues={"depths": [4], "in_hand": -1}), "'queues' is out of range"),
-        (lambda p: _edit(p, pages=2**32 - 1, memcgs=None), "'locator' or 'pages' is out of range"),
+        (
+            lambda p: _edit(p, queues={"depths": [2**32], "in_hand": 0}),
+            "'queues' has a number that is not from 0 to 4294967295",
+        ),
+        (
+            lambda p: _edit(p, queues={"depths": [4], "in_hand": -1}),
+            "'queues' has a number that is not from 0 to 4294967295",
+        ),
+        (lambda p: _edit(p, pages=2**32 - 1, memcgs=None), "'pages' is not from 0 to 4294967294"),
     ],
 )
 def test_a_broken_file_is_refused_by_name(tmp_path: Path, spoil: object, says: str) -> None:

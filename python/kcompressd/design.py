@@ -131,12 +131,12 @@ class Design:
         """Return the design with another queue depth; the batch is cut to fit, and at 0 everything is
         synchronous.
         """
-        with _numbers(depth=depth):
+        with _numbers(0xFFFFFFFF, depth=depth):
             return self.from_dict(_core.with_depth(self.to_dict(), depth))
 
     def with_threads(self, threads: int) -> Design:
         """Return the design with another number of kcompressd threads; one queue needs no placement."""
-        with _numbers(threads=threads):
+        with _numbers(0xFFFF, threads=threads):
             return self.from_dict(_core.with_threads(self.to_dict(), threads))
 
     def validate(self, store: Store = "zswap", kernel: Kernel = KERNEL) -> None:
@@ -144,7 +144,7 @@ class Design:
         _texts(store=store)
         if not (isinstance(kernel, tuple) and len(kernel) == 2 and all(isinstance(part, int) for part in kernel)):
             raise _core.DesignError(f"kernel = {kernel!r}: not a version as two whole numbers, (6, 12)")
-        with _numbers(kernel=kernel):
+        with _numbers(0xFFFF, kernel=kernel):
             _core.validate_design(self.to_dict(), store, kernel)
 
     def notes(self, store: Store = "zswap") -> list[str]:
@@ -178,8 +178,8 @@ class Design:
 
 
 @contextlib.contextmanager
-def _numbers(**given: object) -> Iterator[None]:
-    """Name what is no whole number, or too large, or negative, for the core."""
+def _numbers(most: int, **given: object) -> Iterator[None]:
+    """Name what is no whole number, or not one from 0 to `most`, for the core."""
     try:
         yield
     except TypeError:
@@ -187,7 +187,7 @@ def _numbers(**given: object) -> Iterator[None]:
         raise _core.DesignError(f"{name} = {value!r}: not a whole number") from None
     except OverflowError:
         name, value = next(iter(given.items()))
-        raise _core.DesignError(f"{name} = {value}: out of range") from None
+        raise _core.DesignError(f"{name} = {value}: not from 0 to {most}") from None
 
 
 def _texts(**given: object) -> None:

@@ -23,7 +23,7 @@ from kcompressd.errors import InputError, JobError, PageFileError, file_path, re
 from kcompressd.job_file import Tree, parse, parse_setting, refuse_strangers, set_key
 from kcompressd.lab import Lab
 from kcompressd.machine import Costs, Machine
-from kcompressd.memcg import Memcg, MemoryReclaim, numbered
+from kcompressd.memcg import SIZES, Memcg, MemoryReclaim, numbered
 from kcompressd.names import plain
 from kcompressd.node import MOST_PAGES, Node
 from kcompressd.page_index import PAGE_SIZES
@@ -32,6 +32,7 @@ from kcompressd.policy import Policy
 from kcompressd.progress import Progress, Watcher
 from kcompressd.result import Result
 from kcompressd.sim import Sim
+from kcompressd.sizes import parse_limit
 from kcompressd.trace import TraceError
 from kcompressd.workload import Workload
 
@@ -253,7 +254,9 @@ class Job:
             numbers = isinstance(write, dict) and all(type(value) is int and value >= 0 for value in write.values())
             if not numbers or set(write) != keys:
                 raise JobError(self.origin, f"memcg.memory_reclaim: {write!r} is no write of bytes at a time", forms)
-        return Memcg(**{**given, "memory_reclaim": tuple(MemoryReclaim(**write) for write in writes)})
+        texts = {key: size for key, size in given.items() if key in SIZES and isinstance(size, str)}
+        sizes = {key: parse_limit(size, None, f"memcg.{key}") for key, size in texts.items()}
+        return Memcg(**{**given, **sizes, "memory_reclaim": tuple(MemoryReclaim(**write) for write in writes)})
 
     def _kernel(self, text: str) -> tuple[int, int]:
         major, _, minor = text.partition(".")

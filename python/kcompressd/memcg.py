@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from numbers import Integral
+from typing import Final
 
-from kcompressd.errors import LabError
+from kcompressd.errors import LabError, refuse_type
+
+SIZES: Final = ("zswap_max", "memory_max", "memory_high", "memory_low", "memory_min")
+"""What is in bytes of a `Memcg`; None: no limit, or no protection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,14 @@ class Memcg:
     memory_low: int | None = None
     memory_min: int | None = None
     memory_reclaim: tuple[MemoryReclaim, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a size that is no number of bytes; raises `LabError` naming group and key."""
+        for key in SIZES:
+            size, subject = getattr(self, key), f"memcg {self.name!r}: {key}"
+            refuse_type(subject, size, (Integral, type(None)), "a whole number of bytes")
+            if size is not None and not 0 <= size < 2**63:
+                raise LabError(subject, f"{size} is not between 0 and {2**63 - 1} bytes")
 
 
 def numbered(names: Iterable[str]) -> dict[str, int]:

@@ -6,7 +6,7 @@ equal Results outside `environment`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from os import PathLike
@@ -89,6 +89,7 @@ class Sim:
             refuse_type(name, getattr(self, name), kind, f"a {kind.__name__}")
         refuse_type("calibration", calibration, Calibration, "a Calibration")
         Budget.check(self.budget, self.lab)
+        self._refuse_absent()
         config = self.lab.config(self._pages(calibration), calibration.page_size)
         config |= {"machine": self._machine().for_core(), "costs": self.costs.to_dict()}
         return config if self.budget is None else config | self.budget.for_core(self.lab, self.machine.cpus)
@@ -102,6 +103,20 @@ class Sim:
     def applications(self) -> Sequence[Workload]:
         """The applications of a run with a memory budget."""
         return () if self.budget is None else self.budget.applications
+
+    def _refuse_absent(self) -> None:
+        """Refuse a nice level or CPUs of a thread that there is not; raises `LabError`. Of a design without workers all workers' names
+        pass: designs are compared on one machine.
+        """
+        workers = self.lab.resolved().threads
+        apps = self.lab.app_threads if self.budget is None else len(self.applications)
+        threads = {"kswapd": self.lab.nodes(), "kcompressd": workers, "app": apps, "swapdev": 1, "shrink_worker": 1}
+        for key in ("nice", "affinity"):
+            for name in getattr(self.machine, key):
+                kind = name.rstrip("0123456789")
+                known = name == kind or name in (f"{kind}{number}" for number in range(threads[kind]))
+                if not known and not (kind == "kcompressd" and workers == 0):
+                    raise LabError(f"machine.{key}.{name}", "there is no such thread", f"there are {_ranges(threads)}")
 
     def _machine(self) -> Machine:
         """The machine with the applications' nice levels."""
@@ -131,6 +146,12 @@ class Sim:
         notes = self.lab.notes(large=any(app.folio_order for app in self.applications))
         stored["notes"] = noted(notes, found, self.budget)
         return Result.from_dict(stored, origin="simulation")
+
+
+def _ranges(threads: Mapping[str, int]) -> str:
+    """The threads of each kind: "kswapd0, kcompressd0 to kcompressd3"."""
+    ranges = ((kind, f" to {kind}{count - 1}" if count > 1 else "") for kind, count in threads.items() if count)
+    return ", ".join(f"{kind}0{rest}" for kind, rest in ranges)
 
 
 @contextmanager

@@ -296,9 +296,11 @@ def _check_numbers(path: Path, meta: dict[str, Any]) -> None:
         if not fits or not _all_within([*parents, *of_page], count):
             raise TraceError(f"{path}: 'memcgs' does not fit: {count} memcgs, {meta['pages']} pages")
     if not _all_within([*given.get("depths", ()), given.get("in_hand", 0)], 1 << 32):
-        raise TraceError(f"{path}: 'queues' is out of range")
-    if len(locator) != 2 or not (_all_within(locator, 1 << 64) and _all_within([meta["pages"]], SYSTEM)):
-        raise TraceError(f"{path}: 'locator' or 'pages' is out of range")
+        raise TraceError(f"{path}: 'queues' has a number that is not from 0 to {(1 << 32) - 1}")
+    if len(locator) != 2 or not _all_within(locator, 1 << 64):
+        raise TraceError(f"{path}: 'locator' is not two numbers of at most 16 hexadecimal digits")
+    if not 0 <= meta["pages"] < SYSTEM:
+        raise TraceError(f"{path}: 'pages' is not from 0 to {SYSTEM - 1}")
     if not 0 <= given["folio_order"] <= MAX_FOLIO_ORDER:
         raise TraceError(f"{path}: 'config' has a folio_order of {given['folio_order']}")
 

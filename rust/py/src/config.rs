@@ -31,8 +31,23 @@ where
         Some(value) if value.is_none() => Ok(default),
         Some(value) => {
             let text = value.repr()?.to_string();
-            value.extract().map_err(|_| PyValueError::new_err(format!("{key}: {text} is not a value it can take")))
+            value.extract().map_err(|_| PyValueError::new_err(format!("{key}: {text} is not {}", wanted::<T>())))
         }
+    }
+}
+
+/// What a value of a type is, in words.
+pub fn wanted<T>() -> &'static str {
+    let name = std::any::type_name::<T>();
+    match name.strip_prefix("core::option::Option<").and_then(|name| name.strip_suffix('>')).unwrap_or(name) {
+        "bool" => "True or False",
+        "u8" => "a whole number from 0 to 255",
+        "u16" => "a whole number from 0 to 65535",
+        "u32" => "a whole number from 0 to 4294967295",
+        "u64" | "usize" => "a whole number from 0 to 18446744073709551615",
+        "f64" => "a number",
+        "alloc::string::String" => "a text",
+        _ => "a value it can take",
     }
 }
 

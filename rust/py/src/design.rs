@@ -1,5 +1,6 @@
 //! Designs as dictionaries of names and numbers.
 
+use crate::config::wanted;
 use crate::error::DesignError;
 use kcompressd_core::design::{
     CheckBefore, Design, EnqueueAt, Gates, Hold, OnComplete, OnFull, OnReject, Placement, Preset, Start, StoreKind,
@@ -82,7 +83,7 @@ where
 {
     let missing = || DesignError::new_err(format!("the design lacks {key:?}"));
     let value = dict.get_item(key)?.ok_or_else(missing)?;
-    let wrong = |_| DesignError::new_err(format!("design key {key:?}: {value:?} is not a value it can take"));
+    let wrong = |_| DesignError::new_err(format!("design key {key:?}: {value:?} is not {}", wanted::<T>()));
     value.extract().map_err(wrong)
 }
 
