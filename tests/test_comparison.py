@@ -40,7 +40,7 @@ def results(measure: Measure, values: Sequence[float]) -> tuple[Result, ...]:
         elif measure is SCANS:
             data["vmstat"] |= {"pgscan_anon": round(value * 1e6), "pgsteal_anon": 10**6}
         elif measure is STALLS:  # of a run with a memory budget
-            data["config"]["workload"] = {"kind": "eater", "pages": 1536}
+            data["config"]["workload"] = [{"kind": "eater", "pages": 1536}]
             looks = ("activated", "add_to_swap", "dirty", "referenced", "referenced_activated", "refs")
             scans = ("pgscan_direct", "pgscan_file", "pgsteal_direct", "pgsteal_file")
             data["vmstat"] |= dict.fromkeys((*(f"exit_{look}" for look in looks), *scans), 0)
@@ -188,7 +188,7 @@ def test_a_rate_s_sum_is_what_was_added() -> None:
 
 def test_samples_begin_at_zero_and_known_names_come_first() -> None:
     data = json.loads(json.dumps(GOLDEN))
-    data["series"] = {"t_ns": [50, 60], "other": [1, 2], "queue_len": [3, 4], "short": [1]}
+    data["series"] = {"t_ns": [50, 60], "other": [1, 2], "queue_len": [3, 4]}
     found = series.sampled(Result.from_dict(data))
     assert found.t_ns.tolist() == [0, 10] and found.names == ["queue_len", "other"]
 

@@ -6,12 +6,16 @@ import copy
 import json
 import re
 from collections.abc import Iterator
+from functools import cache
+from math import inf, nan
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kcompressd import Calibration, Job, Lab, Memcg, Pages, Result, Sim, _core, report
 from kcompressd.accounting import EQUATIONS, PLACES
@@ -177,6 +181,66 @@ def test_a_value_of_a_wrong_type_is_refused_by_its_name_or_harmless(value: Any) 
             assert not VALIDATOR.is_valid(data), path
         else:
             assert isinstance(result.check(), list) and shown(result, path), path
+
+
+ODD: tuple[Any, ...] = (
+    None,
+    -1,
+    10**20,
+    2**70,
+    10**400,
+    0.5,
+    nan,
+    inf,
+    "x",
+    "",
+    "\ud800",
+    True,
+    [],
+    {},
+    [1],
+    [None],
+    {"p50": 1},
+)
+
+
+@cache
+def budgeted() -> str:
+    """A run of two applications and their groups, one of which is written to."""
+    groups = [{"name": "fg", "memory_max": "4M", "memory_reclaim": [{"at_ns": 0, "bytes": 4096}]}, {"name": "bg"}]
+    apps = [
+        {"kind": "zipf", "pages": 700, "touches": 3000, "memcg": "fg", "file_pages": 50},
+        {"kind": "burst", "pages": 900, "memcg": "bg", "deadline_ns": 10**9},
+    ]
+    job = {"pages": "sample", "store": "zswap", "node": {"managed": 1500}, "memcg": groups, "workload": apps}
+    return Job.from_dict(job).sim().to_json()
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_a_damaged_result_is_refused_by_name_or_can_be_shown(data: st.DataObject) -> None:
+    whole = data.draw(
+        st.sampled_from([lambda: golden("zswap"), lambda: golden("zram"), lambda: json.loads(budgeted())])
+    )()
+    key = data.draw(st.sampled_from(["applications", "memcgs", "config", "threads", "timing", "error", *whole]))
+    inner = [path for path in (*nodes(whole), *leaves(whole)) if path[0] == key]
+    for path in data.draw(st.lists(st.sampled_from(inner), min_size=1, max_size=2)) if inner else [(key,)]:
+        try:
+            at = parent(whole, path)
+            if data.draw(st.booleans()):
+                at[path[-1]] = data.draw(st.sampled_from(ODD))
+            else:
+                del at[path[-1]]
+        except (KeyError, IndexError, TypeError):  # the first has taken the second away
+            continue
+    try:
+        result = Result.from_dict(whole, origin="some.json")
+    except ResultFileError as error:
+        assert str(error).startswith("some.json: ")
+        return
+    assert str(result).encode() and result.to_html().encode() and result._repr_html_() and result.to_json()
+    for what in ("measures", "series", "threads"):
+        assert result.columns(what).to_arrow() is not None
 
 
 @pytest.mark.parametrize("key", ["more", "lifecycle.more", "census.more"])

@@ -6,13 +6,16 @@ compared without another look at its form.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from kcompressd.errors import ResultFileError
 
 VERSION: Final = 1
 """Of the stored form."""
+
+LARGEST: Final = (1 << 63) - 1
+"""The largest number that a Result may have: what arrays hold."""
 
 KINDS: Final = ("live", "virtual", "explore", "observed")
 
@@ -51,13 +54,61 @@ _INNER: Final[dict[str, tuple[str, ...]]] = {
     "lifecycle": ("events", "violations", "by_event"),
     "timing": ("bytes_per_s",),
     "census": ("reclaim", "fault"),
+    "zswap": ("pool_total_size", "stored_pages"),
     "zram": ("mm_stat", "io_stat"),
     "error": ("kind", "message", "actor"),
 }
 """Keys that every reader may count on beside those that an equation names."""
 
-_MEMCG: Final = ("name", "memory_current", "memory_stat", "memory_events", "memory_reclaim")
-"""Keys of each of `memcgs` that the table shows."""
+_APPLICATION: Final = {
+    "name": "text",
+    "kind": "text",
+    "memcg": "text",
+    "start_ns": "count",
+    "end_ns": "count or null",
+    "touches": "count",
+    "touch_ns": "spread",
+    "stall_ns": "count",
+    "allocstall": "count",
+    "pgfault": "count",
+    "pgmajfault": "count",
+    "oom_kill": "count",
+    "pgpgin": "count",
+    "workingset_refault_file": "count",
+    "deadline_ns": "count",
+    "late_ns": "whole number or null",
+}
+_MEMCG: Final = {
+    "name": "text",
+    "memory_current": "count or null",
+    "memory_stat": "counters",
+    "memory_events": "counters",
+    "memory_reclaim": "list of objects",
+}
+_WRITE: Final = {"bytes": "count", "reclaimed_bytes": "count"}
+_THREAD: Final = {"actor": "text"}
+_SPREAD: Final = {"p50": "count", "p99": "count", "p999": "count", "max": "count", "count": "count"}
+_CONFIG: Final = {
+    "design": "object",
+    "store": "text",
+    "compressor": "text",
+    "pages": "count",
+    "page_size": "size",
+    "preset": "text or null",
+    "kernel": "list of counts",
+    "kswapd": "count",
+    "seconds": "number",
+    "memcgs": "list of objects",
+    "node": "object",
+    "workload": "list of objects",
+    "machine": "object",
+}
+_ERROR: Final = {"kind": "text", "message": "text", "actor": "text"}
+_LATER: Final = ("pgpgin", "workingset_refault_file", "deadline_ns", "late_ns")
+_NEEDLESS: Final = ("preset", "kernel", "kswapd", "seconds", "memcgs", "node", "workload", "machine")
+"""Keys of the forms above that not every object has."""
+_SPREADS: Final = ("reclaim_page_ns", "fault_page_ns", "touch_ns", "queue_wait_ns", "fault_wait_ns", "stall_ns")
+"""What of `timing` is no number."""
 
 _CLOSED: Final = ("lifecycle", "census", "error")
 """Objects of which `_INNER` has every key."""
@@ -95,7 +146,8 @@ def refuse_malformed(data: Any, origin: object) -> None:
     version = data.get("version")
     if version != VERSION:
         raise ResultFileError(origin, f"not a Result that this kcompressd reads: version {version!r}, not {VERSION}")
-    wrong = list(_outer(data)) or list(_inner(data)) or list(_values(data)) or list(_named(data))
+    checks: tuple[Callable[[Mapping[str, Any]], Iterator[str]], ...] = (_outer, _inner, _values, _named, _unwritable)
+    wrong: list[str] = next((found for check in checks if (found := list(check(data)))), [])
     if wrong:
         more = f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
         raise ResultFileError(origin, f"not a Result: {'; '.join(wrong[:SHOWN])}{more}")
@@ -128,42 +180,94 @@ def _values(data: Mapping[str, Any]) -> Iterator[str]:
         elif counters is not None:
             yield f"{path} is of type {type(counters).__name__}"
     yield from _measures("timing", data["timing"])
+    yield from (f"timing.{name} is no spread" for name in _SPREADS if not _is_spread(data["timing"].get(name, {})))
     yield from _samples(data["series"])
     for i, thread in enumerate(data["threads"]):
-        yield from _measures(f"threads[{i}]", thread)
-    if not _is_count(data["config"]["page_size"]) or not data["config"]["page_size"]:
-        yield "config.page_size is no size"
+        yield from _object(f"threads[{i}]", thread, _THREAD) or _measures(f"threads[{i}]", thread)
+    yield from _config(data["config"])
+    for i, app in enumerate(data.get("applications", ())):
+        yield from _object(f"applications[{i}]", app, _APPLICATION, _LATER)
     for i, group in enumerate(data.get("memcgs", ())):
-        yield from (f"memcgs[{i}].{name} is missing" for name in _MEMCG if name not in group)
+        wrong = _object(f"memcgs[{i}]", group, _MEMCG)
+        writes = [] if wrong else enumerate(group["memory_reclaim"])
+        yield from wrong
+        yield from (one for at, write in writes for one in _object(f"memcgs[{i}].memory_reclaim[{at}]", write, _WRITE))
+    for name, sizes in data.get("mthp", {}).items():
+        yield from [] if _is("counters", sizes) else [f"mthp.{name} is no counters"]
+    yield from [] if data["error"] is None else _object("error", data["error"], _ERROR)
     for key in ("notes", "errors"):
         yield from (f"{key}[{i}] is no text" for i, text in enumerate(data[key]) if not isinstance(text, str))
+
+
+def _config(config: Mapping[str, Any]) -> Iterator[str]:
+    wrong = _object("config", config, _CONFIG, _NEEDLESS)
+    yield from wrong
+    if not wrong and not _is("count", config["design"].get("threads", 0)):
+        yield "config.design.threads is no count"
+    marks = config["node"].get("watermarks") if not wrong and "node" in config else None
+    if marks is not None and not (_is("list of counts", marks) and len(marks) == 3):
+        yield "config.node.watermarks is no list of three counts"
 
 
 def _samples(series: Mapping[str, Any]) -> Iterator[str]:
     for name, values in series.items():
         if not isinstance(values, list | tuple):
             yield f"series.{name} is no list"
-        elif any(isinstance(value, bool) or not isinstance(value, int | float) for value in values):
+        elif not all(_is("number", value) for value in values):
             yield f"series.{name} has a sample that is no number"
+    lengths = {len(values) for values in series.values() if isinstance(values, list | tuple)}
+    if len(lengths) > 1:
+        yield "series has lists of several lengths"
 
 
-def _measures(path: str, found: Any) -> Iterator[str]:
+def _measures(path: str, found: Mapping[str, Any]) -> Iterator[str]:
     """Numbers by name, spreads of them, and in a thread its actor."""
-    if not isinstance(found, Mapping):
-        yield f"{path} is of type {type(found).__name__}"
-        return
-    if path != "timing" and not isinstance(found.get("actor"), str):
-        yield f"{path}.actor is missing"
     for name, value in found.items():
         if isinstance(value, Mapping):
-            yield from _spread(f"{path}.{name}", value)
-        elif name != "actor" and (isinstance(value, bool) or not isinstance(value, int | float) or value < 0):
+            yield from _object(f"{path}.{name}", value, _SPREAD)
+            yield from (f"{path}.{name}.{at} is no count" for at, one in value.items() if not _is_count(one))
+        elif name != "actor" and not (_is("number", value) and value >= 0):
             yield f"{path}.{name} is no number"
 
 
-def _spread(path: str, spread: Mapping[str, Any]) -> Iterator[str]:
-    yield from (f"{path}.{name} is missing" for name in ("p50", "p99", "max", "count") if name not in spread)
-    yield from (f"{path}.{name} is no count" for name, value in spread.items() if not _is_count(value))
+def _object(path: str, found: Any, form: Mapping[str, str], needless: Sequence[str] = ()) -> list[str]:
+    """What is wrong with an object that has the keys of `form`, or may have the `needless` ones, and others."""
+    if not isinstance(found, Mapping):
+        return [f"{path} is of type {type(found).__name__}"]
+    wrong = [f"{path}.{name} is missing" for name in form if name not in found and name not in needless]
+    return wrong + [
+        f"{path}.{name} is no {form[name]}" for name in form if name in found and not _is(form[name], found[name])
+    ]
+
+
+def _is(form: str, value: Any) -> bool:
+    """Whether a value is what `form` says."""
+    match form:
+        case "count" | "size":
+            return _is_count(value) and (form == "count" or value > 0)
+        case "number" | "whole number":
+            kind = int if form == "whole number" else int | float
+            return isinstance(value, kind) and not isinstance(value, bool) and abs(value) <= LARGEST
+        case "text":
+            return isinstance(value, str)
+        case "object":
+            return isinstance(value, Mapping)
+        case "counters":
+            return isinstance(value, Mapping) and all(map(_is_count, value.values()))
+        case "spread":
+            return _is_spread(value)
+        case "list of counts" | "list of objects":
+            return isinstance(value, list | tuple) and all(_is(form[8:-1], one) for one in value)
+        case _:
+            return value is None or _is(form.removesuffix(" or null"), value)
+
+
+def _is_spread(value: Any) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and not (value and _object("", value, _SPREAD))
+        and all(map(_is_count, value.values()))
+    )
 
 
 def _named(data: Mapping[str, Any]) -> Iterator[str]:
@@ -184,6 +288,28 @@ def _named(data: Mapping[str, Any]) -> Iterator[str]:
             yield f"{path} is no count"
 
 
+def _unwritable(data: Mapping[str, Any]) -> Iterator[str]:
+    """Numbers beyond 64 bits, NaN, and texts that are no UTF-8."""
+    for key, value in data.items():
+        if key != "series":  # which is looked at, and the most of it
+            yield from _extremes(key, value)
+
+
+def _extremes(path: str, value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _extremes(path, name)
+            yield from _extremes(f"{path}.{name}", inner)
+    elif isinstance(value, list | tuple):
+        for i, inner in enumerate(value):
+            yield from _extremes(f"{path}[{i}]", inner)
+    elif isinstance(value, str):
+        if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+            yield f"{path} has a text that is no UTF-8"
+    elif isinstance(value, int | float) and not abs(value) < 1 << 64:
+        yield f"{path} is a number beyond 64 bits"
+
+
 def _at(data: Mapping[str, Any], path: str) -> Any:
     found: Any = data
     for name in path.split("."):
@@ -192,4 +318,4 @@ def _at(data: Mapping[str, Any], path: str) -> Any:
 
 
 def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST

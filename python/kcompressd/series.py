@@ -90,8 +90,7 @@ def of_result(result: Result) -> Series:
 def sampled(result: Result) -> Series:
     """Return a result's samples, from time 0 on."""
     t = np.asarray(result.series.get("t_ns", ()), dtype=np.float64)
-    names = (name for name in result.series if name != "t_ns" and len(result.series[name]) == len(t))
-    values = {name: np.asarray(result.series[name], dtype=np.float64) for name in names}
+    values = {name: np.asarray(of_it, dtype=np.float64) for name, of_it in result.series.items() if name != "t_ns"}
     return Series(t - t[0] if len(t) else t, values)
 
 
