@@ -253,7 +253,7 @@ def test_a_swap_file_in_a_full_or_missing_place_is_an_error_of_the_device(tmp_pa
         ({"kswapd": 300}, "kswapd: 300 is not between 1 and 255"),
         ({"seed": -1}, "seed: -1 is not a whole number from 0 to 18446744073709551615"),
         ({"chain_size": 3}, "chain"),
-        ({"fault": "sometimes"}, 'fault: "sometimes" is none of none, in-order, shuffled'),
+        ({"fault": "sometimes"}, "fault 'sometimes': is not one of in-order, shuffled, none"),
         ({"store": "swap"}, "store 'swap': is not one of zswap, zram"),
         ({"compressor": "brotli"}, 'unknown compressor "brotli"'),
         ({"pool_limit": "lots"}, "pool limit: 'lots' is no size"),
