@@ -178,12 +178,8 @@ impl BalancePgdat {
             sys.wait.wake_all(WaitKey::Pfmemalloc);
         }
         let reclaimed = self.sc.nr_reclaimed - self.reclaimed_before;
-        // For a boost's sake no pass takes more than a thousandth of the page cache while it finds any.
-        let is_lowest = self.boost_reclaim > 0 && self.sc.priority == DEF_PRIORITY - 2;
+        self.sc.priority = next_priority(&self.sc, reclaimed, self.boost_reclaim > 0);
         self.boost_reclaim -= self.boost_reclaim.min(reclaimed);
-        if reclaimed == 0 || self.sc.nr_scanned < self.sc.nr_to_reclaim && !is_lowest {
-            self.sc.priority -= 1;
-        }
         self.gave_up = self.boost_reclaim > 0 && reclaimed == 0;
         let is_last = self.sc.priority == 0 || self.gave_up || self.stop.is_set();
         self.pc = if is_last && !self.tries_without_cache_trim() { Pc::End } else { Pc::Pass };
@@ -210,5 +206,35 @@ impl BalancePgdat {
         node.snapshot_refaults(ROOT);
         self.pc = Pc::TryToSleep;
         RAN
+    }
+}
+
+/// The priority of the pass after `sc`'s, which has freed so many pages: one lower where it freed none or came to look at fewer than it was to
+/// free. For a boost's sake it stays where a pass takes a thousandth of the page cache, as long as that frees any.
+fn next_priority(sc: &ScanControl, reclaimed: u32, for_a_boost: bool) -> u8 {
+    let is_lowest = for_a_boost && sc.priority == DEF_PRIORITY - 2;
+    let raises = reclaimed == 0 || sc.nr_scanned < sc.nr_to_reclaim && !is_lowest;
+    sc.priority - u8::from(raises)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is looked at and what is freed, against all that a pass was to free.
+    #[test]
+    fn a_pass_that_finds_what_it_looks_for_keeps_its_priority() {
+        for priority in 1..=DEF_PRIORITY {
+            let next = |nr_scanned, reclaimed, for_a_boost| {
+                let sc = ScanControl { priority, nr_scanned, ..ScanControl::new(100, Scope::GLOBAL) };
+                next_priority(&sc, reclaimed, for_a_boost)
+            };
+            for for_a_boost in [false, true] {
+                assert_eq!([100, 150].map(|scanned| next(scanned, 1, for_a_boost)), [priority; 2]);
+                assert_eq!([0, 99, 100, 150].map(|scanned| next(scanned, 0, for_a_boost)), [priority - 1; 4]);
+            }
+            assert_eq!(next(99, 99, false), priority - 1);
+            assert_eq!(next(99, 99, true), if priority == 10 { 10 } else { priority - 1 });
+        }
     }
 }
