@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from kcompressd import Calibration, Job, Lab, Memcg, Pages, Result, Sim, _core, report
 from kcompressd.accounting import EQUATIONS, PLACES
+from kcompressd.comparison import Comparison, Entry
 from kcompressd.errors import ResultFileError
 from kcompressd.faults import IoFaults, Plant
 from kcompressd.lifecycle import STATES
@@ -185,6 +186,7 @@ def test_a_value_of_a_wrong_type_is_refused_by_its_name_or_harmless(value: Any) 
 
 ODD: tuple[Any, ...] = (
     None,
+    0,
     -1,
     10**20,
     2**70,
@@ -239,6 +241,7 @@ def test_a_damaged_result_is_refused_by_name_or_can_be_shown(data: st.DataObject
         assert str(error).startswith("some.json: ")
         return
     assert str(result).encode() and result.to_html().encode() and result._repr_html_() and result.to_json()
+    assert str(Comparison((Entry("one", (result,), (result,)),))).encode()
     for what in ("measures", "series", "threads"):
         assert result.columns(what).to_arrow() is not None
 

@@ -75,7 +75,7 @@ _APPLICATION: Final = {
     "oom_kill": "count",
     "pgpgin": "count",
     "workingset_refault_file": "count",
-    "deadline_ns": "count",
+    "deadline_ns": "positive count",
     "late_ns": "whole number or null",
 }
 _MEMCG: Final = {
@@ -93,7 +93,7 @@ _CONFIG: Final = {
     "store": "text",
     "compressor": "text",
     "pages": "count",
-    "page_size": "size",
+    "page_size": "positive count",
     "preset": "text or null",
     "kernel": "list of counts",
     "kswapd": "count",
@@ -243,7 +243,7 @@ def _object(path: str, found: Any, form: Mapping[str, str], needless: Sequence[s
 def _is(form: str, value: Any) -> bool:
     """Whether a value is what `form` says."""
     match form:
-        case "count" | "size":
+        case "count" | "positive count":
             return _is_count(value) and (form == "count" or value > 0)
         case "number" | "whole number":
             kind = int if form == "whole number" else int | float

@@ -163,7 +163,7 @@ def double_writes(result: Result) -> Value:
 def deadline(result: Result) -> Value:
     """The latest of the bursts against its deadline, as a share of it: 1 is just in time; None without a burst."""
     bursts = [app for app in result.applications if app.get("deadline_ns") is not None]
-    late = [app.late_ns / app.deadline_ns + 1 for app in bursts if app.late_ns is not None]
+    late = [app.late_ns / app.deadline_ns + 1 for app in bursts if app.get("late_ns") is not None]
     return (max(late) if len(late) == len(bursts) else float("inf")) if bursts else None
 
 
