@@ -20,7 +20,13 @@ SIGNALS = [(signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 
 def started(*arguments: str, folder: Path) -> subprocess.Popen[str]:
     argv = [sys.executable, "-m", "kcompressd", *arguments]
-    return subprocess.Popen(argv, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    # Under nohup the tests' own process ignores SIGHUP, and what it starts would too.
+    return subprocess.Popen(argv, cwd=folder, stdout=pipe, stderr=pipe, text=True, preexec_fn=_heed_hangup)
+
+
+def _heed_hangup() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def children(pid: int) -> list[int]:
