@@ -137,6 +137,7 @@ def test_ctrl_c_ends_a_run_with_what_there_is() -> None:
         Sim(lab=Lab(design="april", store="zram")).run(whole, progress=interrupt)
     result = interrupted.value.result
     assert isinstance(result, Result) and not result.complete and result.vmstat.pgscan_anon > 0
+    assert result.timing.reclaim_ns > 0, "it lasted until it was ended"
 
     def fail(phase: str, done: int, total: int) -> None:
         raise ZeroDivisionError("of the caller")

@@ -67,7 +67,8 @@ impl<'a> Sim<'a> {
         let crew = requests.fold(crew, |crew, &request| crew.with_reclaim(self.sys, request));
         let run = self.phase(crew, "reclaim", sink, watch);
         let ended = run.cpu_ns.iter().zip(&run.done_ns).filter(|((id, _), _)| actor::kind(*id) == actor::KSWAPD);
-        self.report.timing.reclaim_ns = ended.map(|(_, &ns)| ns).max().unwrap_or(run.end_ns);
+        let ended = ended.map(|(_, &ns)| ns).max().filter(|_| self.report.error.is_none());
+        self.report.timing.reclaim_ns = ended.unwrap_or(run.end_ns);
         self.report.series = run.measures.samples;
         // What the shrink worker wrote last is still reclaimed.
         if self.sys.mm.is_none() && self.sys.census()[State::WrittenBack as usize] > 0 && self.report.error.is_none() {
