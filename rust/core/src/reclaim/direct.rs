@@ -57,10 +57,6 @@ impl TryToFreePages {
         Self::new(Pc::Restart, Scope { may_io: false, ..Scope::GLOBAL }, Some(Vm::AllocstallNormal))
     }
 
-    fn is_kthread(&self) -> bool {
-        self.allocstall == Some(Vm::AllocstallNormal)
-    }
-
     /// `pages` pages, at least 32, of `memcg` and the groups below (`try_to_free_mem_cgroup_pages`).
     pub fn for_group(memcg: u16, pages: u32) -> Self {
         let mut reclaim = Self::new(Pc::Restart, Scope { target: Some(memcg), ..Scope::GLOBAL }, None);
@@ -122,8 +118,8 @@ impl TryToFreePages {
 
     /// An application does in the node's own reclaim, while more than half of what is reclaimable is under writeback
     /// (`consider_reclaim_throttle`, `skip_throttle_noprogress`).
-    fn waits_for_writes(&self, sys: &System) -> bool {
-        !self.is_kthread()
+    fn waits_for_writes(&self, sys: &System, ctx: &Ctx) -> bool {
+        !ctx.is_kthread()
             && self.sc.scope.target.is_none()
             && !sys.nodes[0].is_hopeless()
             && 2 * write_pending(sys) > sys.nodes[0].lru().len()
@@ -133,13 +129,13 @@ impl TryToFreePages {
         let enough = self.sc.nr_reclaimed >= self.sc.nr_to_reclaim;
         if !enough && self.sc.priority > 0 {
             // VMSCAN_THROTTLE_NOPROGRESS: one tick, when even the next to last pass found nothing.
-            let fruitless = self.sc.priority == 1 && self.sc.nr_reclaimed == 0 && self.waits_for_writes(sys);
+            let fruitless = self.sc.priority == 1 && self.sc.nr_reclaimed == 0 && self.waits_for_writes(sys, ctx);
             self.sc.priority -= 1;
             self.sc.nr_scanned = 0;
             self.pc = Pc::Shrink;
             return (if fruitless { Outcome::Sleep(TICK_NS) } else { RAN }, None);
         }
-        sys.nodes[0].snapshot_refaults(self.sc.scope.target.unwrap_or(ROOT));
+        sys.nodes[0].snapshot_refaults(self.sc.scope.top());
         self.pc = Pc::Restart;
         if self.sc.nr_reclaimed == 0 && !self.sc.full_walk {
             self.sc.full_walk = true;
@@ -187,12 +183,10 @@ fn write_pending(sys: &System) -> u32 {
 /// What is allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Wanted {
-    /// A frame for the application's page.
+    /// A page's frame.
     Frame,
     /// A page table.
     Table,
-    /// A frame for the swap cache, for a kernel thread.
-    SwapCache,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -277,7 +271,7 @@ impl AllocPages {
 
     fn take(&mut self, sys: &System, ctx: &Ctx, mm: &Mm, mark: Mark, otherwise: Rung) -> Option<u32> {
         let page = match self.wanted {
-            Wanted::Frame | Wanted::SwapCache => mm.take_frame(ctx.cpu, mark),
+            Wanted::Frame => mm.take_frame(ctx.cpu, mark),
             Wanted::Table => mm.take_table(ctx.cpu, mark),
         };
         self.rung = otherwise;
@@ -293,8 +287,7 @@ impl AllocPages {
     }
 
     fn reclaim(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, Box<StepError>> {
-        let begin =
-            if self.wanted == Wanted::SwapCache { TryToFreePages::for_kernel } else { TryToFreePages::for_user };
+        let begin = if ctx.is_kthread() { TryToFreePages::for_kernel } else { TryToFreePages::for_user };
         let reclaim = self.reclaim.get_or_insert_with(|| Box::new(begin()));
         let (outcome, ended) = reclaim.step(sys, ctx)?;
         if let Some(reclaimed) = ended {

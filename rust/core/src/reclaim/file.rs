@@ -8,7 +8,7 @@ use super::Cluster;
 use super::evict::MIN_LRU_BATCH;
 use super::list::{Scope, Tally, note_scan, note_steal, try_to_inc_min_seq};
 use crate::filemap::{FileAccess, FileFolio, flag};
-use crate::memcg::{MemcgStat, ROOT};
+use crate::memcg::MemcgStat;
 use crate::node::{Generations, Node, PTRS_PER_PTE};
 use crate::stats::Vm;
 use crate::system::{Ctx, Outcome, PAGEVEC_SIZE, System, Work, mark};
@@ -150,7 +150,7 @@ impl ShrinkFile {
             folio.set_shadow(oldest_generation(sys, folio.memcg));
             node.note_evicted(folio.memcg, true, 1);
         } else {
-            let evictor = scope.target.unwrap_or(ROOT);
+            let evictor = scope.top();
             folio.set_shadow(node.age(evictor));
             folio.set_evictor(evictor.into());
             node.grow_older(evictor, 1);

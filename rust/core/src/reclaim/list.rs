@@ -99,7 +99,12 @@ impl Scope {
 
     /// Whether it is of the node or of all groups alike (`root_reclaim`).
     pub fn is_root_reclaim(self) -> bool {
-        self.target.is_none_or(|top| top == ROOT)
+        self.top() == ROOT
+    }
+
+    /// The group from which it begins, which is the evictor of what it frees.
+    pub fn top(self) -> u16 {
+        self.target.unwrap_or(ROOT)
     }
 
     /// Of a counter's kinds the one that this reclaim counts as.

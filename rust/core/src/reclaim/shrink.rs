@@ -81,7 +81,7 @@ impl ShrinkWorker {
     fn allocate(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Option<Outcome>, Box<StepError>> {
         let (Some(mm), Pc::Shrink(shrinking)) = (&sys.mm, &mut self.pc) else { return Ok(None) };
         let Some(writeback) = shrinking.entry().filter(|entry| entry.wants_frame(sys)) else { return Ok(None) };
-        let alloc = self.alloc.get_or_insert_with(|| AllocPages::new(Wanted::SwapCache));
+        let alloc = self.alloc.get_or_insert_with(|| AllocPages::new(Wanted::Frame));
         let (outcome, allocation) = alloc.step(sys, ctx, mm)?;
         match allocation {
             Allocation::GoesOn => return Ok(Some(outcome)),

@@ -1,8 +1,9 @@
 //! `zswap_writeback_entry` as steps, and around it `shrink_memcg`, what the shrink worker and a store over its memcg's limit do, and the
 //! dynamic shrinker, which reclaim calls.
 //!
-//! Order (kernel): a frame, which the shrink worker brings and whoever reclaims already takes without reclaim → a locked folio in the swap cache, which counts as a refault → contents read back → off the
-//! LRU, entry freed → under writeback, on the way to the page's LRU → submitted. A page whose folio is in the swap cache already is left alone.
+//! Order (kernel): a frame, which the shrink worker brings and whoever reclaims already takes without reclaim → a locked folio
+//! in the swap cache, which counts as a refault → contents read back → off the LRU, entry freed → under writeback, on the way
+//! to the page's LRU → submitted. A page whose folio is in the swap cache already is left alone.
 
 use crate::lifecycle::{Change, Event, Fire, State, flag, guard};
 use crate::memcg::{MemcgStat, Memcgs};
@@ -90,10 +91,7 @@ impl Writeback {
             }
             Pc::AddLru => {
                 // folio_add_lru precedes the submission: what is still in its CPU's batch when the write ends is not rotated.
-                match sys.mm {
-                    Some(_) => sys.folio_add_lru(ctx, page)?,
-                    None => sys.add_lru(ctx, page)?,
-                }
+                sys.folio_add_lru(ctx, page)?;
                 (Work::Commit, Ok(Pc::Submit))
             }
             Pc::Submit => {

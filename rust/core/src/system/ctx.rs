@@ -205,6 +205,12 @@ impl Ctx {
         actor::kind(self.actor) == actor::KSWAPD
     }
 
+    /// PF_KTHREAD, of those that reclaim: no throttle but kswapd's own makes one wait.
+    #[inline]
+    pub fn is_kthread(&self) -> bool {
+        matches!(actor::kind(self.actor), actor::KSWAPD | actor::KCOMPRESSD | actor::SHRINK)
+    }
+
     /// Belongings of `actor`, its compressor of `codec` open.
     pub fn new(actor: u16, codec: CodecSpec, page_size: usize, log: Log) -> Self {
         let mut codecs = Codecs::default();

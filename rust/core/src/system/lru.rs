@@ -28,11 +28,8 @@ impl System {
         Ok(())
     }
 
-    /// Adds a folio that is on no list to the head of the list its PG_active asks for (`folio_add_lru`).
-    ///
-    /// # Errors
-    /// [`StepError::Violation`].
-    pub fn add_lru(&self, ctx: &mut Ctx, page: u32) -> Result<(), Box<StepError>> {
+    /// Adds a folio that is on no list to the head of the list its PG_active asks for.
+    fn add_lru(&self, ctx: &mut Ctx, page: u32) -> Result<(), Box<StepError>> {
         let mut lru = self.node(page).lru();
         self.must(ctx, self.folio(page), Event::Putback, 0, Change::flags(flag::LRU, 0), 0)?;
         let active = self.folio(page).word.load().has(flag::ACTIVE);
@@ -40,11 +37,15 @@ impl System {
         Ok(())
     }
 
-    /// `folio_add_lru`: puts a page on `ctx`'s CPU's way to the lists; the 31st takes them all there.
+    /// `folio_add_lru`: puts a page on `ctx`'s CPU's way to the lists; the 31st takes them all there. Without a memory budget there is no
+    /// such batch.
     ///
     /// # Errors
     /// [`StepError::Violation`].
     pub fn folio_add_lru(&self, ctx: &mut Ctx, page: u32) -> Result<(), Box<StepError>> {
+        if self.mm.is_none() {
+            return self.add_lru(ctx, page);
+        }
         let mut batch = self.lru_add[usize::from(ctx.cpu) % self.lru_add.len()].lock();
         batch.push(page);
         if batch.len() < PAGEVEC_SIZE { Ok(()) } else { self.drain_batch(ctx, &mut batch) }
@@ -78,9 +79,8 @@ impl System {
             let change = Change::flags(flag::LRU, 0).only(flag::FRAME).unless(flag::LRU);
             if let Fire::Done(fired) = self.fire(ctx, self.folio(page), Event::Putback, 0, change, 0)? {
                 // From a fault, which has mapped it: to the youngest generation, where there are some.
-                let place =
-                    Place::of(if self.lru_gen() { fired.to.has(flag::MAPPED) } else { fired.to.has(flag::ACTIVE) });
-                lru.of(self.folio(page).memcg).add(&self.folios, page, place);
+                let young = if self.lru_gen() { flag::MAPPED } else { flag::ACTIVE };
+                lru.of(self.folio(page).memcg).add(&self.folios, page, Place::of(fired.to.has(young)));
             }
         }
         Ok(())

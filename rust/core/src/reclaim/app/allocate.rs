@@ -70,8 +70,7 @@ impl App {
                 unsafe { sys.contents.fill(page) };
                 sys.oom.grow(ctx.actor, folio.memcg);
             }
-            folio.set_pfn(std::mem::replace(&mut self.frame, NIL));
-            folio.set_workingset(0);
+            self.set_frame(folio);
             (self.frame_order, self.pc) = (0, Pc::AddLru);
         }
         Ok(RAN)

@@ -18,9 +18,9 @@ impl App {
         RAN
     }
 
-    /// Whether the access under way is a write (FAULT_FLAG_WRITE).
-    fn writes(&self) -> bool {
-        self.program.current().is_some_and(|touch| touch.access == Access::Write)
+    /// `should_try_to_free_swap`: the access is a write (FAULT_FLAG_WRITE), or slots are short.
+    fn should_try_to_free_swap(&self, sys: &System) -> bool {
+        self.program.current().is_some_and(|touch| touch.access == Access::Write) || sys.slots.is_half_full()
     }
 
     pub(super) fn fault(
@@ -63,8 +63,7 @@ impl App {
                 sys.free_slots(ctx, page);
             }
             sys.count(ctx, sys.folio(page).memcg, MemcgStat::Pgfault, 1);
-            let tries_to_free_swap = self.writes() || sys.slots.is_half_full();
-            let frees_swap = !dirty && !word.has(flag::WRITEBACK) && tries_to_free_swap;
+            let frees_swap = !dirty && !word.has(flag::WRITEBACK) && self.should_try_to_free_swap(sys);
             self.pc = if frees_swap { Pc::FreeSwap } else { Pc::Next };
         }
         drop(unscanned);
@@ -104,7 +103,7 @@ impl App {
                 ctx.errors.push(error);
                 Pc::ReadFailed(copy)
             }
-            (Ok(()), _) if copy == Copy::Pool || self.unuses() || self.writes() || sys.slots.is_half_full() => {
+            (Ok(()), _) if copy == Copy::Pool || self.unuses() || self.should_try_to_free_swap(sys) => {
                 Pc::Drop(copy, Then::Load)
             }
             // SWP_SYNCHRONOUS_IO with one user: the slot goes at once, whatever it held.

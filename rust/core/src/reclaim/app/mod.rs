@@ -15,6 +15,7 @@ mod swapoff;
 use super::charge::{CHARGE_BATCH, HandleOverHigh, TryCharge};
 use super::direct::{AllocPages, Wanted};
 use super::wait_unless;
+use crate::folio::Folio;
 use crate::lifecycle::{Change, Event, Fire, State, Word, flag};
 use crate::memcg::MemcgStat;
 use crate::stats::Vm;
@@ -355,19 +356,21 @@ impl App {
             unsafe { sys.contents.fill(page) };
             sys.count(ctx, sys.folio(page).memcg, MemcgStat::Pgfault, 1);
             sys.oom.grow(ctx.actor, sys.folio(page).memcg);
-            sys.folio(page).set_pfn(std::mem::replace(&mut self.frame, NIL));
-            sys.folio(page).set_workingset(0);
+            self.set_frame(sys.folio(page));
             self.pc = Pc::AddLru;
         }
         Ok(Outcome::Ran(Work::ZeroPage))
     }
 
+    /// The frame that it has is the new folio's, which has never been on the active list.
+    fn set_frame(&mut self, folio: &Folio) {
+        folio.set_pfn(std::mem::replace(&mut self.frame, NIL));
+        folio.set_workingset(0);
+    }
+
     /// The page goes to its group's lists, with a memory budget by way of its CPU's batch.
     fn add_lru(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> Result<Outcome, Box<StepError>> {
-        match sys.mm {
-            Some(_) => sys.folio_add_lru(ctx, page)?,
-            None => sys.add_lru(ctx, page)?,
-        }
+        sys.folio_add_lru(ctx, page)?;
         self.pc = Pc::Next;
         Ok(RAN)
     }

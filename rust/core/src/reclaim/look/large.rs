@@ -2,7 +2,7 @@
 
 use super::{Glance, Look, Pc, SCANNED};
 use crate::lifecycle::{Change, Event, State, guard};
-use crate::memcg::{MemcgStat, ROOT};
+use crate::memcg::MemcgStat;
 use crate::stats::Mthp;
 use crate::system::{Ctx, StepError, System};
 use std::ops::Range;
@@ -45,7 +45,7 @@ impl Look {
     /// `workingset_eviction`: what a refault of each page compares with.
     pub(super) fn leave_shadows(&self, sys: &System) {
         let node = sys.node(self.page);
-        let evictor = self.evictor();
+        let evictor = self.scope.top();
         for page in self.page..self.page + self.nr_pages {
             sys.folio(page).set_shadow(node.age(evictor));
             sys.folio(page).set_evictor(evictor.into());
@@ -53,16 +53,11 @@ impl Look {
         }
     }
 
-    /// The group from which reclaim began.
-    fn evictor(&self) -> u16 {
-        self.scope.target.unwrap_or(ROOT)
-    }
-
     /// What the node remembers of the pages that are gone: that the group from which reclaim began is older by them, and those above it,
     /// or that their generation has lost them.
     pub(super) fn note_evicted(&self, sys: &System, memcg: u16) {
         match sys.mm {
-            Some(_) if !sys.lru_gen() => sys.node(self.page).grow_older(self.evictor(), self.nr_pages),
+            Some(_) if !sys.lru_gen() => sys.node(self.page).grow_older(self.scope.top(), self.nr_pages),
             Some(_) if !sys.filemap.is_empty() => sys.node(self.page).note_evicted(memcg, false, self.nr_pages),
             _ => {}
         }

@@ -1,7 +1,6 @@
 //! A pass over the page cache: pages that were read once before the run, then those that applications read.
 
 use super::{ACTIVE_ANON, ACTIVE_FILE, ANON, FILE, Pc, RAN, SCANNED, ShrinkNode, Then};
-use crate::lifecycle::actor;
 use crate::memcg::ROOT;
 use crate::node::Node;
 use crate::reclaim::file;
@@ -87,8 +86,7 @@ impl ShrinkNode {
             (true, true) => Pc::Round { list: list as u8 },
             (false, _) => Pc::Drain { then },
         };
-        // Kernel threads but kswapd are not throttled: they leave the list alone at once.
-        let is_kthread = matches!(actor::kind(ctx.actor), actor::KCOMPRESSD | actor::SHRINK);
-        if too_many && !stalled && !is_kthread { Outcome::Sleep(u64::from(HZ_10_NS.get()) / 5) } else { RAN }
+        // Kernel threads are not throttled: they leave the list alone at once.
+        if too_many && !stalled && !ctx.is_kthread() { Outcome::Sleep(u64::from(HZ_10_NS.get()) / 5) } else { RAN }
     }
 }

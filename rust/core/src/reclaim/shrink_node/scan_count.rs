@@ -15,7 +15,7 @@ type Protected = (u64, u64);
 
 /// What of `memcg` is not to be reclaimed in this pass; `None`: nothing is (`mem_cgroup_below_min`, `mem_cgroup_below_low`).
 fn protection_of(sys: &System, sc: &mut ScanControl, memcg: u16) -> Option<Protected> {
-    let top = sc.scope.target.unwrap_or(ROOT);
+    let top = sc.scope.top();
     if memcg == top || memcg == ROOT || !sys.memcgs.protects() {
         return Some((0, 0));
     }
@@ -107,7 +107,7 @@ impl ShrinkNode {
 
     /// `prepare_scan_control`: what holds for all groups of this pass; returns the first.
     fn begin(&mut self, sys: &System, ctx: &Ctx, node: &Node, sc: &mut ScanControl, lru: &mut Lru) -> u16 {
-        let top = sc.scope.target.unwrap_or(ROOT);
+        let top = sc.scope.top();
         let large = sc.priority == DEF_PRIORITY && sc.nr_to_reclaim >= MIN_LRU_BATCH && sc.scope.is_root_reclaim();
         if large && sys.lru_gen() {
             sc.priority = initial_priority(lru.sizes(ROOT), sc.nr_to_reclaim);
