@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from kcompressd import Calibration, Job, Lab, Pages, Policy, Scenario, Sim, View, calibration, fidelity
+from kcompressd import Calibration, Job, Lab, Pages, Policy, Scenario, Sim, View, _core, calibration, fidelity
 from kcompressd.advise import Advice, advise
 from kcompressd.check import check
 from kcompressd.cli import common, main
@@ -22,7 +22,9 @@ from kcompressd.design import OnComplete
 from kcompressd.errors import RunInterrupted
 from kcompressd.estimate import estimate
 from kcompressd.fidelity import KernelFigures
+from kcompressd.lifecycle import table
 from kcompressd.page_stats import Codec
+from kcompressd.progress import follow
 
 PAGES = Pages.sample()[:64]
 LAB = Lab(store="zram")
@@ -45,6 +47,19 @@ def interrupted(run: Callable[..., Any], *args: Any, **options: Any) -> Any:
     with pytest.raises(RunInterrupted) as caught:
         run(*args, **options)
     return caught.value.result
+
+
+def test_ctrl_c_before_a_run_has_started_is_that_alone() -> None:
+    run = _core.Run(PAGES.array, LAB.config(len(PAGES), PAGES.page_size), table().as_dict())
+
+    class Interrupted:
+        cancel = run.cancel
+
+        def start(self) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        follow(Interrupted(), lambda name, done, total: None, len(PAGES), lambda now: None)  # type: ignore[arg-type]
 
 
 def test_a_comparison_tells_how_many_runs_there_are_of_all() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -142,3 +144,25 @@ def test_a_run_that_is_waited_for_can_be_asked_and_ended() -> None:
         found = result.result()
     assert phases == ["reclaim"] * 3
     assert (found["complete"], found["error"]["kind"]) == (False, "cancelled")
+
+
+NO_THREADS = """
+import os, resource
+from kcompressd import Lab, Pages
+
+pages = Pages.sample()[:9]
+Lab(store="zram").run(pages)  # loads what a run needs
+if os.geteuid() == 0:  # who has no limit
+    os.setgid(65534)
+    os.setuid(65534)
+resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
+try:
+    Lab(store="zram").run(pages)
+except OSError as error:
+    print(error)
+"""
+
+
+def test_a_run_for_which_no_thread_can_be_made_is_refused() -> None:
+    ran = subprocess.run([sys.executable, "-c", NO_THREADS], capture_output=True, text=True)
+    assert (ran.stdout[:26], ran.stderr) == ("no thread could be made: R", "")

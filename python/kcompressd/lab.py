@@ -145,8 +145,8 @@ class Lab:
         True for a bar on standard error; `watch` (`kcompressd.watch.Watch`) is called as often, with all that is known at
         the moment, and may return `{"depth": folios}` to set every queue's depth, up to its capacity, while the run goes on.
         Returns the result, partial when something ended the run early; raises `RunInterrupted` on Ctrl-C.
-        Raises `DesignError`, `CodecError`, `LabError`, and `DeviceError` for a swap file that cannot be made or has no room;
-        what `progress` or `watch` raises ends the run.
+        Raises `DesignError`, `CodecError`, `LabError`, `DeviceError` for a swap file that cannot be made or has no room, and
+        `OSError` when no thread can be made; what `progress` or `watch` raises ends the run. A fork of this process has no part in it.
         """
         if isinstance(self.design, Policy):
             fix = "use Lab.step, or the virtual clock"

@@ -23,7 +23,10 @@ POLL_S: Final = 0.05
 
 
 def follow(run: _core.Run, report: Progress, pages: int, watch: Watcher) -> bool:
-    """Start the run and wait for its end; True when Ctrl-C ended it. All its threads are joined when its result is there."""
+    """Start the run and wait for its end; True when Ctrl-C ended it, which is raised when there is nothing that it could have ended.
+
+    All its threads are joined when its result is there.
+    """
     try:
         run.start()
         while not run.wait(POLL_S):
@@ -31,11 +34,11 @@ def follow(run: _core.Run, report: Progress, pages: int, watch: Watcher) -> bool
             _turn(run, watch(now))
             report(now["phase"], min(now["pages_done"], pages), pages)
     except KeyboardInterrupt:
-        run.cancel()
+        if not run.cancel():
+            raise
         return True
     except BaseException:  # the caller's: no thread runs on behind it
-        run.cancel()
-        with contextlib.suppress(RuntimeError):  # it could not be started
+        if run.cancel():
             run.result()
         raise
     report("ended", pages, pages)

@@ -11,10 +11,10 @@ use kcompressd_core::swap::{Backing, Device, DeviceError as CoreDeviceError};
 use kcompressd_core::system::{Contents, System};
 use kcompressd_core::trace::Record;
 use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 enum State {
@@ -32,6 +32,8 @@ pub struct Run {
     page_size: usize,
     notes: Vec<&'static str>,
     direct: Option<bool>,
+    /// The process that has its threads: a fork of it has none of them, and perhaps a lock that nobody will give back.
+    process: u32,
 }
 
 const POLL: Duration = Duration::from_millis(5);
@@ -44,17 +46,17 @@ impl Run {
         let page_size = system.config.page_size;
         let (pages, notes) = (system.folios.len(), system.config.design.notes(system.config.store));
         let state = Mutex::new(State::Made(Box::new((system, live, original))));
-        Ok(Self { state, pages, page_size, notes, direct })
+        Ok(Self { state, pages, page_size, notes, direct, process: std::process::id() })
     }
 
     /// Starts the threads and returns.
     fn start(&self) -> PyResult<()> {
-        let mut state = self.lock();
+        let mut state = self.lock()?;
         match std::mem::replace(&mut *state, State::Spent) {
             State::Made(made) => {
                 let (system, live, original) = *made;
                 let started = Live::start(system, live, original);
-                *state = State::Running(started.map_err(|error| PyRuntimeError::new_err(error.message))?);
+                *state = State::Running(started.map_err(|error| PyOSError::new_err(error.message))?);
                 Ok(())
             }
             other => {
@@ -65,7 +67,7 @@ impl Run {
     }
 
     /// Waits up to `seconds`; True when the run has ended, or is not under way.
-    fn wait(&self, py: Python<'_>, seconds: f64) -> bool {
+    fn wait(&self, py: Python<'_>, seconds: f64) -> PyResult<bool> {
         let until = Instant::now() + Duration::try_from_secs_f64(seconds.clamp(0.0, 3600.0)).unwrap_or_default();
         py.detach(|| self.ended_by(Some(until)))
     }
@@ -73,7 +75,7 @@ impl Run {
     /// How far it is.
     fn progress<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let dict = PyDict::new(py);
-        let progress = match &*self.lock() {
+        let progress = match &*self.lock()? {
             State::Running(live) => live.sample(),
             _ => kcompressd_core::driver::live::Progress { phase: "ended", ..Default::default() },
         };
@@ -86,16 +88,21 @@ impl Run {
         Ok(dict)
     }
 
-    /// Ends the run early; its partial result is kept.
-    fn cancel(&self) {
-        if let State::Running(live) = &*self.lock() {
-            live.cancel();
+    /// Ends the run early; its partial result is kept. False when there is none: no run was started in this process.
+    fn cancel(&self) -> bool {
+        match self.lock().as_deref() {
+            Ok(State::Running(live)) => {
+                live.cancel();
+                true
+            }
+            Ok(State::Ended(_)) => true,
+            _ => false,
         }
     }
 
     /// Sets the depth of every queue, folios, while the run goes on; at 0 everything is synchronous.
     fn set_depth(&self, depth: usize) -> PyResult<()> {
-        let state = self.lock();
+        let state = self.lock()?;
         let State::Running(live) = &*state else { return Err(PyRuntimeError::new_err("the run is not under way")) };
         let sys = live.system();
         let mut queues = 0..sys.queues.len() as u16;
@@ -107,7 +114,7 @@ impl Run {
     /// The result, when the run has ended (waits for that).
     fn result<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         self.end(py)?;
-        match &*self.lock() {
+        match &*self.lock()? {
             State::Ended(ended) => {
                 let dict = to_dict(py, &ended.0, self.pages, self.page_size, &self.notes)?;
                 let device = PyDict::new(py);
@@ -123,7 +130,7 @@ impl Run {
     /// The trace: records of 32 bytes in one order; empty when tracing was off.
     fn trace<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         self.end(py)?;
-        match &*self.lock() {
+        match &*self.lock()? {
             State::Ended(ended) => Ok(PyBytes::new(py, kcompressd_core::trace::as_bytes(&ended.1))),
             _ => Err(PyRuntimeError::new_err("the run was not started")),
         }
@@ -131,35 +138,44 @@ impl Run {
 }
 
 impl Run {
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn is_elsewhere(&self) -> bool {
+        self.process != std::process::id()
+    }
+
+    fn lock(&self) -> PyResult<MutexGuard<'_, State>> {
+        if self.is_elsewhere() {
+            return Err(PyRuntimeError::new_err(
+                "the threads of this run are in the process that this one was forked from",
+            ));
+        }
+        Ok(self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Waits for the end, at most until then; whether it has come, or nothing runs. The state is free meanwhile: another thread may ask how
     /// far the run is, or end it.
-    fn ended_by(&self, until: Option<Instant>) -> bool {
+    fn ended_by(&self, until: Option<Instant>) -> PyResult<bool> {
         loop {
-            let end = match &*self.lock() {
+            let end = match &*self.lock()? {
                 State::Running(live) => {
                     drop(live.sample());
                     live.end()
                 }
-                _ => return true,
+                _ => return Ok(true),
             };
             let left = until.map_or(POLL, |until| until.saturating_duration_since(Instant::now()));
             if end.within(POLL.min(left)) {
-                return true;
+                return Ok(true);
             }
             if left.is_zero() {
-                return false;
+                return Ok(false);
             }
         }
     }
 
     fn end(&self, py: Python<'_>) -> PyResult<()> {
         py.detach(|| {
-            self.ended_by(None);
-            let mut state = self.lock();
+            self.ended_by(None)?;
+            let mut state = self.lock()?;
             match std::mem::replace(&mut *state, State::Spent) {
                 State::Running(live) => {
                     let mut report = live.finish();
@@ -168,8 +184,18 @@ impl Run {
                 }
                 other => *state = other,
             }
-        });
-        Ok(())
+            Ok(())
+        })
+    }
+}
+
+impl Drop for Run {
+    /// A fork leaves the run alone: there is nobody to wait for.
+    fn drop(&mut self) {
+        if self.is_elsewhere() {
+            let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+            std::mem::forget(std::mem::replace(state, State::Spent));
+        }
     }
 }
 
