@@ -130,6 +130,23 @@ impl List {
         self.len += 1;
     }
 
+    /// Adds at the head what is linked from `first` on: elements on no list, of which each knows its `next` and the last has [`NIL`].
+    pub fn prepend<L: Listed>(&mut self, elements: &[L], first: u32) {
+        let (mut at, mut last) = (first, NIL);
+        while let Some(element) = elements.get(at as usize) {
+            element.links().set_prev(last);
+            (last, at) = (at, element.links().next());
+            self.len += 1;
+        }
+        let Some(end) = elements.get(last as usize) else { return };
+        end.links().set_next(self.head);
+        match elements.get(self.head as usize) {
+            Some(head) => head.links().set_prev(last),
+            None => self.tail = last,
+        }
+        self.head = first;
+    }
+
     /// Moves all elements of `other` to the tail, in their order.
     pub fn append<L: Listed>(&mut self, elements: &[L], other: &mut Self) {
         let other = std::mem::take(other);
@@ -200,6 +217,21 @@ mod tests {
                 proptest::prop_assert_eq!(list.len() as usize, model.len());
                 proptest::prop_assert_eq!(list.tail(), model.back().copied());
             }
+        }
+
+        #[test]
+        fn prepending_adds_a_chain_in_its_order(listed in 0u32..9, chained in 0u32..9) {
+            let nodes: Vec<Links> = (0..16).map(|_| Links::default()).collect();
+            let mut list = List::default();
+            let (new, old) = (0..chained, chained..chained + listed);
+            old.for_each(|i| list.add_tail(&nodes, i));
+            new.for_each(|i| nodes[i as usize].set_next(if i + 1 < chained { i + 1 } else { NIL }));
+            list.prepend(&nodes, if chained > 0 { 0 } else { NIL });
+            let all = 0..chained + listed;
+            proptest::prop_assert_eq!(list.from_tail(&nodes).collect::<Vec<_>>(), all.clone().rev().collect::<Vec<_>>());
+            proptest::prop_assert_eq!((list.len(), list.head()), (all.end, (all.end > 0).then_some(0)));
+            all.for_each(|i| list.del(&nodes, i));
+            proptest::prop_assert!(list.is_empty());
         }
 
         #[test]

@@ -17,8 +17,8 @@ use kcompressd_core::reclaim::Stop;
 use kcompressd_core::swap::{Backing, Device, IoFaults};
 use kcompressd_core::sync::{Arc, AtomicU64, Ordering, thread};
 use kcompressd_core::system::{Contents, Sizes, System};
-use kcompressd_core::zsmalloc::PoolConfig;
-use kcompressd_core::zswap::{Zswap, ZswapConfig};
+use kcompressd_core::zsmalloc::{PoolConfig, Unlimited};
+use kcompressd_core::zswap::{Block, Zswap, ZswapConfig};
 
 /// Of a model's threads, words: its first has 32 KiB, in which no system is made.
 const STACK: usize = 1 << 16;
@@ -82,13 +82,8 @@ fn stop() {
 
 #[test]
 fn group_offline() {
-    let one = || {
-        let mut groups = Memcgs::new(PAGE);
-        groups.add("group", 0).unwrap();
-        groups
-    };
     what_came_before_is_seen(
-        one,
+        groups,
         |groups| groups.set_offline(1).unwrap(),
         |groups| !groups.get(1).unwrap().is_online(),
     );
@@ -139,10 +134,102 @@ fn zswap() -> Zswap {
         kernel: (6, 18),
         codec: spec(0),
         pool: PoolConfig { bytes: false, ..PoolConfig::default() },
-        slots: 1,
+        slots: 2,
         nodes: 1,
     };
-    Zswap::new(config, 1).unwrap()
+    Zswap::new(config, 2).unwrap()
+}
+
+/// A group below the root.
+fn groups() -> Memcgs {
+    let mut groups = Memcgs::new(PAGE);
+    groups.add("group", 0).unwrap();
+    groups
+}
+
+/// Stores whose pages are in the pool and on no list yet.
+fn stores() -> (Zswap, Memcgs) {
+    let (zswap, groups) = (zswap(), groups());
+    for slot in 0..2 {
+        let (pool, block) = (zswap.store_begin_charged().unwrap(), Block { len: 100, bytes: None, raw: false });
+        zswap.store_page(slot, pool, block, &groups, &Unlimited).unwrap();
+    }
+    (zswap, groups)
+}
+
+fn publish((zswap, groups): &(Zswap, Memcgs), slot: u32) {
+    zswap.store_publish(slot, 10 + slot, groups, 1, 0);
+}
+
+fn listed(zswap: &Zswap) -> Vec<u32> {
+    let mut folios = Vec::new();
+    zswap.each_listed(|folio| folios.push(folio));
+    folios
+}
+
+/// Whoever meets an entry on the LRU finds what its store did before.
+#[test]
+fn entry_is_listed_whole() {
+    what_came_before_is_seen(
+        stores,
+        |stores| publish(stores, 0),
+        |(zswap, _)| {
+            let folios = listed(zswap);
+            assert!(folios.is_empty() || folios == [10], "{folios:?}");
+            !folios.is_empty()
+        },
+    );
+}
+
+/// Two stores end while others walk the list: who comes second is linked to who came first, whoever that is.
+#[test]
+fn two_entries_are_added_at_once() {
+    model(|| {
+        let shared = Arc::new((stores(), Turn::default()));
+        let other = spawn({
+            let shared = Arc::clone(&shared);
+            move || {
+                publish(&shared.0, 1);
+                shared.1.take();
+            }
+        });
+        publish(&shared.0, 0);
+        shared.1.look();
+        let folios = listed(&shared.0.0);
+        assert!(folios.contains(&10) && folios.iter().all(|folio| [10, 11].contains(folio)), "{folios:?}");
+        other.join().unwrap();
+        let before = folios.len();
+        let folios = listed(&shared.0.0);
+        assert!(folios.len() == 2 && (before == 1 || folios.contains(&11)), "{folios:?}");
+        assert_eq!(shared.0.0.stored_pages(), 2);
+    });
+}
+
+/// A store ends while its group's entries go to the parent: its entry is on the list of one of the two, then on the parent's.
+#[test]
+fn an_entry_is_added_while_its_group_goes() {
+    model(|| {
+        let shared = Arc::new((stores(), Turn::default()));
+        publish(&shared.0, 1);
+        let other = spawn({
+            let shared = Arc::clone(&shared);
+            move || {
+                publish(&shared.0, 0);
+                shared.1.take();
+            }
+        });
+        let ((zswap, groups), turn) = &*shared;
+        turn.look();
+        zswap.reparent(groups, 1, 0);
+        assert_eq!(zswap.lru_slots(1, 0), []);
+        other.join().unwrap();
+        let mut slots = zswap.lru_slots(0, 0);
+        assert_eq!(slots.pop(), Some(0), "the youngest");
+        assert_eq!(slots, [1]);
+        zswap.unlist(0, groups);
+        zswap.unlist(1, groups);
+        assert_eq!((zswap.lru_slots(0, 0), zswap.stored_pages()), (vec![], 2));
+    });
 }
 
 /// A store begins while the compressor is changed twice: the pool that it gets keeps its compressor as long as the store has its

@@ -2,34 +2,94 @@
 //!
 //! An entry is on the list of its memcg, or, after that memcg went offline, on the list of the nearest ancestor that has
 //! not: [`Lrus::reparent`] moves a list over as a whole, its entries ahead of the parent's. Second chance: an entry met for
-//! the first time loses its `referenced` bit and goes to the young end.
+//! the first time loses its `referenced` bit and goes to the young end. What is added waits in a word of its own
+//! ([`Incoming`]) until somebody locks the list.
 //! Lock order: a child's list before its parent's; otherwise no list lock within another.
 //! Source: Documentation/admin-guide/mm/zswap.rst; the walk as observed in mm/zswap.c and mm/list_lru.c of 6.12.
 
 use super::entry::{Entry, OWNED};
-use crate::list::List;
+use crate::list::{List, Listed};
 use crate::memcg::Memcgs;
 use crate::snapshot::{Reader, Saved, narrow, widen};
-use crate::sync::{AtomicU32, AtomicU64, SpinGuard, SpinLock, prefetch_to_write};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, SpinGuard, SpinLock, boundary, prefetch_to_write};
+use crate::units::NIL;
 
-#[derive(Debug, Default)]
-struct Lru {
-    list: List,
-    /// The memcg is offline and its entries are its parent's.
-    reparented: bool,
+/// Entries on their way to a list, youngest first, each with the one before it as its `next`, in one word with how many there have been. A
+/// store changes this word alone: the list, its lock and the entry at its young end stay where they are, with whoever used them last.
+///
+/// `added << 32 | youngest`; `youngest` is [`NIL`] where there is none, and [`REPARENTED`] when the memcg is offline and its entries are
+/// its parent's.
+#[derive(Debug)]
+struct Incoming(AtomicU64);
+
+const REPARENTED: u32 = NIL - 1;
+
+impl Default for Incoming {
+    fn default() -> Self {
+        Self(AtomicU64::new(NIL.into()))
+    }
+}
+
+impl Incoming {
+    /// Puts `slot` before the youngest, and counts `added` more; false: what comes here is the parent's, and was counted alone.
+    #[inline]
+    fn push(&self, entries: &[Entry], slot: u32, added: u32) -> bool {
+        // ORDERING: Relaxed: a guess, which the swap confirms.
+        let mut word = self.0.load(Ordering::Relaxed);
+        loop {
+            let (count, youngest) = (((word >> 32) as u32).wrapping_add(added), word as u32);
+            let first = if youngest == REPARENTED { REPARENTED } else { slot };
+            entries[slot as usize].links().set_next(youngest);
+            // ORDERING: Release pairs with `take` and `close`: they see the entry and its link.
+            match self.0.compare_exchange_weak(word, pack(count, first), Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => return first == slot,
+                Err(found) => word = found,
+            }
+        }
+    }
+
+    /// Takes them all; the youngest, if there is one. The list's lock is held: nobody else takes.
+    #[inline]
+    fn take(&self) -> u32 {
+        // ORDERING: Relaxed: whoever must see an entry has seen it added before; nobody else closes meanwhile.
+        let word = self.0.load(Ordering::Relaxed) as u32;
+        match word == NIL || word == REPARENTED {
+            true => NIL,
+            // ORDERING: Acquire pairs with the Release of all `push`es since the last `take`.
+            false => self.0.fetch_or(NIL.into(), Ordering::Acquire) as u32,
+        }
+    }
+
+    /// Takes them all, and no more come.
+    fn close(&self) -> u32 {
+        let closed = |word| Some(pack((word >> 32) as u32, REPARENTED));
+        // ORDERING: Acquire: as in `take`.
+        self.0.fetch_update(Ordering::Acquire, Ordering::Relaxed, closed).map_or(NIL, |word| word as u32)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.0.load(Ordering::Relaxed) as u32 == REPARENTED // ORDERING: Relaxed: under the list's lock, as `close`.
+    }
+
+    /// Entries that there have been, modulo 2^32.
+    fn added(&self) -> u32 {
+        (self.0.load(Ordering::Relaxed) >> 32) as u32 // ORDERING: Relaxed: a counter.
+    }
+}
+
+fn pack(added: u32, youngest: u32) -> u64 {
+    u64::from(added) << 32 | u64::from(youngest)
 }
 
 /// On a cache line of its own: every store of a group on a node changes it.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Lruvec {
-    lru: SpinLock<Lru>,
-    /// Entries there have been of this group and node, on this list or on that of an ancestor: counted under this list's lock.
-    added: AtomicU64,
-    /// Of those, the ones that are no more.
-    erased: AtomicU64,
-    /// The entry at the young end, for who prefetches it and needs no true answer.
-    youngest: AtomicU32,
+    /// Counted for this group, on whatever ancestor's list they are.
+    incoming: Incoming,
+    list: SpinLock<List>,
+    /// Entries of this group and node that are no more, modulo 2^32.
+    erased: AtomicU32,
     /// Pages read from the device since the shrinker last asked: as many entries are protected.
     nr_disk_swapins: AtomicU64,
     /// What earlier calls of the shrinker were to look at and did not (`nr_deferred`).
@@ -39,8 +99,23 @@ struct Lruvec {
 impl Lruvec {
     /// Entries that there are.
     fn stored(&self) -> u64 {
-        // ORDERING: Relaxed (both): counters, of which one may be read a moment later than the other.
-        self.added.load(OWNED).saturating_sub(self.erased.load(OWNED))
+        // ORDERING: Relaxed: a counter, which may be read a moment later than the other.
+        let stored = self.incoming.added().wrapping_sub(self.erased.load(OWNED)).cast_signed();
+        stored.max(0) as u64
+    }
+
+    /// The list with all that was added to it, locked.
+    fn lock(&self, entries: &[Entry]) -> SpinGuard<'_, List> {
+        self.with_incoming(entries, self.list.lock())
+    }
+
+    fn lock_within(&self, entries: &[Entry]) -> SpinGuard<'_, List> {
+        self.with_incoming(entries, self.list.lock_within())
+    }
+
+    fn with_incoming<'a>(&self, entries: &[Entry], mut list: SpinGuard<'a, List>) -> SpinGuard<'a, List> {
+        list.prepend(entries, self.incoming.take());
+        list
     }
 }
 
@@ -93,15 +168,16 @@ impl Lrus {
     }
 
     /// The list that an entry of `memcg` is on, locked.
-    fn lock(&self, memcgs: &Memcgs, memcg: u16, node: u8) -> SpinGuard<'_, Lru> {
-        let mut lru = self.lruvec(memcg, node).lru.lock();
-        let mut memcg = memcg;
-        while lru.reparented {
-            memcg = memcgs.parent(memcg).expect("the root stays online");
-            drop(lru);
-            lru = self.lruvec(memcg, node).lru.lock_within();
+    fn lock(&self, entries: &[Entry], memcgs: &Memcgs, memcg: u16, node: u8) -> SpinGuard<'_, List> {
+        let (mut lruvec, mut memcg) = (self.lruvec(memcg, node), memcg);
+        let mut list = lruvec.lock(entries);
+        while lruvec.incoming.is_closed() {
+            drop(list);
+            memcg = parent(memcgs, memcg);
+            lruvec = self.lruvec(memcg, node);
+            list = lruvec.lock_within(entries);
         }
-        lru
+        list
     }
 
     /// Takes what the shrinker has put off.
@@ -114,28 +190,22 @@ impl Lrus {
         self.lruvec(memcg, node).nr_deferred.fetch_add(entries, OWNED); // ORDERING: Relaxed: as above.
     }
 
-    /// Asks the CPU for the list of `memcg` on `node`, to which an entry is about to be added.
+    /// Asks the CPU for the word that the store of an entry of `memcg` on `node` is about to change.
     #[inline]
     pub fn prefetch(&self, memcg: u16, node: u8) {
         prefetch_to_write(self.lruvec(memcg, node));
     }
 
-    /// Asks the CPU for the entry before which that entry is to be linked.
-    #[inline]
-    pub fn prefetch_youngest(&self, entries: &[Entry], memcg: u16, node: u8) {
-        let youngest = self.lruvec(memcg, node).youngest.load(OWNED); // ORDERING: Relaxed: a guess.
-        entries.get(youngest as usize).into_iter().for_each(|entry| prefetch_to_write(entry));
-    }
-
     /// Adds an entry, referenced, at the young end, and counts it for its group.
+    #[inline]
     pub fn add(&self, entries: &[Entry], memcgs: &Memcgs, slot: u32) {
-        let (memcg, node) = entries[slot as usize].place();
-        let mut lru = self.lock(memcgs, memcg, node);
+        let (mut memcg, node) = entries[slot as usize].place();
         entries[slot as usize].referenced.store(true, OWNED);
-        lru.list.add_head(entries, slot);
-        let lruvec = self.lruvec(memcg, node);
-        lruvec.youngest.store(slot, OWNED); // ORDERING: Relaxed: a guess.
-        lruvec.added.store(lruvec.added.load(OWNED) + 1, OWNED); // ORDERING: Relaxed: a counter, its writers are ordered by the lock.
+        boundary();
+        let mut added = 1;
+        while !self.lruvec(memcg, node).incoming.push(entries, slot, added) {
+            (memcg, added) = (parent(memcgs, memcg), 0);
+        }
     }
 
     /// An entry of `memcg` on `node` is no more.
@@ -151,40 +221,41 @@ impl Lrus {
     /// Takes an entry off its list.
     pub fn del(&self, entries: &[Entry], memcgs: &Memcgs, slot: u32) {
         let (memcg, node) = entries[slot as usize].place();
-        self.lock(memcgs, memcg, node).list.del(entries, slot);
+        self.lock(entries, memcgs, memcg, node).del(entries, slot);
     }
 
     /// Looks at the oldest entry of `memcg` itself on `node`.
     pub fn look(&self, entries: &[Entry], memcg: u16, node: u8) -> Look {
-        let mut lru = self.lruvec(memcg, node).lru.lock();
-        let Some(slot) = lru.list.tail() else { return Look::Empty };
+        let mut list = self.lruvec(memcg, node).lock(entries);
+        let Some(slot) = list.tail() else { return Look::Empty };
         let entry = &entries[slot as usize];
-        lru.list.del(entries, slot);
-        lru.list.add_head(entries, slot);
+        list.del(entries, slot);
+        list.add_head(entries, slot);
         match entry.referenced.swap(false, OWNED) {
-            true => Look::Rotated { alone: lru.list.len() == 1 },
+            true => Look::Rotated { alone: list.len() == 1 },
             false => Look::Candidate { slot, folio: entry.folio() },
         }
     }
 
     /// Entries of `memcg` itself on `node`.
-    pub fn len(&self, memcg: u16, node: u8) -> u64 {
-        u64::from(self.lruvec(memcg, node).lru.lock().list.len())
+    pub fn len(&self, entries: &[Entry], memcg: u16, node: u8) -> u64 {
+        u64::from(self.lruvec(memcg, node).lock(entries).len())
     }
 
     /// The slots of `memcg` itself on `node`, oldest first.
     pub fn slots(&self, entries: &[Entry], memcg: u16, node: u8) -> Vec<u32> {
-        self.lruvec(memcg, node).lru.lock().list.from_tail(entries).collect()
+        self.lruvec(memcg, node).lock(entries).from_tail(entries).collect()
     }
 
     /// Gives the entries of `memcg`, which is offline, on `node` to its parent.
     pub fn reparent(&self, entries: &[Entry], memcgs: &Memcgs, memcg: u16, node: u8) {
         let Some(parent) = memcgs.parent(memcg) else { return };
-        let mut child = self.lruvec(memcg, node).lru.lock();
-        let mut parent = self.lruvec(parent, node).lru.lock_within();
-        debug_assert!(!parent.reparented, "children go offline before their parents");
-        parent.list.append(entries, &mut child.list);
-        child.reparented = true;
+        let (child, parent) = (self.lruvec(memcg, node), self.lruvec(parent, node));
+        let mut list = child.lock(entries);
+        list.prepend(entries, child.incoming.close());
+        let mut parents = parent.lock_within(entries);
+        debug_assert!(!parent.incoming.is_closed(), "children go offline before their parents");
+        parents.append(entries, &mut list);
     }
 
     /// A page of `memcg` was read from the device.
@@ -203,13 +274,13 @@ impl Lrus {
     /// The slots on all lists, each list from its oldest.
     pub fn each_slot(&self, entries: &[Entry], mut f: impl FnMut(u32)) {
         for lruvec in &self.lruvecs {
-            lruvec.lru.lock().list.from_tail(entries).for_each(&mut f);
+            lruvec.lock(entries).from_tail(entries).for_each(&mut f);
         }
     }
 
     /// Entries on all lists.
-    pub fn total(&self) -> u64 {
-        self.lruvecs.iter().map(|lruvec| u64::from(lruvec.lru.lock().list.len())).sum()
+    pub fn total(&self, entries: &[Entry]) -> u64 {
+        self.lruvecs.iter().map(|lruvec| u64::from(lruvec.lock(entries).len())).sum()
     }
 }
 
@@ -217,24 +288,26 @@ impl Lrus {
     /// Appends the lists to a snapshot.
     pub fn save(&self, entries: &[Entry], out: &mut Saved) {
         for lruvec in &self.lruvecs {
-            let lru = lruvec.lru.lock();
-            lru.list.save(entries, out, |names| &names.slots);
+            lruvec.lock(entries).save(entries, out, |names| &names.slots);
             // ORDERING: Relaxed: a saving driver is alone.
             let (swapins, stored) = (lruvec.nr_disk_swapins.load(OWNED), lruvec.stored() as u32);
-            out.state.push(swapins << 21 | narrow(stored, 20) << 1 | u64::from(lru.reparented));
+            out.state.push(swapins << 21 | narrow(stored, 20) << 1 | u64::from(lruvec.incoming.is_closed()));
         }
     }
 
     /// Takes the lists back, after their entries.
     pub fn restore(&self, entries: &[Entry], from: &mut Reader<'_>) {
         for lruvec in &self.lruvecs {
-            let mut lru = lruvec.lru.lock();
-            lru.list.restore(entries, from);
+            lruvec.list.lock().restore(entries, from);
             let word = from.state();
-            lru.reparented = word & 1 == 1;
-            lruvec.added.store(widen(word >> 1, 20).into(), OWNED); // ORDERING: Relaxed: a restoring driver is alone.
+            let youngest = if word & 1 == 1 { REPARENTED } else { NIL };
+            lruvec.incoming.0.store(pack(widen(word >> 1, 20), youngest), OWNED); // ORDERING: Relaxed: a restoring driver is alone.
             lruvec.erased.store(0, OWNED); // ORDERING: as above.
             lruvec.nr_disk_swapins.store(word >> 21, OWNED); // ORDERING: as above.
         }
     }
+}
+
+fn parent(memcgs: &Memcgs, memcg: u16) -> u16 {
+    memcgs.parent(memcg).expect("the root stays online")
 }

@@ -261,7 +261,6 @@ impl Zswap {
         self.entries.get(slot as usize).into_iter().for_each(|entry| prefetch_to_write(entry));
         self.lrus.prefetch(memcg, node);
         self.pools.zs(pool).prefetch(len as usize);
-        self.lrus.prefetch_youngest(&self.entries, memcg, node);
     }
 
     /// Bytes of the slot's entry; 0 where it has none.
@@ -363,7 +362,7 @@ impl Zswap {
     pub fn invariant(&self) {
         let held = || self.entries.iter().filter(|e| e.handle().is_some());
         assert_eq!(held().count() as u64, self.stored_pages(), "stored_pages = entries with a handle");
-        assert_eq!(held().count() as u64, self.lrus.total(), "every entry is on an LRU");
+        assert_eq!(held().count() as u64, self.lrus.total(&self.entries), "every entry is on an LRU");
         for (pool, _, refs) in self.pools.alive() {
             let entries = held().filter(|e| e.meta().pool == pool).count() as u64;
             assert_eq!(refs, entries + u64::from(pool == self.pools.current()), "references to pool {pool}");

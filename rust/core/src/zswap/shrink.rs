@@ -231,7 +231,7 @@ impl Zswap {
         }
         let Some(group) = memcgs.get(memcg) else { return 0 };
         let (backing, stored) = (group.zswap_current_bytes() / self.page_size, group.zswapped());
-        let listed = self.lrus.len(memcg, node);
+        let listed = self.lrus.len(&self.entries, memcg, node);
         if stored == 0 || listed == 0 {
             return 0;
         }

@@ -271,7 +271,7 @@ impl Thread {
             self.ctx.timed_out = !wait.cancel(key, ticket);
             return goes_on;
         }
-        if matches!(key, WaitKey::Queue(_)) && self.meter.is_none() {
+        if matches!(key, WaitKey::Queue(_) | WaitKey::Memory) && self.meter.is_none() {
             self.stay_awake(key, &ticket);
         }
         let woken = match timeout_ns {
@@ -286,8 +286,8 @@ impl Thread {
         woken != Woken::Shutdown
     }
 
-    /// A worker whose queue is empty waits a little for more without sleeping, and lets others run meanwhile: waking a CPU that
-    /// has gone idle takes as long as a batch.
+    /// A worker whose queue is empty, and a kswapd that has nothing left but what the workers hold, wait a little for more without
+    /// sleeping, and let others run meanwhile: waking a CPU that has gone idle takes as long as a batch.
     fn stay_awake(&self, key: WaitKey, ticket: &Ticket) {
         let (wait, until) = (&self.shared.sys.wait, self.read_ns + AWAKE_NS);
         while !cfg!(kcompressd_shuttle) && !wait.is_woken(key, ticket) && self.shared.now_ns() < until {
