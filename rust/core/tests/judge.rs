@@ -203,6 +203,20 @@ fn pages_are_made_as_they_are_met_and_never_beyond_the_trace_s() {
     assert_eq!(first(&[isolate(7), isolate(9)], Some(8)), Some(Reason::Folio { pages: Some(8) }));
 }
 
+/// Pages far from each other: memory is spent on as many as the records account for, or as the sidecar says there are.
+#[test]
+fn scattered_pages_take_memory_by_the_records() {
+    let scattered: Vec<_> = (0..4096).map(|i| isolate(i << 16)).collect();
+    assert_eq!(first(&scattered[..256], None), None);
+    assert_eq!(first(&scattered, Some(1 << 28)), None);
+    let mut judge = Judge::new(&Table::default(), None, config());
+    let breach = judge.feed(&scattered).unwrap_err();
+    assert_eq!((breach.index, breach.reason), (256 + 4096 / 128, Reason::Folio { pages: None }));
+    assert!(breach.to_string().contains("so few records"), "{breach}");
+    judge.feed(&vec![Record { folio: SYSTEM, ..Record::default() }; 128]).unwrap_err();
+    judge.feed(&[isolate(4096 << 16)]).unwrap(); // there are more records now
+}
+
 #[test]
 fn a_breach_is_counted_and_the_judge_goes_on() {
     let mut records = walk(&[(0, 0, 0), (0, 1, 0), (0, 2, 0), (1, 0, 0)]);

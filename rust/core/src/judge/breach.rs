@@ -21,8 +21,8 @@ pub enum Reason {
     /// An event, state or flag id that does not exist.
     #[error("an event, state or flag that does not exist")]
     Id,
-    /// A page that the trace does not have.
-    #[error("the trace has no such page")]
+    /// A page that the trace does not have, or one too many for so few records where no sidecar says how many it has.
+    #[error("{}", no_page(*.pages))]
     Folio {
         /// Pages that it has, if known.
         pages: Option<usize>,
@@ -202,6 +202,13 @@ impl Reason {
             Self::Cause => "cause",
             Self::Pool { .. } => "pool",
         }
+    }
+}
+
+const fn no_page(pages: Option<usize>) -> &'static str {
+    match pages {
+        Some(_) => "the trace has no such page",
+        None => "more pages than so few records account for; the sidecar would say how many the trace has",
     }
 }
 

@@ -161,6 +161,7 @@ impl Judge {
     #[inline(never)] // one loop each for records and bytes, wherever they are fed from
     fn feed_any<R: Source>(&mut self, records: &[R]) -> Result<(), Breach> {
         let mut found = Ok(());
+        self.pages.account(self.events + records.len() as u64);
         for (i, source) in records.iter().enumerate() {
             if let Some(ahead) = records.get(i + AHEAD) {
                 self.pages.prefetch(ahead.record().folio);

@@ -73,8 +73,11 @@ impl Page {
 
 const CHUNK_BITS: u32 = 14;
 const CHUNK: usize = 1 << CHUNK_BITS;
-/// Chunks made for a trace of unknown size: 2^28 pages, 2 GiB of memory here, 1 TiB of memory traced.
+/// Chunks made for any trace: 2^28 pages, 2 GiB of memory here and 1 of their copies' sizes, 1 TiB of memory traced.
 const MOST_CHUNKS: usize = 1 << (28 - CHUNK_BITS);
+/// Chunks made for a trace of unknown size however short it is, 16 GiB of memory traced; and the records that account for one more.
+const FIRST_CHUNKS: usize = 256;
+const RECORDS_A_CHUNK: usize = 128;
 
 type Chunk = Box<[Page; CHUNK]>;
 /// No memory until one of its pages has a copy.
@@ -86,6 +89,8 @@ pub(super) struct Pages {
     /// Bytes of each page's copy in the store, by chunk.
     sizes: Vec<Sizes>,
     made: usize,
+    /// Chunks that may be made.
+    most: usize,
     known: Option<usize>,
     named: usize,
     start: Page,
@@ -96,7 +101,13 @@ pub(super) struct Pages {
 impl Pages {
     pub(super) fn new(known: Option<usize>, absent: bool, order: u8) -> Self {
         let (start, order) = if absent { (ABSENT, 0) } else { (RESIDENT, order.min(CHUNK_BITS as u8)) };
-        Self { chunks: Vec::new(), sizes: Vec::new(), made: 0, known, named: 0, start, order }
+        let most = if known.is_some() { MOST_CHUNKS } else { FIRST_CHUNKS };
+        Self { chunks: Vec::new(), sizes: Vec::new(), made: 0, most, known, named: 0, start, order }
+    }
+
+    /// The trace has so many records at least: they account for pages of a trace of unknown size.
+    pub(super) fn account(&mut self, records: u64) {
+        self.most = self.most.max(FIRST_CHUNKS + records as usize / RECORDS_A_CHUNK).min(MOST_CHUNKS);
     }
 
     /// The page, if its chunk exists.
@@ -119,12 +130,12 @@ impl Pages {
     /// Makes `folio` known.
     ///
     /// # Errors
-    /// [`Reason::Folio`] when the trace has no such page, or more than memory should be spent on.
+    /// [`Reason::Folio`] when the trace has no such page, or names more than its records account for.
     pub(super) fn make(&mut self, folio: u32) -> Result<(), Reason> {
         let beyond = self.known.is_some_and(|known| folio as usize >= known);
         let chunk = (folio >> CHUNK_BITS) as usize;
         let absent = self.chunks.get(chunk).is_none_or(Option::is_none);
-        if beyond || folio >= u32::MAX - 1 || (absent && self.made == MOST_CHUNKS) {
+        if beyond || folio >= u32::MAX - 1 || (absent && self.made >= self.most) {
             return Err(Reason::Folio { pages: self.known });
         }
         if self.chunks.len() <= chunk {

@@ -5,6 +5,8 @@
 //! positions in rising order. With a total order also: positions are given in sequence, a position is taken while at most
 //! [`in_hand`](super::Config::in_hand) older ones are still to be begun, and a push finds room (the folios that wait are
 //! never more than the depth of that moment plus those in hand). At a complete end no position is missing.
+//!
+//! Memory and work are bounded by the length of the trace, whatever positions it claims.
 
 use super::breach::Reason;
 use super::{Config, Ordering};
@@ -15,8 +17,10 @@ use std::collections::VecDeque;
 const UNSEEN: u32 = u32::MAX;
 /// A position that was taken.
 const TAKEN: u32 = u32::MAX - 1;
-/// How far a position may run ahead of the oldest open one: more than any queue's capacity.
-const WINDOW: u64 = 1 << 22;
+/// Slots of all queues for positions that no record has given yet: more than any queue's capacity.
+const WINDOW: usize = 1 << 22;
+/// Slots looked at for the pages that breaches moved on: a second's work. Beyond, such a page keeps its ticket.
+const LOOKS: u64 = 1 << 32;
 
 #[derive(Debug, Default)]
 struct Queue {
@@ -37,6 +41,11 @@ pub(super) struct Queues {
     fixed: bool,
     total: bool,
     in_hand: u64,
+    pushes: usize,
+    /// Slots that the queues have room for.
+    room: usize,
+    /// Slots that [`Queues::forget`] has looked at.
+    looks: u64,
 }
 
 impl Queues {
@@ -44,7 +53,8 @@ impl Queues {
         let depths = config.depths.as_deref().unwrap_or_default();
         let queues = depths.iter().map(|&d| Queue { depth: Some(d), ..Queue::default() }).collect();
         let total = config.ordering == Ordering::Total;
-        Self { queues, fixed: config.depths.is_some(), total, in_hand: u64::from(config.in_hand) }
+        let (fixed, in_hand) = (config.depths.is_some(), u64::from(config.in_hand));
+        Self { queues, fixed, total, in_hand, pushes: 0, room: 0, looks: 0 }
     }
 
     fn queue(&mut self, number: usize) -> Result<&mut Queue, Reason> {
@@ -61,20 +71,25 @@ impl Queues {
 
     pub(super) fn push(&mut self, r: &Record) -> Result<(), Reason> {
         let (total, in_hand) = (self.total, self.in_hand);
+        // A deque grows by doubling: as many again for each that was pushed.
+        self.pushes += 1;
+        let spare = (WINDOW + 2 * self.pushes).saturating_sub(self.room);
         let (queue, number, position) = self.of(r)?;
         let next = queue.base + queue.slots.len() as u64;
-        let far = position >= queue.base + WINDOW;
+        let far = position > next && position >= queue.base + (queue.slots.capacity() + spare) as u64;
         if far || (total && position != next) {
             // Believed as far as it goes: a gap was given and taken, anything else is the next one.
-            queue.put(if far || position < next { next } else { position }, r.folio, TAKEN);
+            self.room += queue.put(if far || position < next { next } else { position }, r.folio, TAKEN);
             return Err(Reason::Ticket { queue: number, expected: next, got: position });
         }
         if position < next && queue.at(position) != Some(UNSEEN) {
             return Err(Reason::TicketTwice { queue: number, position });
         }
-        queue.put(position, r.folio, UNSEEN);
-        let depth = queue.depth.filter(|&d| total && queue.waiting > u64::from(d) + in_hand);
-        depth.map_or(Ok(()), |depth| Err(Reason::Depth { queue: number, depth, waiting: queue.waiting }))
+        let more = queue.put(position, r.folio, UNSEEN);
+        let (depth, waiting) = (queue.depth, queue.waiting);
+        self.room += more;
+        let depth = depth.filter(|&d| total && waiting > u64::from(d) + in_hand);
+        depth.map_or(Ok(()), |depth| Err(Reason::Depth { queue: number, depth, waiting }))
     }
 
     pub(super) fn pop(&mut self, r: &Record) -> Result<(), Reason> {
@@ -84,12 +99,12 @@ impl Queues {
             self.forget(r.folio);
             return Err(Reason::TicketPage { queue: number, position });
         }
-        let older = queue.older(position);
+        let older = total.then(|| queue.older(position)).flatten();
         queue.take(position);
         if let Some(last) = queue.taken_by(r.actor, position) {
             return Err(Reason::Order { queue: number, position, after: last });
         }
-        match older.filter(|_| total) {
+        match older {
             Some((first, count)) if count > in_hand => Err(Reason::Fifo { queue: number, position, older: first }),
             _ => Ok(()),
         }
@@ -97,7 +112,11 @@ impl Queues {
 
     /// Takes `folio` out of whatever queue it waits in: a breach has moved it on.
     pub(super) fn forget(&mut self, folio: u32) {
-        for queue in &mut self.queues {
+        if self.looks > LOOKS {
+            return;
+        }
+        for queue in self.queues.iter_mut().filter(|queue| queue.waiting > 0) {
+            self.looks += queue.slots.len() as u64;
             while let Some(offset) = queue.slots.iter().position(|&s| s == folio) {
                 queue.take(queue.base + offset as u64);
             }
@@ -126,13 +145,15 @@ impl Queue {
         self.slots.get(usize::try_from(offset).ok()?).copied()
     }
 
-    fn put(&mut self, position: u64, folio: u32, between: u32) {
-        let offset = (position - self.base) as usize;
+    /// Returns how many slots more there is room for.
+    fn put(&mut self, position: u64, folio: u32, between: u32) -> usize {
+        let (offset, room) = ((position - self.base) as usize, self.slots.capacity());
         if self.slots.len() <= offset {
             self.slots.resize(offset + 1, between);
         }
         self.slots[offset] = folio;
         self.waiting += 1;
+        self.slots.capacity() - room
     }
 
     fn take(&mut self, position: u64) {
@@ -236,6 +257,37 @@ mod tests {
             let ordering = if total { Ordering::Total } else { Ordering::PerFolio };
             Config { ordering, depths, in_hand, ..Config::default() }
         })
+    }
+
+    fn slots(queues: &Queues) -> usize {
+        queues.queues.iter().map(|queue| queue.slots.capacity()).sum()
+    }
+
+    #[test]
+    fn positions_far_ahead_take_no_more_memory_than_one_window_and_the_records() {
+        for ordering in [Ordering::PerFolio, Ordering::Total] {
+            let mut queues = Queues::new(&Config { ordering, ..Config::default() });
+            for (folio, number) in (0..1 << 10).zip((0..16).cycle()) {
+                let position = if folio < 16 { WINDOW as u64 - 1 } else { u64::from(folio) << 32 };
+                let r = Record { aux: aux::ticket(number, position), folio, ..Record::default() };
+                let _ = queues.push(&r);
+            }
+            assert_eq!(queues.room, slots(&queues));
+            assert!(queues.room <= 3 * WINDOW, "{ordering:?}: {} slots", queues.room);
+        }
+    }
+
+    #[test]
+    fn pages_that_breaches_moved_on_are_looked_for_so_long_and_no_longer() {
+        let mut queues = Queues::new(&Config::default());
+        for folio in 0..2 {
+            queues.push(&Record { aux: aux::ticket(0, folio.into()), folio, ..Record::default() }).unwrap();
+        }
+        queues.looks = LOOKS - 1;
+        queues.forget(1);
+        assert_eq!((queues.looks, queues.queues[0].waiting), (LOOKS + 1, 1));
+        queues.forget(0);
+        assert_eq!((queues.looks, queues.queues[0].waiting), (LOOKS + 1, 1));
     }
 
     proptest! {
