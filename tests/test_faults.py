@@ -260,7 +260,9 @@ def test_a_swap_file_in_a_full_or_missing_place_is_an_error_of_the_device(tmp_pa
         ({"memcg_of": [0]}, "memcg_of: 1 entries for 384 pages"),
         ({"memcg_of": [7] * 384}, "memcg_of: group 7 of 1"),
         ({"memcgs": [Memcg("a", parent="b")]}, 'memcg "a": no parent "b" before it'),
-        ({"accept_threshold_percent": 101}, "accept_threshold_percent"),
+        ({"accept_threshold_percent": 101}, "accept_threshold_percent: 101 is not between 0 and 100"),
+        ({"accept_threshold_percent": 2.5}, "accept_threshold_percent: 2.5 is not a whole number$"),
+        ({"app_threads": "x"}, "app_threads: 'x' is not a whole number$"),
     ],
     ids=lambda v: str(v)[:40],
 )

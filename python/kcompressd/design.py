@@ -13,7 +13,7 @@ import dataclasses
 import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 from kcompressd import _core
 
@@ -35,21 +35,6 @@ Kernel: TypeAlias = tuple[int, int]
 STORES: Final[tuple[Store, ...]] = get_args(Store)
 KERNEL: Final[Kernel] = (6, 12)
 """The kernel modelled by default."""
-
-_SETS: Final = ("check_before", "gates", "worker_flags")
-_CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
-    "enqueue_at": get_args(EnqueueAt),
-    "tag": get_args(Tag),
-    "check_before": get_args(CheckBefore),
-    "gates": get_args(Gate),
-    "on_full": get_args(OnFull),
-    "hold": get_args(Hold),
-    "on_complete": get_args(OnComplete),
-    "on_reject": get_args(OnReject),
-    "placement": get_args(Placement),
-    "start": get_args(Start),
-    "worker_flags": get_args(WorkerFlag),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +160,14 @@ class Design:
         node.
         """
         return max(1, self.threads) if self.placement == "per_node" else 1
+
+
+_KINDS: Final = {name: kind for name, kind in get_type_hints(Design).items() if kind not in (bool, int)}
+_SETS: Final = tuple(name for name, kind in _KINDS.items() if get_origin(kind) is tuple)
+_CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
+    name: get_args(get_args(kind)[0] if name in _SETS else kind) for name, kind in _KINDS.items()
+}
+"""The values of each field that has names."""
 
 
 @contextlib.contextmanager

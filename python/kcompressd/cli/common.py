@@ -88,22 +88,21 @@ def pages(arguments: argparse.Namespace) -> Pages:
     return found if arguments.limit is None else found[: arguments.limit]
 
 
-OTHER_KINDS = (".json", ".toml", ".npy")
-"""How no page file's name ends."""
+OTHER_KINDS = {
+    ".json": "a stored Result; print it with: kcompressd show {name}",
+    ".toml": "a job file, not pages",
+    ".npy": "a trace, not pages; look at it with: kcompressd validate {name}",
+}
+"""How no page file's name ends, and what one that ends so is."""
 
 
 def refuse_other_kinds(name: str) -> None:
     """Refuse a file that by its name is no page file."""
     from kcompressd.errors import PageFileError
 
-    kinds = (
-        f"a stored Result; print it with: kcompressd show {name}",
-        "a job file, not pages",
-        f"a trace, not pages; look at it with: kcompressd validate {name}",
-    )
-    for suffix, what in zip(OTHER_KINDS, kinds, strict=True):
+    for suffix, what in OTHER_KINDS.items():
         if name.endswith(suffix):
-            raise PageFileError(name, f"is {what}")
+            raise PageFileError(name, f"is {what.format(name=name)}")
 
 
 def add_lab(parser: argparse.ArgumentParser) -> None:

@@ -17,6 +17,7 @@ use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyBufferError, PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use std::any::type_name;
 use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
 use std::path::PathBuf;
@@ -37,18 +38,26 @@ where
 }
 
 /// What a value of a type is, in words.
-pub fn wanted<T>() -> &'static str {
-    let name = std::any::type_name::<T>();
-    match name.strip_prefix("core::option::Option<").and_then(|name| name.strip_suffix('>')).unwrap_or(name) {
-        "bool" => "True or False",
-        "u8" => "a whole number from 0 to 255",
-        "u16" => "a whole number from 0 to 65535",
-        "u32" => "a whole number from 0 to 4294967295",
-        "u64" | "usize" => "a whole number from 0 to 18446744073709551615",
-        "f64" => "a number",
-        "alloc::string::String" => "a text",
-        _ => "a value it can take",
+pub fn wanted<T>() -> String {
+    let whole = [
+        (is::<T, u8>(), u64::from(u8::MAX)),
+        (is::<T, u16>(), u16::MAX.into()),
+        (is::<T, u32>(), u32::MAX.into()),
+        (is::<T, u64>() || is::<T, usize>(), u64::MAX),
+    ];
+    match whole.iter().find(|(is, _)| *is) {
+        Some((_, most)) => format!("a whole number from 0 to {most}"),
+        None if is::<T, i128>() => "a whole number".into(),
+        None if is::<T, f64>() => "a number".into(),
+        None if is::<T, bool>() => "True or False".into(),
+        None if is::<T, String>() => "a text".into(),
+        None => "a value it can take".into(),
     }
+}
+
+/// Whether `T` is `K`, or an option of it. Names are compared: only a type that lives for ever has a `TypeId`.
+fn is<T, K>() -> bool {
+    [type_name::<K>(), type_name::<Option<K>>()].contains(&type_name::<T>())
 }
 
 /// An array of u4. One of the other byte order has the same size and alignment, and `PyBuffer` takes it for this machine's.
