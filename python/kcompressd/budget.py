@@ -11,7 +11,6 @@ import numpy as np
 from kcompressd.errors import LabError
 from kcompressd.lab import Lab
 from kcompressd.memcg import numbered
-from kcompressd.names import plain
 from kcompressd.node import Node
 from kcompressd.sizes import refuse_too_large
 from kcompressd.workload import Workload, named
@@ -116,4 +115,4 @@ class Budget:
 
     def outcomes(self, found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """Return what a Result says of the applications, from what the core found."""
-        return [plain(app.outcome(of_it)) for app, of_it in zip(self.applications, found, strict=True)]
+        return [app.outcome(of_it) for app, of_it in zip(self.applications, found, strict=True)]

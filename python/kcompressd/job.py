@@ -93,9 +93,9 @@ class Job:
     def from_dict(cls, tree: Mapping[str, Any], folder: str | os.PathLike[str] = ".") -> Job:
         """Make a job of tables; raises `JobError` naming a key that no job has or a value of a wrong type."""
         refuse_type("job", tree, Mapping, "a mapping of keys and tables, as a job file has them", JobError)
-        given = plain(dict(tree))
+        given = plain(tree)
         refuse_strangers(given, lambda key: "job")
-        return cls(copy.deepcopy(given), Path(folder))
+        return cls(given, Path(folder))
 
     def replace(self, changes: Mapping[str, Any]) -> Job:
         """Return the job with keys set by their whole names; raises `JobError` as `from_dict`."""

@@ -60,29 +60,27 @@ class Names(Mapping[str, T_co], Generic[T_co]):
         return type(self), (self._items,)
 
 
-_FROZEN: Final = (int, float, str, Names)
+_FROZEN: Final = frozenset({int, float, str, bool, type(None), Names})
 
 
 def freeze(value: Any) -> Any:
-    """Return JSON-like data with mappings as `Names` and lists as tuples."""
-    if isinstance(value, _FROZEN):  # Most of it: asking whether something is a Mapping takes ten times as long.
+    """Return JSON-like data with mappings as `Names`, lists as tuples, and Python's own numbers for NumPy's."""
+    if type(value) in _FROZEN:  # Most of it: asking whether something is a Mapping takes ten times as long.
         return value
+    if isinstance(value, np.generic | np.ndarray):
+        return freeze(value.tolist())
     if isinstance(value, list | tuple):
         return tuple(map(freeze, value))
     return Names(value) if isinstance(value, Mapping) else value
 
 
 def thaw(value: Any) -> Any:
-    """Return the plain data that `freeze` was given."""
+    """Return what `freeze` gave as plain data."""
     if isinstance(value, Mapping):
         return {key: thaw(item) for key, item in value.items()}
     return [thaw(item) for item in value] if isinstance(value, tuple | list) else value
 
 
 def plain(value: Any) -> Any:
-    """Return Python's own numbers and lists for NumPy's, in dictionaries, lists and tuples as well."""
-    if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(map(plain, value))
-    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
+    """Return JSON-like data as dictionaries, lists and Python's own numbers, a copy."""
+    return thaw(freeze(value))

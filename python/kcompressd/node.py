@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from kcompressd.errors import LabError, refuse_other_than_whole, refuse_type
-from kcompressd.names import plain
 
 MOST_PAGES = 2**32 - 2
 """A page's number is 32 bits, one of which values is none's."""
@@ -104,9 +103,7 @@ class Node:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the node as plain data, as Results have it."""
-        filled = {"watermarks": list(self.marks), "pcp_batch": self.batch}
-        found: dict[str, Any] = plain(dataclasses.asdict(self) | filled)
-        return found
+        return dataclasses.asdict(self) | {"watermarks": list(self.marks), "pcp_batch": self.batch}
 
     def for_core(self, pages: int, cpus: int) -> dict[str, Any]:
         """Return what the core takes, for so many pages of applications."""

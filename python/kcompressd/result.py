@@ -74,10 +74,9 @@ class Result:
         """Make a result of the stored form; raises `ResultFileError` naming what is missing, unknown or of a
         wrong type.
         """
-        refuse_malformed(data, origin)
-        return cls(
-            **{name: freeze(data.get(name, OPTIONAL[name]) if name in OPTIONAL else data[name]) for name in KEYS}
-        )
+        found = freeze(data)
+        refuse_malformed(found, origin)
+        return cls(**{name: found[name] if name in found else freeze(OPTIONAL[name]) for name in KEYS})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the stored form as plain data, keys in the order of docs/formats.md."""

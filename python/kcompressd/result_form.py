@@ -158,7 +158,7 @@ def _outer(data: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"unknown key {key}" for key in data if key not in (*KEYS, "version"))
     for key, types in _TYPES.items():
         if key in data and not isinstance(data[key], types):
-            yield f"{key} is of type {type(data[key]).__name__}"
+            yield f"{key} is {_kind(data[key])}"
 
 
 def _inner(data: Mapping[str, Any]) -> Iterator[str]:
@@ -178,7 +178,7 @@ def _values(data: Mapping[str, Any]) -> Iterator[str]:
         if isinstance(counters, Mapping):
             yield from (f"{path}.{name} is no count" for name, value in counters.items() if not _is_count(value))
         elif counters is not None:
-            yield f"{path} is of type {type(counters).__name__}"
+            yield f"{path} is {_kind(counters)}"
     yield from _measures("timing", data["timing"])
     yield from (f"timing.{name} is no spread" for name in _SPREADS if not _is_spread(data["timing"].get(name, {})))
     yield from _samples(data["series"])
@@ -233,7 +233,7 @@ def _measures(path: str, found: Mapping[str, Any]) -> Iterator[str]:
 def _object(path: str, found: Any, form: Mapping[str, str], needless: Sequence[str] = ()) -> list[str]:
     """What is wrong with an object that has the keys of `form`, or may have the `needless` ones, and others."""
     if not isinstance(found, Mapping):
-        return [f"{path} is of type {type(found).__name__}"]
+        return [f"{path} is {_kind(found)}"]
     wrong = [f"{path}.{name} is missing" for name in form if name not in found and name not in needless]
     return wrong + [
         f"{path}.{name} is no {form[name]}" for name in form if name in found and not _is(form[name], found[name])
@@ -308,6 +308,19 @@ def _extremes(path: str, value: Any) -> Iterator[str]:
             yield f"{path} has a text that is no UTF-8"
     elif isinstance(value, int | float) and not abs(value) < 1 << 64:
         yield f"{path} is a number beyond 64 bits"
+
+
+def _kind(value: object) -> str:
+    """JSON's word for what a value is."""
+    kinds: tuple[tuple[type | tuple[type, ...], str], ...] = (
+        (Mapping, "an object"),
+        ((list, tuple), "a list"),
+        (str, "a text"),
+        (bool, "true or false"),
+        ((int, float), "a number"),
+        (type(None), "null"),
+    )
+    return next((word for kind, word in kinds if isinstance(value, kind)), f"of type {type(value).__name__}")
 
 
 def _at(data: Mapping[str, Any], path: str) -> Any:

@@ -19,7 +19,6 @@ from kcompressd.errors import LabError, RunInterrupted, refuse_type
 from kcompressd.lab import Lab, noted, sidecar_of
 from kcompressd.lifecycle import table
 from kcompressd.machine import Costs, Machine
-from kcompressd.names import plain
 from kcompressd.node import Node
 from kcompressd.progress import Progress, reporter
 from kcompressd.result import Result
@@ -77,7 +76,7 @@ class Sim:
             found = _core.simulate(config, sizes, table().as_dict(), watch, None if writer is None else writer.write)
             result = self._result(found, said)
             if writer is not None:
-                law = sidecar_of(config, said, pages, ordering="total", complete=result.complete)
+                law = sidecar_of(config, result.to_dict()["config"], pages, ordering="total", complete=result.complete)
                 writer.finish(law)
         if result.error is not None and result.error.kind == "cancelled":
             raise RunInterrupted(result)
@@ -133,7 +132,7 @@ class Sim:
         said = {key: value for key, value in said.items() if key not in ("pin", "verify", "warm", "plant", "programs")}
         return {
             **said,
-            "machine": plain(self._machine().to_dict()),
+            "machine": self._machine().to_dict(),
             "calibration": {"digest": calibration.digest, "pages_digest": calibration.pages_digest},
         }
 
