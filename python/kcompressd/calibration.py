@@ -27,6 +27,7 @@ from kcompressd.page_index import PAGE_SIZES
 from kcompressd.page_stats import DEFAULT_COMPRESSORS, Codec, PageStats, kinds_of, measure, parse_codecs
 from kcompressd.pages import Pages
 from kcompressd.progress import Count, counter
+from kcompressd.sizes import counted
 
 FORMAT: Final = "kcompressd-calibration"
 VERSION: Final = 1
@@ -64,7 +65,7 @@ class Calibration:
 
     def __repr__(self) -> str:
         """Say how many pages, and which compressors."""
-        return f"<Calibration of {len(self)} pages: {', '.join(codec.text for codec in self.codecs)}>"
+        return f"<Calibration of {counted(len(self), 'page')}: {', '.join(codec.text for codec in self.codecs)}>"
 
     @cached_property
     def digest(self) -> str:

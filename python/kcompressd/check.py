@@ -25,7 +25,7 @@ from kcompressd import _core, lifecycle
 from kcompressd.design import Design, Kernel, Store
 from kcompressd.errors import LabError, RunInterrupted, refuse_other_than_whole, refuse_type
 from kcompressd.policy import Policy
-from kcompressd.sizes import mib
+from kcompressd.sizes import counted, mib
 from kcompressd.workload import refuse_order
 
 INCOMPRESSIBLE = 0xFFFFFFFF
@@ -176,7 +176,7 @@ class Check:
         if self.why is not None:
             seen = "stopped at what is wrong"
         lines = [
-            f"{self.states:,} states, {self.transitions:,} transitions, {self.ends:,} end{'s' * (self.ends != 1)}, {self.deepest} steps deep: "
+            f"{self.states:,} states, {self.transitions:,} transitions, {self.ends:,} end{'s' * (self.ends != 1)}, {counted(self.deepest, 'step')} deep: "
             f"{seen} ({self.seconds:.2f} s, {mib(self.memory_bytes)})"
         ]
         lines += [f"  met {times:9,} times: {name}" for name, times in self.sometimes.items() if times]

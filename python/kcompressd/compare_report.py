@@ -12,7 +12,7 @@ from kcompressd import applications
 from kcompressd.comparison import Comparison, Entry
 from kcompressd.fitted import Fitted
 from kcompressd.measures import Measure
-from kcompressd.sizes import mib
+from kcompressd.sizes import counted, mib
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -31,7 +31,7 @@ def title(comparison: Comparison) -> str:
     of = f": {runs} {repeats(first)}, medians" if runs > 1 else ""
     said = (
         comparison.title
-        or f"{first.last.pages} pages ({size}) on {config.store}, {config.compressor}{_nodes(comparison)}{of}"
+        or f"{counted(first.last.pages, 'page')} ({size}) on {config.store}, {config.compressor}{_nodes(comparison)}{of}"
     )
     return f"{said}; interrupted: {comparison.interrupted}" if comparison.interrupted else said
 

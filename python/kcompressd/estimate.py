@@ -32,6 +32,7 @@ from kcompressd.page_stats import (
 )
 from kcompressd.pages import Pages
 from kcompressd.progress import Count
+from kcompressd.sizes import counted
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -191,7 +192,7 @@ class Estimate:
 
     def __repr__(self) -> str:
         """Say what was estimated."""
-        return f"<Estimate of {self.pages} pages: {', '.join(c.codec.text for c in self.compressors)}>"
+        return f"<Estimate of {counted(self.pages, 'page')}: {', '.join(c.codec.text for c in self.compressors)}>"
 
     def __str__(self) -> str:
         """Return table, sentences and settings as plain text."""

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from kcompressd.fidelity import Difference, Fidelity
 from kcompressd.fitted import Fitted
-from kcompressd.sizes import chain_text, mib
+from kcompressd.sizes import chain_text, counted, mib
 from kcompressd.zram_device import FIELDS
 
 COLUMNS: Final = (
@@ -29,7 +29,7 @@ COLUMNS: Final = (
 def title(found: Fidelity) -> str:
     """Return what was compared, in one line."""
     size = mib(found.pages * found.page_size)
-    return f"zram of Linux {found.kernel} ({chain_text(found.chain_size)}) and ours: {found.pages} pages ({size})"
+    return f"zram of Linux {found.kernel} ({chain_text(found.chain_size)}) and ours: {counted(found.pages, 'page')} ({size})"
 
 
 def rows(found: Fidelity) -> Iterator[tuple[str, ...]]:
@@ -73,7 +73,7 @@ def sentences(found: Fidelity) -> Iterator[str]:
 def _verdict(one: Difference) -> str:
     share = one.fields["compr_data_size"] / max(1, one.kernel.mm_stat["compr_data_size"])
     known = f"at most {one.limit:.2%} is known" if one.limit else "nothing may differ: please report it"
-    return f"{one.codec.text} differs by {share:+.4%} in sum, on {one.pages.size} pages; {known} (docs/fidelity.md)."
+    return f"{one.codec.text} differs by {share:+.4%} in sum, on {counted(one.pages.size, 'page')}; {known} (docs/fidelity.md)."
 
 
 def parts(found: Fidelity) -> Iterator[RenderableType]:

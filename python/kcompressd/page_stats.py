@@ -24,6 +24,7 @@ from kcompressd.page_file import read_arrays, write_private
 from kcompressd.page_index import KINDS, PAGE_SIZES, PageIndex, about_from_json, about_to_json
 from kcompressd.pages import Pages
 from kcompressd.progress import Count, counter
+from kcompressd.sizes import counted
 
 FORMAT: Final = "kcompressd-stats"
 VERSION: Final = 1
@@ -81,7 +82,7 @@ class PageStats:
 
     def __repr__(self) -> str:
         """Say how many pages, and which compressors."""
-        return f"<PageStats of {len(self)} pages: {', '.join(codec.text for codec in self.codecs)}>"
+        return f"<PageStats of {counted(len(self), 'page')}: {', '.join(codec.text for codec in self.codecs)}>"
 
     def position(self, codec: Codec) -> int:
         """Return the row of a compressor; raises `EstimateError` naming those that were measured."""

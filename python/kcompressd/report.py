@@ -13,7 +13,7 @@ from kcompressd import applications
 from kcompressd.fitted import Fitted
 from kcompressd.names import Names
 from kcompressd.result import Result
-from kcompressd.sizes import duration, mib
+from kcompressd.sizes import counted, duration, mib
 
 Rows: TypeAlias = list[tuple[str, str]]
 """Names with values, as shown."""
@@ -31,7 +31,7 @@ def title(result: Result) -> str:
     size = mib(result.pages * config.page_size)
     how = "" if result.complete else ", partial"
     where = f"{design} on {config.store}, {config.compressor}, {actors(result)}"
-    return f"{where}: {result.pages} pages ({size}){how}"
+    return f"{where}: {counted(result.pages, 'page')} ({size}){how}"
 
 
 def _observed(result: Result) -> str:

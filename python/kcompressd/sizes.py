@@ -65,6 +65,11 @@ def refuse_slots(slots: int) -> None:
     refuse_too_large("slots", SLOT_BYTES * slots, "give it fewer")
 
 
+def counted(number: int, what: str) -> str:
+    """Return a number of `what`, a noun in the singular: "1 page", "2 pages"."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def mib(count: float) -> str:
     """Return bytes as MiB with one decimal."""
     return f"{count / 2**20:.1f} MiB"

@@ -29,6 +29,7 @@ from kcompressd.lifecycle import table
 from kcompressd.memcg import numbered
 from kcompressd.names import Names
 from kcompressd.show import lines
+from kcompressd.sizes import counted
 from kcompressd.trace import RECORD, Records, Trace
 from kcompressd.trace_words import Step
 
@@ -249,4 +250,4 @@ class Stepper(Sequence[Folio]):
         """Say how many pages are in which state."""
         census = {state: count for state, count in self.counters.census.items() if count}
         where = ", ".join(f"{count} {state}" for state, count in census.items())
-        return f"<Stepper {len(self)} pages: {where}>"
+        return f"<Stepper {counted(len(self), 'page')}: {where}>"

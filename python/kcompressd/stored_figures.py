@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from kcompressd.errors import ResultFileError
-from kcompressd.sizes import mib
+from kcompressd.sizes import counted, mib
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -60,7 +60,9 @@ def _estimate(stored: Stored) -> Iterator[RenderableType]:
     from kcompressd.fitted import Fitted
 
     size = mib(stored["pages"] * stored["page_size"])
-    yield Text(f"estimate: {stored['pages']} pages ({size}), chain size {stored['chain_size']}", style="bold")
+    yield Text(
+        f"estimate: {counted(stored['pages'], 'page')} ({size}), chain size {stored['chain_size']}", style="bold"
+    )
     table = Table(box=None, pad_edge=False)
     for heading in (
         "compressor",
@@ -98,7 +100,10 @@ def _fidelity(stored: Stored) -> Iterator[RenderableType]:
     from kcompressd.fitted import Fitted
 
     size = mib(stored["pages"] * stored["page_size"])
-    yield Text(f"{stored['kernel']}: {stored['pages']} pages ({size}), chain size {stored['chain_size']}", style="bold")
+    yield Text(
+        f"{stored['kernel']}: {counted(stored['pages'], 'page')} ({size}), chain size {stored['chain_size']}",
+        style="bold",
+    )
     table = Table(box=None, pad_edge=False)
     for heading in ("compressor", "counter", "kernel", "kcompressd", "difference", "pages that differ"):
         table.add_column(heading, justify="left" if heading in ("compressor", "counter") else "right")

@@ -19,6 +19,7 @@ from kcompressd import lifecycle
 from kcompressd._core import Judge, Locator
 from kcompressd.lifecycle import table as default_table
 from kcompressd.show import lines
+from kcompressd.sizes import counted
 from kcompressd.table import Table
 from kcompressd.trace import RECORD, SYSTEM, Trace, decode_states, judged
 from kcompressd.trace_words import (
@@ -92,11 +93,11 @@ class Validation:
 
     def explain(self) -> str:
         """The whole result as text."""
-        word = "good" if self.ok else f"{self.violations} violation{'s' * (self.violations != 1)}"
-        out = [f"{self.events} records: {word}"]
+        word = "good" if self.ok else counted(self.violations, "violation")
+        out = [f"{counted(self.events, 'record')}: {word}"]
         out += [f"\n{f.text}" for f in self.findings]
         if self.partial:
-            out.append(f"partial: the run did not come to its end; {self.in_flight} pages are half way")
+            out.append(f"partial: the run did not come to its end; {counted(self.in_flight, 'page')} half way")
         out.append(f"checked: {', '.join(self.checked)}")
         out += [f"not checked: {what}: {why}" for what, why in self.unchecked.items()]
         return "\n".join(out)

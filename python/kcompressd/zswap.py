@@ -30,7 +30,7 @@ from kcompressd.design import KERNEL, Kernel
 from kcompressd.errors import LabError, refuse_type
 from kcompressd.memcg import Memcg
 from kcompressd.pages import Pages, contents
-from kcompressd.sizes import parse_limit, refuse_slots
+from kcompressd.sizes import counted, parse_limit, refuse_slots
 
 Stored: TypeAlias = Literal["pool", "device", "activated"]
 """Where a store ended: in the pool; refused and written to the device; refused, and the group denies that."""
@@ -112,7 +112,7 @@ class Zswap:
     def __repr__(self) -> str:
         """One line: the compressor, and what is stored."""
         size = self.debugfs
-        return f"<Zswap {self.compressor}: {size['stored_pages']} pages in {size['pool_total_size']} bytes>"
+        return f"<Zswap {self.compressor}: {counted(size['stored_pages'], 'page')} in {size['pool_total_size']} bytes>"
 
     def store(
         self, slot: int, pages: Pages | npt.NDArray[np.uint8] | bytes, *, memcg: str = "/", node: int = 0

@@ -44,10 +44,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _keep(found: Calibration, output: str) -> int:
     """Save it and print medians."""
-    from kcompressd.sizes import duration
+    from kcompressd.sizes import counted, duration
 
     found.save(output)
-    print(f"{len(found)} pages, each timed {found.passes} times; medians of a page there and back:")
+    print(
+        f"{counted(len(found), 'page')}, each timed {counted(found.passes, 'time')}; medians of a page there and back:"
+    )
     timed = found.same != 2
     for codec, there, back in zip(found.codecs, found.compress_ns, found.decompress_ns, strict=True):
         medians = [

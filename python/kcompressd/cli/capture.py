@@ -115,12 +115,12 @@ def _capture(arguments: argparse.Namespace) -> Pages:
 
 
 def _say(pages: Pages | PageStats, index: PageIndex, path: str) -> int:
-    from kcompressd.sizes import mib
+    from kcompressd.sizes import counted, mib
 
     kinds = ", ".join(f"{kind} {count}" for kind, count in index.kinds.items())
     size = mib(len(pages) * pages.page_size)
     print(
-        f"{path}: {len(pages)} pages ({size}) of {index.command or ('a process' if index.pid else 'several processes')}{kinds and f': {kinds}'}"
+        f"{path}: {counted(len(pages), 'page')} ({size}) of {index.command or ('a process' if index.pid else 'several processes')}{kinds and f': {kinds}'}"
     )
     for note in index.notes:
         print(f"note: {note}")

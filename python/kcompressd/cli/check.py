@@ -45,7 +45,7 @@ def add(verbs: common.Verbs) -> None:
     add("--kernel", type=common.kernel, default=(6, 12), metavar="X.Y", help="kernel modelled (default 6.12)")
     add("--max-states", type=common.natural, default=0, metavar="N", help="stop after N states")
     add("--max-depth", type=common.natural, default=0, metavar="N", help="look no further than N steps")
-    add("--max-memory", metavar="SIZE", help="stop when the search's tables take SIZE, such as 512M")
+    add("--max-memory", metavar="SIZE", help="stop when the search's tables take SIZE: bytes, or 512M")
     add("--no-reduction", action="store_true", help="explore without symmetry and partial-order reduction")
     add("--json", metavar="FILE", help="save what was found; - for standard output")
     add("--replay", metavar="FILE", help="run the schedule of a saved check again, with its scenario, and print it")

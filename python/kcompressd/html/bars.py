@@ -12,6 +12,7 @@ from kcompressd.html.elements import Markup, join, tag
 from kcompressd.html.lines import BOTTOM, HEIGHT, LEFT, PLOT_HEIGHT, PLOT_WIDTH, RIGHT, TOP, WIDTH
 from kcompressd.html.scale import Axis, Format
 from kcompressd.html.table import swatch
+from kcompressd.sizes import counted
 
 NAMES: Final = 104
 """Width of the names' column, units."""
@@ -99,7 +100,7 @@ def histogram(title: str, counts: Sequence[int], edges: tuple[str, str, str], *,
     for number, count in enumerate(counts):
         tall = max(up.at(count), 1.0) if count else 0.0
         place = {"x": LEFT + number * step + 1, "y": TOP + PLOT_HEIGHT - tall, "width": step - 2, "height": tall}
-        out.append(tag("rect", tag("title", f"{count} pages"), class_=f"c{color}", **place))
+        out.append(tag("rect", tag("title", counted(count, "page")), class_=f"c{color}", **place))
     for label, at, anchor in zip(
         edges, (LEFT, LEFT + PLOT_WIDTH / 2, WIDTH - RIGHT), ("start", "middle", "end"), strict=True
     ):

@@ -15,6 +15,7 @@ from kcompressd.html.elements import Child, Markup, tag
 from kcompressd.html.table import Cell, Row, pairs, table
 from kcompressd.names import Names, thaw
 from kcompressd.result import Result
+from kcompressd.sizes import counted
 from kcompressd.trace import SYSTEM
 
 _KINDS = {
@@ -98,7 +99,7 @@ def verdict(result: Result) -> Markup:
     """Return one line: whether the run kept its promises."""
     life, wrong = result.lifecycle, len(result.mismatched)
     if result.is_wrong:
-        said = f"Something is wrong: {life.violations} violations, {wrong} pages came back different."
+        said = f"Something is wrong: {counted(life.violations, 'violation')}, {counted(wrong, 'page')} came back different."
         return tag("p", said, class_="bad")
     if not result.complete:
         return tag("p", "Partial: the run ended before its end.", class_="bad")
