@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kcompressd import Design, Lab, Memcg, Pages, Result, RunInterrupted, _core
+from kcompressd import Design, Lab, Memcg, Pages, Result, RunInterrupted, _core, chrome_trace
 from kcompressd.faults import IoFaults, Plant
 
 PAGES = Pages.sample()[::4]
@@ -209,6 +209,8 @@ def test_a_device_is_never_replaced_by_a_file(tmp_path: Path) -> None:
         result.trace.save(pipe)
     with pytest.raises(ValueError, match="pipe: cannot be written: it is not a regular file"):
         PAGES.save(pipe)
+    with pytest.raises(ValueError, match="pipe: cannot be written: it is not a regular file"):
+        chrome_trace.save(result.trace, pipe)
     with pytest.raises(ValueError, match="pipe: is not a file"):
         Lab(swap_file=pipe).run(PAGES)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)

@@ -7,6 +7,7 @@ device or a pipe cannot be replaced (root would turn /dev/null into a file): it 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import tempfile
@@ -29,7 +30,11 @@ def is_replaceable(path: Path) -> bool:
 
 @contextlib.contextmanager
 def temporary(path: Path, write: Writer) -> Iterator[str]:
-    """A synced file of mode 0600 beside `path`, to be renamed by the caller; removed when it was not."""
+    """A synced file of mode 0600 beside `path`, to be renamed by the caller; removed when it was not. Raises `OSError`, also where
+    `path` cannot be replaced.
+    """
+    if not is_replaceable(path):
+        raise OSError(errno.EINVAL, "it is not a regular file", os.fspath(path))
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:80]}.", suffix=".tmp")
     try:
         with os.fdopen(descriptor, "wb") as file:

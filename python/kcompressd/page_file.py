@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kcompressd.errors import IndexFileError, NotWholePagesError, PageFileError
-from kcompressd.files import Writer, is_replaceable, temporary
+from kcompressd.files import Writer, temporary
 from kcompressd.page_index import IndexDocument
 
 if TYPE_CHECKING:
@@ -189,7 +189,6 @@ def write_pages(path: Path, flat: Bytes, document: IndexDocument | None, level: 
     The old index goes first and the new one comes last: a crash in between leaves pages without an index,
     which is valid.
     """
-    _refuse_devices(path)
     try:
         with temporary(path, lambda file: _write_contents(file, flat, path.suffix == ".zst", level)) as pages:
             index_path(path).unlink(missing_ok=True)
@@ -204,17 +203,11 @@ def write_pages(path: Path, flat: Bytes, document: IndexDocument | None, level: 
 
 def write_private(path: Path, write: Writer) -> None:
     """Have `write` fill a file of mode 0600 that then replaces `path`; raises `PageFileError`."""
-    _refuse_devices(path)
     try:
         with temporary(path, write) as name:
             os.replace(name, path)
     except OSError as error:
         raise PageFileError(path, f"cannot be written: {error.strerror}") from error
-
-
-def _refuse_devices(path: Path) -> None:
-    if not is_replaceable(path):
-        raise PageFileError(path, "cannot be written: it is not a regular file", "give the name of a file to be made")
 
 
 def _write_contents(file: BinaryIO, flat: Bytes, packed: bool, level: int) -> None:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from kcompressd import lifecycle_enums
 from kcompressd._core import Locator
 from kcompressd.errors import InputError, file_path, refuse_type
-from kcompressd.files import is_replaceable, temporary, write_text
+from kcompressd.files import temporary, write_text
 from kcompressd.lifecycle import table
 from kcompressd.page_file import DAMAGED_ARRAY
 from kcompressd.trace_words import Step, names, step
@@ -113,8 +113,6 @@ class Trace:
         is. Raises :class:`TraceError`, naming the path, when it cannot be written."""
         file = file_path(path)
         meta = self.meta if self.meta is not None and "sha256" in self.meta else seal(self.records, self.meta or {})
-        if not is_replaceable(file):
-            raise TraceError(f"{file}: cannot be written: it is not a regular file")
         try:
             with temporary(file, self._write) as records:
                 sidecar_path(file).unlink(missing_ok=True)
@@ -266,7 +264,7 @@ _KEYS: dict[str, type | tuple[type, ...]] = {
 def _read_sidecar(path: Path) -> dict[str, Any]:
     try:
         meta = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise TraceError(f"{path}: not JSON: {error}") from error
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         raise TraceError(f"{path}: not the sidecar of a trace: format is not {FORMAT!r}")

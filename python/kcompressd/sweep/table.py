@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from kcompressd.errors import OutputError
+from kcompressd.files import temporary
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -97,10 +98,8 @@ class Rows:
     def _write(table: pa.Table, path: Path) -> None:
         import pyarrow.parquet as pq
 
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            pq.write_table(table, temporary)
-            os.replace(temporary, path)
+            with temporary(path, lambda file: pq.write_table(table, file)) as name:
+                os.replace(name, path)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise OutputError(path, f"cannot be written: {error.strerror}") from error
