@@ -241,6 +241,8 @@ def test_a_log_of_another_kind_is_refused() -> None:
     table = lifecycle.compile(MACHINES["ordered"])
     with pytest.raises(TableError, match="with fields model and event"):
         table.validate(np.zeros(3, np.uint8))
+    with pytest.raises(TableError, match=r"a log is an array of kcompressd.lifecycle.LOG, not list"):
+        table.validate([(0, 0, 0, 1)])  # type: ignore[arg-type]
     with pytest.raises(TableError, match="initial state 'fourth' is not one of first, second, third"):
         validate(table, np.zeros(0, LOG), "fourth")
 

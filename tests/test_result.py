@@ -264,6 +264,7 @@ def test_an_unknown_key_is_refused_by_name(key: str) -> None:
         ('{"version": 2}', "version 2, not 1"),
         ('{"version": 1}', "kind is missing; config is missing"),
         ("\xff", "not JSON"),
+        ("[" * 100_000, "not JSON"),
     ],
 )
 def test_files_that_are_no_results_are_refused_by_name(tmp_path: Path, text: str, says: str) -> None:

@@ -89,6 +89,7 @@ def test_a_seal_is_kept_when_an_altered_trace_is_saved_again(tmp_path: Path) -> 
         (lambda p: p.write_bytes(p.read_bytes().replace(b"),", b",,", 1)), "not a trace"),
         (lambda p: np.save(p, np.zeros(4)), "not a 1-d array of trace records"),
         (lambda p: sidecar_path(p).write_text("{"), "not JSON"),
+        (lambda p: sidecar_path(p).write_text("[" * 100_000), "not JSON"),
         (lambda p: sidecar_path(p).write_text("[]"), "not the sidecar of a trace"),
         (lambda p: _edit(p, version=2), "version 2; this kcompressd reads 1"),
         (lambda p: _edit(p, sha256=None), "'sha256' is missing or of the wrong type"),

@@ -115,7 +115,7 @@ def test_a_wrong_type_is_refused_in_words(name: str, odd: object) -> None:
         (lambda: Lab().step(PAGES).set_writeback("x"), "writeback: 'x' is not True or False"),
         (lambda: Lab().step(PAGES)[0].fire(None), "event: None is not an event's name"),
         (lambda: Zswap(nodes=0), "nodes: 0 is not 1 or more"),
-        (lambda: Zswap(memcgs=[1]), "memcgs: 1 is not a Memcg"),
+        (lambda: Zswap(memcgs=[1]), "memcg: 1 is not a Memcg"),
         (lambda: Zram(secondary="lz4"), "secondary: 'lz4' is not a list of compressors"),
         (lambda: Zram(slots="a"), "slots: 'a' is not a whole number"),
         (lambda: Lab().step(PAGES).set_pool_limits("a"), "max_pool_percent: 'a' is not a whole number"),
@@ -126,6 +126,18 @@ def test_a_wrong_type_is_refused_in_words(name: str, odd: object) -> None:
         (lambda: check(Scenario(design=3)), "design: 3 is not a preset's name, a Design or a Policy"),
         (lambda: estimate(PAGES, threads="a"), "threads: 'a' is not a whole number"),
         (lambda: Calibration.sample()[3], "calibration: 3 is not a slice"),
+        (lambda: Calibration.sample()[:8].repeated(1.5), "times: 1.5 is not a whole number"),
+        (lambda: Calibration.sample()[:8].repeated(-1), "times: -1 is not 1 or more"),
+        (lambda: Lab().step(PAGES).set_compressor(None), "compressor: None is not a compressor's name"),
+        (lambda: Lab().step(PAGES).set_writeback(True, []), "memcg: [] is not a group's name"),
+        (lambda: Zswap().memcg([]), "memcg: [] is not a group's name"),
+        (lambda: Zswap().add_memcg("a"), "memcg: 'a' is not a Memcg"),
+        (lambda: setattr(Zswap(), "compressor", None), "compressor: None is not a compressor's name"),
+        (lambda: Node(managed=1000).boot("1"), "boot: '1' is not a whole number"),
+        (lambda: Machine.preset([]), "machine.preset: [] is not a machine's name"),
+        (lambda: Job.from_dict({"pages": "sample"}).replace("seed=1"), "job: 'seed=1' is not a mapping"),
+        (lambda: Result.from_dict({**RESULT.to_dict(), "threads": {}}), "threads is an object"),
+        (lambda: Result.from_dict({**RESULT.to_dict(), "config": [1]}), "config is a list"),
         (lambda: Node(managed=1000, file=1.5), "node.file: 1.5 is not a whole number"),
         (lambda: Node(managed=1000, free="x"), "node.free: 'x' is not a whole number"),
         (lambda: Node(managed=1000, watermarks=3), "node.watermarks: 3 is not a list of three numbers"),
@@ -142,6 +154,27 @@ def test_a_wrong_type_is_refused_in_words(name: str, odd: object) -> None:
 def test_each_argument_is_named(call: Callable[[], object], says: str) -> None:
     with pytest.raises(InputError, match=re.escape(says)):
         call()
+
+
+@pytest.mark.parametrize(
+    ("call", "most"),
+    [
+        (lambda odd: Zram().mark_idle(odd), 2**32 - 1),
+        (lambda odd: Zram().recompress(threshold=odd), 2**64 - 1),
+        (lambda odd: Zram().recompress(max_pages=odd), 2**64 - 1),
+        (lambda odd: Zram().recompress(priority=odd), 255),
+        (lambda odd: setattr(Zram(), "clock", odd), 2**32 - 1),
+        (lambda odd: setattr(Zram(), "writeback_limit", odd), 2**64 - 1),
+        (lambda odd: setattr(Zswap(), "max_pool_percent", odd), 2**64 - 1),
+        (lambda odd: Zswap(memcgs=[Memcg("a")]).set_zswap_max("a", odd), 2**64 - 1),
+        (lambda odd: Zswap().set_free_pages(odd), 2**64 - 1),
+        (lambda odd: Zswap().shrinker_scan("/", odd), 2**64 - 1),
+    ],
+)
+def test_a_whole_number_that_cannot_be_says_from_where_to_where(call: Callable[[Any], object], most: int) -> None:
+    for odd in (-1, 2**70, "x", 1.5):
+        with pytest.raises(ValueError, match=re.escape(f"{odd!r} is not a whole number from 0 to {most}")):
+            call(odd)
 
 
 @pytest.mark.parametrize("store", [Zswap, Zram])
@@ -204,6 +237,8 @@ def test_pages_are_chosen_by_lists_too() -> None:
     assert len(PAGES[[]]) == 0
     with pytest.raises(TypeError):
         PAGES["1"]  # type: ignore[call-overload]
+    with pytest.raises(IndexError, match=r"positions of shape \(8, 4096\) are not of shape \(n,\)"):
+        PAGES[PAGES.array]
 
 
 def test_what_is_long_says_in_short_what_it_is() -> None:
@@ -296,6 +331,9 @@ def test_what_is_no_path_names_no_file(call: str, odd: object) -> None:
         FILES[call](odd)
     with pytest.raises(InputError, match="names no file"):
         FILES[call]("")
+    for no_name in ("a\0b", "\ud800"):
+        with pytest.raises(InputError, match="can be no file's name"):
+            FILES[call](no_name)
 
 
 def test_a_file_without_an_end_is_no_job() -> None:
@@ -347,3 +385,9 @@ def test_how_often_and_by_how_many_may_be_numpy_s_as_well() -> None:
     assert calibrate(PAGES, "lz4", passes=TWO).digest
     assert estimate(PAGES, "lz4", threads=TWO).pages == len(PAGES)
     assert len(compare(PAGES, ["split"], repeats=np.int64(5))["split"].results) == 5
+
+
+def test_a_simulation_s_sidecar_has_python_s_numbers(tmp_path: Path) -> None:
+    sim = Sim(lab=Lab(seed=np.uint8(3)), machine=Machine(speeds=(np.int64(100), np.int64(50))))
+    sim.run(Calibration.sample()[:64], trace=tmp_path / "t.npy")
+    assert Trace.load(tmp_path / "t.npy").validate().ok

@@ -21,7 +21,15 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 import numpy.typing as npt
 
-from kcompressd.errors import EstimateError, PageFileError, RunInterrupted, file_path, refuse_type
+from kcompressd.errors import (
+    EstimateError,
+    LabError,
+    PageFileError,
+    RunInterrupted,
+    file_path,
+    refuse_other_than_whole,
+    refuse_type,
+)
 from kcompressd.page_file import read_arrays, write_private
 from kcompressd.page_index import PAGE_SIZES
 from kcompressd.page_stats import DEFAULT_COMPRESSORS, Codec, PageStats, kinds_of, measure, parse_codecs
@@ -99,7 +107,10 @@ class Calibration:
         return dataclasses.replace(self, **parts)
 
     def repeated(self, times: int) -> Calibration:
-        """Return the calibration of the pages `times` over, one set after the other."""
+        """Return the calibration of the pages `times` over, one set after the other; raises `LabError` for none."""
+        refuse_other_than_whole("times", times)
+        if times < 1:
+            raise LabError("times", f"{times} is not 1 or more")
         parts: dict[str, Any] = {name: np.tile(getattr(self, name), times) for name in _ARRAYS}
         return dataclasses.replace(self, **parts)
 
@@ -145,7 +156,7 @@ class Calibration:
             raise PageFileError(where, "no such file") from None
         except OSError as error:
             raise PageFileError(where, f"cannot be read: {error.strerror or error}") from error
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise PageFileError(where, f"is no calibration: {error}", "kcompressd calibrate FILE") from error
         return found
 

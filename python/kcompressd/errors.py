@@ -119,7 +119,17 @@ def file_path(value: object, error: type[InputError] = InputError) -> Path:
     text = os.fspath(cast("str | os.PathLike[str]", value))
     if not text:
         raise error("''", "names no file")
+    if "\0" in text or not _is_encodable(text):
+        raise error(ascii(text), "can be no file's name")
     return Path(text)
+
+
+def _is_encodable(name: str) -> bool:
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _brief(value: object) -> str:

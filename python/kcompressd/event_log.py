@@ -62,8 +62,10 @@ def validate(table: Table, log: Log, initial: str | None = None) -> LogVerdict:
     After a violation a model is believed to be where the record says, else where it was. Raises :class:`TableError` for a
     log without the fields, for numbers out of range, and for an initial state that there is not.
     """
+    if not isinstance(log, np.ndarray):
+        raise TableError(f"a log is an array of kcompressd.lifecycle.LOG, not {type(log).__name__}")
     start = initial if initial is not None else table.initial
-    if start not in table.states:
+    if not isinstance(start, str) or start not in table.states:
         raise TableError(f"initial state {start!r} is not one of {', '.join(table.states)}")
     rows = [(r.event, r.source, r.require_mask, r.require_value, r.to) for r in table.rows]
     sizes = len(table.states), len(table.events), len(table.guards)

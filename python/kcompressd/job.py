@@ -99,6 +99,7 @@ class Job:
 
     def replace(self, changes: Mapping[str, Any]) -> Job:
         """Return the job with keys set by their whole names; raises `JobError` as `from_dict`."""
+        refuse_type("job", changes, Mapping, "a mapping of whole keys to values", JobError)
         tree = copy.deepcopy(self.tree)
         for key, value in changes.items():
             set_key(tree, key, plain(value))

@@ -101,6 +101,7 @@ class Machine:
     @classmethod
     def preset(cls, name: str) -> Machine:
         """Return a machine by name (`MACHINES`); raises `LabError` naming what there is."""
+        refuse_type("machine.preset", name, str, "a machine's name")
         if name not in MACHINES:
             raise LabError("machine.preset", f"{name!r} is none of {', '.join(MACHINES)}")
         return MACHINES[name]

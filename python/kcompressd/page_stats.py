@@ -140,7 +140,7 @@ class PageStats:
             raise PageFileError(where, "no such file") from None
         except OSError as error:
             raise PageFileError(where, f"cannot be read: {error.strerror or error}") from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise PageFileError(where, f"is no file of stats: {error}", "kcompressd capture --stats-only") from error
 
 

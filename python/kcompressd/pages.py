@@ -234,7 +234,10 @@ class Pages:
         if isinstance(key, np.ndarray) and key.ndim == 0:
             key = key.item()
         if isinstance(key, np.ndarray | list):
-            positions = np.arange(len(self))[np.asarray(key, dtype=None if len(key) else np.int64)]
+            asked = np.asarray(key, dtype=None if len(key) else np.int64)
+            if asked.ndim != 1:
+                raise IndexError(f"positions of shape {asked.shape} are not of shape (n,)")
+            positions = np.arange(len(self))[asked]
             return Pages(self._array[positions], self._index.take(positions, len(self)), self._origin)
         page: Bytes = self._array[operator.index(key)]
         return page

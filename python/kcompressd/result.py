@@ -106,7 +106,7 @@ class Result:
             data = json.loads(where.read_text(encoding="utf-8"))
         except OSError as error:
             raise ResultFileError(where, f"cannot be read: {error.strerror}") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ResultFileError(where, f"not JSON: {error}") from error
         return cls.from_dict(data, origin=where)
 

@@ -200,6 +200,7 @@ class Stepper(Sequence[Folio]):
         """Set zswap's compressor: new stores go to a pool of its own, the old one drains. Raises `ValueError` for a name
         that is none, for zram, and while as many pools live as there can be.
         """
+        refuse_type("compressor", compressor, str, "a compressor's name, like zstd:3")
         self._core.set_compressor(compressor)
 
     def set_pool_limits(self, max_pool_percent: int = 100, accept_threshold_percent: int = 90) -> None:
@@ -213,6 +214,7 @@ class Stepper(Sequence[Folio]):
         self._core.set_pool_limits(max_pool_percent, accept_threshold_percent)
 
     def _group(self, memcg: str) -> int:
+        refuse_type("memcg", memcg, str, "a group's name")
         if memcg not in self._groups:
             raise LabError(f"memcg {memcg!r}", f"is not one of {', '.join(self._groups)}")
         return self._groups[memcg]

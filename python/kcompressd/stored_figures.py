@@ -31,7 +31,7 @@ def parts(path: str) -> tuple[Iterator[RenderableType], int] | None:
         return None if shown is None else (iter(list(shown(stored))), _exit_code(stored))
     except ResultFileError:
         raise
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None  # whoever reads Results says what is wrong with it
     except (KeyError, TypeError) as error:
         raise ResultFileError(path, f"a stored {kind} without what it must have: {error}") from error

@@ -106,7 +106,6 @@ class Zswap:
         self._page_size = page_size
         self._groups = {"/": 0}
         for memcg in memcgs:
-            refuse_type("memcgs", memcg, Memcg, "a Memcg")
             self.add_memcg(memcg)
 
     def __repr__(self) -> str:
@@ -163,6 +162,7 @@ class Zswap:
 
     def add_memcg(self, memcg: Memcg) -> None:
         """Add a group under its parent, or set the knobs of "/". Raises `LabError` for an unknown parent."""
+        refuse_type("memcg", memcg, Memcg, "a Memcg")
         if memcg.name != "/":
             if memcg.name in self._groups:
                 raise LabError(f"memcg {memcg.name!r}", "exists already")
@@ -223,6 +223,7 @@ class Zswap:
 
     @compressor.setter
     def compressor(self, name: str) -> None:
+        refuse_type("compressor", name, str, "a compressor's name, like zstd:3")
         self._core.set_compressor(name)
 
     @property
@@ -262,6 +263,7 @@ class Zswap:
         self._core.set_param("accept_threshold_percent", value)
 
     def _group(self, name: str) -> int:
+        refuse_type("memcg", name, str, "a group's name")
         if name not in self._groups:
             raise LabError(f"memcg {name!r}", f"is not one of {', '.join(self._groups)}")
         return self._groups[name]

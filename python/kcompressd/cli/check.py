@@ -119,7 +119,7 @@ def _replay(path: str, design: str | None) -> int:
         schedule = list(saved["schedule"])
     except LabError:
         raise
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ResultFileError(path, "is no saved check", "make one with: kcompressd check --json FILE") from error
     replayed = replay(scenario, schedule)
     lines = [str(row) for row in replayed.rows]

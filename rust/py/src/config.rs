@@ -82,6 +82,15 @@ where
     })
 }
 
+/// A whole number that an argument gives, or None where `T` is an option of one; the error says from where to where.
+pub fn whole<'a, 'py, T>(value: &'a Bound<'py, PyAny>) -> PyResult<T>
+where
+    T: FromPyObject<'a, 'py>,
+{
+    let text = value.repr()?.to_string();
+    value.extract().map_err(|_| PyValueError::new_err(format!("{text} is not {}", wanted::<T>())))
+}
+
 /// The number of a store's slot; `E` says of what is none that there is no such slot.
 pub fn slot<E: PyTypeInfo>(value: &Bound<'_, PyAny>) -> PyResult<u32> {
     number(value, |given| PyErr::new::<E, _>(format!("slot {given}: there is none")))

@@ -1,5 +1,6 @@
 //! Step by step: `kcompressd_core::driver::explore::Stepper`, pages and states by number and name.
 
+use crate::config::whole;
 use crate::error::refused;
 use crate::report::counters;
 use crate::run::{Made, make};
@@ -91,7 +92,12 @@ impl Stepper {
     }
 
     /// Sets the depth of a queue.
-    fn set_depth(&self, py: Python<'_>, queue: usize, depth: usize) -> PyResult<()> {
+    fn set_depth(
+        &self,
+        py: Python<'_>,
+        #[pyo3(from_py_with = whole)] queue: usize,
+        #[pyo3(from_py_with = whole)] depth: usize,
+    ) -> PyResult<()> {
         self.lock()?.set_depth(queue, depth).map_err(|error| refused(py, &error))
     }
 

@@ -1,7 +1,7 @@
 //! zram by itself, for scripts: one whole operation a call.
 
 use crate::codec;
-use crate::config::{get, page_size, slot};
+use crate::config::{get, page_size, slot, whole};
 use crate::error::{CodecError, DeviceError, ZramError};
 use crate::zswap::dict;
 use kcompressd_core::codec::CodecSpec;
@@ -131,12 +131,12 @@ impl Zram {
     }
 
     /// Sets the clock, seconds.
-    fn set_clock(&self, seconds: u32) {
+    fn set_clock(&self, #[pyo3(from_py_with = whole)] seconds: u32) {
         self.zram.set_clock(seconds);
     }
 
     /// Marks slots idle: all, or those not touched for more than `age` seconds.
-    fn mark_idle(&self, age: Option<u32>) {
+    fn mark_idle(&self, #[pyo3(from_py_with = whole)] age: Option<u32>) {
         self.zram.mark_idle(age);
     }
 
@@ -145,9 +145,9 @@ impl Zram {
         &self,
         py: Python<'_>,
         wanted: (bool, bool),
-        threshold: usize,
-        max_pages: Option<u64>,
-        priority: Option<u8>,
+        #[pyo3(from_py_with = whole)] threshold: usize,
+        #[pyo3(from_py_with = whole)] max_pages: Option<u64>,
+        #[pyo3(from_py_with = whole)] priority: Option<u8>,
     ) -> PyResult<u64> {
         let (idle, huge) = wanted;
         let wanted = Wanted { idle, huge, incompressible: false };
@@ -163,7 +163,7 @@ impl Zram {
     }
 
     /// Sets writeback_limit, units of 4 KiB; None: off.
-    fn set_writeback_limit(&self, units: Option<u64>) {
+    fn set_writeback_limit(&self, #[pyo3(from_py_with = whole)] units: Option<u64>) {
         self.zram.set_writeback_limit(units);
     }
 

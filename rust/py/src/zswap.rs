@@ -1,7 +1,7 @@
 //! zswap by itself, for scripts: one whole operation a call.
 
 use crate::codec;
-use crate::config::{get, number, page_size, slot};
+use crate::config::{get, number, page_size, slot, whole};
 use crate::error::{CodecError, ZswapError};
 use kcompressd_core::memcg::{MAX, Memcg};
 use kcompressd_core::zsmalloc::PoolConfig;
@@ -24,11 +24,6 @@ pub struct Zswap {
 /// A node's number.
 fn node(value: &Bound<'_, PyAny>) -> PyResult<u8> {
     number(value, |given| refused(format!("node {given}: there is none")))
-}
-
-/// A parameter's value.
-fn value(value: &Bound<'_, PyAny>) -> PyResult<u64> {
-    number(value, |given| PyValueError::new_err(format!("{given} is not a value that a parameter can take")))
 }
 
 fn refused(error: impl std::fmt::Display) -> PyErr {
@@ -141,7 +136,12 @@ impl Zswap {
     }
 
     /// Entries that the dynamic shrinker writes back; None: SHRINK_STOP.
-    fn shrinker_scan(&self, memcg: u16, #[pyo3(from_py_with = node)] node: u8, entries: u64) -> PyResult<Option<u64>> {
+    fn shrinker_scan(
+        &self,
+        memcg: u16,
+        #[pyo3(from_py_with = node)] node: u8,
+        #[pyo3(from_py_with = whole)] entries: u64,
+    ) -> PyResult<Option<u64>> {
         self.lock().shrinker_scan(memcg, node, entries).map_err(not_done)
     }
 
@@ -158,7 +158,7 @@ impl Zswap {
     }
 
     /// Sets memory.zswap.max in bytes; None: max.
-    fn set_zswap_max(&self, memcg: u16, bytes: Option<u64>) -> PyResult<()> {
+    fn set_zswap_max(&self, memcg: u16, #[pyo3(from_py_with = whole)] bytes: Option<u64>) -> PyResult<()> {
         if memcg == 0 {
             return Err(refused("the root has no memory.zswap.max"));
         }
@@ -199,7 +199,7 @@ impl Zswap {
     }
 
     /// Sets a parameter by its name, `compressor` apart.
-    fn set_param(&self, name: &str, #[pyo3(from_py_with = value)] value: u64) -> PyResult<()> {
+    fn set_param(&self, name: &str, #[pyo3(from_py_with = whole)] value: u64) -> PyResult<()> {
         let direct = self.lock();
         let zswap = &direct.zswap;
         match name {
@@ -230,7 +230,7 @@ impl Zswap {
     }
 
     /// Sets how many pages the pools may still take.
-    fn set_free_pages(&self, pages: u64) {
+    fn set_free_pages(&self, #[pyo3(from_py_with = whole)] pages: u64) {
         self.lock().set_free_pages(pages);
     }
 
