@@ -155,6 +155,14 @@ def test_a_damaged_archive_is_refused_without_what_its_reader_says(stats: bytes,
             assert "pickle" not in str(error)
 
 
+def test_an_archive_that_says_it_is_encrypted_is_refused(stats: bytes, tmp_path: Path) -> None:
+    flags = stats.index(b"PK\x01\x02") + 8
+    path = tmp_path / "a.stats.npz"
+    path.write_bytes(stats[:flags] + b"\x01" + stats[flags + 1 :])
+    with pytest.raises(PageFileError, match="is no file of stats: it is damaged"):
+        PageStats.load(path)
+
+
 def test_ctrl_c_keeps_the_pages_that_were_done() -> None:
     sample = Pages.sample()
 

@@ -217,7 +217,7 @@ def test_a_partial_and_a_bad_run_say_so() -> None:
     partial = Result.from_dict(data | {"complete": False, "error": stopped})
     assert "Partial: the run ended before its end." in Reader(partial.to_html()).text
     wrong = Result.from_dict(data | {"mismatched": [3]})
-    assert "1 pages came back different" in Reader(wrong.to_html()).text
+    assert "1 page came back different" in Reader(wrong.to_html()).text
 
 
 def test_everything_that_comes_from_outside_is_escaped() -> None:

@@ -106,7 +106,8 @@ def unpack(file: BinaryIO, subject: object) -> Bytes:
 
 DAMAGED_ARRAY: Final = (ValueError, EOFError, SyntaxError, TokenError)
 """What `np.load` raises about a damaged array; the last two about the text of its head."""
-_DAMAGED_ARCHIVE: Final = (*DAMAGED_ARRAY, zipfile.BadZipFile, zlib.error, NotImplementedError)
+_DAMAGED_ARCHIVE: Final = (*DAMAGED_ARRAY, zipfile.BadZipFile, zlib.error, RuntimeError)
+"""What reading a damaged archive raises; the last where it says that it is encrypted, or packed in an unknown way."""
 
 
 def read_arrays(path: Path, names: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
