@@ -39,11 +39,17 @@ from kcompressd import (
     chrome_trace,
     procfs,
 )
+from kcompressd.advise import advise
+from kcompressd.capture import capture
+from kcompressd.capture_many import capture_cgroup, capture_processes
 from kcompressd.check import check
-from kcompressd.compare import compare
+from kcompressd.check import replay as replay_schedule
+from kcompressd.compare import compare, compare_job
 from kcompressd.errors import PageFileError
 from kcompressd.estimate import estimate
 from kcompressd.job_file import parse_setting
+from kcompressd.observe import observe
+from kcompressd.page_stats import measure
 from kcompressd.trace import Trace
 
 PAGES = Pages.sample()[:8]
@@ -149,6 +155,27 @@ def test_a_wrong_type_is_refused_in_words(name: str, odd: object) -> None:
         (lambda: replay(TOUCHES, TOUCHES / 2), "workload.gaps_ns: is float64 of shape (4,), not uint32"),
         (lambda: Machine(nice={1: 2}), "machine.nice.1: 1 is no thread"),
         (lambda: capture_command("sleep 1"), "command: 'sleep 1' is not a list of words"),
+        (lambda: capture_command(["sleep", 1]), "command: 1 is not a word"),
+        (lambda: capture_command(["sleep", "9"], after=NAN), "after: nan seconds are no time to wait"),
+        (lambda: capture_command(["sleep", "9"], max_wait="1"), "max_wait: '1' is not a number of seconds"),
+        (lambda: capture("1"), "pid: '1' is not a process's number"),
+        (lambda: capture(1, limit=1.5), "limit: 1.5 is not a whole number"),
+        (lambda: capture(1, batch_pages=-1), "batch_pages: -1 is not 1 or more"),
+        (lambda: capture_processes([1], "x", limit="2"), "limit: '2' is not a whole number"),
+        (lambda: capture_processes([1], "x", limit=2, seed=-1), "seed: -1 is less than 0"),
+        (lambda: capture_cgroup(None), "path: None is not a path"),
+        (lambda: observe(None), "observe: None is not a number of seconds"),
+        (lambda: advise([1]), "pages: [1] is not a Pages"),
+        (lambda: advise(PAGES, ram_bytes="8G"), "ram_bytes: '8G' is not a whole number"),
+        (lambda: measure([1]), "pages: [1] is not a Pages"),
+        (lambda: check("split"), "scenario: 'split' is not a Scenario"),
+        (lambda: replay_schedule(Scenario(), None), "schedule: None is not a list of steps"),
+        (lambda: compare(PAGES, lab="split"), "lab: 'split' is not a Lab"),
+        (lambda: compare_job("job.toml"), "job: 'job.toml' is not a Job"),
+        (lambda: compare_job(Job.from_dict({"pages": "sample"}), repeats=NAN), "repeats: nan is not a whole number"),
+        (lambda: compare_job(Job.from_dict({"pages": "sample"}), cpus=2), "cpus: 2 is not a list of whole numbers"),
+        (lambda: chrome_trace.save(RESULT, "t.json"), "trace: "),
+        (lambda: chrome_trace.save(RESULT.trace, "t.json", result=3), "result: 3 is not a Result"),
     ],
 )
 def test_each_argument_is_named(call: Callable[[], object], says: str) -> None:
@@ -391,3 +418,7 @@ def test_a_simulation_s_sidecar_has_python_s_numbers(tmp_path: Path) -> None:
     sim = Sim(lab=Lab(seed=np.uint8(3)), machine=Machine(speeds=(np.int64(100), np.int64(50))))
     sim.run(Calibration.sample()[:64], trace=tmp_path / "t.npy")
     assert Trace.load(tmp_path / "t.npy").validate().ok
+
+
+def test_more_threads_than_pages_are_no_use_and_no_error() -> None:
+    assert len(measure(PAGES, "lz4", threads=2**70)) == len(PAGES)

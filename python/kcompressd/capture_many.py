@@ -12,6 +12,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from numbers import Integral
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -20,7 +21,7 @@ import numpy.typing as npt
 
 from kcompressd import capture, procfs
 from kcompressd.capture import Scan
-from kcompressd.errors import CaptureError, InputError, NotCapturableError
+from kcompressd.errors import CaptureError, InputError, NotCapturableError, file_path, refuse_type
 from kcompressd.page_index import PageIndex
 from kcompressd.pages import Pages
 from kcompressd.progress import Count, counter
@@ -66,8 +67,8 @@ def capture_cgroup(
 
 def pids_in(path: str | os.PathLike[str]) -> set[int]:
     """Return the processes of a cgroup and those below it."""
-    given = Path(path)
-    folder = given if given.is_dir() else CGROUPS / os.fspath(path).lstrip("/")
+    given = file_path(path)
+    folder = given if given.is_dir() else CGROUPS / os.fspath(given).lstrip("/")
     listed = list(folder.rglob("cgroup.procs")) if folder.is_dir() else []
     if not listed:
         raise InputError(path, "is no cgroup: there is no cgroup.procs in it", f"give a folder below {CGROUPS}")
@@ -85,8 +86,10 @@ def capture_processes(
     kernel tells them, else a uniform sample drawn with `seed`. Processes that are gone or refuse are counted in the
     notes. Raises `NotCapturableError` when no page was read.
     """
-    if limit is not None and limit < 1:
-        raise CaptureError(subject, f"a limit of {limit} pages captures nothing", "give at least 1")
+    capture.refuse_limit(subject, limit)
+    refuse_type("seed", seed, Integral, "a whole number", CaptureError)
+    if seed < 0:
+        raise CaptureError("seed", f"{seed} is less than 0")
     found, refused = _scan_all(pids)
     kept = _once([_with_flags(one) for one in found])
     chosen = _sample(kept, limit, np.random.default_rng(seed))

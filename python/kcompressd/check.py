@@ -201,6 +201,7 @@ def check(
     A policy may look at what another's step changes (`View.fill`), so that with one no two steps pass for independent.
     Raises on Ctrl-C `RunInterrupted` with the Check of the states seen so far.
     """
+    refuse_type("scenario", scenario, Scenario, "a Scenario")
     reduction = reduction and not isinstance(scenario.design, Policy)
     options = {"symmetry": symmetry, "reduction": reduction, "eventually": eventually}
     bounds = {"max_states": max_states, "max_depth": max_depth, "max_memory_bytes": max_memory_bytes}
@@ -230,6 +231,8 @@ class Replayed:
 
 def replay(scenario: Scenario, schedule: Sequence[str]) -> Replayed:
     """Run `schedule` from the start of `scenario`; raises `LabError` where it does not fit."""
+    refuse_type("scenario", scenario, Scenario, "a Scenario")
+    refuse_type("schedule", schedule, (list, tuple), "a list of steps")
     found = _core.replay_schedule(scenario.for_core(), lifecycle.table().as_dict(), list(schedule))
     if not found["valid"]:
         raise LabError("schedule", found["why"], "replay it with the scenario that it came from")

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kcompressd import files, lifecycle, series
-from kcompressd.errors import OutputError, ResultFileError, file_path
+from kcompressd.errors import OutputError, ResultFileError, file_path, refuse_type
 from kcompressd.result import Result
 from kcompressd.trace import RECORD, SYSTEM, Records, Trace
 from kcompressd.trace_words import actor_name, aux_text, event_name, state_name
@@ -50,6 +50,8 @@ def save(trace: Trace, path: str | os.PathLike[str], *, window: Window = ALL, re
 
     Raises `OutputError`, and `ResultFileError` for the `result` of another run.
     """
+    refuse_type("trace", trace, Trace, "a Trace", OutputError)
+    refuse_type("result", result, (Result, type(None)), "a Result", OutputError)
     where, count = file_path(path, OutputError), 0
 
     def write(out: BinaryIO) -> None:

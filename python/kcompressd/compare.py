@@ -48,6 +48,7 @@ def compare(
     """
     refuse_other_than_whole("repeats", repeats)
     refuse_type("designs", designs, (list, tuple, type(None)), "a list of presets' names")
+    refuse_type("lab", lab, (Lab, type(None)), "a Lab")
     if repeats < MIN_REPEATS:
         why = f"{repeats} are too few to tell a difference from noise"
         raise LabError("repeats", why, f"give at least {MIN_REPEATS}")
@@ -136,7 +137,13 @@ def compare_job(
 
     Raises what `Job.sim` raises, and `LabError` for no repeats.
     """
+    from kcompressd.job import Job
+
+    refuse_type("job", job, Job, "a Job")
+    refuse_type("designs", designs, (list, tuple, type(None)), "a list of designs")
+    refuse_type("cpus", cpus, (list, tuple), "a list of whole numbers")
     count = boots(job) if repeats is None else repeats
+    refuse_other_than_whole("repeats", count)
     if count < 1:
         raise LabError("repeats", f"{count} is less than 1", f"give {MIN_REPEATS}, to see what is chance")
     listed = {name.rpartition(":")[2]: {"design": name} for name in _baseline_first(designs or Design.presets())}

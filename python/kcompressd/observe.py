@@ -12,11 +12,12 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from numbers import Real
 from pathlib import Path
 from typing import Any, Final
 
 from kcompressd import environment
-from kcompressd.errors import KernelError, RunInterrupted
+from kcompressd.errors import KernelError, RunInterrupted, refuse_type
 from kcompressd.kernel_counters import (
     ZRAM_LEVELS,
     ZSWAP_LEVELS,
@@ -54,6 +55,7 @@ def observe(
     Ctrl-C raises `RunInterrupted` with the Result so far. Raises `KernelError` for a time below 0.1 s or above a month, and a
     cgroup without memory counters.
     """
+    refuse_type("observe", seconds, Real, "a number of seconds", KernelError)
     if not INTERVAL_S <= seconds <= MOST_S:
         raise KernelError("observe", f"{seconds} seconds are not between {INTERVAL_S} and {MOST_S}")
     where = host or Host()

@@ -184,6 +184,7 @@ def measure(
     stats of the pages that were done. Raises `CodecError`, and `EstimateError` for no pages or no threads;
     `RuntimeError` when a page does not come back from a compressor, which is a bug.
     """
+    refuse_type("pages", pages, Pages, "a Pages", EstimateError)
     codecs = parse_codecs(compressors)
     count = len(os.sched_getaffinity(0)) if threads is None else threads
     refuse_type("threads", count, Integral, "a whole number", EstimateError)
@@ -192,7 +193,11 @@ def measure(
     with counter(progress, "measuring") as report:
         flat = pages.array.reshape(-1)
         found = _core.measure(
-            flat, pages.page_size, [codec.text for codec in codecs], count, lambda done: report(done, len(pages))
+            flat,
+            pages.page_size,
+            [codec.text for codec in codecs],
+            min(count, len(pages)),
+            lambda done: report(done, len(pages)),
         )
     same = np.frombuffer(found["same"], dtype=np.uint8)
     rows = {

@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from numbers import Real
 from typing import Final
 
 from kcompressd import capture as capturing
@@ -51,6 +52,12 @@ def capture_command(
     Raises `CaptureError` when it cannot be started or exits before the capture, and what `capture` raises.
     """
     refuse_type("command", argv, (list, tuple), "a list of words", CaptureError)
+    for word in argv:
+        refuse_type("command", word, (str, bytes, os.PathLike), "a word", CaptureError)
+    for name, seconds in (("after", 0.0 if after is None else after), ("max_wait", max_wait)):
+        refuse_type(name, seconds, Real, "a number of seconds", CaptureError)
+        if not 0 <= seconds < threading.TIMEOUT_MAX:
+            raise CaptureError(name, f"{seconds} seconds are no time to wait")
     with _started(argv) as child:
         notes: tuple[str, ...] = ()
         if after is not None:
