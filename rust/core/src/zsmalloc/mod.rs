@@ -213,8 +213,7 @@ impl Pool {
         // ORDERING: Relaxed: a guess; nothing is read through it.
         let next = shard.next.load(Ordering::Relaxed);
         if !next.is_null() {
-            let ahead = 0..size_bytes.min(1 << 10); // No more: a CPU can wait for some 20 lines at a time.
-            ahead.step_by(CACHE_LINE_BYTES).for_each(|at| prefetch_to_write(next.wrapping_add(at)));
+            (0..size_bytes).step_by(CACHE_LINE_BYTES).for_each(|at| prefetch_to_write(next.wrapping_add(at)));
         }
     }
 
