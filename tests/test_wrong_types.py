@@ -211,6 +211,9 @@ def test_a_store_takes_bytes_and_no_wider_numbers(store: Any) -> None:
     for odd in (page.astype(np.int64), page / 2, page > 9, page.astype(">u2"), page.tolist(), "x" * 4096, None):
         with pytest.raises(InputError, match=r"^pages?: .*(not uint8|is not a Pages, a uint8 array or bytes)$"):
             store().store(0, odd)
+    for buffer in (memoryview(page.view(np.uint32)), memoryview(page.view(np.int8)), np.array(3, np.uint8)):
+        with pytest.raises(InputError, match=r"^pages?: is a buffer of format .*, not of bytes$"):
+            store().store(0, buffer)
     backwards = page[::-1]
     for given in (page, page.tobytes(), bytearray(page), memoryview(page.tobytes()), page[np.newaxis], backwards):
         filled = store()

@@ -292,6 +292,9 @@ def contents(subject: str, given: Pages | Bytes | bytes) -> Bytes | bytes:
     refuse_type(subject, given, (np.ndarray, bytes, bytearray, memoryview), "a Pages, a uint8 array or bytes")
     if isinstance(given, np.ndarray) and given.dtype != np.uint8:
         raise LabError(subject, f"is {given.dtype} of shape {given.shape}, not uint8")
+    view = memoryview(given)  # type: ignore[arg-type]  # arrays are buffers, whatever their stubs say
+    if view.format not in ("B", "c") or view.ndim == 0:
+        raise LabError(subject, f"is a buffer of format {view.format} and shape {view.shape}, not of bytes")
     return given
 
 
