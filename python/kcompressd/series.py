@@ -116,11 +116,11 @@ def of_trace(trace: Trace) -> Series:
     return Series(t - t[0] if len(t) else t, values)
 
 
-def rate(t: Floats, total: Floats, bins: int = BINS) -> tuple[Floats, Floats]:
-    """Return the middles of `bins` equal steps of time, and how much `total` rose in each, per second."""
+def rate(t: Floats, total: Floats) -> tuple[Floats, Floats]:
+    """Return the middles of `BINS` equal steps of time, and how much `total` rose in each, per second."""
     if len(t) < 2 or t[-1] <= t[0]:
         return t[:0], total[:0]
-    edges = np.linspace(t[0], t[-1], min(bins, max(1, len(t) - 1)) + 1)
+    edges = np.linspace(t[0], t[-1], min(BINS, max(1, len(t) - 1)) + 1)
     risen = np.diff(np.interp(edges, t, total))
     return (edges[:-1] + edges[1:]) / 2, risen * 1e9 / np.diff(edges)
 

@@ -43,10 +43,10 @@ class Axis:
         return cls(marks[-1], size, tuple(marks))
 
     @classmethod
-    def exactly(cls, high: float, size: float, about: int = 4) -> Axis:
+    def exactly(cls, high: float, size: float) -> Axis:
         """Return an axis that ends at `high` itself, for times."""
         end = high if high > 0 else 1.0
-        return cls(end, size, tuple(mark for mark in ticks(end, about) if mark <= end * (1 + 1e-9)))
+        return cls(end, size, tuple(mark for mark in ticks(end) if mark <= end * (1 + 1e-9)))
 
     def at(self, value: float) -> float:
         """Return where `value` lies."""

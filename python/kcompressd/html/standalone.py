@@ -17,13 +17,13 @@ _LETTER: Final = 6.6
 """Width of a letter of the legend, units."""
 
 
-def picture(title: str, series: Sequence[Line], *, y: Format = scale.number, x: Format = scale.time) -> str:
-    """Return the text of an SVG file."""
+def picture(title: str, series: Sequence[Line], *, y: Format = scale.number) -> str:
+    """Return the text of an SVG file, over time."""
     legend, rows = _legend(series)
     top = _HEAD + rows * _ROW
     style = re.sub(r"\s+", " ", page.asset("style.css"))
     heading = tag("text", title, x=8, y=17, class_="title")
-    chart = tag("g", drawing(series, x, y), transform=f"translate(0 {top})")
+    chart = tag("g", drawing(series, scale.time, y), transform=f"translate(0 {top})")
     own = ".chart .title { font-weight: 600; font-size: 13px; fill: var(--ink); } svg { background: var(--raised); }"
     whole = tag(
         "svg",
