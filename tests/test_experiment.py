@@ -260,6 +260,7 @@ def test_digits_may_drift_and_nothing_else(asked: Experiment) -> None:
         ('yes = "', 'yes = "{ ', "is no sentence to fill in: "),
         ('against = "april"', 'than = "april"', "finding 2: unknown key than"),
         ("limits = [", "limits = ", "not TOML"),
+        ("limits = [", "limits = " + "[" * 5000, "not TOML: "),
     ],
 )
 def test_a_wrong_file_is_refused_by_name(old: str, new: str, says: str, tmp_path: Path) -> None:

@@ -275,6 +275,14 @@ def test_files_that_are_no_results_are_refused_by_name(tmp_path: Path, text: str
     assert str(path) in str(error.value)
 
 
+def test_what_is_nested_too_deeply_is_no_result() -> None:
+    stored, nested = Lab().run(PAGES).to_dict(), {}
+    for _ in range(900):  # as deep as json reads
+        nested = {"a": nested}
+    with pytest.raises(ResultFileError, match=r"r\.json: not a Result: maximum recursion depth"):
+        Result.from_dict({**stored, "environment": nested}, origin="r.json")
+
+
 def test_of_much_that_is_wrong_the_first_five_are_named() -> None:
     keys = [f"strange{number}" for number in range(7)]
     for count, end in ((5, r"strange4$"), (6, "; and 1 more$"), (7, "; and 2 more$")):

@@ -171,6 +171,8 @@ def test_one_set_of_keys_makes_another_machine_and_design(job: Path) -> None:
         ('pages = "sample"\nkernel = "six"\n', r"kernel = 'six' is not a version"),
         ('pages = "sample"\nlimit = 0\n', r"limit = 0 is less than 1"),
         ("pages = [\n", r"not TOML"),
+        ("seed = " + "1" * 5000, r"not TOML: Exceeds the limit"),
+        ("seed = " + "[" * 5000, r"not TOML: "),
         ("pages = sample # mine\n", r"texts stand in quotes: pages = \"sample\""),
         ('design = "sync"\n', r"pages is missing"),
     ],

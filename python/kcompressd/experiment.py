@@ -136,7 +136,7 @@ class Experiment:
             data = tomllib.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise ExperimentError(path, f"cannot be read: {error.strerror}") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ExperimentError(path, f"not TOML: {error}") from error
         return _experiment(path, data)
 

@@ -130,7 +130,7 @@ def parse(text: str, origin: str) -> Tree:
     """Parse a job file; raises `JobError` naming the file, the line and the key of what is wrong."""
     try:
         tree = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise JobError(origin, f"not TOML: {error}", _in_quotes(text)) from None
     lines = dict(_lines(text))
     refuse_strangers(tree, lambda key: f"{origin}:{lines[key]}" if key in lines else origin)
@@ -232,6 +232,6 @@ def parse_setting(text: str) -> tuple[str, Any]:
         raise JobError(f"--set {text}", "is not KEY=VALUE", "such as node.cpus=8")
     try:
         found = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return key, value
     return key, value if KEYS.get(key) == _TEXT and not isinstance(found, str) else found  # kernel=6.12

@@ -74,8 +74,11 @@ class Result:
         """Make a result of the stored form; raises `ResultFileError` naming what is missing, unknown or of a
         wrong type.
         """
-        found = freeze(data)
-        refuse_malformed(found, origin)
+        try:
+            found = freeze(data)
+            refuse_malformed(found, origin)
+        except RecursionError as error:
+            raise ResultFileError(origin, f"not a Result: {error}") from error
         return cls(**{name: found[name] if name in found else freeze(OPTIONAL[name]) for name in KEYS})
 
     def to_dict(self) -> dict[str, Any]:
