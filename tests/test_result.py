@@ -275,6 +275,14 @@ def test_files_that_are_no_results_are_refused_by_name(tmp_path: Path, text: str
     assert str(path) in str(error.value)
 
 
+def test_samples_without_their_times_are_no_series() -> None:
+    data = golden("zswap")
+    del data["series"]["t_ns"]
+    with pytest.raises(ResultFileError, match=r"some\.json: not a Result: series\.t_ns is missing$"):
+        Result.from_dict(data, origin="some.json")
+    assert Result.from_dict({**data, "series": {"t_ns": [], "queue_len": []}}).to_html()
+
+
 def test_what_is_nested_too_deeply_is_no_result() -> None:
     stored, nested = Lab().run(PAGES).to_dict(), {}
     for _ in range(900):  # as deep as json reads

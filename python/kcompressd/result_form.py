@@ -210,6 +210,8 @@ def _config(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _samples(series: Mapping[str, Any]) -> Iterator[str]:
+    if series and "t_ns" not in series:
+        yield "series.t_ns is missing"
     for name, values in series.items():
         if not isinstance(values, list | tuple):
             yield f"series.{name} is no list"
