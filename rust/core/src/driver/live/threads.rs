@@ -18,8 +18,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a worker without work stays awake, nanoseconds: about what it takes to sleep and to be woken. Where applications want the
-/// CPUs it sleeps at once, as the kernel's does.
+/// How long a worker without work stays awake, or kswapd while the workers have it all, nanoseconds: about what it takes to sleep and
+/// to be woken. Where applications want the CPUs both sleep at once, as the kernel's do.
 const AWAKE_NS: u64 = 50_000;
 /// Its spins between two turns given away.
 const SPINS: u32 = 16;
