@@ -283,6 +283,17 @@ def test_samples_without_their_times_are_no_series() -> None:
     assert Result.from_dict({**data, "series": {"t_ns": [], "queue_len": []}}).to_html()
 
 
+def test_a_write_to_memory_reclaim_may_not_have_ended_and_has_a_begin() -> None:
+    data = json.loads(budgeted())
+    write = data["memcgs"][1]["memory_reclaim"][0]
+    write["end_ns"] = None
+    result = Result.from_dict(data)
+    assert "memory.reclaim took" not in str(Comparison((Entry("one", (result,), (result,)),)))
+    del write["at_ns"]
+    with pytest.raises(ResultFileError, match=r"memcgs\[1\]\.memory_reclaim\[0\]\.at_ns is missing"):
+        Result.from_dict(data)
+
+
 def test_what_is_nested_too_deeply_is_no_result() -> None:
     stored, nested = Lab().run(PAGES).to_dict(), {}
     for _ in range(900):  # as deep as json reads

@@ -85,7 +85,7 @@ _MEMCG: Final = {
     "memory_events": "counters",
     "memory_reclaim": "list of objects",
 }
-_WRITE: Final = {"bytes": "count", "reclaimed_bytes": "count"}
+_WRITE: Final = {"at_ns": "count", "end_ns": "count or null", "bytes": "count", "reclaimed_bytes": "count"}
 _THREAD: Final = {"actor": "text"}
 _SPREAD: Final = {"p50": "count", "p99": "count", "p999": "count", "max": "count", "count": "count"}
 _CONFIG: Final = {

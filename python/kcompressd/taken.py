@@ -112,9 +112,10 @@ def fault_p99(result: Result) -> Value:
 
 
 def memory_reclaim_ns(result: Result) -> Value:
-    """Return how long the writes to the groups' memory.reclaim took in all; None where there were none."""
+    """Return how long the writes to the groups' memory.reclaim took in all; None where there were none, or one did not end."""
     writes = [write for group in result.memcgs for write in group.memory_reclaim]
-    return float(sum(write.end_ns - write.at_ns for write in writes)) if writes else None
+    ended = writes and all(write.end_ns is not None for write in writes)
+    return float(sum(write.end_ns - write.at_ns for write in writes)) if ended else None
 
 
 def plain(name: str) -> Callable[[Result], Value]:
