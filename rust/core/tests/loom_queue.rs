@@ -1,7 +1,7 @@
 //! loom models of the queue: each is named for the race it looks for.
 //!
 //! `RUSTFLAGS="--cfg kcompressd_loom" LOOM_MAX_PREEMPTIONS=2 cargo test --release -p kcompressd-core --test loom_queue`
-//! Without `LOOM_MAX_PREEMPTIONS` every schedule is tried, but of those [`bounded`], each of which has a smaller model of the same
+//! Without `LOOM_MAX_PREEMPTIONS` every schedule is tried, but of those [`bounded`], each of which has smaller models of the same
 //! race beside it. A lost wake-up or a wedged queue shows as loom's deadlock report.
 #![cfg(kcompressd_loom)]
 
@@ -137,6 +137,30 @@ fn close_against_push() {
         assert_eq!(got.len(), usize::from(producer.join().unwrap()));
         closer.join().unwrap();
         assert!(rig.rest().is_empty());
+    });
+}
+
+/// A folio is pushed by one and the queue closed by another, while the worker looks without sleeping: it is told of the end when the
+/// folio was refused or taken, and sees what was done before closing.
+#[test]
+fn close_and_push_against_a_look() {
+    loom::model(|| {
+        let rig = Rig::new();
+        let producer = spawn(&rig, |rig| rig.queue.push(rig.tag(0)).is_ok());
+        let closer = spawn(&rig, |rig| {
+            rig.payload.store(1, Ordering::Relaxed);
+            assert!(rig.queue.close());
+        });
+        let mut got = Vec::new();
+        if rig.drain(&mut got).1 == Then::Closed {
+            assert_eq!(rig.payload.load(Ordering::Relaxed), 1, "Closed is told after close");
+            assert!(!producer.join().unwrap() && rig.rest().is_empty());
+        } else {
+            let pushed = producer.join().unwrap();
+            closer.join().unwrap();
+            got.extend(rig.rest());
+            assert_eq!(got.len(), usize::from(pushed));
+        }
     });
 }
 
@@ -301,6 +325,21 @@ fn tombstones_against_sleep() {
         assert!(rig.try_push(1) && rig.try_push(2));
         assert_eq!(rig.rest(), [1, 2]);
         producer.join().unwrap();
+    });
+}
+
+/// Slots that are given up fill the queue, and a producer goes to sleep before it: passing over them makes room, of which it is told.
+#[test]
+fn tombstones_against_a_producer() {
+    loom::model(|| {
+        let rig = Rig::new();
+        let mut reservation = rig.queue.reserve(BATCH).expect("room");
+        reservation.write(1, rig.tag(0));
+        let pusher = spawn(&rig, |rig| rig.push(1));
+        drop(reservation);
+        assert_eq!(rig.consume(1), [1]);
+        pusher.join().unwrap();
+        assert!(rig.rest().is_empty());
     });
 }
 

@@ -193,6 +193,33 @@ fn wake_one_taken_by_a_cancelled_place() {
     both_places_are_told(|event, first| cancel(event, [first]), |cell| _ = cell.wake_one());
 }
 
+/// Two threads asleep on one cell, in line before it is told: a small model, too, of what one thread in two places does not show.
+fn two_in_line(first: fn(&WaitCell), tell: fn(&WaitCell)) {
+    loom::model(move || {
+        let cell = Arc::new(WaitCell::new());
+        let sleepers = [first, |_| ()].map(|woken| {
+            let (cell, ticket) = (Arc::clone(&cell), cell.prepare());
+            thread::spawn(move || {
+                assert_eq!(cell.park(ticket), Woken::Woken);
+                woken(&cell);
+            })
+        });
+        tell(&cell);
+        sleepers.into_iter().for_each(|sleeper| sleeper.join().unwrap());
+    });
+}
+
+#[test]
+fn wake_all_reaches_two_in_line() {
+    two_in_line(|_| (), |cell| _ = cell.wake_all());
+}
+
+#[test]
+fn wake_one_reaches_one_in_line_after_the_other() {
+    let wake_one: fn(&WaitCell) = |cell| _ = cell.wake_one();
+    two_in_line(wake_one, wake_one);
+}
+
 /// What came before anybody stood in line is taken by one who then stands there, and is woken for what comes next: not needed, the
 /// wake-up goes to the place behind.
 #[test]
