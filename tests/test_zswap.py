@@ -66,8 +66,8 @@ def test_a_compressor_is_changed_while_its_pool_drains() -> None:
 @pytest.mark.parametrize(
     ("kernel", "writeback", "stored", "counter"),
     [
-        ((6, 12), True, "device", "reject_compress_poor"),
-        ((6, 12), False, "activated", "reject_compress_poor"),
+        ((6, 12), True, "device", "reject_compress_fail"),
+        ((6, 12), False, "activated", "reject_compress_fail"),
         ((6, 18), True, "pool", "stored_incompressible_pages"),
         ((6, 18), False, "activated", "reject_compress_fail"),
     ],

@@ -102,7 +102,7 @@ impl Swap {
     fn store(&self, slot: usize, block: Option<&[u8]>, page: &[u8]) {
         let (zswap, memcgs) = (&self.zswap, &self.memcgs);
         let pool = zswap.store_begin(memcgs, 0).expect("room");
-        let contents = match zswap.form(block.map(|block| block.len() as u32), true) {
+        let contents = match zswap.form(pool, block.map(|block| block.len() as u32), true) {
             Form::Block(len) => Block { len, bytes: block, raw: false },
             Form::Raw => Block { len: PAGE_SIZE, bytes: Some(page), raw: true },
             Form::Refused => unreachable!("6.18 keeps what does not compress"),

@@ -110,6 +110,27 @@ fn an_eater_of_large_folios_loses_nothing_under_any_design() {
     }
 }
 
+/// zswap of 6.12 does not look at a large folio, nor then whether its pool is full: nobody queues the shrink worker.
+#[test]
+fn a_large_folio_that_zswap_does_not_take_wakes_no_shrink_worker() {
+    for (kernel, woken) in [((6, 12), false), ((6, 13), true)] {
+        let plan = budget::Plan { order: 4, kernel, ..budget::Plan::new(Preset::Sync, StoreKind::Zswap) };
+        let sys = budget::Plan { pool_limit_pages: Some(0), ..plan }.system();
+        let zswap = sys.zswap().unwrap();
+        assert!(zswap.check_limits());
+        let (mut crew, mut last) = (Crew::machine(&sys, [Program::eater(0..budget::PAGES)], false), 0);
+        let is_written = |page: u32| sys.folio(page).word.load().state() == State::WrittenBack;
+        let is_woken = || zswap.shrink_is_queued() || zswap.next_shrink().is_some();
+        while !is_woken() && !(0..budget::PAGES).step_by(16).any(is_written) {
+            for _ in 0..20 {
+                last = crew.next_after(&sys, last).unwrap();
+                let _ = crew.step(&sys, last).unwrap();
+            }
+        }
+        assert_eq!(is_woken(), woken, "{kernel:?}");
+    }
+}
+
 /// The same under the multi-gen LRU, twice: generations count pages, whole folios are evicted, and it is the same run each time.
 #[test]
 fn an_eater_of_large_folios_loses_nothing_from_generations() {

@@ -5,16 +5,16 @@ mod cases;
 mod zswap;
 
 use kcompressd_core::codec::{CodecName, CodecSpec};
-use kcompressd_core::memcg::MAX;
+use kcompressd_core::memcg::{MAX, Memcg};
 use kcompressd_core::zsmalloc::Pool;
 use kcompressd_core::zswap::ZswapConfig;
 use kcompressd_core::zswap::direct::{Direct, DirectError, Loaded, Page, Stored};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
-use zswap::{Model, NODES, PARENTS, POOL, RAM_PAGES};
+use zswap::{Model, NODES, P842, PARENTS, POOL, RAM_PAGES};
 
 const SLOTS: u32 = 48;
-const CODECS: [CodecName; 3] = [CodecName::Lz4, CodecName::Zstd, CodecName::Lzo];
+const CODECS: [CodecName; P842 + 1] = [CodecName::Lz4, CodecName::Zstd, CodecName::Lzo, CodecName::P842];
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -221,6 +221,12 @@ proptest! {
             prop_assert_eq!(real, naive, "result of {}: {:?}", number, op);
             compare(&direct, &model).map_err(|error| TestCaseError::fail(format!("after {number}, {op:?}: {error}")))?;
         }
+        direct.invalidate(0, SLOTS).unwrap();
+        let charged = |memcg: &Memcg| memcg.zswap_current_bytes() + memcg.zswapped();
+        let left = (direct.zswap.stored_pages(), direct.zswap.total_pages(), direct.zswap.stored_bytes());
+        prop_assert_eq!((left, direct.memcgs.iter().map(charged).sum::<u64>()), ((0, 0, 0), 0), "all is freed");
+        prop_assert_eq!(direct.zswap.pools().iter().map(|pool| pool.2).collect::<Vec<_>>(), [1], "but for being current");
+        direct.zswap.invariant();
     }
 }
 

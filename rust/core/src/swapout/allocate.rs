@@ -129,7 +129,7 @@ impl Swapout {
         let writeback_enabled = sys.memcgs.writeback_enabled(sys.folio(self.folio).memcg);
         // SAFETY: a store's folio is locked, under writeback or queued until this swapout fires its end.
         let page = unsafe { sys.contents.page(self.page()) };
-        match zswap.form(compressed.len, keep || writeback_enabled) {
+        match zswap.form(sys.folio(self.folio).pool(), compressed.len, keep || writeback_enabled) {
             Form::Block(len) => Some(Block { len, bytes: page.map(|_| &ctx.block[..len]), raw: false }),
             Form::Raw => Some(Block { len: sys.config.page_size, bytes: page, raw: true }),
             Form::Refused => None,

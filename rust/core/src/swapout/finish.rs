@@ -45,7 +45,7 @@ impl Swapout {
         if sys.config.store == StoreKind::Zram {
             return self.redirty(sys, ctx);
         }
-        if sys.zswap().is_some_and(Zswap::queue_shrink_work) {
+        if !self.is_too_large(sys) && sys.zswap().is_some_and(Zswap::queue_shrink_work) {
             sys.wait.wake_all(WaitKey::Shrink);
         }
         let asked = |policy: &dyn Policy, view: View| Ok((policy.refused(self.queued, view)?, view.writeback_enabled));

@@ -5,7 +5,7 @@
 //! as many pages. There the kernel leaves what was written before the failure in its slots until they are written again or freed;
 //! here it is freed at once, as behind zswap. Source: observed on 6.12 and 6.13 (docs/kernel-map.md); Documentation/admin-guide/mm/zswap.rst.
 
-use super::{Pc, Progress, RAN, Swapout};
+use super::{LARGE_IN_ZSWAP, Pc, Progress, RAN, Swapout};
 use crate::lifecycle::{Change, Event, guard};
 use crate::system::{Ctx, StepError, System};
 use crate::trace::aux;
@@ -23,6 +23,12 @@ impl Swapout {
     #[inline]
     pub(super) fn page(&self) -> u32 {
         self.folio + u32::from(self.sub)
+    }
+
+    /// zswap does not even look at it.
+    #[inline]
+    pub(super) fn is_too_large(&self, sys: &System) -> bool {
+        self.nr_pages > 1 && sys.config.kernel < LARGE_IN_ZSWAP
     }
 
     /// `is_folio_zero_filled`: all of the folio or nothing, up to the first page that is not. Returns the page that it has tested.

@@ -233,7 +233,7 @@ impl Swapout {
     /// zswap's first half: limits, pool reference.
     fn begin(&mut self, sys: &System, ctx: &mut Ctx, then_queue: bool) -> Result<(), Box<StepError>> {
         let Store::Zswap(zswap) = &sys.store else { return self.start(sys, ctx) };
-        if self.nr_pages > 1 && sys.config.kernel < LARGE_IN_ZSWAP {
+        if self.is_too_large(sys) {
             self.pc = Pc::Refused;
             return Ok(());
         }

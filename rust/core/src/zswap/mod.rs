@@ -26,7 +26,7 @@ pub use lru::Look;
 pub use params::{Params, ZswapConfig};
 pub use pools::{POOLS, TooManyPools};
 
-use crate::codec::{CodecSpec, Codecs, DecodeError};
+use crate::codec::{CodecName, CodecSpec, Codecs, DecodeError};
 use crate::memcg::Memcgs;
 use crate::sync::{AtomicBool, AtomicU32, CachePadded, prefetch_to_write};
 use crate::units::NIL;
@@ -186,19 +186,26 @@ impl Zswap {
     /// In what form a page goes in whose compressor made `len` bytes of it (`None`: it gave up).
     ///
     /// Before 6.18 a block of up to a page, or not at all. Since then a shorter block, or the page itself, unless its memcg
-    /// denies writeback: it could never leave, and keeping it saves nothing.
-    pub fn form(&self, len: Option<u32>, writeback_enabled: bool) -> Form {
+    /// denies writeback: it could never leave, and keeping it saves nothing. `pool` is the one whose compressor it was.
+    pub fn form(&self, pool: u32, len: Option<u32>, writeback_enabled: bool) -> Form {
         let keeps_raw = self.kernel >= (6, 18);
         let longest = self.page_size - u64::from(keeps_raw);
         match len.filter(|&len| len > 0 && u64::from(len) <= longest) {
             Some(len) => Form::Block(len as usize),
             None if keeps_raw && writeback_enabled => Form::Raw,
             None => {
-                let counters = &self.counters;
-                count(if keeps_raw { &counters.reject_compress_fail } else { &counters.reject_compress_poor });
+                self.count_rejected(pool, len);
                 Form::Refused
             }
         }
+    }
+
+    /// A block of more than a page is -ENOSPC to 842 and -EINVAL to every other compressor, as is one of a whole page.
+    #[cold]
+    fn count_rejected(&self, pool: u32, len: Option<u32>) {
+        let poor = self.codec(pool).name() == CodecName::P842 && len.is_none_or(|len| u64::from(len) > self.page_size);
+        let counters = &self.counters;
+        count(if poor { &counters.reject_compress_poor } else { &counters.reject_compress_fail });
     }
 
     /// Second half, allocation: the block goes into the pool and the slot's entry points at it; what it pointed at is freed.

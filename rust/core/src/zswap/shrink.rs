@@ -239,10 +239,11 @@ impl Zswap {
         (u128::from(freeable) * u128::from(backing) / u128::from(stored)) as u64
     }
 
-    /// Has the shrink worker run (`queue_work`): a store was refused while the pool is full. True when it is news.
+    /// Has the shrink worker run (`queue_work`): a store was refused while the pool is full, and not for being switched off. True
+    /// when it is news.
     pub fn queue_shrink_work(&self) -> bool {
         // ORDERING: Relaxed: a flag; the wake-up that follows orders it.
-        self.is_full() && !self.shrink_queued.swap(true, Ordering::Relaxed)
+        self.enabled() && self.is_full() && !self.shrink_queued.swap(true, Ordering::Relaxed)
     }
 
     /// Whether the shrink worker has a run to do.

@@ -97,6 +97,9 @@ fn a_full_pool_refuses_until_it_has_drained_to_the_threshold() {
     assert_eq!(zswap.store_begin(&memcgs, 0), Err(Refusal::PoolLimit));
     zswap.invalidate(0, &memcgs, &Unlimited);
     assert_eq!(zswap.store_begin(&memcgs, 0), Err(Refusal::PoolLimit), "3 of 4: above the threshold, once full");
+    zswap.set_enabled(false);
+    assert!(!zswap.queue_shrink_work(), "nobody asked about the limit");
+    zswap.set_enabled(true);
     assert!(zswap.queue_shrink_work() && !zswap.queue_shrink_work(), "queued once");
     zswap.invalidate(1, &memcgs, &Unlimited);
     zswap.store_end(zswap.store_begin(&memcgs, 0).expect("2 of 4: drained"));
@@ -242,14 +245,40 @@ fn a_changed_compressor_gets_a_pool_of_its_own_and_the_old_one_drains() {
 #[test]
 fn incompressible_pages_are_kept_from_6_18_unless_they_could_never_leave() {
     let (zswap, _) = zswap(100, 1);
-    assert_eq!(zswap.form(Some(4095), true), Form::Block(4095));
-    assert_eq!([zswap.form(Some(4096), true), zswap.form(None, true)], [Form::Raw; 2]);
-    assert_eq!(zswap.form(None, false), Form::Refused);
+    assert_eq!(zswap.form(0, Some(4095), true), Form::Block(4095));
+    assert_eq!([zswap.form(0, Some(4096), true), zswap.form(0, None, true)], [Form::Raw; 2]);
+    assert_eq!(zswap.form(0, None, false), Form::Refused);
     let old = Zswap { kernel: (6, 17), ..self::zswap(100, 1).0 };
-    assert_eq!([old.form(Some(4096), true), old.form(Some(4097), true)], [Form::Block(4096), Form::Refused]);
-    let read = |zswap: &Zswap, name| zswap.debugfs().iter().find(|(n, _)| *n == name).map(|(_, value)| *value);
-    assert_eq!((read(&zswap, "reject_compress_fail"), read(&old, "reject_compress_poor")), (Some(1), Some(1)));
-    assert_eq!([zswap.form(Some(0), true), old.form(Some(0), true)], [Form::Raw, Form::Refused], "no block is empty");
+    assert_eq!([old.form(0, Some(4096), true), old.form(0, Some(4097), true)], [Form::Block(4096), Form::Refused]);
+    assert_eq!((rejects(&zswap), rejects(&old)), ([1, 0], [1, 0]));
+    assert_eq!(
+        [zswap.form(0, Some(0), true), old.form(0, Some(0), true)],
+        [Form::Raw, Form::Refused],
+        "no block is empty"
+    );
+}
+
+/// reject_compress_fail and reject_compress_poor.
+fn rejects(zswap: &Zswap) -> [u64; 2] {
+    ["reject_compress_fail", "reject_compress_poor"]
+        .map(|name| zswap.debugfs().iter().find(|(n, _)| *n == name).map(|(_, value)| *value).unwrap())
+}
+
+/// -ENOSPC is 842's alone, and it says so of what is longer than a page.
+#[test]
+fn a_page_that_842_cannot_shrink_is_poor_and_one_that_another_cannot_failed() {
+    for kernel in [(6, 12), (6, 18)] {
+        let zswap = Zswap { kernel, ..self::zswap(100, 1).0 };
+        zswap.set_compressor(codec(CodecName::P842)).unwrap();
+        let of_842 = zswap.store_begin_charged().unwrap();
+        assert_eq!([Some(4097), None].map(|len| zswap.form(of_842, len, false)), [Form::Refused; 2]);
+        assert_eq!(rejects(&zswap), [0, 2]);
+        assert_eq!(zswap.form(of_842, Some(4096), false) == Form::Refused, kernel == (6, 18));
+        zswap.set_compressor(codec(CodecName::Lzo)).unwrap();
+        let of_lzo = zswap.store_begin_charged().unwrap();
+        assert_eq!(zswap.form(of_lzo, Some(4097), false), Form::Refused);
+        assert_eq!(rejects(&zswap), [1 + u64::from(kernel == (6, 18)), 2]);
+    }
 }
 
 #[test]

@@ -12,6 +12,8 @@ pub const NODES: u8 = 2;
 pub const RAM_PAGES: u64 = 64;
 /// The tree: the root, a and b under it, c under a, d under c.
 pub const PARENTS: [Option<usize>; 5] = [None, Some(0), Some(0), Some(1), Some(3)];
+/// The number of the compressor 842.
+pub const P842: usize = 3;
 pub const POOL: PoolConfig = PoolConfig { page_size: 4096, chain_size: 8, bytes: false };
 
 #[derive(Clone, Debug)]
@@ -156,7 +158,7 @@ impl Model {
             self.count("zswpout", lens.len() as u64);
             return Stored::Pool;
         }
-        self.queued |= self.full;
+        self.queued |= self.enabled && self.full;
         slots.clone().for_each(|slot| self.erase(slot));
         if !self.writeback_enabled(group) {
             return Stored::Activated;
@@ -185,7 +187,8 @@ impl Model {
             Some(len) if len < 4096 || len == 4096 && !new => (len, false),
             _ if new && self.writeback_enabled(group) => (4096, true),
             _ => {
-                self.count(if new { "reject_compress_fail" } else { "reject_compress_poor" }, 1);
+                let poor = self.current == P842 && len.is_none_or(|len| len > 4096);
+                self.count(if poor { "reject_compress_poor" } else { "reject_compress_fail" }, 1);
                 return false;
             }
         };

@@ -191,7 +191,7 @@ impl Direct {
             }
             Page::Len(len) => (None, len),
         };
-        let block = match zswap.form(len, memcgs.writeback_enabled(memcg)) {
+        let block = match zswap.form(pool, len, memcgs.writeback_enabled(memcg)) {
             Form::Block(len) => Block { len, bytes: bytes.map(|_| &self.block[..len]), raw: false },
             Form::Raw => Block { len: self.page_size, bytes, raw: true },
             Form::Refused => return false,
