@@ -1,5 +1,6 @@
 //! The device against a model that keeps pages and recomputes every statistic, and with everything at once on threads.
 
+mod failures;
 mod model;
 
 use kcompressd_core::codec::{CodecName, CodecSpec};
