@@ -73,4 +73,14 @@ mod tests {
         assert_eq!(DoShrinkSlab::new(3, 0, 0).batch(), Some(6));
         assert_eq!(DoShrinkSlab::new(3, 0, 1).batch(), None);
     }
+
+    #[test]
+    fn just_as_many_are_enough_and_twice_all_there_is_the_most() {
+        assert_eq!(DoShrinkSlab::new(256, 0, 2).batch(), Some(128), "a batch");
+        assert_eq!(DoShrinkSlab::new(5, 2, 1).batch(), Some(5), "all there is");
+        assert_eq!(DoShrinkSlab::new(40, 1000, 0).batch(), Some(80));
+        let mut turn = DoShrinkSlab::new(1000, 44, 2);
+        (0..3).for_each(|_| turn.note(true));
+        assert_eq!((turn.batch(), turn.scanned()), (None, 384), "127 are left of 511");
+    }
 }

@@ -246,6 +246,14 @@ mod tests {
         assert_eq!(caches.used(2 * CLUSTER), 0);
     }
 
+    #[test]
+    fn runs_of_one_order_share_a_cluster() {
+        let caches = Caches::new(2 * CLUSTER_LARGE, 1, true);
+        let of_orders = |orders: [u8; 4]| orders.map(|order| caches.alloc_run(order));
+        assert_eq!(of_orders([4, 4, 2, 4]), [Some(0), Some(16), Some(CLUSTER_LARGE), Some(32)]);
+        assert_eq!(caches.alloc_run(3), None, "no cluster is whole");
+    }
+
     proptest::proptest! {
         /// Runs are aligned and whole, no slot is given twice, and a run is refused only where no cluster may give one.
         #[test]

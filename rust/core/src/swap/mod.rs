@@ -244,6 +244,21 @@ mod tests {
         assert_eq!((slots.used(), slots.alloc()), (1, Some(0)));
     }
 
+    /// Zero bits, copies and slots go together when 64 have gathered, and the slots are there again.
+    #[test]
+    fn slots_that_caches_give_back_are_free_of_everything() {
+        let slots = Slots::with_caches(CLUSTER, 1, false);
+        let all: Vec<u32> = std::iter::from_fn(|| slots.alloc_on(0)).collect();
+        assert_eq!(all.len() as u32, CLUSTER);
+        let zeros = || (0..CLUSTER).filter(|&slot| slots.is_zero(slot)).collect::<Vec<_>>();
+        [0, 63, 64, 130].iter().for_each(|&slot| slots.set_zero(slot, true));
+        assert_eq!(zeros(), [0, 63, 64, 130]);
+        let mut dropped = Vec::new();
+        all[..64].iter().for_each(|&slot| slots.free_on(0, slot, |slot, _| dropped.push(slot)));
+        assert_eq!((zeros(), dropped), (vec![64, 130], all[..64].to_vec()));
+        assert_eq!(std::iter::from_fn(|| slots.alloc_on(0)).collect::<Vec<_>>(), all[..64]);
+    }
+
     proptest::proptest! {
         #[test]
         fn runs_without_caches_are_aligned_and_nobody_else_s(ops in proptest::collection::vec((0u8..3, 1u8..5, 0usize..99), 1..200)) {

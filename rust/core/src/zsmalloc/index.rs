@@ -145,6 +145,9 @@ mod tests {
         }
         let refilled = [set.take(), set.take(), set.take(), set.take(), set.take()];
         assert_eq!(refilled, [63, 4096, 100_000, full + 64, full + 65]);
+        set.clear();
+        assert_eq!(set.count(), 0);
+        assert!((0..full + 65).all(|index| set.take() == index), "as one that was never used");
     }
 
     proptest! {

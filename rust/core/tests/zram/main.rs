@@ -6,7 +6,7 @@ mod model;
 use kcompressd_core::codec::{CodecName, CodecSpec};
 use kcompressd_core::swap::{Backing, Device, IoFaults};
 use kcompressd_core::zram::{
-    Busy, MAX_ALGORITHMS, Recompress, RecompressError, Streams, Wanted, WritebackError, WritebackReason, Zram,
+    Busy, Data, MAX_ALGORITHMS, Recompress, RecompressError, Streams, Wanted, WritebackError, WritebackReason, Zram,
 };
 use kcompressd_core::zsmalloc::{ClassTable, Pool, PoolConfig, Unlimited};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -96,7 +96,8 @@ fn a_failing_backing_device_loses_nothing() {
     assert_eq!((zram.mm_stat().huge_pages, io(&zram, "bd_count"), io(&zram, "bd_writes")), (2, 4, 4));
     // Slot 5 went first.
     assert!(zram.load(5, &mut streams, &mut [0; PAGE]).is_err());
-    assert_eq!(io(&zram, "failed_reads"), 1);
+    let io_stat = [("failed_reads", 1), ("failed_writes", 0), ("invalid_io", 0), ("notify_free", 0)];
+    assert_eq!(zram.io_stat(), io_stat);
     assert!((0..6).all(|slot| load(&zram, slot, &mut streams) == page(4, slot.into())));
     assert_eq!(zram.writeback(HUGE, &mut streams, &Unlimited).unwrap(), 2, "tried again");
     assert_eq!(zram.mm_stat().mem_used_total, 0);
@@ -288,9 +289,37 @@ fn recompression_takes_what_its_bounds_name() {
     assert_eq!(zram.recompress(&above(len + 1), &mut streams, &Unlimited).unwrap(), 0);
     assert_eq!(zram.recompress(&above(len), &mut streams, &Unlimited).unwrap(), 1);
     assert!((zram.len_bytes(0) as usize) < len && load(&zram, 0, &mut streams) == contents);
+    let shorter = zram.len_bytes(0) as usize;
+    zram.store(1, &contents, &mut streams, &Unlimited).unwrap();
+    assert_eq!(zram.recompress(&above(shorter), &mut streams, &Unlimited).unwrap(), 0, "it would not get below");
+    assert_eq!(zram.recompress(&above(shorter + 1), &mut streams, &Unlimited).unwrap(), 1);
+    zram.free(1, &Unlimited);
     zram.mark_idle(None);
     assert_eq!(zram.recompress(&Recompress::default(), &mut streams, &Unlimited).unwrap(), 0);
     assert_eq!(zram.writeback(IDLE, &mut streams, &Unlimited).unwrap(), 1, "it is idle still");
+}
+
+/// Even a try in vain touches the page.
+#[test]
+fn what_no_compressor_shrinks_is_no_longer_idle() {
+    let (zram, mut streams) = (device("vain", 8, IoFaults::default()), streams(&[CodecName::Lz4, CodecName::Zstd]));
+    zram.store(0, &page(4, 1), &mut streams, &Unlimited).unwrap();
+    zram.mark_idle(None);
+    assert_eq!(zram.recompress(&Recompress::default(), &mut streams, &Unlimited).unwrap(), 0);
+    assert_eq!(zram.writeback(IDLE, &mut streams, &Unlimited).unwrap(), 0);
+    zram.mark_idle(None);
+    assert_eq!(zram.writeback(IDLE, &mut streams, &Unlimited).unwrap(), 1);
+}
+
+/// From the length on that takes a whole page anyway the page is kept as it is.
+#[test]
+fn a_block_as_long_as_the_huge_class_is_not_kept() {
+    let zram = Zram::new(Pool::new(PoolConfig { bytes: false, ..PoolConfig::default() }).unwrap(), SLOTS, 0);
+    for (slot, len, stored) in [(0, 3624, 3624), (1, 3625, PAGE), (2, 3626, PAGE)] {
+        let data = Data::Block { len: Some(len), bytes: None, page: None };
+        assert_eq!(zram.write(slot, data, &Unlimited).unwrap(), stored);
+    }
+    assert_eq!((zram.mm_stat().huge_pages, zram.mm_stat().compr_data_size), (2, 3624 + 2 * PAGE as u64));
 }
 
 #[test]
