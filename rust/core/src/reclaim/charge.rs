@@ -34,13 +34,15 @@ pub(super) struct TryCharge {
     memcg: u16,
     over: u16,
     retries: u8,
+    /// What CPUs have in stock of the limit has been asked for back (`drain_all_stock`), which earns one more round; here they have none.
+    drained: bool,
     reclaim: Option<Box<TryToFreePages>>,
 }
 
 impl TryCharge {
     /// One frame for `memcg`, which `over`'s limit does not allow.
     pub fn new(memcg: u16, over: u16) -> Self {
-        Self { memcg, over, retries: MAX_RECLAIM_RETRIES, reclaim: None }
+        Self { memcg, over, retries: MAX_RECLAIM_RETRIES, drained: false, reclaim: None }
     }
 
     /// Whether it has nothing in its hands that it must put back first.
@@ -57,7 +59,8 @@ impl TryCharge {
         let (outcome, ended) = reclaim.step(sys, ctx)?;
         let Some(reclaimed) = ended else { return Ok((outcome, Charge::GoesOn)) };
         self.reclaim = None;
-        if reclaimed == 0 && !sys.memcgs.has_margin(self.over) {
+        let fruitless = !sys.memcgs.has_margin(self.over) && std::mem::replace(&mut self.drained, true) && reclaimed == 0;
+        if fruitless {
             if self.retries == 0 {
                 self.retries = MAX_RECLAIM_RETRIES;
                 sys.memcgs.note_event(self.over, MemcgEvent::Oom);
