@@ -95,7 +95,10 @@ impl ShrinkWorker {
     fn idle(&mut self, sys: &System, zswap: &Zswap) -> Outcome {
         let stopped = || self.stop.is_set();
         self.pc = match (zswap.take_shrink_work(), stopped()) {
-            (true, _) => Pc::Next,
+            (true, _) => {
+                self.round = Round::begin(zswap);
+                Pc::Next
+            }
             (false, true) => Pc::Done,
             (false, false) => return wait_unless(sys, WaitKey::Shrink, || stopped() || zswap.shrink_is_queued()),
         };

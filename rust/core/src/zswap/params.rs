@@ -170,11 +170,6 @@ impl Zswap {
         self.full.load(Ordering::Relaxed)
     }
 
-    /// Whether the shrink worker must go on: above the accept threshold.
-    pub fn above_threshold(&self) -> bool {
-        self.total_pages() > self.accept_pages()
-    }
-
     /// The group that the shrink worker came to last (`zswap_next_shrink`); `None` before the root.
     pub fn next_shrink(&self) -> Option<u16> {
         // ORDERING: Relaxed: one worker moves it; a removal that races with it is as good before as after.

@@ -94,14 +94,20 @@ impl ShrinkMemcg {
     }
 }
 
-/// One run of the shrink worker: group after group, from where the last run stopped.
+/// One run of the shrink worker: group after group, from where the last run stopped, down to what the accept threshold was when it began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Round {
+    threshold_pages: u64,
     failures: u8,
     attempts: bool,
 }
 
 impl Round {
+    /// A run that begins now.
+    pub fn begin(zswap: &Zswap) -> Self {
+        Self { threshold_pages: zswap.accept_pages(), ..Self::default() }
+    }
+
     /// The next group to shrink; `None` at the end of a walk of the tree.
     pub fn next(zswap: &Zswap, memcgs: &Memcgs) -> Option<u16> {
         let next = memcgs.next_online(zswap.next_shrink());
@@ -124,7 +130,7 @@ impl Round {
 
     fn goes_on(&mut self, zswap: &Zswap, failed: bool) -> bool {
         self.failures += u8::from(failed);
-        !(failed && self.failures == MAX_RECLAIM_RETRIES) && zswap.above_threshold()
+        !(failed && self.failures == MAX_RECLAIM_RETRIES) && zswap.total_pages() > self.threshold_pages
     }
 }
 

@@ -189,13 +189,24 @@ fn a_removed_group_s_entries_are_its_parent_s_oldest() {
 fn the_worker_gives_up_after_sixteen_failures_and_knows_an_empty_walk() {
     let (zswap, memcgs) = zswap(1, 1);
     store(&zswap, &memcgs, 0, 4000, 1, 0);
-    let mut round = Round::default();
+    let mut round = Round::begin(&zswap);
     let goes_on = (0..16).map(|_| round.shrunk(&zswap, Err(NotShrunk::Kept))).filter(|&on| on).count();
     assert_eq!(goes_on, 15);
-    let mut round = Round::default();
+    let mut round = Round::begin(&zswap);
     assert!(round.shrunk(&zswap, Err(NotShrunk::Nothing)), "no failure");
     let walks = (0..16).map(|_| round.wrapped(&zswap)).filter(|&on| on).count();
     assert_eq!(walks, 15, "walks that found nothing");
+}
+
+#[test]
+fn a_run_of_the_worker_goes_down_to_the_threshold_that_it_began_with() {
+    let (zswap, memcgs) = zswap(10, 1);
+    (0..5).for_each(|slot| store(&zswap, &memcgs, slot, 4000, 1, 0));
+    let mut round = Round::begin(&zswap);
+    assert!(!round.shrunk(&zswap, Ok(())), "5 pages of at most 9");
+    zswap.set_accept_threshold_percent(10);
+    assert!(!round.shrunk(&zswap, Ok(())), "it has not heard");
+    assert!(Round::begin(&zswap).shrunk(&zswap, Ok(())), "the next one has");
 }
 
 #[test]

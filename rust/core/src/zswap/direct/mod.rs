@@ -288,7 +288,7 @@ impl Direct {
         if !self.zswap.take_shrink_work() {
             return false;
         }
-        let mut round = Round::default();
+        let mut round = Round::begin(&self.zswap);
         loop {
             let goes_on = match Round::next(&self.zswap, &self.memcgs) {
                 Some(memcg) => {
