@@ -162,7 +162,7 @@ fn an_eater_of_large_folios_loses_nothing_from_generations() {
 fn folios_split_while_their_generation_is_evicted_lose_nothing() {
     for preset in [Preset::Sync, Preset::April, Preset::Split] {
         for order in [4, 9] {
-            let plan = budget::Plan { order, slots: 3600, lru_gen: true, ..budget::Plan::new(preset, StoreKind::Zram) };
+            let plan = budget::Plan { order, slots: 3900, lru_gen: true, ..budget::Plan::new(preset, StoreKind::Zram) };
             let stat = judged(plan, [Program::usemem(0..9000, 20_000, 1)]);
             let name = format!("{}, order {order}", preset.name());
             assert!(mthp(&stat, order, "split") > 0, "{name}: {:?}", stat.mthp(order));

@@ -51,6 +51,19 @@ fn pages_of_new_tables_are_met_young_once_and_those_of_walked_ones_never() {
     assert!([little_more, much_more].iter().all(|looks| (1.0..2.0).contains(looks)), "{little_more} {much_more}");
 }
 
+/// Of 600 slots CPUs take 64 at a time. Anonymous pages are let alone once fewer are left than a batch has pages; active and inactive lists use
+/// the last ones.
+#[test]
+fn the_last_slots_are_left() {
+    for (lru_gen, swapped_out) in [(false, 577..=600), (true, 448..=576)] {
+        let sys = Plan { lru_gen, slots: 600, ..Plan::new(Preset::Sync, StoreKind::Zram) }.system();
+        let stat = play(&sys, [Program::phases([Phase::once(0..PAGES, true)], 1)]);
+        assert_eq!(stat[Vm::OomKill], 1, "it does not fit");
+        let slots = stat[Vm::Pswpout] + stat[Vm::SwpoutZero];
+        assert!(swapped_out.contains(&slots), "{lru_gen}: {slots}");
+    }
+}
+
 /// Half of what a worker finishes while the batch is under way is freed by a second look at once, not by another isolation.
 #[test]
 fn what_became_clean_meanwhile_is_looked_at_again() {

@@ -14,7 +14,7 @@ use super::file::{ShrinkFile, make_young as make_file_young};
 use super::list::{ShrinkList, Tally};
 use super::scan::{DEF_PRIORITY, ScanControl};
 use crate::lifecycle::flag;
-use crate::node::{Generations, Lru, MIN_NR_GENS, Node, PTRS_PER_PTE, Place, Sizes, suitable_to_scan};
+use crate::node::{Generations, Lru, MIN_NR_GENS, Node, PTRS_PER_PTE, Place, suitable_to_scan};
 use crate::system::{Ctx, Outcome, StepError, System, Work, mark};
 use std::ops::Range;
 
@@ -298,9 +298,9 @@ pub(super) fn place_of(flags: u16, again: bool) -> Option<Place> {
 }
 
 /// `set_initial_priority`: a large reclaim begins where a pass takes about what is wanted.
-pub(super) fn initial_priority(sizes: Sizes, nr_to_reclaim: u32) -> u8 {
+pub(super) fn initial_priority(reclaimable: u32, nr_to_reclaim: u32) -> u8 {
     // Rounded down and up.
-    let reclaimable = (sizes.inactive + sizes.inactive_file).max(1).ilog2();
+    let reclaimable = reclaimable.max(1).ilog2();
     let wanted = nr_to_reclaim.next_power_of_two().ilog2();
     reclaimable.saturating_sub(wanted).clamp(DEF_PRIORITY as u32 / 2, DEF_PRIORITY.into()) as u8
 }

@@ -1,5 +1,6 @@
 //! What a reclaim wants and what it has (mm/vmscan.c), and the times that its throttles count in.
 
+use super::evict::MIN_LRU_BATCH;
 use super::list::Scope;
 use crate::system::{Outcome, System, Waiting};
 use crate::wait::WaitKey;
@@ -46,10 +47,10 @@ impl ScanControl {
         self.may_swap && !sys.slots.is_exhausted()
     }
 
-    /// `get_swappiness` of the multi-gen LRU, 0 where none can be reclaimed.
+    /// `get_swappiness` of the multi-gen LRU, 0 where none can be reclaimed: there are not even slots for a batch.
     pub fn swappiness(&self, sys: &System) -> u32 {
         let swappiness = sys.config.memory.map_or(0, |memory| memory.swappiness);
-        if self.can_reclaim_anon_pages(sys) { swappiness } else { 0 }
+        if self.may_swap && sys.slots.free_slots() >= MIN_LRU_BATCH { swappiness } else { 0 }
     }
 
     pub fn new(nr_to_reclaim: u32, scope: Scope) -> Self {

@@ -124,9 +124,14 @@ impl Slots {
         self.caches.as_ref().is_some_and(|caches| caches.free_slots() < self.total.div_ceil(2))
     }
 
-    /// Whether no slot is to be had but those in CPUs' caches.
+    /// Slots that are to be had beside those in CPUs' caches (`get_nr_swap_pages`); without such caches nobody counts.
+    pub fn free_slots(&self) -> u32 {
+        if self.is_off() { 0 } else { self.caches.as_ref().map_or(u32::MAX, Caches::free_slots) }
+    }
+
+    /// Whether none is.
     pub fn is_exhausted(&self) -> bool {
-        self.is_off() || self.caches.as_ref().is_some_and(|caches| caches.free_slots() == 0)
+        self.free_slots() == 0
     }
 
     /// Slots there are.

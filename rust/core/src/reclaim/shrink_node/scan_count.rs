@@ -4,7 +4,7 @@
 
 use super::{ANON, FILE, INACTIVE_FILE, Pc, RAN, ShrinkNode, Sums};
 use crate::memcg::{MemcgEvent, ROOT};
-use crate::node::{Lru, MemcgLruOp, Node};
+use crate::node::{Lru, MemcgLruOp, Node, Sizes};
 use crate::reclaim::evict::{EvictFolios, MIN_LRU_BATCH, initial_priority};
 use crate::reclaim::scan::{DEF_PRIORITY, ScanControl};
 use crate::system::{Ctx, Outcome, System};
@@ -110,7 +110,9 @@ impl ShrinkNode {
         let top = sc.scope.top();
         let large = sc.priority == DEF_PRIORITY && sc.nr_to_reclaim >= MIN_LRU_BATCH && sc.scope.is_root_reclaim();
         if large && sys.lru_gen() {
-            sc.priority = initial_priority(lru.sizes(ROOT), sc.nr_to_reclaim);
+            let Sizes { inactive, inactive_file, .. } = lru.sizes(ROOT);
+            let anon = if sc.can_reclaim_anon_pages(sys) { inactive } else { 0 };
+            sc.priority = initial_priority(inactive_file + anon, sc.nr_to_reclaim);
         }
         (self.sums, self.reclaimed_before) = (Sums::default(), 0);
         let shared = !ctx.current_is_kswapd() && !sc.full_walk;
