@@ -252,6 +252,7 @@ pub(super) fn shrink_active_list(sys: &System, ctx: &mut Ctx, memcg: u16) {
         lru.note_cost(memcg, true, 0, stayed.into());
     }
     drop(lru);
+    sys.nodes[0].grow_older(memcg, stayed); // They are moved to the active list once more (`move_folios_to_lru`).
     sys.count(ctx, memcg, MemcgStat::Pgrefill, pages.into());
     sys.count(ctx, memcg, MemcgStat::Pgdeactivate, (pages - stayed).into());
 }

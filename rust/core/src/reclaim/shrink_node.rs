@@ -157,6 +157,13 @@ pub(super) struct ShrinkNode {
     compaction: Option<Box<Compaction>>,
 }
 
+/// What is left of a list's `target`, of which so much is `done`, when the lists of the other kind stop with `left` of theirs: it comes as far as
+/// those have come, in whole per cent.
+fn in_proportion((target, done): (u32, u32), (other, left): (u32, u32)) -> u32 {
+    let percent = 100 - 100 * u64::from(left) / u64::from(other);
+    ((u64::from(target) * percent / 100) as u32).saturating_sub(done)
+}
+
 type Step = Result<(Outcome, bool), Box<StepError>>;
 
 const RAN: Outcome = Outcome::Ran(Work::Commit);
@@ -293,9 +300,7 @@ impl ShrinkNode {
             return;
         }
         let part = |list: usize, left: u32, target: u32| {
-            let scanned = self.targets[list] - self.nr[list];
-            let wanted = u64::from(self.targets[list]) * u64::from(target - left) / u64::from(target.max(1));
-            (wanted as u32).saturating_sub(scanned)
+            in_proportion((self.targets[list], self.targets[list] - self.nr[list]), (target, left))
         };
         let anon_target = self.targets[INACTIVE_ANON] + self.targets[ACTIVE_ANON] + 1;
         let file_target = self.targets[INACTIVE_FILE] + self.targets[ACTIVE_FILE] + 1;
@@ -382,5 +387,17 @@ impl ShrinkNode {
         }
         node.throttle();
         (wait_at_most(sys, WaitKey::Throttle, HZ_10_NS, || !node.is_throttled()), true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_proportion;
+
+    #[test]
+    fn the_larger_kind_comes_as_far_as_the_smaller_in_whole_per_cent() {
+        assert_eq!(in_proportion((1000, 100), (1001, 500)), 410, "49 % are left there");
+        assert_eq!(in_proportion((1000, 600), (1001, 500)), 0, "it has come further already");
+        assert_eq!([0, 10].map(|left| in_proportion((99, 0), (1001, left))), [99, 99], "less than 1 % is nothing");
     }
 }

@@ -165,6 +165,19 @@ impl Real {
     }
 }
 
+/// Code in use stays active through a turn of aging, which the kernel counts as a move to the active list: the node grows older by it.
+#[test]
+fn code_that_stays_active_ages_what_has_left() {
+    let files = [File { pages: FILE, memcg: ROOT, access: FileAccess::Executable }];
+    let mut real = Real { sys: system().with_files(&files), ..Real::new() };
+    (0..3).for_each(|page| real.read(page));
+    real.shrink_inactive(32);
+    assert_eq!((real.list(true).len(), real.sys.nodes[0].age(ROOT)), (3, 3), "in use at their first look");
+    (0..2).for_each(|page| real.read(page));
+    shrink_active_list(&real.sys, &mut real.ctx, ROOT);
+    assert_eq!((real.list(true).len(), real.list(false).len(), real.sys.nodes[0].age(ROOT)), (2, 1, 5));
+}
+
 /// A read of a page, or a turn of reclaim at one of the lists.
 #[derive(Clone, Copy, Debug)]
 enum Step {
