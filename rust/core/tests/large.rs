@@ -11,7 +11,7 @@ use kcompressd_core::driver::{Crew, Status};
 use kcompressd_core::folio::Folio;
 use kcompressd_core::judge::{self, Judge, Verdict};
 use kcompressd_core::lifecycle::State;
-use kcompressd_core::memcg::{Memcgs, ROOT};
+use kcompressd_core::memcg::{MemcgEvent, Memcgs, ROOT};
 use kcompressd_core::node::{Node, Place};
 use kcompressd_core::reclaim::Task;
 use kcompressd_core::snapshot::Saved;
@@ -129,6 +129,23 @@ fn a_large_folio_that_zswap_does_not_take_wakes_no_shrink_worker() {
         }
         assert_eq!(is_woken(), woken, "{kernel:?}");
     }
+}
+
+/// Above memory.high a thread is stopped every 64 frames, whether these came one by one or 16 at a time. Nothing can be swapped out, so that each
+/// stop takes as many rounds.
+#[test]
+fn the_frames_of_large_folios_are_charged_all() {
+    let stops = |order| {
+        let sys = budget::Plan { order, slots: 0, ..budget::Plan::new(Preset::Sync, StoreKind::Zram) }.in_groups(1);
+        let group = sys.memcgs.get(1).unwrap();
+        group.set_memory_high_pages(1000);
+        let mut crew = Crew::machine(&sys, [Program::eater(0..1600)], false);
+        let run = run_with(&sys, &mut crew, &Machine::new(2), 0, &mut |_| Ok(()), &mut |_| true);
+        assert!(run.error.is_none() && run.stat[Vm::OomKill] == 0);
+        group.event(MemcgEvent::High)
+    };
+    let [single, large] = [0, 4].map(stops);
+    assert!(single > 0 && single.abs_diff(large) * 5 <= single, "{single} {large}");
 }
 
 /// The same under the multi-gen LRU, twice: generations count pages, whole folios are evicted, and it is the same run each time.

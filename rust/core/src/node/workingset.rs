@@ -115,3 +115,27 @@ impl Control {
         [load(&self.average_refaulted) + load(&self.refaulted), load(&self.average_evicted) + load(&self.evicted)]
     }
 }
+
+#[cfg(all(test, not(any(kcompressd_loom, kcompressd_shuttle))))]
+mod tests {
+    use super::*;
+    use crate::memcg::{Memcgs, ROOT};
+
+    /// 99 of 1000 anonymous pages came back, 63 or 64 of 1000 of the page cache.
+    #[test]
+    fn the_kind_of_which_less_comes_back_is_evicted_weighed_by_swappiness() {
+        let node = Node::new(&Memcgs::default(), true, true);
+        let note = |file, evicted, refaulted| {
+            node.note_evicted(ROOT, file, evicted);
+            (0..refaulted).for_each(|_| node.note_refaulted(ROOT, file));
+        };
+        note(false, 1000, 99);
+        note(true, 1000, 63);
+        assert!(node.prefers_file(ROOT, 200), "so few refaults say nothing");
+        note(true, 0, 1);
+        // 64 x 1064 of the page cache against 100 x 1000.
+        assert_eq!([100, 118, 120].map(|swappiness| node.prefers_file(ROOT, swappiness)), [true, true, false]);
+        node.reset_control(ROOT, true);
+        assert!(node.prefers_file(ROOT, 200), "half of it is forgotten with the generation");
+    }
+}
