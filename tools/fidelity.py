@@ -183,6 +183,7 @@ def runs(
     design: str = "unofficial",
     changes: Mapping[str, Any] | None = None,
     free: int = FREE,
+    boots: int = BOOTS,
 ) -> dict[str, tuple[float, ...]]:
     """Our runs of one depth (0: synchronous) of a design that queues, with these keys of the job changed."""
     of = {"design": "sync"} if depth == 0 else {"design": design, "depth": depth}
@@ -192,7 +193,7 @@ def runs(
         workload = {"workload": {"kind": "replay", "trace": str(trace)}}
         job = Job.from_dict({**JOB, **workload, **of}).replace(changes or {})
         job = job.replace({"node.free": free})
-        rows = [found(job.boot(boot).sim()) for boot in range(BOOTS)]
+        rows = [found(job.boot(boot).sim()) for boot in range(boots)]
     return {name: tuple(row[name] for row in rows) for name in rows[0]}
 
 
@@ -228,6 +229,7 @@ def prediction(argv: Sequence[str]) -> str:
     parser.add_argument(
         "--free", type=int, default=FREE, metavar="PAGES", help="free or page cache when the eater begins"
     )
+    parser.add_argument("--boots", type=int, default=BOOTS, metavar="N", help="how many runs")
     parser.add_argument("--costs", type=Path, default=COSTS, metavar="FILE", help="another machine's six costs")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     wanted = parser.parse_args(argv)
@@ -236,13 +238,15 @@ def prediction(argv: Sequence[str]) -> str:
     fitted = {f"costs.{name}": cost for name, cost in costs.items()}
     changes = {**fitted, **codec_costs(changes["pages"], wanted.compressor, costs), **changes}
     depth = 0 if wanted.design == "sync" else wanted.depth
-    rows = runs(depth, wanted.design, changes, wanted.free)
-    lines = [f"{wanted.design}, depth {depth}, {wanted.compressor}: virtual, least / median / most of {BOOTS} boots"]
+    boots = max(wanted.boots, 1)
+    rows = runs(depth, wanted.design, changes, wanted.free, boots)
+    lines = [f"{wanted.design}, depth {depth}, {wanted.compressor}: virtual, least / median / most of {boots} boots"]
     for name in (*KERNEL[0], *ALSO, "failed writes"):
         figures = (min(rows[name]), median(rows[name]), max(rows[name]))
         lines.append(
             f"  {name:26} " + " / ".join(f"{figure:.2f}" if "/" in name else f"{figure:.0f}" for figure in figures)
         )
+    lines.append("  exit_dirty by boot         " + " ".join(f"{count:.0f}" for count in sorted(rows["exit_dirty"])))
     return "\n".join(lines)
 
 
