@@ -206,7 +206,11 @@ fn a_group_out_of_memory_ends_its_own_application() {
     let stat = play(&sys, programs);
     let group = sys.memcgs.get(2).unwrap();
     assert_eq!((stat[Vm::OomKill], group.event(MemcgEvent::OomKill), group.frames()), (1, 1, 0));
-    assert_eq!((group.event(MemcgEvent::Max), group.event(MemcgEvent::Oom)), (18, 1), "16 retries, and one for the drained stock");
+    assert_eq!(
+        (group.event(MemcgEvent::Max), group.event(MemcgEvent::Oom)),
+        (18, 1),
+        "16 retries, and one for the drained stock"
+    );
     assert_eq!(sys.memcgs.get(1).unwrap().frames(), 1000);
 }
 

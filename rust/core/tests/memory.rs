@@ -161,6 +161,16 @@ fn without_swappiness_a_node_swaps_once_there_is_hardly_any_page_cache_and_no_ge
     }
 }
 
+/// PGDAT_WRITEBACK ends when kswapd finds its node balanced and goes to sleep.
+#[test]
+fn a_balanced_node_has_no_writes_to_wait_for() {
+    let sys = machine(Preset::Sync, StoreKind::Zram, 7000, 2 * PAGES);
+    sys.nodes[0].set_all_writeback(true);
+    let mut crew = Crew::machine(&sys, [Program::eater(0..100)], false);
+    let stat = run(&sys, &mut crew, &Machine::new(2), 0).unwrap().stat;
+    assert_eq!((sys.nodes[0].all_writeback(), stat[Vm::Pageoutrun]), (false, 0));
+}
+
 #[test]
 fn an_application_that_is_ended_while_it_is_throttled_is_no_longer_stalled_on_memory() {
     let sys = machine(Preset::Unofficial, StoreKind::Zram, 7000, 2 * PAGES);

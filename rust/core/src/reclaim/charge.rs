@@ -59,7 +59,8 @@ impl TryCharge {
         let (outcome, ended) = reclaim.step(sys, ctx)?;
         let Some(reclaimed) = ended else { return Ok((outcome, Charge::GoesOn)) };
         self.reclaim = None;
-        let fruitless = !sys.memcgs.has_margin(self.over) && std::mem::replace(&mut self.drained, true) && reclaimed == 0;
+        let fruitless =
+            !sys.memcgs.has_margin(self.over) && std::mem::replace(&mut self.drained, true) && reclaimed == 0;
         if fruitless {
             if self.retries == 0 {
                 self.retries = MAX_RECLAIM_RETRIES;

@@ -25,6 +25,7 @@ use crate::system::{Ctx, Outcome, StepError, System, Work, mark};
 use crate::units::SWAP_CLUSTER_MAX;
 use crate::wait::WaitKey;
 use crate::zswap::shrink::ShrinkSlab;
+use scan_count::in_proportion;
 use slab::Compaction;
 
 /// The lists in the order in which a round takes them.
@@ -155,13 +156,6 @@ pub(super) struct ShrinkNode {
     zswap: Option<Box<Shrinking<ShrinkSlab>>>,
     /// The turn of zsmalloc's.
     compaction: Option<Box<Compaction>>,
-}
-
-/// What is left of a list's `target`, of which so much is `done`, when the lists of the other kind stop with `left` of theirs: it comes as far as
-/// those have come, in whole per cent.
-fn in_proportion((target, done): (u32, u32), (other, left): (u32, u32)) -> u32 {
-    let percent = 100 - 100 * u64::from(left) / u64::from(other);
-    ((u64::from(target) * percent / 100) as u32).saturating_sub(done)
 }
 
 type Step = Result<(Outcome, bool), Box<StepError>>;
@@ -387,17 +381,5 @@ impl ShrinkNode {
         }
         node.throttle();
         (wait_at_most(sys, WaitKey::Throttle, HZ_10_NS, || !node.is_throttled()), true)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::in_proportion;
-
-    #[test]
-    fn the_larger_kind_comes_as_far_as_the_smaller_in_whole_per_cent() {
-        assert_eq!(in_proportion((1000, 100), (1001, 500)), 410, "49 % are left there");
-        assert_eq!(in_proportion((1000, 600), (1001, 500)), 0, "it has come further already");
-        assert_eq!([0, 10].map(|left| in_proportion((99, 0), (1001, left))), [99, 99], "less than 1 % is nothing");
     }
 }

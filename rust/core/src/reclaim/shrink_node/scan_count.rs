@@ -46,6 +46,13 @@ fn beyond(len: u32, (protected, used): Protected) -> u32 {
     (len - kept as u32).max(SWAP_CLUSTER_MAX as u32)
 }
 
+/// What is left of a list's `target`, of which so much is `done`, when the lists of the other kind stop with `left` of theirs: it comes as far as
+/// those have come, in whole per cent.
+pub(super) fn in_proportion((target, done): (u32, u32), (other, left): (u32, u32)) -> u32 {
+    let percent = 100 - 100 * u64::from(left) / u64::from(other);
+    ((u64::from(target) * percent / 100) as u32).saturating_sub(done)
+}
+
 impl ShrinkNode {
     /// Begins with the next group, or the first: how much of each of its lists this pass takes.
     pub(super) fn get_scan_count(&mut self, sys: &System, ctx: &Ctx, node: &Node, sc: &mut ScanControl) -> Outcome {
@@ -156,5 +163,17 @@ impl ShrinkNode {
         let anon = swappiness * (total + 1) / (anon_cost + 1);
         let file = (200 - swappiness.min(200)) * (total + 1) / (file_cost + 1);
         [(anon, anon + file), (file, anon + file)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_proportion;
+
+    #[test]
+    fn the_larger_kind_comes_as_far_as_the_smaller_in_whole_per_cent() {
+        assert_eq!(in_proportion((1000, 100), (1001, 500)), 410, "49 % are left there");
+        assert_eq!(in_proportion((1000, 600), (1001, 500)), 0, "it has come further already");
+        assert_eq!([0, 10].map(|left| in_proportion((99, 0), (1001, left))), [99, 99], "less than 1 % is nothing");
     }
 }
