@@ -254,6 +254,14 @@ mod tests {
         assert_eq!(caches.alloc_run(3), None, "no cluster is whole");
     }
 
+    #[test]
+    fn a_cluster_of_which_all_is_given_back_is_whole_again() {
+        let caches = Caches::new(2 * CLUSTER_LARGE, 1, true);
+        assert_eq!([9, 9, 9].map(|order| caches.alloc_run(order)), [Some(0), Some(CLUSTER_LARGE), None]);
+        (0..CLUSTER_LARGE).for_each(|slot| caches.free(0, slot, |_, _| {}));
+        assert_eq!([2, 2, 9].map(|order| caches.alloc_run(order)), [Some(0), Some(4), None], "and of any order");
+    }
+
     proptest::proptest! {
         /// Runs are aligned and whole, no slot is given twice, and a run is refused only where no cluster may give one.
         #[test]

@@ -249,6 +249,14 @@ mod tests {
         assert_eq!((slots.used(), slots.alloc()), (1, Some(0)));
     }
 
+    /// New ones to the last slot, then what alignment passed over.
+    #[test]
+    fn runs_without_caches_are_given_while_there_are_any() {
+        let slots = Slots::new(10);
+        let runs = [1, 2, 1, 1, 1].map(|order| slots.alloc_run(order));
+        assert_eq!(runs, [Some(0), Some(4), Some(8), Some(2), None]);
+    }
+
     /// Zero bits, copies and slots go together when 64 have gathered, and the slots are there again.
     #[test]
     fn slots_that_caches_give_back_are_free_of_everything() {
