@@ -124,7 +124,10 @@ fn close_against_push() {
     bounded(|| {
         let rig = Rig::new();
         let producer = spawn(&rig, |rig| match rig.queue.push(rig.tag(0)) {
-            Ok(_) => rig.items.wake_one() || true,
+            Ok(_) => {
+                rig.items.wake_one();
+                true
+            }
             Err(refused) => matches!(refused, PushError::Full(_)),
         });
         let closer = spawn(&rig, |rig| {
@@ -201,7 +204,10 @@ fn close_beside_a_push() {
     loom::model(|| {
         let rig = Rig::new();
         let producer = spawn(&rig, |rig| match rig.queue.push(rig.tag(0)) {
-            Ok(_) => rig.items.wake_one() || true,
+            Ok(_) => {
+                rig.items.wake_one();
+                true
+            }
             Err(refused) => matches!(refused, PushError::Full(_)),
         });
         rig.queue.close();
