@@ -13,12 +13,13 @@ use crate::sync::spin_loop;
 use crate::sync::thread::{self, JoinHandle};
 use crate::system::{Ctx, Outcome, Waiting, Work};
 use crate::trace::Log;
+use crate::units::SWAP_CLUSTER_MAX;
 use crate::wait::{Ticket, WaitKey, Woken};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a worker without work stays awake, or kswapd while the workers have it all, nanoseconds: about what it takes to sleep and
+/// How long a worker without work stays awake, or kswapd while workers have the last batch, nanoseconds: about what it takes to sleep and
 /// to be woken. Where applications want the CPUs both sleep at once, as the kernel's do.
 const AWAKE_NS: u64 = 50_000;
 /// Its spins between two turns given away.
@@ -271,7 +272,12 @@ impl Thread {
             self.ctx.timed_out = !wait.cancel(key, ticket);
             return goes_on;
         }
-        if matches!(key, WaitKey::Queue(_) | WaitKey::Memory) && self.meter.is_none() {
+        let soon = match key {
+            WaitKey::Queue(_) => true,
+            WaitKey::Memory => self.shared.sys.in_flight() as usize <= SWAP_CLUSTER_MAX,
+            _ => false,
+        };
+        if soon && self.meter.is_none() {
             self.stay_awake(key, &ticket);
         }
         let woken = match timeout_ns {
@@ -286,7 +292,7 @@ impl Thread {
         woken != Woken::Shutdown
     }
 
-    /// A worker whose queue is empty, and a kswapd that has nothing left but what the workers hold, wait a little for more without
+    /// A worker whose queue is empty, and a kswapd that has nothing left but a batch in workers' hands, wait a little for more without
     /// sleeping, and let others run meanwhile: waking a CPU that has gone idle takes as long as a batch.
     fn stay_awake(&self, key: WaitKey, ticket: &Ticket) {
         let (wait, until) = (&self.shared.sys.wait, self.read_ns + AWAKE_NS);
