@@ -1,7 +1,7 @@
 //! A page's entry, by swap slot.
 //!
 //! `handle` and `meta` belong to the slot's page, that is to the actor that won its state word; the links and the `referenced`
-//! bit belong to the lock of the LRU list that the entry is on.
+//! bit belong to the lock of the LRU list that the entry is on, and to that actor until it is added there.
 
 use crate::list::{Links, Listed};
 use crate::snapshot::{Reader, Saved};
