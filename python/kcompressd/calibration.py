@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kcompressd.errors import (
+    NOT_PARSED,
     EstimateError,
     LabError,
     PageFileError,
@@ -156,7 +157,7 @@ class Calibration:
             raise PageFileError(where, "no such file") from None
         except OSError as error:
             raise PageFileError(where, f"cannot be read: {error.strerror or error}") from error
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (*NOT_PARSED, KeyError, TypeError) as error:
             raise PageFileError(where, f"is no calibration: {error}", "kcompressd calibrate FILE") from error
         return found
 

@@ -12,7 +12,7 @@ from kcompressd import applications
 from kcompressd.comparison import Comparison, Entry
 from kcompressd.fitted import Fitted
 from kcompressd.measures import Measure
-from kcompressd.sizes import counted, mib
+from kcompressd.sizes import pages_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -26,12 +26,11 @@ def title(comparison: Comparison) -> str:
     """Return what was compared, in one line."""
     first = comparison.entries[0]
     config = first.last.config
-    size = mib(first.last.pages * config.page_size)
     runs = len(first.results)
     of = f": {runs} {repeats(first)}, medians" if runs > 1 else ""
     said = (
         comparison.title
-        or f"{counted(first.last.pages, 'page')} ({size}) on {config.store}, {config.compressor}{_nodes(comparison)}{of}"
+        or f"{pages_text(first.last.pages, config.page_size)} on {config.store}, {config.compressor}{_nodes(comparison)}{of}"
     )
     return f"{said}; interrupted: {comparison.interrupted}" if comparison.interrupted else said
 

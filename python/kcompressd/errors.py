@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from numbers import Integral
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 
 class InputError(ValueError):
@@ -98,6 +98,10 @@ class ResultFileError(InputError):
 
 class OutputError(InputError):
     """What a command is to write cannot be written there."""
+
+
+NOT_PARSED: Final = (ValueError, RecursionError)
+"""What parsers of JSON and TOML raise; the second about what is nested too deep."""
 
 
 def refuse_type(

@@ -12,7 +12,7 @@ from rich.table import Table as Grid
 
 from kcompressd.estimate import CompressorEstimate, Estimate
 from kcompressd.fitted import Fitted
-from kcompressd.sizes import chain_text, counted, mib
+from kcompressd.sizes import chain_text, mib, pages_text
 
 WIDTH: Final = 120
 _BARS: Final = " ▁▂▃▄▅▆▇█"
@@ -30,9 +30,10 @@ Table: TypeAlias = tuple[Row, list[Row]]
 def title(estimate: Estimate) -> str:
     """Return what was estimated, in one line."""
     command = f" of {estimate.index.command}" if estimate.index.command else ""
-    size = mib(estimate.pages * estimate.page_size)
     partial = f", partial: {estimate.index.reason}" if not estimate.complete else ""
-    return f"{counted(estimate.pages, 'page')} ({size}){command} in zram, {chain_text(estimate.chain_size)}{partial}"
+    return (
+        f"{pages_text(estimate.pages, estimate.page_size)}{command} in zram, {chain_text(estimate.chain_size)}{partial}"
+    )
 
 
 def tables(estimate: Estimate) -> Iterator[tuple[str, Table]]:

@@ -19,7 +19,7 @@ from typing import Any, Final, TypeAlias
 from kcompressd import applications
 from kcompressd.compare import Report, matrix
 from kcompressd.comparison import Comparison
-from kcompressd.errors import ExperimentError
+from kcompressd.errors import NOT_PARSED, ExperimentError
 from kcompressd.measures import MEASURES, Measure
 from kcompressd.result import Result
 
@@ -136,7 +136,7 @@ class Experiment:
             data = tomllib.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise ExperimentError(path, f"cannot be read: {error.strerror}") from error
-        except (ValueError, RecursionError) as error:
+        except NOT_PARSED as error:
             raise ExperimentError(path, f"not TOML: {error}") from error
         return _experiment(path, data)
 

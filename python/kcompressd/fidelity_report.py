@@ -11,7 +11,7 @@ from rich.table import Table
 
 from kcompressd.fidelity import Difference, Fidelity
 from kcompressd.fitted import Fitted
-from kcompressd.sizes import chain_text, counted, mib
+from kcompressd.sizes import chain_text, counted, pages_text
 from kcompressd.zram_device import FIELDS
 
 COLUMNS: Final = (
@@ -28,8 +28,7 @@ COLUMNS: Final = (
 
 def title(found: Fidelity) -> str:
     """Return what was compared, in one line."""
-    size = mib(found.pages * found.page_size)
-    return f"zram of Linux {found.kernel} ({chain_text(found.chain_size)}) and ours: {counted(found.pages, 'page')} ({size})"
+    return f"zram of Linux {found.kernel} ({chain_text(found.chain_size)}) and ours: {pages_text(found.pages, found.page_size)}"
 
 
 def rows(found: Fidelity) -> Iterator[tuple[str, ...]]:

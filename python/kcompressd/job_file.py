@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
-from kcompressd.errors import JobError
+from kcompressd.errors import NOT_PARSED, JobError
 
 Tree: TypeAlias = dict[str, Any]
 """A job's tables as TOML has them."""
@@ -130,7 +130,7 @@ def parse(text: str, origin: str) -> Tree:
     """Parse a job file; raises `JobError` naming the file, the line and the key of what is wrong."""
     try:
         tree = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
+    except NOT_PARSED as error:
         raise JobError(origin, f"not TOML: {error}", _in_quotes(text)) from None
     lines = dict(_lines(text))
     refuse_strangers(tree, lambda key: f"{origin}:{lines[key]}" if key in lines else origin)
@@ -232,6 +232,6 @@ def parse_setting(text: str) -> tuple[str, Any]:
         raise JobError(f"--set {text}", "is not KEY=VALUE", "such as node.cpus=8")
     try:
         found = tomllib.loads(f"value = {value}")["value"]
-    except (ValueError, RecursionError):
+    except NOT_PARSED:
         return key, value
     return key, value if KEYS.get(key) == _TEXT and not isinstance(found, str) else found  # kernel=6.12

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Final
@@ -61,3 +61,11 @@ def numbered(names: Iterable[str]) -> dict[str, int]:
         given.add(name)
         numbers.setdefault(name, len(numbers))
     return numbers
+
+
+def number_of(groups: Mapping[str, int], name: str) -> int:
+    """Return the number of a group of these; raises `LabError` naming them for what is none's name."""
+    refuse_type("memcg", name, str, "a group's name")
+    if name not in groups:
+        raise LabError(f"memcg {name!r}", f"is not one of {', '.join(groups)}")
+    return groups[name]

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 import numpy as np
 import numpy.typing as npt
 
-from kcompressd.errors import IndexFileError, NotWholePagesError, PageFileError
+from kcompressd.errors import NOT_PARSED, IndexFileError, NotWholePagesError, PageFileError
 from kcompressd.files import Writer, temporary
 from kcompressd.page_index import IndexDocument
 
@@ -179,7 +179,7 @@ def parse_index(text: bytes, subject: object) -> IndexDocument:
     """Parse an index document; `subject` is named in errors."""
     try:
         return IndexDocument.from_json(json.loads(text))
-    except (ValueError, RecursionError) as error:  # json and unicode errors are ValueErrors
+    except NOT_PARSED as error:  # json and unicode errors are ValueErrors
         fix = "correct it, or remove it: the index is optional"
         raise IndexFileError(subject, f"is not a valid index: {error}", fix) from error
 

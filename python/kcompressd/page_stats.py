@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kcompressd import _core, environment
-from kcompressd.errors import EstimateError, PageFileError, RunInterrupted, file_path, refuse_type
+from kcompressd.errors import NOT_PARSED, EstimateError, PageFileError, RunInterrupted, file_path, refuse_type
 from kcompressd.page_file import read_arrays, write_private
 from kcompressd.page_index import KINDS, PAGE_SIZES, PageIndex, about_from_json, about_to_json
 from kcompressd.pages import Pages
@@ -140,7 +140,7 @@ class PageStats:
             raise PageFileError(where, "no such file") from None
         except OSError as error:
             raise PageFileError(where, f"cannot be read: {error.strerror or error}") from error
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (*NOT_PARSED, KeyError, TypeError, AttributeError) as error:
             raise PageFileError(where, f"is no file of stats: {error}", "kcompressd capture --stats-only") from error
 
 

@@ -13,7 +13,7 @@ from kcompressd import applications
 from kcompressd.fitted import Fitted
 from kcompressd.names import Names
 from kcompressd.result import Result
-from kcompressd.sizes import counted, duration, mib
+from kcompressd.sizes import duration, pages_text
 
 Rows: TypeAlias = list[tuple[str, str]]
 """Names with values, as shown."""
@@ -28,10 +28,9 @@ def title(result: Result) -> str:
     if result.kind == "observed":
         return _observed(result)
     design = config.get("preset") or "a design of its own"
-    size = mib(result.pages * config.page_size)
     how = "" if result.complete else ", partial"
     where = f"{design} on {config.store}, {config.compressor}, {actors(result)}"
-    return f"{where}: {counted(result.pages, 'page')} ({size}){how}"
+    return f"{where}: {pages_text(result.pages, config.page_size)}{how}"
 
 
 def _observed(result: Result) -> str:

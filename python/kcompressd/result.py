@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from kcompressd.errors import LabError, ResultFileError, file_path
+from kcompressd.errors import NOT_PARSED, LabError, ResultFileError, file_path
 from kcompressd.files import write_text
 from kcompressd.names import Names, freeze, thaw
 from kcompressd.result_form import KEYS, OPTIONAL, VERSION, refuse_malformed
@@ -109,7 +109,7 @@ class Result:
             data = json.loads(where.read_text(encoding="utf-8"))
         except OSError as error:
             raise ResultFileError(where, f"cannot be read: {error.strerror}") from error
-        except (ValueError, RecursionError) as error:
+        except NOT_PARSED as error:
             raise ResultFileError(where, f"not JSON: {error}") from error
         return cls.from_dict(data, origin=where)
 

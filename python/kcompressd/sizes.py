@@ -75,6 +75,11 @@ def mib(count: float) -> str:
     return f"{count / 2**20:.1f} MiB"
 
 
+def pages_text(pages: int, page_size: int) -> str:
+    """Return a number of pages with their size: "1536 pages (6.0 MiB)"."""
+    return f"{counted(pages, 'page')} ({mib(pages * page_size)})"
+
+
 def duration(ns: float) -> str:
     """Return nanoseconds with three digits, in the unit that has one to three of them before the point."""
     if ns < 999.5:

@@ -26,7 +26,7 @@ from kcompressd import _core
 from kcompressd.accounting import PLACES
 from kcompressd.errors import LabError, refuse_other_than_whole, refuse_type
 from kcompressd.lifecycle import table
-from kcompressd.memcg import numbered
+from kcompressd.memcg import number_of, numbered
 from kcompressd.names import Names
 from kcompressd.show import lines
 from kcompressd.sizes import counted
@@ -214,10 +214,7 @@ class Stepper(Sequence[Folio]):
         self._core.set_pool_limits(max_pool_percent, accept_threshold_percent)
 
     def _group(self, memcg: str) -> int:
-        refuse_type("memcg", memcg, str, "a group's name")
-        if memcg not in self._groups:
-            raise LabError(f"memcg {memcg!r}", f"is not one of {', '.join(self._groups)}")
-        return self._groups[memcg]
+        return number_of(self._groups, memcg)
 
     def set_depth(self, depth: int, queue: int = 0) -> None:
         """Set the depth of a queue, folios, from 0 (everything is synchronous) to its capacity; raises

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from kcompressd.errors import ResultFileError
-from kcompressd.sizes import counted, mib
+from kcompressd.errors import NOT_PARSED, ResultFileError
+from kcompressd.sizes import mib, pages_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -31,7 +31,7 @@ def parts(path: str) -> tuple[Iterator[RenderableType], int] | None:
         return None if shown is None else (iter(list(shown(stored))), _exit_code(stored))
     except ResultFileError:
         raise
-    except (OSError, ValueError, RecursionError):
+    except (OSError, *NOT_PARSED):
         return None  # whoever reads Results says what is wrong with it
     except (KeyError, TypeError) as error:
         raise ResultFileError(path, f"a stored {kind} without what it must have: {error}") from error
@@ -59,9 +59,8 @@ def _estimate(stored: Stored) -> Iterator[RenderableType]:
     from kcompressd.estimate_report import bars
     from kcompressd.fitted import Fitted
 
-    size = mib(stored["pages"] * stored["page_size"])
     yield Text(
-        f"estimate: {counted(stored['pages'], 'page')} ({size}), chain size {stored['chain_size']}", style="bold"
+        f"estimate: {pages_text(stored['pages'], stored['page_size'])}, chain size {stored['chain_size']}", style="bold"
     )
     table = Table(box=None, pad_edge=False)
     for heading in (
@@ -99,9 +98,8 @@ def _fidelity(stored: Stored) -> Iterator[RenderableType]:
 
     from kcompressd.fitted import Fitted
 
-    size = mib(stored["pages"] * stored["page_size"])
     yield Text(
-        f"{stored['kernel']}: {counted(stored['pages'], 'page')} ({size}), chain size {stored['chain_size']}",
+        f"{stored['kernel']}: {pages_text(stored['pages'], stored['page_size'])}, chain size {stored['chain_size']}",
         style="bold",
     )
     table = Table(box=None, pad_edge=False)

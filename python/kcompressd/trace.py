@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from kcompressd import lifecycle_enums
 from kcompressd._core import Locator
-from kcompressd.errors import InputError, file_path, refuse_type
+from kcompressd.errors import NOT_PARSED, InputError, file_path, refuse_type
 from kcompressd.files import temporary, write_text
 from kcompressd.lifecycle import table
 from kcompressd.page_file import DAMAGED_ARRAY
@@ -264,7 +264,7 @@ _KEYS: dict[str, type | tuple[type, ...]] = {
 def _read_sidecar(path: Path) -> dict[str, Any]:
     try:
         meta = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+    except NOT_PARSED as error:
         raise TraceError(f"{path}: not JSON: {error}") from error
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         raise TraceError(f"{path}: not the sidecar of a trace: format is not {FORMAT!r}")

@@ -28,7 +28,7 @@ import numpy.typing as npt
 from kcompressd import _core
 from kcompressd.design import KERNEL, Kernel
 from kcompressd.errors import LabError, refuse_type
-from kcompressd.memcg import Memcg
+from kcompressd.memcg import Memcg, number_of
 from kcompressd.pages import Pages, contents
 from kcompressd.sizes import counted, parse_limit, refuse_slots
 
@@ -263,7 +263,4 @@ class Zswap:
         self._core.set_param("accept_threshold_percent", value)
 
     def _group(self, name: str) -> int:
-        refuse_type("memcg", name, str, "a group's name")
-        if name not in self._groups:
-            raise LabError(f"memcg {name!r}", f"is not one of {', '.join(self._groups)}")
-        return self._groups[name]
+        return number_of(self._groups, name)

@@ -115,12 +115,11 @@ def _capture(arguments: argparse.Namespace) -> Pages:
 
 
 def _say(pages: Pages | PageStats, index: PageIndex, path: str) -> int:
-    from kcompressd.sizes import counted, mib
+    from kcompressd.sizes import pages_text
 
     kinds = ", ".join(f"{kind} {count}" for kind, count in index.kinds.items())
-    size = mib(len(pages) * pages.page_size)
     print(
-        f"{path}: {counted(len(pages), 'page')} ({size}) of {index.command or ('a process' if index.pid else 'several processes')}{kinds and f': {kinds}'}"
+        f"{path}: {pages_text(len(pages), pages.page_size)} of {index.command or ('a process' if index.pid else 'several processes')}{kinds and f': {kinds}'}"
     )
     for note in index.notes:
         print(f"note: {note}")

@@ -109,7 +109,7 @@ def _design(text: str) -> str | Policy:
 
 def _replay(path: str, design: str | None) -> int:
     from kcompressd.check import Scenario, replay
-    from kcompressd.errors import LabError, ResultFileError
+    from kcompressd.errors import NOT_PARSED, LabError, ResultFileError
     from kcompressd.policy import Policy
 
     try:
@@ -119,7 +119,7 @@ def _replay(path: str, design: str | None) -> int:
         schedule = list(saved["schedule"])
     except LabError:
         raise
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (*NOT_PARSED, KeyError, TypeError) as error:
         raise ResultFileError(path, "is no saved check", "make one with: kcompressd check --json FILE") from error
     replayed = replay(scenario, schedule)
     lines = [str(row) for row in replayed.rows]
