@@ -37,8 +37,8 @@ impl Incoming {
         // ORDERING: Relaxed: a guess, which the swap confirms.
         let mut word = self.0.load(Ordering::Relaxed);
         loop {
-            let (count, youngest) = (((word >> 32) as u32).wrapping_add(added), word as u32);
-            let first = if youngest == REPARENTED { REPARENTED } else { slot };
+            let (before, youngest) = unpack(word);
+            let (count, first) = (before.wrapping_add(added), if youngest == REPARENTED { REPARENTED } else { slot });
             entries[slot as usize].links().set_next(youngest);
             // ORDERING: Release pairs with `take` and `close`: they see the entry and its link.
             match self.0.compare_exchange_weak(word, pack(count, first), Ordering::Release, Ordering::Relaxed) {
@@ -52,33 +52,36 @@ impl Incoming {
     #[inline]
     fn take(&self) -> u32 {
         // ORDERING: Relaxed: whoever must see an entry has seen it added before; nobody else closes meanwhile.
-        let word = self.0.load(Ordering::Relaxed) as u32;
-        match word == NIL || word == REPARENTED {
-            true => NIL,
+        match unpack(self.0.load(Ordering::Relaxed)) {
+            (_, NIL | REPARENTED) => NIL,
             // ORDERING: Acquire pairs with the Release of all `push`es since the last `take`.
-            false => self.0.fetch_or(NIL.into(), Ordering::Acquire) as u32,
+            _ => unpack(self.0.fetch_or(NIL.into(), Ordering::Acquire)).1,
         }
     }
 
     /// Takes them all, and no more come.
     fn close(&self) -> u32 {
-        let closed = |word| Some(pack((word >> 32) as u32, REPARENTED));
+        let closed = |word| Some(pack(unpack(word).0, REPARENTED));
         // ORDERING: Acquire: as in `take`.
-        self.0.fetch_update(Ordering::Acquire, Ordering::Relaxed, closed).map_or(NIL, |word| word as u32)
+        self.0.fetch_update(Ordering::Acquire, Ordering::Relaxed, closed).map_or(NIL, |word| unpack(word).1)
     }
 
     fn is_closed(&self) -> bool {
-        self.0.load(Ordering::Relaxed) as u32 == REPARENTED // ORDERING: Relaxed: under the list's lock, as `close`.
+        unpack(self.0.load(Ordering::Relaxed)).1 == REPARENTED // ORDERING: Relaxed: under the list's lock, as `close`.
     }
 
     /// Entries that there have been, modulo 2^32.
     fn added(&self) -> u32 {
-        (self.0.load(Ordering::Relaxed) >> 32) as u32 // ORDERING: Relaxed: a counter.
+        unpack(self.0.load(Ordering::Relaxed)).0 // ORDERING: Relaxed: a counter.
     }
 }
 
 fn pack(added: u32, youngest: u32) -> u64 {
     u64::from(added) << 32 | u64::from(youngest)
+}
+
+fn unpack(word: u64) -> (u32, u32) {
+    ((word >> 32) as u32, word as u32)
 }
 
 /// On a cache line of its own: every store of a group on a node changes it.
