@@ -206,7 +206,7 @@ fn live(config: &Bound<'_, PyDict>, go_on: bool, plant: Option<Plant>) -> PyResu
         fault,
         seed,
         verify: get(config, "verify", true)?,
-        warm: get(config, "warm", false)?,
+        warm: get(config, "warm", true)?,
         app_threads,
         go_on,
         turns: get(config, "turns", false)?,

@@ -69,10 +69,12 @@ impl System {
         }
     }
 
-    /// Maps and touches the pool's memory ahead of the clock. A pool never exceeds its pages; what cannot be touched now is touched
-    /// by the run.
+    /// Maps and touches the pool's memory ahead of the clock: half of the pages' bytes, which few inputs exceed, and no more than the limit.
+    /// What is left, or cannot be touched now, is touched by the run.
     pub fn prefault_pool(&self) {
-        let _ = self.current_pool().prefault(self.folios.len() * self.config.page_size * 3 / 4);
+        let half = self.folios.len() / 2;
+        let pages = self.config.pool_limit_pages.map_or(half, |limit| half.min(limit as usize));
+        let _ = self.current_pool().prefault(pages * self.config.page_size);
     }
 
     /// Whether the slot's contents are in the store.
