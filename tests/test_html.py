@@ -134,7 +134,7 @@ def test_a_comparison_under_pressure_draws_stalls_over_time_and_cpu_by_thread() 
     drawn = Reader(said)
     for title in (
         "Allocation stalls, in all",
-        "Time stalled in direct reclaim, seconds, in all",
+        "Time stalled in direct reclaim, in all",
         "Queue depth, folios",
         "Of the last of 2 boots; tables and bars have medians of all.",
     ):
@@ -266,6 +266,29 @@ def test_numbers_are_short() -> None:
     assert (scale.percent(0.123), scale.ratio(2.667)) == ("12.3 %", "2.67x")
 
 
+@pytest.mark.parametrize(
+    ("high", "labels"),
+    [
+        (1016 * 2**10, "0, 256 KiB, 512 KiB, 768 KiB, 1 MiB"),
+        (600 * 2**20, "0, 256 MiB, 512 MiB, 768 MiB"),
+        (1000, "0, 256 B, 512 B, 768 B, 1 KiB"),
+        (400, "0, 100 B, 200 B, 300 B, 400 B"),
+        (5 * 2**20, "0, 2 MiB, 4 MiB, 6 MiB"),
+    ],
+)
+def test_sizes_on_an_axis_are_round_in_their_unit(high: float, labels: str) -> None:
+    axis = scale.Axis.upto(high, 100.0, unit=scale.unit(scale.size, high))
+    assert ", ".join(map(scale.size, axis.marks)) == labels
+
+
+def test_a_line_of_few_points_shows_where_they_are() -> None:
+    """So that what was measured is told from what was drawn between."""
+    assert [
+        Reader(lines("t", [Line("a", np.arange(n) + 1.0, np.ones(n))])).tags.count("circle") for n in (3, 16, 17)
+    ] == [3, 16, 0]
+    assert "circle" not in Reader(lines("t", [Line("mark", np.ones(2), np.ones(2), dashed=True)])).tags
+
+
 @settings(deadline=None)
 @given(st.lists(st.integers(-5, 1000), min_size=1, max_size=2000), st.integers(2, 60))
 def test_a_thinned_line_keeps_ends_and_peaks(values: list[int], buckets: int) -> None:
@@ -307,6 +330,9 @@ def test_a_table_knows_its_numbers() -> None:
     read = table(["name", "bytes"], [["a", Cell("1 KiB", 1024)], ["b", Cell("-", None)]])
     assert '<td class="n" data-v="1024">1 KiB</td>' in read and '<th scope="row">a</th>' in read
     assert '<th scope="col" class="n"><span>bytes</span></th>' in read
+    assert "sortable" in read and "sortable" not in table(
+        ["", Cell("sync", "sync", swatch=0)], [["MiB/s", "1"]], is_sortable=False
+    )
 
 
 def test_the_verbs_write_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,6 +25,8 @@ HEIGHT: Final = 180
 LEFT, RIGHT, TOP, BOTTOM = 54, 10, 8, 24
 PLOT_WIDTH: Final = WIDTH - LEFT - RIGHT
 PLOT_HEIGHT: Final = HEIGHT - TOP - BOTTOM
+FEW: Final = 16
+"""A line of at most so many points shows them, where it is not dashed."""
 BUCKETS: Final = 150
 """Steps of time of which a line keeps the least and the most."""
 
@@ -118,12 +120,14 @@ def grid(across: Axis, up: Axis, x: Format, y: Format) -> Markup:
 
 def _line(line: Line, across: Axis, up: Axis, *, fill: bool) -> Markup:
     x, y = thinned(line.x, line.y)
-    points = [f"{LEFT + across.at(a):.1f} {TOP + PLOT_HEIGHT - up.at(b):.1f}" for a, b in zip(x, y, strict=True)]
-    path = "M" + "L".join(points)
     floor = TOP + PLOT_HEIGHT
-    under = f"{path}L{LEFT + across.at(float(x[-1])):.1f} {floor}L{LEFT + across.at(float(x[0])):.1f} {floor}Z"
+    points = [(f"{LEFT + across.at(a):.1f}", f"{floor - up.at(b):.1f}") for a, b in zip(x, y, strict=True)]
+    path = "M" + "L".join(" ".join(point) for point in points)
+    under = f"{path}L{points[-1][0]} {floor}L{points[0][0]} {floor}Z"
     drawn = tag("path", d=path, class_=f"line s{line.color}{' dashed' if line.dashed else ''}", data_name=line.name)
-    return join([tag("path", d=under, class_=f"under c{line.color}") if fill else None, drawn])
+    shown = points if len(points) <= FEW and not line.dashed else []
+    dots = [tag("circle", cx=left, cy=top, r=3.5, class_=f"c{line.color}") for left, top in shown]
+    return join([tag("path", d=under, class_=f"under c{line.color}") if fill else None, drawn, *dots])
 
 
 def _said(title: str, series: Sequence[Line], y: Format) -> str:

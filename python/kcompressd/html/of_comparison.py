@@ -59,7 +59,8 @@ def parts(comparison: Comparison) -> Iterator[Child]:
         if drawn := _over_time(entries):
             yield page.section(f"Over time{where}", _legend(entries), page.figures(drawn), _which(entries))
     said = [*remarks.same(comparison), *remarks.notes(comparison)]
-    yield page.section("Notes", page.bullets(said) or tag("p", "None."))
+    if said:
+        yield page.section("Notes", page.bullets(said))
     yield page.section("Every counter", *(_details(entry) for entry in comparison.entries))
 
 
@@ -91,8 +92,9 @@ def _tables(comparison: Comparison) -> Iterator[Markup]:
     marks = {(r.entry.group, r.entry.name, r.measure.name): r.is_good for r in remarks.remarks(comparison)}
     for group, entries in comparison.groups.items():
         shades = _shades(entries)
-        rows = [_row(entry, shades[entry.name], measures, marks) for entry in entries]
-        yield table(["design", *(m.title for m in measures)], rows, group or None)
+        columns = [_row(entry, shades[entry.name], measures, marks) for entry in entries]
+        heads, *rows = zip([Cell("", ""), *(Cell(m.title, m.title) for m in measures)], *columns, strict=True)
+        yield table(heads, rows, group or None, is_sortable=False)
 
 
 def _applications(comparison: Comparison) -> Iterator[Markup]:

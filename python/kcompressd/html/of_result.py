@@ -51,7 +51,8 @@ def _subtitle(result: Result) -> str:
 
 def fragment(result: Result) -> str:
     """Return the figures that matter most, the pictures and the counters alone, for notebooks."""
-    figures = page.figures([cpu(result), *sizes(result), *over_time.of_result(result)])
+    work = [cpu(result)] if result.threads else []
+    figures = page.figures([*work, *sizes(result), *over_time.of_result(result)])
     folded = page.folded("Counters", page.many(counters(result)))
     return page.embedded(tag("p", report.title(result)), page.tiles(headline(result)), verdict(result), figures, folded)
 
@@ -63,7 +64,8 @@ def parts(result: Result) -> Iterator[Child]:
     yield page.bullets(report.sentences(result))
     drawn = over_time.of_result(result)
     yield page.section("Over time", page.figures(drawn), sampling(result)) if drawn else None
-    yield page.section("Who did the work", page.figures([cpu(result), *sizes(result)]))
+    if result.threads:
+        yield page.section("Who did the work", page.figures([cpu(result), *sizes(result)]))
     if spreads := percentiles(result):
         yield page.section("Waiting", spreads, page.many(short(result)))
     if result.applications:
@@ -191,7 +193,8 @@ def counters(result: Result) -> Iterator[Markup]:
     for heading, rows in report.sections(result):
         if rows and heading not in ("speed", "waits", "CPU time", "checks"):
             yield pairs(rows, heading)
-    yield pairs([(name, str(n)) for name, n in result.lifecycle.by_event.items() if n], "lifecycle events")
+    if events := [(name, str(n)) for name, n in result.lifecycle.by_event.items() if n]:
+        yield pairs(events, "lifecycle events")
 
 
 def asked(result: Result) -> Markup:

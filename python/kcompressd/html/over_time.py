@@ -90,10 +90,11 @@ def drawn(name: str, found: Mapping[str, Series], page_size: int) -> tuple[str, 
         if name not in one.values:
             continue
         x, y = one.drawn(name, rates=alone)
-        y = y * page_size if track.unit == "pages" else y / 1e9 if track.unit == "ns" else y
+        y = y * page_size if track.unit == "pages" else y / 1e9 if track.unit == "ns" and alone else y
         curves.append(Line(label, x, y, 1 if alone else shades[label], dashed=label == "sync" and not alone))
     if not any(line.y.any() for line in curves):
         return None
     per = "" if track.kind == "level" else ", per second" if alone else ", in all"
-    of = {"pages": "", "folios": ", folios", "events": "", "ns": ", seconds"}[track.unit]
-    return f"{track.title}{of}{per}", curves, scale.size if track.unit == "pages" else scale.number
+    of = {"folios": ", folios", "ns": ", seconds" if alone else ""}.get(track.unit, "")
+    forms = {"pages": scale.size, "ns": scale.number if alone else scale.time}
+    return f"{track.title}{of}{per}", curves, forms.get(track.unit, scale.number)

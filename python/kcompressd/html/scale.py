@@ -54,8 +54,10 @@ class Axis:
 
 
 def unit(form: Format, high: float) -> float:
-    """Return the unit in which values up to `high` are round when `form` writes them: sizes count by 1024."""
-    return next((by for by, _ in _BINARY if form is size and high >= by), 1.0)
+    """Return the unit in which values up to `high` are round when `form` writes them: sizes count by 1024, and the last half before a
+    unit is told in quarters of that.
+    """
+    return next((by if high >= by else by / 4 for by, _ in _BINARY if form is size and high > by / 2), 1.0)
 
 
 def number(value: float) -> str:

@@ -27,17 +27,22 @@ class Cell:
 Row = Sequence[Cell | str]
 
 
-def table(columns: Sequence[str], rows: Sequence[Row], caption: str | None = None) -> Markup:
-    """Return a table; a column is set to the right when its first cell with a value has a number."""
-    cells = [[c if isinstance(c, Cell) else Cell(c, c) for c in row] for row in rows]
+def table(columns: Row, rows: Sequence[Row], caption: str | None = None, *, is_sortable: bool = True) -> Markup:
+    """Return a table; a column is set to the right when a cell of it has a number. One is not sortable whose columns hold values of
+    different measures.
+    """
+    names, *cells = [[c if isinstance(c, Cell) else Cell(c, c) for c in row] for row in (columns, *rows)]
     right = [any(row[i].is_number for row in cells) for i in range(len(columns))]
     heads = [
-        tag("th", tag("span", name), scope="col", class_="n" if right[i] else None) for i, name in enumerate(columns)
+        tag("th", tag("span", _shown(name)), scope="col", class_="n" if right[i] else None)
+        for i, name in enumerate(names)
     ]
     head = tag("thead", tag("tr", *heads))
     body = tag("tbody", *(_row(row, right) for row in cells))
-    shown = tag("table", tag("caption", caption) if caption else None, head, body, class_="sortable")
-    return tag("div", shown, class_="scroll", tabindex=0, role="region", aria_label=caption or columns[0])
+    shown = tag(
+        "table", tag("caption", caption) if caption else None, head, body, class_="sortable" if is_sortable else None
+    )
+    return tag("div", shown, class_="scroll", tabindex=0, role="region", aria_label=caption or names[0].text or "table")
 
 
 def pairs(rows: Sequence[tuple[str, str]], caption: str | None = None) -> Markup:
@@ -57,6 +62,9 @@ def _row(row: Sequence[Cell], right: Sequence[bool]) -> Markup:
 
 def _cell(cell: Cell, right: bool, name: str) -> Markup:
     classes = " ".join(c for c in ("n" if right else "", cell.mark or "") if c)
-    shown = join([swatch(cell.swatch) if cell.swatch is not None else None, cell.text])
     value = None if cell.value is None or cell.value == cell.text else cell.value
-    return tag(name, shown, class_=classes or None, data_v=value, scope="row" if name == "th" else None)
+    return tag(name, _shown(cell), class_=classes or None, data_v=value, scope="row" if name == "th" else None)
+
+
+def _shown(cell: Cell) -> Markup:
+    return join([swatch(cell.swatch) if cell.swatch is not None else None, cell.text])
