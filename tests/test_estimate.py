@@ -6,6 +6,7 @@ import io
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -219,3 +220,20 @@ def test_other_page_sizes_work(page_size: int) -> None:
     text = np.frombuffer((b"kcompressd " * 20000)[: 2 * page_size], dtype=np.uint8)
     found = estimate(Pages.from_array(text.reshape(2, page_size)), COMPRESSORS)
     assert all(one.mm_stat.compr_data_size < page_size for one in found.compressors)
+
+
+def test_a_compressor_that_saves_nothing_worth_a_per_cent_is_not_held_out() -> None:
+    """ "Saves another 0%, for 1.2 times the time" is no choice."""
+    from types import SimpleNamespace
+
+    from kcompressd.settings import _reason
+
+    def made(text: str, used: int, page_ns: float) -> Any:
+        stat = SimpleNamespace(mem_used_total=used, orig_data_size=4_000_000, compr_data_size=used)
+        return SimpleNamespace(codec=SimpleNamespace(text=text), mm_stat=stat, page_ns=page_ns, ratio=4e6 / used)
+
+    best = made("zstd:1", 1_000_000, 15_000.0)
+    for used, is_said in ((996_000, False), (980_000, True)):
+        found = SimpleNamespace(compressors=[best, made("zstd", used, 18_000.0)])
+        assert ("zstd saves another 2%, for 1.2 times the time" in _reason(found, best)) is is_said  # type: ignore[arg-type]
+        assert is_said or "saves" not in _reason(found, best)  # type: ignore[arg-type]

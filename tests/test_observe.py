@@ -153,6 +153,8 @@ def test_this_kernel_s_result_is_one_like_any_other(tmp_path: Path) -> None:
     if SCHEMA.is_file():
         jsonschema.validate(json.loads(path.read_text()), json.loads(SCHEMA.read_text()))
     assert found.kind == "observed" and found.vmstat and found._repr_html_() and "modelled" not in found.to_html()
+    assert "CPU time by thread" not in found.to_html() or found.threads
+    assert "lifecycle events" not in found.to_html(), "a kernel has none, and an empty frame says nothing"
 
 
 def test_ctrl_c_keeps_what_was_seen(host: Host) -> None:
@@ -186,9 +188,12 @@ def test_stored_results_side_by_side(host: Host, tmp_path: Path, capsys: pytest.
     Lab(design="split").run(Pages.sample()[:64]).save(tmp_path / "sim.json")
     paths = [str(tmp_path / name) for name in ("host.json", "sim.json")]
     assert main(["compare", *paths, "--json", str(tmp_path / "c.json"), "--html", str(tmp_path / "c.html")]) == 0
-    lines = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines() if line.strip()}
+    said = capsys.readouterr().out
+    assert said.startswith("host: Linux ") and "\nsim: split on zswap, lz4" in said and "\nstored Results\n" in said
+    lines = {line.split()[0]: line.split()[1:] for line in said.splitlines() if line.strip()}
     assert lines["zswpout"] == ["100", "64"] and lines["kcompressd_queued"] == ["-", "64"]
     assert lines["counter"] == ["host", "sim"] and lines["some"][:4] == ["task", "stalled", "9.00", "ms"]
     stored = json.loads((tmp_path / "c.json").read_text())["designs"]
     assert [Result.from_dict(one["results"][0]).kind for one in stored] == ["observed", "live"]
-    assert "host" in (tmp_path / "c.html").read_text()
+    report = (tmp_path / "c.html").read_text()
+    assert "<h1>stored Results</h1>" in report and "host: Linux" in report and "sim: split on zswap" in report

@@ -103,7 +103,7 @@ def _reason(estimate: Estimate, best: CompressorEstimate) -> str:
             f"; {fastest.codec.text} takes {duration(_time(fastest))} a page there and back instead of "
             f"{duration(_time(best))}, but {_memory(fastest) / _memory(best) - 1:.0%} more memory"
         )
-    if others and _memory(smallest) < _memory(best):
+    if others and round(100 * _memory(smallest) / _memory(best)) < 100:
         text += (
             f"; {smallest.codec.text} saves another {1 - _memory(smallest) / _memory(best):.0%}, "
             f"for {_time(smallest) / max(1.0, _time(best)):.1f} times the time"

@@ -25,7 +25,7 @@ def load(paths: Sequence[str | os.PathLike[str]]) -> Comparison:
     names = _names([Path(path) for path in paths])
     first = (results[0],)
     entries = [Entry(name, first if at == 0 else (results[at],), first) for at, name in enumerate(names)]
-    return Comparison(tuple(entries), title="stored Results: " + "; ".join(map(_said, names, results)))
+    return Comparison(tuple(entries), title="stored Results")
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
@@ -34,18 +34,15 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return short if len(set(short)) == len(short) else [str(path) for path in paths]
 
 
-def _said(name: str, result: Result) -> str:
-    from kcompressd import report
-
-    return f"{name}: {report.title(result)}"
-
-
 def parts(comparison: Comparison) -> Iterator[RenderableType]:
-    """Yield what rich prints: the comparison, then every counter that any of them has."""
+    """Yield what rich prints: what each Result is of, the comparison, then every counter that any of them has."""
+    from rich.markup import escape
     from rich.table import Table
 
+    from kcompressd import report
     from kcompressd.fitted import Fitted
 
+    yield from (escape(f"{entry.name}: {report.title(entry.last)}") for entry in comparison.entries)
     yield comparison
     columns = [counters(entry.last) for entry in comparison.entries]
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
