@@ -248,6 +248,24 @@ def test_a_calibration_of_other_pages_is_refused_where_the_pages_are_there(tmp_p
         Job.from_dict(tree, folder=tmp_path).sim()
 
 
+def test_a_job_whose_pages_are_timed_anew_says_how_to_have_equal_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Pages.sample()[:40].save(tmp_path / "p.pages")
+    calibrate(Pages.sample()[:40], "lz4", passes=1).save(tmp_path / "p.calib.npz")
+    job = tmp_path / "job.toml"
+    said = f"{job}: its pages were timed for this run, another differs; for equal ones: kcompressd calibrate p.pages "
+    for verb in ("sim", "compare"):
+        for settings, is_said in (
+            (["pages='p.pages'"], True),
+            (["pages='p.pages'", "calibration='p.calib.npz'"], False),
+            ([], False),
+        ):
+            job.write_text("pages = 'sample'\nlimit = 30\n")
+            assert cli.main([verb, str(job), *(word for one in settings for word in ("--set", one))]) == 0
+            assert (said in capsys.readouterr().err) is is_said, (verb, settings)
+
+
 def test_the_samples_calibration_is_of_the_sample() -> None:
     again = calibrate(Pages.sample()[:40], "lz4", passes=1)
     kept = Calibration.sample()[:40]

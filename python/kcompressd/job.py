@@ -170,12 +170,17 @@ class Job:
             raise JobError(self.origin, f"limit = {limit} is less than 1")
         return limit
 
+    @property
+    def is_timed_anew(self) -> bool:
+        """Whether there is no calibration of the pages, so that they are timed before each run and two runs differ."""
+        return "calibration" not in self.tree and not self.has_sample_times
+
     @cached_property
     def calibration(self) -> Calibration:
-        """The calibration: the file that the job names, the sample's own, or one made now (then two runs differ)."""
-        name = self.tree.get("calibration")
-        if name is None and not self.has_sample_times:
+        """The calibration: the file that the job names, the sample's own, or one made now (`is_timed_anew`)."""
+        if self.is_timed_anew:
             return calibrate(self.pages, self.lab.compressor)
+        name = self.tree.get("calibration")
         found = Calibration.sample() if name is None else self._own_calibration(name)
         found = found[: self.limit] if self.limit else found
         return found if self.times == 1 else found.repeated(self.times)

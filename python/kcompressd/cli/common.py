@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from kcompressd.job import Job
     from kcompressd.pages import Pages
     from kcompressd.result import Result
 
@@ -180,6 +181,16 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="set a key of the job, such as node.cpus=8"
     )
+
+
+def say_timed(job: Job) -> None:
+    """Say on stderr how to have the same figures again, where a job's pages were timed for this run."""
+    if job.is_timed_anew and "pages" in job.tree:
+        print(
+            f"kcompressd: {job.origin}: its pages were timed for this run, another differs; for equal ones: "
+            f'kcompressd calibrate {job.tree["pages"]} -o my.calib.npz, and calibration = "my.calib.npz" in the job',
+            file=sys.stderr,
+        )
 
 
 def show(result: Result, json: str | None, html: str | None) -> int:

@@ -111,12 +111,14 @@ def _job(arguments: argparse.Namespace) -> int:
     common.refuse_ignored(arguments, {"validate": False, "trace_dir": None}, "a job")
     _refuse_compared(arguments)
     job = Job.load(arguments.file, arguments.set)
-    return _shown(
+    code = _shown(
         arguments,
         lambda progress: compare_job(
             job, arguments.designs, arguments.cpus, repeats=arguments.repeats, progress=progress
         ),
     )
+    common.say_timed(job)
+    return code
 
 
 def _refuse_compared(arguments: argparse.Namespace) -> None:

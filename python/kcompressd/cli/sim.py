@@ -13,7 +13,7 @@ def add(verbs: common.Verbs) -> None:
     parser = verbs.add_parser(
         "sim",
         help="run a job in virtual time, on a machine that need not exist",
-        description="Runs JOB.toml on its virtual machine; equal jobs give equal Results (docs/formats.md, job files).",
+        description="Runs JOB.toml on its virtual machine; equal jobs with a calibration give equal Results (docs/formats.md, job files).",
     )
     parser.add_argument("job", metavar="JOB.toml", help="what to run, and on which machine")
     common.add_settings(parser)
@@ -31,7 +31,9 @@ def run(arguments: argparse.Namespace) -> int:
     common.refuse_output(arguments.json, stream=True)
     common.refuse_output(arguments.html)
     job = Job.load(arguments.job, arguments.set)
-    return common.shown_result(
+    code = common.shown_result(
         lambda: job.sim(trace=arguments.trace, progress=sys.stderr.isatty()),
         lambda result: common.show(result, arguments.json, arguments.html),
     )
+    common.say_timed(job)
+    return code
