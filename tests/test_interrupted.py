@@ -25,6 +25,8 @@ from kcompressd.fidelity import KernelFigures
 from kcompressd.lifecycle import table
 from kcompressd.page_stats import Codec
 from kcompressd.progress import follow
+from kcompressd.trace import Trace
+from kcompressd.trace_writer import TraceWriter
 
 PAGES = Pages.sample()[:64]
 LAB = Lab(store="zram")
@@ -60,6 +62,44 @@ def test_ctrl_c_before_a_run_has_started_is_that_alone() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         follow(Interrupted(), lambda name, done, total: None, len(PAGES), lambda now: None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("callback", ["progress", "watch"])
+def test_ctrl_c_when_a_run_has_just_ended_keeps_all_of_it(callback: str) -> None:
+    def told(now: Any, *_: int) -> None:
+        if "ended" in (now, now["phase"] if callback == "watch" else ""):
+            raise KeyboardInterrupt
+
+    found = interrupted(LAB.run, PAGES, **{callback: told})
+    assert (found.complete, found.error, found.check()) == (True, None, [])
+
+
+def test_the_command_says_that_all_of_an_interrupted_run_is_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("kcompressd.lab.reporter", lambda *_, **__: _Given(after(0, "ended")))
+    assert main(["run", "--sample", "--limit", "64", "--store", "zram"]) == 130
+    assert "kcompressd: interrupted: the result is whole" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("call", [1, 2, 3])
+def test_ctrl_c_while_a_trace_is_written_keeps_what_there_was(
+    call: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, calls = TraceWriter.write, 0
+
+    def write(writer: TraceWriter, block: bytes) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise KeyboardInterrupt
+        whole(writer, block)
+
+    monkeypatch.setattr(TraceWriter, "write", write)
+    many = Calibration.sample().repeated(20)
+    found = interrupted(Sim(lab=LAB).run, many, trace=tmp_path / "t.npy")
+    assert calls == call and (found.complete, found.error.kind) == (False, "cancelled")
+    assert Trace.load(tmp_path / "t.npy").validate().ok
 
 
 def test_a_comparison_tells_how_many_runs_there_are_of_all() -> None:
@@ -113,6 +153,15 @@ def test_advice_keeps_its_recommendation_when_the_designs_are_cut_short() -> Non
     found = interrupted(advise, Pages.sample(), compressors="lz4", cpus=2, progress=after(3, "simul"))
     assert found.best is not None and found.settings and len(found.designs) == 2 and not found.complete
     assert found.evidence[-1] == "interrupted: 2 of 6 designs were run with it"
+
+
+def test_advice_keeps_all_of_it_when_the_last_report_is_interrupted() -> None:
+    def last(what: str, done: int, total: int) -> None:
+        if what.startswith("simul") and done == total:
+            raise KeyboardInterrupt
+
+    found = interrupted(advise, Pages.sample(), compressors="lz4", cpus=2, progress=last)
+    assert found.best is not None and len(found.designs) == 6 and found.complete
 
 
 def test_compare_saves_what_there_was_and_exits_with_130(

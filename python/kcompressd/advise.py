@@ -207,11 +207,12 @@ def _advised(
         for number, design in enumerate(["sync", *designs]):
             say(f"simulating {design}", len(todo) + number, runs)
             changed.append(pressure.run(best.store, best.compressor, design))
+        say(f"simulating {designs[-1]}", runs, runs)
     except KeyboardInterrupt:
+        complete = len(changed) > len(designs)
         said = f"interrupted: {len(changed)} of {len(designs) + 1} designs were run with it"
         evidence = (*evidence, said)
-        raise RunInterrupted(replace(advice, designs=tuple(changed), evidence=evidence, complete=False)) from None
-    say(f"simulating {designs[-1]}", runs, runs)
+        raise RunInterrupted(replace(advice, designs=tuple(changed), evidence=evidence, complete=complete)) from None
     return replace(advice, designs=tuple(changed))
 
 

@@ -142,7 +142,7 @@ def _brief(value: object) -> str:
 
 
 class RunInterrupted(KeyboardInterrupt):
-    """Ctrl-C ended a run: its threads are joined, and `result` holds what there was (`complete` is False)."""
+    """Ctrl-C ended a run: its threads are joined, and `result` holds what there was, all of it where the run had ended by itself."""
 
     def __init__(self, result: object) -> None:
         """Keep the partial result."""

@@ -23,7 +23,7 @@ POLL_S: Final = 0.05
 
 
 def follow(run: _core.Run, report: Progress, pages: int, watch: Watcher) -> bool:
-    """Start the run and wait for its end; True when Ctrl-C ended it, which is raised when there is nothing that it could have ended.
+    """Start the run and wait for its end; True when Ctrl-C came meanwhile, which is raised when no run was started.
 
     All its threads are joined when its result is there.
     """
@@ -33,6 +33,8 @@ def follow(run: _core.Run, report: Progress, pages: int, watch: Watcher) -> bool
             now = run.progress()
             _turn(run, watch(now))
             report(now["phase"], min(now["pages_done"], pages), pages)
+        report("ended", pages, pages)
+        watch(run.progress())
     except KeyboardInterrupt:
         if not run.cancel():
             raise
@@ -41,8 +43,6 @@ def follow(run: _core.Run, report: Progress, pages: int, watch: Watcher) -> bool
         if run.cancel():
             run.result()
         raise
-    report("ended", pages, pages)
-    watch(run.progress())
     return False
 
 

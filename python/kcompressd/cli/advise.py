@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
                 progress=progress,
             )
 
-    return common.shown(make, Advice, lambda found: _show(found, arguments), lambda _: "the advice is partial")
+    return common.shown(make, Advice, lambda found: _show(found, arguments), common.how_much("advice"))
 
 
 def _show(found: Advice, arguments: argparse.Namespace) -> int:

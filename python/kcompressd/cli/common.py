@@ -226,7 +226,12 @@ def shown_result(make: Callable[[], Result], show: Callable[[Result], int]) -> i
     """The same of a Result."""
     from kcompressd.result import Result
 
-    return shown(make, Result, show, lambda _: "the result is partial")
+    return shown(make, Result, show, how_much("result"))
+
+
+def how_much(what: str) -> Callable[[Any], str]:
+    """Return what to say after Ctrl-C of a `what` that knows whether it is complete."""
+    return lambda found: f"the {what} is {'whole' if found.complete else 'partial'}"
 
 
 @contextlib.contextmanager

@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
         with common.progress("kernel") as progress:
             return of_kernel(common.pages(arguments), arguments.compressors, progress=progress)
 
-    return common.shown(make, Fidelity, lambda found: _show(found, arguments), lambda _: "the comparison is partial")
+    return common.shown(make, Fidelity, lambda found: _show(found, arguments), common.how_much("comparison"))
 
 
 def _show(found: Fidelity, arguments: argparse.Namespace) -> int:

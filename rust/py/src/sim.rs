@@ -50,8 +50,9 @@ pub fn simulate<'py>(
         }
         (report, calls.raised.take())
     });
-    let no_answer = report.error.as_ref().is_some_and(|error| error.kind == "policy");
-    if was_interrupted(py, raised.or_else(|| policy::interrupted(py, no_answer)))? && no_answer {
+    let kind = report.error.as_ref().map(|error| error.kind);
+    let raised = raised.or_else(|| policy::interrupted(py, kind == Some("policy")));
+    if was_interrupted(py, raised)? && matches!(kind, Some("policy" | "trace")) {
         report.error = Some(RunError::cancelled());
     }
     to_dict(py, &report, sys.folios.len(), sys.config.page_size, &notes)
