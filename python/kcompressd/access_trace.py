@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,7 @@ _FIELDS: Final = ("page", "write", "t_ns")
 _WRITES: Final = {"0": 0, "1": WRITE, "r": 0, "w": WRITE, "": 0}
 _MOST: Final = WRITE - 1
 _LONGEST_NS: Final = 2**32 - 1
+_LONGEST_LINE: Final = 1 << 20
 
 
 class AccessTrace(NamedTuple):
@@ -51,7 +52,7 @@ def load(path: str | os.PathLike[str]) -> AccessTrace:
 def _csv(path: Path) -> AccessTrace:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file, restkey="", skipinitialspace=True)
+            rows = csv.DictReader(_lines(file), restkey="", skipinitialspace=True)
             heads = list(rows.fieldnames or ())
             if "page" not in heads:
                 raise JobError(f"{path}:1", "no column is headed page", "begin the file with a line: page,write")
@@ -68,6 +69,14 @@ def _csv(path: Path) -> AccessTrace:
             return AccessTrace(np.array(touches, dtype=np.uint32), gaps)
     except (UnicodeDecodeError, csv.Error) as error:
         raise JobError(path, f"is no CSV: {error}") from error
+
+
+def _lines(file: TextIO) -> Iterator[str]:
+    """The lines, each with a bound: a device without end may have none."""
+    while line := file.readline(_LONGEST_LINE):
+        if len(line) == _LONGEST_LINE:
+            raise csv.Error(f"a line has {_LONGEST_LINE} characters and more")
+        yield line
 
 
 def _entry(place: str, row: dict[str, Any]) -> int:
@@ -104,6 +113,8 @@ def _numpy(path: Path) -> AccessTrace:
         array: npt.NDArray[Any] = np.load(path, allow_pickle=False)
     except DAMAGED_ARRAY as error:
         raise JobError(path, "is no NumPy array of numbers", "make it with numpy.save, or give CSV") from error
+    except MemoryError as error:
+        raise JobError(path, "has more touches than there is memory for") from error
     names = array.dtype.names or ()
     if array.ndim != 1 or (names and "page" not in names):
         raise JobError(

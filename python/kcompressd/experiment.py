@@ -20,6 +20,7 @@ from kcompressd import applications
 from kcompressd.compare import Report, matrix
 from kcompressd.comparison import Comparison
 from kcompressd.errors import NOT_PARSED, ExperimentError
+from kcompressd.files import read_text
 from kcompressd.measures import MEASURES, Measure
 from kcompressd.result import Result
 
@@ -133,7 +134,7 @@ class Experiment:
     def load(cls, path: Path) -> Experiment:
         """Read an experiment; raises `ExperimentError` naming the file, and the key that is missing, unknown or of a wrong type."""
         try:
-            data = tomllib.loads(path.read_text(encoding="utf-8"))
+            data = tomllib.loads(read_text(path))
         except OSError as error:
             raise ExperimentError(path, f"cannot be read: {error.strerror}") from error
         except NOT_PARSED as error:

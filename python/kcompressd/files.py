@@ -1,4 +1,4 @@
-"""Files are replaced, never half written: a reader sees the old contents or the new.
+"""Files are replaced, never half written: a reader sees the old contents or the new. What is read whole has a bound.
 
 A file is written under a temporary name in its own directory, readable by its owner only, synced, and renamed. A
 device or a pipe cannot be replaced (root would turn /dev/null into a file): it is refused, or written straight to.
@@ -13,10 +13,12 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO, Final, TypeAlias
 
 Writer: TypeAlias = Callable[[BinaryIO], object]
 """Writes the contents to the file that it is given."""
+MOST_BYTES: Final = 256 << 20
+"""Of a file that is read whole: twice the sidecar of a trace of 64 GiB of pages."""
 
 
 def is_replaceable(path: Path) -> bool:
@@ -26,6 +28,20 @@ def is_replaceable(path: Path) -> bool:
     except OSError:
         return True
     return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the contents of a file or a pipe; raises `OSError`, also for more than `MOST_BYTES`: a device may have no end."""
+    with path.open("rb") as file:
+        contents = file.read(MOST_BYTES + 1)
+    if len(contents) > MOST_BYTES:
+        raise OSError(errno.EFBIG, f"it is larger than {MOST_BYTES >> 20} MiB", os.fspath(path))
+    return contents
+
+
+def read_text(path: Path) -> str:
+    """Return the same as text; raises `ValueError` for what is not UTF-8."""
+    return read_bytes(path).decode()
 
 
 @contextlib.contextmanager

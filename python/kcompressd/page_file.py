@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kcompressd.errors import NOT_PARSED, IndexFileError, NotWholePagesError, PageFileError
-from kcompressd.files import Writer, temporary
+from kcompressd.files import Writer, read_bytes, temporary
 from kcompressd.page_index import IndexDocument
 
 if TYPE_CHECKING:
@@ -123,6 +123,8 @@ def read_arrays(path: Path, names: Sequence[str]) -> dict[str, npt.NDArray[Any]]
             raise ValueError(f"it lacks one of {', '.join(names)}") from error
         except _DAMAGED_ARCHIVE as error:
             raise ValueError("it is damaged") from error
+        except MemoryError as error:
+            raise ValueError("it has more than there is memory for") from error
     if not all(isinstance(array, np.ndarray) for array in found.values()):  # bytes, where the head is not an array's
         raise ValueError("it is damaged")
     return found
@@ -167,7 +169,7 @@ def read_index(path: Path) -> IndexDocument | None:
     if not beside.exists() and path.is_symlink():
         beside = index_path(Path(os.path.realpath(path)))
     try:
-        text = beside.read_bytes()
+        text = read_bytes(beside)
     except FileNotFoundError:
         return None
     except OSError as error:

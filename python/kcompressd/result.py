@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from kcompressd.errors import NOT_PARSED, LabError, ResultFileError, file_path
-from kcompressd.files import write_text
+from kcompressd.files import read_text, write_text
 from kcompressd.names import Names, freeze, thaw
 from kcompressd.result_form import KEYS, OPTIONAL, VERSION, refuse_malformed
 
@@ -106,7 +106,7 @@ class Result:
         """Read a stored result; raises `ResultFileError` naming the path and what is wrong."""
         where = file_path(path, ResultFileError)
         try:
-            data = json.loads(where.read_text(encoding="utf-8"))
+            data = json.loads(read_text(where))
         except OSError as error:
             raise ResultFileError(where, f"cannot be read: {error.strerror}") from error
         except NOT_PARSED as error:

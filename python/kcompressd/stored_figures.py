@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from kcompressd.errors import NOT_PARSED, ResultFileError
+from kcompressd.files import read_text
 from kcompressd.sizes import mib, pages_text
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def parts(path: str) -> tuple[Iterator[RenderableType], int] | None:
     Raises `ResultFileError` for one that says it is one of them and lacks what it must have, and for what `check` wrote.
     """
     try:
-        stored = json.loads(Path(path).read_text(encoding="utf-8"))
+        stored = json.loads(read_text(Path(path)))
         if isinstance(stored, dict) and {"scenario", "schedule"} <= stored.keys():
             fix = f"run its schedule again: kcompressd check --replay {path}"
             raise ResultFileError(path, "is a saved check", fix)

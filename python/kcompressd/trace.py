@@ -20,7 +20,7 @@ import numpy.typing as npt
 from kcompressd import lifecycle_enums
 from kcompressd._core import Locator
 from kcompressd.errors import NOT_PARSED, InputError, file_path, refuse_type
-from kcompressd.files import temporary, write_text
+from kcompressd.files import read_text, temporary, write_text
 from kcompressd.lifecycle import table
 from kcompressd.page_file import DAMAGED_ARRAY
 from kcompressd.trace_words import Step, names, step
@@ -263,7 +263,7 @@ _KEYS: dict[str, type | tuple[type, ...]] = {
 
 def _read_sidecar(path: Path) -> dict[str, Any]:
     try:
-        meta = json.loads(path.read_text(encoding="utf-8"))
+        meta = json.loads(read_text(path))
     except NOT_PARSED as error:
         raise TraceError(f"{path}: not JSON: {error}") from error
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:

@@ -110,10 +110,11 @@ def _design(text: str) -> str | Policy:
 def _replay(path: str, design: str | None) -> int:
     from kcompressd.check import Scenario, replay
     from kcompressd.errors import NOT_PARSED, LabError, ResultFileError
+    from kcompressd.files import read_text
     from kcompressd.policy import Policy
 
     try:
-        saved: dict[str, Any] = json.loads(Path(path).read_text())
+        saved: dict[str, Any] = json.loads(read_text(Path(path)))
         policy = None if design is None else _design(design)
         scenario = Scenario.from_config(saved["scenario"], policy if isinstance(policy, Policy) else None)
         schedule = list(saved["schedule"])

@@ -18,6 +18,7 @@ from typing import Final
 import numpy as np
 
 from kcompressd.errors import PageFileError
+from kcompressd.files import read_bytes
 from kcompressd.images.spans import Image, Span, collect
 from kcompressd.page_file import read_flat
 from kcompressd.page_index import Mapping, PageIndex, Source
@@ -147,7 +148,7 @@ def _explained(path: Path) -> Iterator[None]:
 
 
 def _entries(path: Path, magic: int) -> list[_Message]:
-    data = path.read_bytes()
+    data = read_bytes(path)
     if struct.unpack_from("<II", data) != (_COMMON, magic):
         raise ValueError("the magic numbers are others")
     found, at = [], 8
