@@ -8,12 +8,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from kcompressd import capture_many
+from kcompressd import access, capture_many
 from kcompressd.capture import Scan
 from kcompressd.errors import CaptureError, InputError, NotCapturableError
 from kcompressd.page_index import Skipped
@@ -56,16 +57,23 @@ def tagged(pages: np.ndarray, tag: int) -> int:
     return len(set(own))
 
 
+@pytest.mark.parametrize(("has_ptrace", "more"), [(True, ""), (False, "; root reads those of other users too")])
 def test_a_cgroup_is_all_its_processes_and_those_below(
-    tmp_path: Path, processes: dict[int, subprocess.Popen[bytes]]
+    tmp_path: Path,
+    processes: dict[int, subprocess.Popen[bytes]],
+    monkeypatch: pytest.MonkeyPatch,
+    has_ptrace: bool,
+    more: str,
 ) -> None:
+    facts = replace(access.gather(1), has_ptrace=has_ptrace)
+    monkeypatch.setattr(access, "gather", lambda pid: facts)
     (tmp_path / "child").mkdir()
     (tmp_path / "cgroup.procs").write_text(f"{processes[7].pid}\n")
     (tmp_path / "child/cgroup.procs").write_text(f"{processes[9].pid}\n4194305\n")
     pages = capture_many.capture_cgroup(tmp_path)
     assert (tagged(pages.array, 7), tagged(pages.array, 9)) == (MINE, MINE)
     assert pages.index.notes[0].startswith("pages of 2 processes: python") and pages.index.pid is None
-    assert "processes that were gone or refused: 1" in pages.index.notes
+    assert f"processes that were gone or refused: 1{more}" in pages.index.notes
 
 
 def test_a_sample_has_the_size_asked_for_and_repeats(

@@ -17,6 +17,7 @@ from kcompressd.errors import CaptureDeniedError
 
 _CAP_SYS_PTRACE: Final = 1 << 19
 _ALLOW: Final = "allow it: sudo sysctl kernel.yama.ptrace_scope=0"
+_CONTAINER: Final = "in a container that was started with --cap-add=SYS_PTRACE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,35 +54,35 @@ def explain(facts: AccessFacts) -> CaptureDeniedError:
 
 
 def _reason_and_fix(facts: AccessFacts) -> tuple[str, str]:
-    sudo = f"run it as root: sudo kcompressd capture --pid {facts.pid} -o FILE"
+    root = f"run it as root: sudo kcompressd capture --pid {facts.pid} -o FILE"
     setcap = f"or give the interpreter the right: sudo setcap cap_sys_ptrace+ep {os.path.realpath(sys.executable)}"
+    fix = f"{root}, {_CONTAINER}" if facts.in_container else f"{root}; {setcap}"
     if facts.has_ptrace:
         return (
             "access refused despite CAP_SYS_PTRACE (another user namespace, or a security module)",
             "run it in the namespace of the process, on the host",
         )
-    if facts.in_container:
-        return "access refused inside a container", "start the container with --cap-add=SYS_PTRACE"
     if facts.uid == 0:
         return "root without CAP_SYS_PTRACE may not read it", "start the container with --cap-add=SYS_PTRACE"
     if facts.target_uid != facts.uid:
         owner = "another user" if facts.target_uid is None else f"uid {facts.target_uid}"
-        return f"it belongs to {owner}, this is uid {facts.uid}", f"{sudo}; {setcap}"
-    return _same_user(facts, sudo, setcap)
+        return f"it belongs to {owner}, this is uid {facts.uid}", fix
+    return _same_user(facts, root, fix)
 
 
-def _same_user(facts: AccessFacts, sudo: str, setcap: str) -> tuple[str, str]:
+def _same_user(facts: AccessFacts, root: str, fix: str) -> tuple[str, str]:
     if facts.yama_scope == 0:
-        return "it is protected (set-user-id, or made itself undumpable)", f"{sudo}; {setcap}"
+        return "it is protected (set-user-id, or made itself undumpable)", fix
     if facts.yama_scope >= 3:
         return (
             "kernel.yama.ptrace_scope=3 forbids reading any process until the next boot",
             "boot without it in /etc/sysctl.d",
         )
+    allow = f"{_ALLOW}, on the host" if facts.in_container else _ALLOW
     if facts.yama_scope == 2:
-        return "kernel.yama.ptrace_scope=2 lets only root read it", f"{_ALLOW}; or {sudo}"
+        return "kernel.yama.ptrace_scope=2 lets only root read it", f"{allow}; or {root}"
     start = "let kcompressd start it: kcompressd capture -o FILE -- COMMAND"
-    return "kernel.yama.ptrace_scope=1 lets only its parents read it", f"{_ALLOW}; or {start}; or {sudo}"
+    return "kernel.yama.ptrace_scope=1 lets only its parents read it", f"{allow}; or {start}; or {root}"
 
 
 def _target_uid(pid: int) -> int | None:

@@ -19,7 +19,7 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from kcompressd import capture, procfs
+from kcompressd import access, capture, procfs
 from kcompressd.capture import Scan
 from kcompressd.errors import CaptureError, InputError, NotCapturableError, file_path, refuse_type
 from kcompressd.page_index import PageIndex
@@ -211,7 +211,8 @@ def _described(pages: Pages, found: list[_Found], comms: Counter[str], processes
     if inactive:
         notes.append(f"{sum(inactive)} of the {seen} pages found were inactive: these come first")
     if refused:
-        notes.append(f"processes that were gone or refused: {refused}")
+        others = "" if access.gather(os.getpid()).has_ptrace else "; root reads those of other users too"
+        notes.append(f"processes that were gone or refused: {refused}{others}")
     over = max(0, seen - len(pages) - index.skipped.vanished - index.skipped.unread)
     notes += [note for note in index.notes if note not in notes]
     return replace(index, notes=tuple(notes), skipped=replace(index.skipped, over_limit=over))
