@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kcompressd import Design, Lab, Pages, Policy, StepError, View
+from kcompressd import Design, DesignError, Lab, Pages, Policy, StepError, View
 from kcompressd.design import EnqueueAt, OnComplete, OnFull
 from kcompressd.errors import LabError
 from kcompressd.policy import Admission
@@ -126,3 +126,20 @@ def test_a_silent_policy_is_its_design() -> None:
             folio.reclaim()
         lives.append(stepper.trace.records)
     assert np.array_equal(lives[0], lives[1])
+
+
+@pytest.mark.parametrize(("name", "meant"), [("complet", "complete"), ("admits", "admit"), ("refuse", "refused")])
+def test_a_method_that_is_nearly_a_decision_is_refused(name: str, meant: str) -> None:
+    """Nothing would ask it, and the design would be what it was."""
+    with pytest.raises(DesignError, match=rf"Mine\.{name}: nothing asks it; did you mean {meant}\? \(or _{name}\)"):
+        type("Mine", (Policy,), {name: lambda self, view: "rotate"})
+    type(
+        "Mine",
+        (Policy,),
+        {f"_{name}": lambda self: 1, "helper": lambda self: 2, "fullness": 3, meant: lambda self, view: None},
+    )
+
+
+def test_a_class_in_place_of_a_policy_is_refused_with_what_to_write() -> None:
+    with pytest.raises(LabError, match=r"or a Policy \(made: Mine\(\), not Mine\)"):
+        Lab(design=RotateOnCompletion).step(PAGES)  # type: ignore[arg-type]

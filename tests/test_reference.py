@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import kcompressd
 from kcompressd.cli import parser
 
 ROOT = Path(__file__).parent.parent
@@ -29,3 +30,11 @@ def test_the_reference_has_every_verb_and_option(page: str) -> None:
     text = re.sub(r"\\(f.|[,/&])", "", (ROOT / page).read_text()).replace("\\-", "-")
     wanted = options(parser())
     assert len(wanted) > 30 and [word for word in sorted(wanted) if word not in text] == [], "run: make generate"
+
+
+def test_a_name_with_a_module_of_its_own_is_said_to_have_one() -> None:
+    for name in ("compare", "advise", "sweep", "Trace", "validate"):
+        with pytest.raises(AttributeError, match=f"from kcompressd.{name.lower()} import {name}$"):
+            kcompressd.__getattr__(name)
+    with pytest.raises(AttributeError, match=r"no attribute 'nothing'$"):
+        kcompressd.__getattr__("nothing")

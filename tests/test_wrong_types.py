@@ -57,6 +57,7 @@ from kcompressd.job_file import parse_setting
 from kcompressd.observe import observe
 from kcompressd.page_stats import measure
 from kcompressd.trace import Trace
+from kcompressd.validate import validate
 
 PAGES = Pages.sample()[:8]
 RESULT = Lab(trace=True).run(PAGES)
@@ -135,6 +136,9 @@ def test_a_wrong_type_is_refused_in_words(name: str, odd: object) -> None:
         (lambda: Lab().step(PAGES).set_zswap_max(1, "/"), "memcg '/': the root has no memory.zswap.max"),
         (lambda: Lab(memcgs=[Memcg("a")], memcg_of=3).run(PAGES), "memcg_of: is no list of groups' numbers"),
         (lambda: Lab(memcgs=[Memcg("a")], memcg_of=np.ones((8, 1), int)).run(PAGES), "memcg_of: is no list"),
+        (lambda: validate("t.npy"), "trace: 't.npy' is not a Trace (Trace.load reads a file)"),
+        (lambda: Workload(kind="zipf", pages=9, exponent="a"), "workload.exponent: 'a' is not a number"),
+        (lambda: Workload(kind="zipf", pages=9, write_share="a"), "workload.write_share: 'a' is not a number"),
         (lambda: check(Scenario(design=3)), "design: 3 is not a preset's name, a Design or a Policy"),
         (lambda: estimate(PAGES, threads="a"), "threads: 'a' is not a whole number"),
         (lambda: Calibration.sample()[3], "calibration: 3 is not a slice"),

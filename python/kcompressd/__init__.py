@@ -11,6 +11,7 @@ quick.
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -139,7 +140,9 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":
         return import_module("kcompressd._core").VERSION
     if name not in _HOMES:
-        raise AttributeError(f"module 'kcompressd' has no attribute {name!r}")
+        home = f"kcompressd.{name.lower()}"
+        hint = f"; it is in a module of its own: from {home} import {name}" if find_spec(home) else ""
+        raise AttributeError(f"module 'kcompressd' has no attribute {name!r}{hint}")
     return getattr(import_module(f"kcompressd.{_HOMES[name]}"), name)
 
 

@@ -102,7 +102,9 @@ class Lab:
         if isinstance(asked, str):
             design = Design.preset(asked, self.store, depth=self.depth, threads=self.threads)
         elif not isinstance(asked, Design):
-            raise LabError("design", f"{asked!r} is none", "give a preset's name, a Design, or a Policy")
+            raise LabError(
+                "design", f"{asked!r} is none", "give a preset's name, a Design, or a Policy (made: Mine(), not Mine)"
+            )
         else:
             design = asked if self.threads is None else asked.with_threads(self.threads)
             design = design if self.depth is None else design.with_depth(self.depth)
@@ -203,7 +205,7 @@ class Lab:
 
     @staticmethod
     def _given(pages: Pages | npt.NDArray[np.uint8]) -> Pages:
-        refuse_type("pages", pages, (Pages, np.ndarray), "a Pages or a uint8 array")
+        refuse_type("pages", pages, (Pages, np.ndarray), "a Pages or a uint8 array (a file is read by Pages.from_file)")
         given = pages if isinstance(pages, Pages) else Pages.from_array(pages, copy=False)
         if len(given) == 0:
             raise LabError("pages", "there are none", "give at least one page")

@@ -18,8 +18,9 @@ import os
 import runpy
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Final, Literal, TypeAlias
 
 from kcompressd._core import DesignError
 from kcompressd.design import Design, EnqueueAt, OnComplete, OnFull, Placement, Store
@@ -51,10 +52,20 @@ class View:
     watermark: int = 3
 
 
+_DECISIONS: Final = ("admit", "placement", "full", "refused", "complete")
+
+
 class Policy:
     """A design with decisions of your own; override what differs. `design` is a preset's name or a `Design`."""
 
     design: ClassVar[str | Design] = "split"
+
+    def __init_subclass__(cls, **given: Any) -> None:
+        """Refuse a public method whose name is nearly that of a decision: nothing would ask it."""
+        super().__init_subclass__(**given)
+        for name in (name for name, of_it in vars(cls).items() if callable(of_it) and name not in _DECISIONS):
+            if not name.startswith("_") and (near := get_close_matches(name, _DECISIONS, 1, 0.8)):
+                raise DesignError(f"{cls.__name__}.{name}: nothing asks it; did you mean {near[0]}? (or _{name})")
 
     def admit(self, point: EnqueueAt, view: View) -> Admission | None:
         """Decide whether a folio at `point`, where the design has its queue, is queued. A full queue is `full`'s."""

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from kcompressd import lifecycle
 from kcompressd._core import Judge, Locator
+from kcompressd.errors import refuse_type
 from kcompressd.lifecycle import table as default_table
 from kcompressd.show import lines
 from kcompressd.sizes import counted
@@ -105,6 +106,7 @@ class Validation:
 
 def validate(trace: Trace, law: Table | None = None) -> Validation:
     """Judges ``trace`` by ``law`` (default: today's), reading it once in blocks."""
+    refuse_type("trace", trace, Trace, "a Trace (Trace.load reads a file)")
     law = law or default_table()
     meta = trace.meta or {}
     rows = [(r.event, r.source, r.require_mask, r.require_value, r.to) for r in law.rows]

@@ -17,6 +17,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from numbers import Real
 from typing import Any, Final
 
 import numpy as np
@@ -115,6 +116,9 @@ class Workload:
             raise LabError("workload.nice", f"{self.nice} is not between -20 and 19")
         if self.working_set is not None and not 1 <= self.working_set <= self.pages:
             raise LabError("workload.working_set", f"{self.working_set} is not between 1 and pages = {self.pages}")
+        for key in ("exponent", "write_share", "file_share"):
+            if (share := getattr(self, key)) is not None:
+                refuse_type(f"workload.{key}", share, Real, "a number")
         if self.exponent is not None and not 0 <= self.exponent < 1:
             raise LabError("workload.exponent", f"{self.exponent} is not from 0 to below 1")
         if self.write_share is not None and not 0 <= self.write_share <= 1:
