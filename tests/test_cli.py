@@ -291,6 +291,7 @@ BAD: dict[str, str] = {
     "capture --pid 1 -c lz4 -o f": "-c: is for stats, a capture of contents compresses nothing; add --stats-only",
     "capture --pid 1 --stats-only -o f": "f: the name of a file of stats must end in .stats.npz",
     "capture --pid 1 -o f.stats.npz": "f.stats.npz: the name of a file of pages may not end in .stats.npz",
+    "capture --pid 1 -o f.gz": "f.gz: the name of a file of pages may not end in .gz; give another name: .zst compresses",
     "capture --pid 1 -o f.json": "f.json: the name of a file of pages may not end in .json; give another name",
     "capture --pid 1 --stats-only -c lz5 -o f.stats.npz": 'unknown compressor "lz5"',
     "estimate": "one of the arguments FILE --pid --sample is required",

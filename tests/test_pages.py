@@ -405,3 +405,11 @@ def test_joined_sets_keep_what_all_sources_share() -> None:
     parts = [Pages.sample()[:1].with_index(PageIndex(source=source)) for source in sources]
     for order in (parts, parts[::-1]):
         assert Pages.concatenate(order).index.source == Source(pid=1)
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".xz", ".lz4", ".bz2"])
+def test_no_file_is_written_that_its_name_makes_unreadable(tmp_path: Path, suffix: str) -> None:
+    """`from_file` takes such a name for what another program compressed."""
+    with pytest.raises(PageFileError, match=rf"not written as {suffix}; name it \.zst to compress it"):
+        Pages.sample()[:2].save(tmp_path / f"p.pages{suffix}")
+    assert list(tmp_path.iterdir()) == []

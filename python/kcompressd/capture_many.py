@@ -207,7 +207,7 @@ def _described(pages: Pages, found: list[_Found], comms: Counter[str], processes
     index, seen = pages.index, sum(len(one.scan) for one in found)
     inactive = [int(np.count_nonzero(one.inactive)) for one in found if one.inactive is not None]
     names = ", ".join(f"{comm} {count}" for comm, count in comms.most_common(_NAMED))
-    notes = [f"pages of {processes} processes: {names}{', …' if len(comms) > _NAMED else ''}"]
+    notes = [f"pages of {processes} process{'es' * (processes != 1)}: {names}{', …' if len(comms) > _NAMED else ''}"]
     if inactive:
         notes.append(f"{sum(inactive)} of the {seen} pages found were inactive: these come first")
     if refused:

@@ -179,12 +179,18 @@ class Pages:
         returns the path.
 
         Each file is replaced by rename. Without `index` an old index is removed; a page size other than 4096
-        must then be given again to `from_file`. Raises `PageFileError` for an empty set or when writing
-        fails.
+        must then be given again to `from_file`. Raises `PageFileError` for an empty set, a name of another
+        compression (`.gz`), or when writing fails.
         """
+        from kcompressd.images import PACKED
+
         where = file_path(path, PageFileError)
         if not (isinstance(level, int) and level in _LEVELS):
             raise InputError("level", f"{level!r} is not a whole number from {_LEVELS[0]} to {_LEVELS[-1]}")
+        if where.suffix in PACKED:
+            raise PageFileError(
+                where, f"a file of pages is not written as {where.suffix}", "name it .zst to compress it"
+            )
         document = IndexDocument(self.page_size, len(self), self.digest, self._index) if index else None
         page_file.whole_pages(self._array.reshape(-1), self.page_size, where)
         page_file.write_pages(where, self._array.reshape(-1), document, level)

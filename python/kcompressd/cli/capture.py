@@ -67,16 +67,16 @@ def run(arguments: argparse.Namespace) -> int:
 def _refuse_name(arguments: argparse.Namespace) -> None:
     """Files are told apart by their names, so none may have another kind's."""
     from kcompressd.errors import OutputError
+    from kcompressd.images import PACKED
     from kcompressd.page_stats import SUFFIX
 
     if arguments.stats_only != arguments.output.endswith(SUFFIX):
         kind = "stats must end in" if arguments.stats_only else "pages may not end in"
         raise OutputError(arguments.output, f"the name of a file of {kind} {SUFFIX}", "give another name")
-    for suffix in common.OTHER_KINDS:
+    for suffix in (*common.OTHER_KINDS, *PACKED):
         if arguments.output.endswith(suffix):
-            raise OutputError(
-                arguments.output, f"the name of a file of pages may not end in {suffix}", "give another name"
-            )
+            fix = "give another name" + (": .zst compresses" if suffix in PACKED else "")
+            raise OutputError(arguments.output, f"the name of a file of pages may not end in {suffix}", fix)
 
 
 def _stats_only(arguments: argparse.Namespace) -> int:

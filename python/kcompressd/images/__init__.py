@@ -18,7 +18,8 @@ _UNREAD = {
     b"KDUMP   ": ("is a kdump-compressed dump", "dump without compression: dump-guest-memory FILE, without -z"),
     b"makedumpfile": ("is a flattened makedumpfile dump", "rebuild it: makedumpfile -R FILE < DUMP"),
 }
-_PACKED = {".lz4": "lz4 -d", ".xz": "xz -d", ".gz": "gzip -d", ".bz2": "bzip2 -d"}
+PACKED = {".lz4": "lz4 -d", ".xz": "xz -d", ".gz": "gzip -d", ".bz2": "bzip2 -d"}
+"""How the names end of what others compressed, and what unpacks it."""
 
 
 def recognise(flat: Bytes, path: Path, page_size: int) -> Image | None:
@@ -27,7 +28,7 @@ def recognise(flat: Bytes, path: Path, page_size: int) -> Image | None:
     `page_size` (bytes) is what spans are cut into. Raises `PageFileError` for an image that is damaged or of a kind
     that cannot be read, naming it and what to do.
     """
-    if (how := _PACKED.get(path.suffix)) is not None:
+    if (how := PACKED.get(path.suffix)) is not None:
         raise PageFileError(path, f"is compressed ({path.suffix})", f"unpack it: {how} {path.name}")
     head = flat[:64].tobytes()
     for magic, (reason, fix) in _UNREAD.items():
