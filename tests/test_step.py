@@ -150,7 +150,7 @@ def test_knobs_limits_and_faults() -> None:
     for percent in (0, 100):
         stepper.set_pool_limits(percent, percent)
     for limits in (-1, 90), (101, 90), (90, -1), (90, 101):
-        with pytest.raises(ValueError, match="is not in 0 to 100"):
+        with pytest.raises(ValueError, match="is not between 0 and 100"):
             stepper.set_pool_limits(*limits)
     _lawful(stepper)
 

@@ -352,7 +352,7 @@ def test_measures_of_a_pressed_run() -> None:
         ("[workload]\nkind='zipf'\npages=9\nworking_set=10\n", "workload.working_set 10 is not between 1 and pages"),
         ("[workload]\nkind='burst'\npages=9\n", "workload.deadline_ns is missing"),
         ("[workload]\nkind='replay'\n", "workload.trace is missing"),
-        ("[workload]\nkind='eater'\npages=0\n", "workload.pages 0 is less than 1"),
+        ("[workload]\nkind='eater'\npages=0\n", "workload.pages 0 is not between 1 and"),
         ("[workload]\nkind='eater'\npages=9\nmemcg='x'\n", "workload.memcg: 'x' is none of /"),
         ("[workload]\nkind='eats'\npages=9\n", "workload.kind 'eats' is not pageout or one of"),
         ("[[workload]]\nkind='eater'\npages=9\n[[workload]]\n", "workload.kind: pageout is for all pages"),

@@ -19,14 +19,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from kcompressd import calibration, settings
 from kcompressd import estimate as estimates
 from kcompressd.design import STORES, Design, Store
-from kcompressd.errors import EstimateError, RunInterrupted, refuse_type
+from kcompressd.errors import EstimateError, RunInterrupted, refuse_number, refuse_type
 from kcompressd.estimate import CompressorEstimate, Estimate
 from kcompressd.html.scale import size
 from kcompressd.machine import Machine
@@ -146,7 +145,7 @@ def advise(
     Advice so far: options without a recommendation, or that with fewer designs.
     """
     refuse_type("pages", pages, Pages, "a Pages", EstimateError)
-    refuse_type("ram_bytes", 0 if ram_bytes is None else ram_bytes, Integral, "a whole number", EstimateError)
+    refuse_number("ram_bytes", 0 if ram_bytes is None else ram_bytes, error=EstimateError)
     if goal not in GOALS:
         raise EstimateError("goal", f"{goal!r} is none of {', '.join(GOALS)}")
     say = progress or (lambda what, done, total: None)

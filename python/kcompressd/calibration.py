@@ -14,7 +14,6 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from numbers import Integral
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -24,11 +23,10 @@ import numpy.typing as npt
 from kcompressd.errors import (
     NOT_PARSED,
     EstimateError,
-    LabError,
     PageFileError,
     RunInterrupted,
     file_path,
-    refuse_other_than_whole,
+    refuse_number,
     refuse_type,
 )
 from kcompressd.page_file import read_arrays, write_private
@@ -109,9 +107,7 @@ class Calibration:
 
     def repeated(self, times: int) -> Calibration:
         """Return the calibration of the pages `times` over, one set after the other; raises `LabError` for none."""
-        refuse_other_than_whole("times", times)
-        if times < 1:
-            raise LabError("times", f"{times} is not 1 or more")
+        refuse_number("times", times, 1)
         parts: dict[str, Any] = {name: np.tile(getattr(self, name), times) for name in _ARRAYS}
         return dataclasses.replace(self, **parts)
 
@@ -217,7 +213,7 @@ def _each_timed(
 ) -> Iterator[tuple[PageStats, int]]:
     """The stats of one compressor after the other, each with how often every page was timed."""
     refuse_type("pages", pages, Pages, "a Pages", EstimateError)
-    refuse_type("passes", passes, Integral, "a whole number", EstimateError)
+    refuse_number("passes", passes, error=EstimateError)
     codecs = parse_codecs(compressors)
     if len(pages) == 0 or passes < 1:
         raise EstimateError("calibrate", f"{len(pages)} pages in {passes} passes measures nothing")

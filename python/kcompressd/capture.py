@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kcompressd import access, procfs
-from kcompressd.errors import CaptureError, NoSuchProcessError, NotCapturableError, refuse_type
+from kcompressd.errors import CaptureError, NoSuchProcessError, NotCapturableError, refuse_number, refuse_type
 from kcompressd.page_index import Mapping, PageIndex, Skipped, Source, mapping_runs
 from kcompressd.pages import Pages
 from kcompressd.procfs import Addresses, Area, Pagemap, ProcessMemory
@@ -94,10 +94,9 @@ def capture(
     (with the fix) or `CaptureError` (more pages than this machine has memory for).
     """
     refuse_type("pid", pid, Integral, "a process's number", CaptureError)
-    refuse_limit(f"pid {pid}", limit)
-    refuse_type("batch_pages", batch_pages, Integral, "a whole number", CaptureError)
-    if batch_pages < 1:
-        raise CaptureError("batch_pages", f"{batch_pages} is not 1 or more")
+    if limit is not None:
+        refuse_number("limit", limit, 1, error=CaptureError)
+    refuse_number("batch_pages", batch_pages, 1, error=CaptureError)
     found = scan(pid)
     return read(
         found if limit is None else found.limited(limit),
@@ -105,14 +104,6 @@ def capture(
         batch_pages=batch_pages,
         keep_cmdline=keep_cmdline,
     )
-
-
-def refuse_limit(subject: str, limit: int | None) -> None:
-    """Raise `CaptureError` for a limit that is no whole number, or that captures nothing of `subject`."""
-    if limit is not None:
-        refuse_type("limit", limit, Integral, "a whole number", CaptureError)
-        if limit < 1:
-            raise CaptureError(subject, f"a limit of {limit} pages captures nothing", "give at least 1")
 
 
 def scan(pid: int) -> Scan:

@@ -12,7 +12,6 @@ import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from numbers import Integral
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -21,7 +20,7 @@ import numpy.typing as npt
 
 from kcompressd import access, capture, procfs
 from kcompressd.capture import Scan
-from kcompressd.errors import CaptureError, InputError, NotCapturableError, file_path, refuse_type
+from kcompressd.errors import CaptureError, InputError, NotCapturableError, file_path, refuse_number
 from kcompressd.page_index import PageIndex
 from kcompressd.pages import Pages
 from kcompressd.progress import Count, counter
@@ -86,10 +85,9 @@ def capture_processes(
     kernel tells them, else a uniform sample drawn with `seed`. Processes that are gone or refuse are counted in the
     notes. Raises `NotCapturableError` when no page was read.
     """
-    capture.refuse_limit(subject, limit)
-    refuse_type("seed", seed, Integral, "a whole number", CaptureError)
-    if seed < 0:
-        raise CaptureError("seed", f"{seed} is less than 0")
+    if limit is not None:
+        refuse_number("limit", limit, 1, error=CaptureError)
+    refuse_number("seed", seed, 0, error=CaptureError)
     found, refused = _scan_all(pids)
     kept = _once([_with_flags(one) for one in found])
     chosen = _sample(kept, limit, np.random.default_rng(seed))

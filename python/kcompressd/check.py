@@ -23,7 +23,7 @@ from typing import Any
 
 from kcompressd import _core, lifecycle
 from kcompressd.design import Design, Kernel, Store
-from kcompressd.errors import LabError, RunInterrupted, refuse_other_than_whole, refuse_type
+from kcompressd.errors import LabError, RunInterrupted, refuse_number, refuse_type
 from kcompressd.policy import Policy
 from kcompressd.sizes import counted, mib
 from kcompressd.workload import refuse_order
@@ -91,7 +91,7 @@ class Scenario:
             design = design if self.threads is None else design.with_threads(self.threads)
             design = design if self.depth is None else design.with_depth(self.depth)
         refuse_order(self.folio_order)
-        refuse_other_than_whole("folios", self.folios)
+        refuse_number("folios", self.folios)
         if not self.lens and not 1 <= self.folios << self.folio_order <= MAX_PAGES:
             raise LabError("folios", f"{self.folios << self.folio_order} is not between 1 and {MAX_PAGES}, in pages")
         lens = self.lens or (self.bytes,) * (self.folios << self.folio_order)

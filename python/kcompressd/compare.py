@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from kcompressd import policy
 from kcompressd.comparison import Comparison, Entry
 from kcompressd.design import Design
-from kcompressd.errors import LabError, RunInterrupted, refuse_other_than_whole, refuse_type
+from kcompressd.errors import LabError, RunInterrupted, refuse_number, refuse_type
 from kcompressd.lab import Lab
 from kcompressd.pages import Pages
 from kcompressd.result import Result
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from kcompressd.validate import Validation
 
 MIN_REPEATS: Final = 5
+ENOUGH: Final = f"give {MIN_REPEATS}, to see what is chance"
 BASELINE: Final = "sync"
 
 Report: TypeAlias = Callable[[str, int, int], object]
@@ -46,7 +47,7 @@ def compare(
     Raises `LabError` for fewer than 5 repeats, what `Lab.run` raises, and on Ctrl-C `RunInterrupted` with a Comparison of the
     repeats that every design had.
     """
-    refuse_other_than_whole("repeats", repeats)
+    refuse_number("repeats", repeats)
     refuse_type("designs", designs, (list, tuple, type(None)), "a list of presets' names")
     refuse_type("lab", lab, (Lab, type(None)), "a Lab")
     if repeats < MIN_REPEATS:
@@ -143,9 +144,7 @@ def compare_job(
     refuse_type("designs", designs, (list, tuple, type(None)), "a list of designs")
     refuse_type("cpus", cpus, (list, tuple), "a list of whole numbers")
     count = boots(job) if repeats is None else repeats
-    refuse_other_than_whole("repeats", count)
-    if count < 1:
-        raise LabError("repeats", f"{count} is less than 1", f"give {MIN_REPEATS}, to see what is chance")
+    refuse_number("repeats", count, 1, fix=ENOUGH)
     listed = {name.rpartition(":")[2]: {"design": name} for name in _baseline_first(designs or Design.presets())}
     named = {**listed, **_own(job)}
     nodes = max(job.replace(keys).lab.nodes() for keys in named.values())

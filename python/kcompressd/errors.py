@@ -112,9 +112,28 @@ def refuse_type(
         raise error(subject, f"{_brief(value)} is not {what}")
 
 
-def refuse_other_than_whole(subject: str, value: object) -> None:
-    """Raise `LabError` about what is no whole number."""
-    refuse_type(subject, value, Integral, "a whole number")
+def refuse_number(
+    subject: str,
+    value: object,
+    least: int | None = None,
+    most: int | None = None,
+    *,
+    fix: str = "",
+    error: type[InputError] = LabError,
+) -> None:
+    """Raise `error` about what is no whole number, less than `least`, or with a `least` more than `most`."""
+    refuse_type(subject, value, Integral, "a whole number", error)
+    number = cast("int", value)
+    if least is None or (least <= number and (most is None or number <= most)):
+        return
+    raise error(
+        subject, f"{number} is {f'less than {least}' if most is None else f'not between {least} and {most}'}", fix
+    )
+
+
+def refuse_compressor(name: object) -> None:
+    """Raise `LabError` about what is no text; whether there is such a compressor the core knows."""
+    refuse_type("compressor", name, str, "a compressor's name, like zstd:3")
 
 
 def file_path(value: object, error: type[InputError] = InputError) -> Path:

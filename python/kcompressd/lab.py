@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from kcompressd import _core, environment
 from kcompressd.design import KERNEL, STORES, Design, Kernel, Store
-from kcompressd.errors import LabError, RunInterrupted, file_path, refuse_type
+from kcompressd.errors import LabError, RunInterrupted, file_path, refuse_compressor, refuse_type
 from kcompressd.faults import IoFaults, Plant
 from kcompressd.files import is_replaceable
 from kcompressd.lifecycle import table
@@ -190,7 +190,7 @@ class Lab:
 
     def _refuse_types(self) -> None:
         """Refuse what the core could not name, or would take for something else; raises `LabError`."""
-        refuse_type("compressor", self.compressor, str, "a compressor's name, like zstd:3")
+        refuse_compressor(self.compressor)
         if self.fault not in get_args(Fault):
             raise LabError(f"fault {self.fault!r}", f"is not one of {', '.join(get_args(Fault))}")
         refuse_type("shrinker_enabled", self.shrinker_enabled, bool, "True or False")

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal, TypeAlias
 
-from kcompressd.errors import LabError, refuse_other_than_whole, refuse_type
+from kcompressd.errors import LabError, refuse_number, refuse_type
 
 Preempt: TypeAlias = Literal["none", "full"]
 Fair: TypeAlias = Literal["cfs", "eevdf"]
@@ -57,7 +57,7 @@ class Machine:
         refuse_type("machine.speeds", self.speeds, Iterable, "a list of numbers")
         object.__setattr__(self, "speeds", tuple(self.speeds))
         for speed in self.speeds:
-            refuse_other_than_whole("machine.speeds", speed)
+            refuse_number("machine.speeds", speed)
         if not 1 <= len(self.speeds) <= _MOST_CPUS or any(speed < 1 for speed in self.speeds):
             raise LabError("machine.speeds", f"{list(self.speeds)} is not 1 to {_MOST_CPUS} numbers of at least 1")
         if self.preempt not in ("none", "full"):
@@ -65,17 +65,13 @@ class Machine:
         if self.fair not in ("cfs", "eevdf"):
             raise LabError("machine.fair", f"{self.fair!r} is neither cfs nor eevdf")
         for name, value in self._times():
-            refuse_other_than_whole(f"machine.{name}", value)
-            if value < 0:
-                raise LabError(f"machine.{name}", f"{value} is less than 0")
+            refuse_number(f"machine.{name}", value, 0)
         self._own_tables()
         for name, level in self.nice.items():
-            refuse_other_than_whole(f"machine.nice.{name}", level)
-            if not -20 <= level <= 19:
-                raise LabError(f"machine.nice.{name}", f"{level} is not between -20 and 19")
+            refuse_number(f"machine.nice.{name}", level, -20, 19)
         for name, cpus in self.affinity.items():
             for cpu in cpus:
-                refuse_other_than_whole(f"machine.affinity.{name}", cpu)
+                refuse_number(f"machine.affinity.{name}", cpu)
             if not cpus or not all(0 <= cpu < len(self.speeds) for cpu in cpus):
                 raise LabError(f"machine.affinity.{name}", f"{list(cpus)} is no list of CPUs from 0 to {self.cpus - 1}")
 
@@ -108,9 +104,7 @@ class Machine:
 
     def with_cpus(self, cpus: int) -> Machine:
         """Return the machine with another number of CPUs: the first ones, or more like the last."""
-        refuse_other_than_whole("cpus", cpus)
-        if not 1 <= cpus <= _MOST_CPUS:
-            raise LabError("node.cpus", f"{cpus} is not between 1 and {_MOST_CPUS}")
+        refuse_number("cpus", cpus, 1, _MOST_CPUS)
         speeds = (self.speeds + self.speeds[-1:] * cpus)[:cpus]
         affinity = {name: tuple(cpu for cpu in on if cpu < cpus) for name, on in self.affinity.items()}
         return dataclasses.replace(self, speeds=speeds, affinity={name: on for name, on in affinity.items() if on})
@@ -182,9 +176,7 @@ class Costs:
         """Refuse negative costs; raises `LabError` naming the key."""
         for name, value in self.to_dict().items():
             if value is not None:
-                refuse_other_than_whole(f"costs.{name}", value)
-            if value is not None and value < 0:
-                raise LabError(f"costs.{name}", f"{value} is less than 0")
+                refuse_number(f"costs.{name}", value, 0)
 
     def to_dict(self) -> dict[str, int | None]:
         """Return the costs by name."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Final
 
-from kcompressd.errors import LabError, refuse_type
+from kcompressd.errors import LabError, refuse_number, refuse_type
 
 SIZES: Final = ("zswap_max", "memory_max", "memory_high", "memory_low", "memory_min")
 """What is in bytes of a `Memcg`; None: no limit, or no protection."""
@@ -42,10 +41,9 @@ class Memcg:
     def __post_init__(self) -> None:
         """Refuse a size that is no number of bytes; raises `LabError` naming group and key."""
         for key in SIZES:
-            size, subject = getattr(self, key), f"memcg {self.name!r}: {key}"
-            refuse_type(subject, size, (Integral, type(None)), "a whole number of bytes")
-            if size is not None and not 0 <= size < 2**63:
-                raise LabError(subject, f"{size} is not between 0 and {2**63 - 1} bytes")
+            size = getattr(self, key)
+            if size is not None:
+                refuse_number(f"memcg {self.name!r}: {key}", size, 0, 2**63 - 1)
 
 
 def numbered(names: Iterable[str]) -> dict[str, int]:

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Final
 
-from kcompressd.errors import LabError, refuse_other_than_whole, refuse_type
+from kcompressd.errors import LabError, refuse_number, refuse_type
 
 MOST_PAGES = 2**32 - 2
 """A page's number is 32 bits, one of which values is none's."""
@@ -51,12 +51,10 @@ class Node:
         for name, (least, most) in ranges.items():
             value = getattr(self, name)
             if value is not None:
-                refuse_other_than_whole(f"node.{name}", value)
-            if value is not None and not least <= value <= most:
-                raise LabError(f"node.{name}", f"{value} is not between {least} and {most}")
+                refuse_number(f"node.{name}", value, least, most)
         free, marks = self.free_pages, self.marks
         for name, value in (("free", free), ("file", self.file), *(("watermarks", mark) for mark in marks)):
-            refuse_other_than_whole(f"node.{name}", value)
+            refuse_number(f"node.{name}", value)
         if not 0 < free <= self.managed:
             raise LabError("node.free", f"{free} is not between 1 and node.managed = {self.managed}")
         if not 0 <= self.file < free:
@@ -81,7 +79,7 @@ class Node:
 
         What happens under pressure hangs on such small things: a run is one course of many.
         """
-        refuse_other_than_whole("boot", number)
+        refuse_number("boot", number)
         fewer = number * min(BOOT_PAGES, max(1, self.managed // 1024))
         return dataclasses.replace(self, free=self.free_pages - fewer) if number else self
 

@@ -11,7 +11,6 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from numbers import Integral
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -19,7 +18,15 @@ import numpy as np
 import numpy.typing as npt
 
 from kcompressd import _core, environment
-from kcompressd.errors import NOT_PARSED, EstimateError, PageFileError, RunInterrupted, file_path, refuse_type
+from kcompressd.errors import (
+    NOT_PARSED,
+    EstimateError,
+    PageFileError,
+    RunInterrupted,
+    file_path,
+    refuse_number,
+    refuse_type,
+)
 from kcompressd.page_file import read_arrays, write_private
 from kcompressd.page_index import KINDS, PAGE_SIZES, PageIndex, about_from_json, about_to_json
 from kcompressd.pages import Pages
@@ -187,7 +194,7 @@ def measure(
     refuse_type("pages", pages, Pages, "a Pages", EstimateError)
     codecs = parse_codecs(compressors)
     count = len(os.sched_getaffinity(0)) if threads is None else threads
-    refuse_type("threads", count, Integral, "a whole number", EstimateError)
+    refuse_number("threads", count, error=EstimateError)
     if len(pages) == 0 or count < 1:
         raise EstimateError("estimate", f"{len(pages)} pages on {count} threads measures nothing")
     with counter(progress, "measuring") as report:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
 from kcompressd import _core
-from kcompressd.errors import LabError, refuse_other_than_whole
+from kcompressd.errors import LabError, refuse_number
 
 Progress: TypeAlias = Callable[[str, int, int], object]
 """Called about 20 times a second with the phase, the pages finished in it, and the pages in all; of a run with a memory budget in
@@ -52,9 +52,7 @@ def _turn(run: _core.Run, asked: Mapping[str, int] | None) -> None:
         return
     if not isinstance(asked, Mapping) or list(asked) != ["depth"]:
         raise LabError("watch", f"returned {asked!r}", 'return {"depth": folios}, or None')
-    refuse_other_than_whole("depth", asked["depth"])
-    if asked["depth"] < 0:
-        raise LabError("depth", f"{asked['depth']} is less than 0")
+    refuse_number("depth", asked["depth"], 0)
     run.set_depth(asked["depth"])
 
 

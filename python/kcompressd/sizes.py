@@ -5,7 +5,7 @@ from __future__ import annotations
 from numbers import Integral
 from typing import Final
 
-from kcompressd.errors import LabError, refuse_other_than_whole, refuse_type
+from kcompressd.errors import LabError, refuse_number, refuse_type
 
 SLOT_BYTES: Final = 32
 """What a slot takes of a store by itself (`ru_maxrss` of a `Zram` and of a `Zswap` of 2**24 slots)."""
@@ -61,7 +61,7 @@ def refuse_too_large(subject: str, needed_bytes: int, fix: str) -> None:
 
 def refuse_slots(slots: int) -> None:
     """Raise `LabError` for what is no number of a store's slots, and for more than this machine has memory for."""
-    refuse_other_than_whole("slots", slots)
+    refuse_number("slots", slots)
     refuse_too_large("slots", SLOT_BYTES * slots, "give it fewer")
 
 

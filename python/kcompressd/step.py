@@ -24,7 +24,7 @@ import numpy as np
 
 from kcompressd import _core
 from kcompressd.accounting import PLACES
-from kcompressd.errors import LabError, refuse_other_than_whole, refuse_type
+from kcompressd.errors import LabError, refuse_compressor, refuse_number, refuse_type
 from kcompressd.lifecycle import table
 from kcompressd.memcg import number_of, numbered
 from kcompressd.names import Names
@@ -191,26 +191,22 @@ class Stepper(Sequence[Folio]):
         if number == 0:
             raise LabError("memcg '/'", "the root has no memory.zswap.max")
         limit = most if max_bytes is None else max_bytes
-        refuse_other_than_whole("max_bytes", limit)
-        if not 0 <= limit <= most:
-            raise LabError("max_bytes", f"{limit} is not between 0 and {most}")
+        refuse_number("max_bytes", limit, 0, most)
         self._core.set_zswap_max(number, limit)
 
     def set_compressor(self, compressor: str) -> None:
         """Set zswap's compressor: new stores go to a pool of its own, the old one drains. Raises `ValueError` for a name
         that is none, for zram, and while as many pools live as there can be.
         """
-        refuse_type("compressor", compressor, str, "a compressor's name, like zstd:3")
+        refuse_compressor(compressor)
         self._core.set_compressor(compressor)
 
     def set_pool_limits(self, max_pool_percent: int = 100, accept_threshold_percent: int = 90) -> None:
         """Set zswap's two parameters, percent of the stepper's `pool_limit`; raises `ValueError` outside 0 to 100, and for
         zram.
         """
-        for name, value in (("max_pool", max_pool_percent), ("accept_threshold", accept_threshold_percent)):
-            refuse_other_than_whole(f"{name}_percent", value)
-            if not 0 <= value <= 100:
-                raise ValueError(f"{name}_percent: {value} is not in 0 to 100")
+        refuse_number("max_pool_percent", max_pool_percent, 0, 100)
+        refuse_number("accept_threshold_percent", accept_threshold_percent, 0, 100)
         self._core.set_pool_limits(max_pool_percent, accept_threshold_percent)
 
     def _group(self, memcg: str) -> int:
@@ -220,10 +216,8 @@ class Stepper(Sequence[Folio]):
         """Set the depth of a queue, folios, from 0 (everything is synchronous) to its capacity; raises
         `ValueError` above that, and for a queue that there is not.
         """
-        for what, number in (("depth", depth), ("queue", queue)):
-            refuse_other_than_whole(what, number)
-            if number < 0:
-                raise LabError(what, f"{number} is less than 0")
+        refuse_number("depth", depth, 0)
+        refuse_number("queue", queue, 0)
         self._core.set_depth(queue, depth)
 
     @property

@@ -23,7 +23,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from kcompressd.errors import LabError, refuse_other_than_whole, refuse_type
+from kcompressd.errors import LabError, refuse_number, refuse_type
 from kcompressd.node import MOST_PAGES
 from kcompressd.sizes import duration
 
@@ -92,21 +92,17 @@ class Workload:
                 raise LabError(f"workload.{name}", f"is not for the workload {self.kind!r}", f"leave {name} out")
         self._refuse_arrays()
         self._fill()
-        for key, least in (
-            ("pages", 1),
-            ("start_ns", 0),
-            ("think_ns", 0),
-            ("touches", 0),
-            ("deadline_ns", 1),
-            ("file_pages", 1),
+        for key, least, most in (
+            ("pages", 1, MOST_PAGES),
+            ("start_ns", 0, None),
+            ("think_ns", 0, None),
+            ("touches", 0, None),
+            ("deadline_ns", 1, None),
+            ("file_pages", 1, MOST_PAGES),
         ):
             value = getattr(self, key)
             if value is not None:
-                refuse_other_than_whole(f"workload.{key}", value)
-            if value is not None and value < least:
-                raise LabError(f"workload.{key}", f"{value} is less than {least}")
-            if value is not None and key in ("pages", "file_pages") and value > MOST_PAGES:
-                raise LabError(f"workload.{key}", f"{value} is more than {MOST_PAGES}")
+                refuse_number(f"workload.{key}", value, least, most)
         refuse_order(self.folio_order or 0)
         if self.shmem and self.folio_order:
             raise LabError(
@@ -245,9 +241,7 @@ class Workload:
 
 def refuse_order(order: int) -> None:
     """Raise `LabError` for what is no order of a folio."""
-    refuse_other_than_whole("workload.folio_order", order)
-    if not 0 <= order <= MAX_FOLIO_ORDER:
-        raise LabError("workload.folio_order", f"{order} is not between 0 and {MAX_FOLIO_ORDER}")
+    refuse_number("workload.folio_order", order, 0, MAX_FOLIO_ORDER)
 
 
 def named(workloads: Sequence[Workload]) -> tuple[Workload, ...]:

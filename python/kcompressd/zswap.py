@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from kcompressd import _core
 from kcompressd.design import KERNEL, Kernel
-from kcompressd.errors import LabError, refuse_type
+from kcompressd.errors import LabError, refuse_compressor, refuse_type
 from kcompressd.memcg import Memcg, number_of
 from kcompressd.pages import Pages, contents
 from kcompressd.sizes import counted, parse_limit, refuse_slots
@@ -223,7 +223,7 @@ class Zswap:
 
     @compressor.setter
     def compressor(self, name: str) -> None:
-        refuse_type("compressor", name, str, "a compressor's name, like zstd:3")
+        refuse_compressor(name)
         self._core.set_compressor(name)
 
     @property

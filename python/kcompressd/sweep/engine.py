@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from kcompressd import _core
 from kcompressd.calibration import Calibration
-from kcompressd.compare import MIN_REPEATS
-from kcompressd.errors import InputError, JobError, LabError, RunInterrupted
+from kcompressd.compare import ENOUGH, MIN_REPEATS
+from kcompressd.errors import InputError, JobError, RunInterrupted, refuse_number
 from kcompressd.job import UNBUDGETED, Job
 from kcompressd.sweep.plan import Axis, Plan, Point
 from kcompressd.sweep.table import ID, Row, Rows
@@ -148,8 +148,8 @@ class _Tally:
 
 def _boots(job: Job, plan: Plan, repeats: int | None) -> int:
     """How many boots each combination gets; seeds are repeats already, and without a memory budget all boots are alike."""
-    if repeats is not None and repeats < 1:
-        raise LabError("repeats", f"{repeats} is less than 1", f"give {MIN_REPEATS}, to see what is chance")
+    if repeats is not None:
+        refuse_number("repeats", repeats, 1, fix=ENOUGH)
     axes = {axis.key.removeprefix("node.") for axis in plan.axes if axis.key.startswith("node.")}
     short = not {*axes, *job.tree.get("node", {})} <= UNBUDGETED
     return repeats if repeats is not None else MIN_REPEATS if short and not plan.seeds else 1
