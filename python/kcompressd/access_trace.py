@@ -19,8 +19,8 @@ from typing import Any, Final, NamedTuple, TextIO
 import numpy as np
 import numpy.typing as npt
 
+from kcompressd.arrays import DAMAGED_ARRAY
 from kcompressd.errors import JobError, file_path
-from kcompressd.page_file import DAMAGED_ARRAY
 from kcompressd.workload import WRITE
 
 _FIELDS: Final = ("page", "write", "t_ns")

@@ -15,13 +15,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from kcompressd import arrays
 from kcompressd.errors import (
-    NOT_PARSED,
     EstimateError,
     PageFileError,
     RunInterrupted,
@@ -29,7 +29,6 @@ from kcompressd.errors import (
     refuse_number,
     refuse_type,
 )
-from kcompressd.page_file import read_arrays, write_private
 from kcompressd.page_index import PAGE_SIZES
 from kcompressd.page_stats import DEFAULT_COMPRESSORS, Codec, PageStats, kinds_of, measure, parse_codecs
 from kcompressd.pages import Pages
@@ -113,18 +112,9 @@ class Calibration:
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write `FILE.calib.npz`, its owner's alone, replaced by rename; raises `PageFileError`."""
-        where = file_path(path, PageFileError)
-        if not where.name.endswith(SUFFIX):
-            raise PageFileError(where, f"is no name for a calibration: it must end in {SUFFIX}")
-        said = {**self._about(), "environment": self.environment, "digest": self.digest}
-        meta = np.frombuffer(json.dumps(said).encode(), dtype=np.uint8)
-        arrays = {name: getattr(self, name) for name in _ARRAYS}
-
-        def write(file: BinaryIO) -> None:
-            np.savez_compressed(file, meta=meta, **arrays)
-
-        write_private(where, write)
-        return where
+        meta = {**self._about(), "environment": self.environment, "digest": self.digest}
+        figures = {name: getattr(self, name) for name in _ARRAYS}
+        return arrays.save(file_path(path, PageFileError), SUFFIX, "a calibration", meta, figures)
 
     def _about(self) -> dict[str, Any]:
         return {
@@ -146,30 +136,18 @@ class Calibration:
     def load(cls, path: str | os.PathLike[str]) -> Calibration:
         """Read `FILE.calib.npz`; raises `PageFileError` naming what is wrong with it."""
         where = file_path(path, PageFileError)
-        try:
-            arrays = read_arrays(where, ("meta", *_ARRAYS))
-            found = cls._of(json.loads(arrays.pop("meta").tobytes()), arrays)
-        except FileNotFoundError:
-            raise PageFileError(where, "no such file") from None
-        except OSError as error:
-            raise PageFileError(where, f"cannot be read: {error.strerror or error}") from error
-        except (*NOT_PARSED, KeyError, TypeError) as error:
-            raise PageFileError(where, f"is no calibration: {error}", "kcompressd calibrate FILE") from error
-        return found
+        with arrays.explained(where, "calibration", "kcompressd calibrate FILE"):
+            return cls._of(*arrays.load(where, _ARRAYS))
 
     @classmethod
-    def _of(cls, meta: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> Calibration:
+    def _of(cls, meta: dict[str, Any], figures: arrays.Arrays) -> Calibration:
         if (meta["format"], meta["version"]) != (FORMAT, VERSION):
             raise ValueError(f"{meta['format']} version {meta['version']} is not {FORMAT} version {VERSION}")
         if meta["page_size"] not in PAGE_SIZES or not meta["codecs"]:
             raise ValueError("its page size or compressors are not this version's")
-        shape = (len(meta["codecs"]), meta["pages"])
-        for name, dtype in _ARRAYS.items():
-            want = shape if dtype != "u1" else shape[1:]
-            if arrays[name].dtype != np.dtype(dtype) or arrays[name].shape != want:
-                raise ValueError(f"{name} is {arrays[name].dtype.str}{arrays[name].shape}, not {dtype}{want}")
+        arrays.check(figures, _ARRAYS, meta["pages"], len(meta["codecs"]))
         said = {name: meta[name] for name in ("page_size", "pages_digest", "passes", "environment")}
-        found = cls(codecs=parse_codecs(meta["codecs"]), **said, **dict[str, Any](arrays))
+        found = cls(codecs=parse_codecs(meta["codecs"]), **said, **dict[str, Any](figures))
         if found.digest != meta["digest"]:
             raise ValueError("its digest is another: it was changed")
         return found

@@ -67,8 +67,7 @@ def save(trace: Trace, path: str | os.PathLike[str], *, window: Window = ALL, re
             write(stream)  # type: ignore[arg-type]  # a GzipFile is as good a file
 
     try:
-        with files.temporary(where, packed if where.suffix == ".gz" else write) as name:
-            os.replace(name, where)
+        files.replace(where, packed if where.suffix == ".gz" else write)
     except OSError as error:
         raise OutputError(where, f"cannot be written: {error.strerror or error}") from error
     return count

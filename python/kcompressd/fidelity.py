@@ -24,7 +24,7 @@ import numpy.typing as npt
 from kcompressd import _core
 from kcompressd.errors import KernelError, RunInterrupted
 from kcompressd.estimate import CHAIN_SIZE, CHAIN_SIZES, CompressorEstimate, estimate
-from kcompressd.page_stats import Codec, parse_codecs
+from kcompressd.page_stats import Codec, parse_codecs, stored_codec
 from kcompressd.pages import Pages
 from kcompressd.procfs import available_bytes
 from kcompressd.zram_device import FIELDS, MmStat, ZramDevice, charged
@@ -120,7 +120,7 @@ def figures_of(stored: Mapping[str, Any]) -> list[KernelFigures]:
     """Return the kernel's side of a stored comparison (`Fidelity.to_dict`)."""
     return [
         KernelFigures(
-            parse_codecs(one["name"] if one["level"] is None else f"{one['name']}:{one['level']}")[0],
+            stored_codec(one),
             one["kernel"],
             np.frombuffer(base64.b64decode(one["kernel_sizes"]), dtype="<u4"),
         )

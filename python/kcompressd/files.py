@@ -63,10 +63,15 @@ def temporary(path: Path, write: Writer) -> Iterator[str]:
             os.unlink(name)
 
 
+def replace(path: Path, write: Writer) -> None:
+    """Have `write` fill a file of mode 0600 that then replaces `path`; raises `OSError`."""
+    with temporary(path, write) as name:
+        os.replace(name, path)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write or replace `path`; a device or a pipe is written straight to. Raises `OSError`."""
     if not is_replaceable(path):
         path.write_text(text, encoding="utf-8")
-        return
-    with temporary(path, lambda file: file.write(text.encode())) as name:
-        os.replace(name, path)
+    else:
+        replace(path, lambda file: file.write(text.encode()))

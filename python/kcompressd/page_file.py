@@ -12,18 +12,14 @@ import json
 import mmap
 import os
 import stat
-import zipfile
-import zlib
-from collections.abc import Sequence
 from pathlib import Path
-from tokenize import TokenError
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from kcompressd.errors import NOT_PARSED, IndexFileError, NotWholePagesError, PageFileError
-from kcompressd.files import Writer, read_bytes, temporary
+from kcompressd.files import read_bytes, replace, temporary
 from kcompressd.page_index import IndexDocument
 
 if TYPE_CHECKING:
@@ -104,32 +100,6 @@ def unpack(file: BinaryIO, subject: object) -> Bytes:
     return np.frombuffer(memoryview(flat).toreadonly(), dtype=np.uint8)
 
 
-DAMAGED_ARRAY: Final = (ValueError, EOFError, SyntaxError, TokenError)
-"""What `np.load` raises about a damaged array; the last two about the text of its head."""
-_DAMAGED_ARCHIVE: Final = (*DAMAGED_ARRAY, zipfile.BadZipFile, zlib.error, RuntimeError)
-"""What reading a damaged archive raises; the last where it says that it is encrypted, or packed in an unknown way."""
-
-
-def read_arrays(path: Path, names: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
-    """Read arrays of an .npz file by name; raises `OSError`, and `ValueError` about one that is none or damaged."""
-    with path.open("rb") as file:
-        if file.read(2) != b"PK" or not zipfile.is_zipfile(file):
-            raise ValueError("it is no archive of arrays")
-        file.seek(0)
-        try:
-            with np.load(file, allow_pickle=False) as arrays:
-                found = {name: arrays[name] for name in names}
-        except KeyError as error:
-            raise ValueError(f"it lacks one of {', '.join(names)}") from error
-        except _DAMAGED_ARCHIVE as error:
-            raise ValueError("it is damaged") from error
-        except MemoryError as error:
-            raise ValueError("it has more than there is memory for") from error
-    if not all(isinstance(array, np.ndarray) for array in found.values()):  # bytes, where the head is not an array's
-        raise ValueError("it is damaged")
-    return found
-
-
 def _new_decoder() -> zstandard.ZstdDecompressionObj:
     import zstandard
 
@@ -198,17 +168,7 @@ def write_pages(path: Path, flat: Bytes, document: IndexDocument | None, level: 
             os.replace(pages, path)
         if document is not None:
             text = json.dumps(document.to_json(), indent=1, ensure_ascii=True) + "\n"
-            with temporary(path, lambda file: file.write(text.encode())) as index:
-                os.replace(index, index_path(path))
-    except OSError as error:
-        raise PageFileError(path, f"cannot be written: {error.strerror}") from error
-
-
-def write_private(path: Path, write: Writer) -> None:
-    """Have `write` fill a file of mode 0600 that then replaces `path`; raises `PageFileError`."""
-    try:
-        with temporary(path, write) as name:
-            os.replace(name, path)
+            replace(index_path(path), lambda file: file.write(text.encode()))
     except OSError as error:
         raise PageFileError(path, f"cannot be written: {error.strerror}") from error
 

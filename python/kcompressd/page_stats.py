@@ -7,19 +7,17 @@ something about contents, so the file is its owner's alone, as a page file is.
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from kcompressd import _core, environment
+from kcompressd import _core, arrays, environment
 from kcompressd.errors import (
-    NOT_PARSED,
     EstimateError,
     PageFileError,
     RunInterrupted,
@@ -27,7 +25,6 @@ from kcompressd.errors import (
     refuse_number,
     refuse_type,
 )
-from kcompressd.page_file import read_arrays, write_private
 from kcompressd.page_index import KINDS, PAGE_SIZES, PageIndex, about_from_json, about_to_json
 from kcompressd.pages import Pages
 from kcompressd.progress import Count, counter
@@ -60,6 +57,12 @@ def parse_codecs(compressors: str | Sequence[str]) -> tuple[Codec, ...]:
         raise EstimateError("compressors", f"{compressors!r} is neither a text like lz4,zstd:3 nor a list of such")
     text = ",".join(names)
     return tuple(dict.fromkeys(Codec(*found) for found in _core.parse_codecs(text)))
+
+
+def stored_codec(stored: Mapping[str, Any]) -> Codec:
+    """Return the compressor of what was stored with its `name` and `level`."""
+    name, level = stored["name"], stored["level"]
+    return parse_codecs(name if level is None else f"{name}:{level}")[0]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -101,17 +104,8 @@ class PageStats:
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write `FILE.stats.npz`, its owner's alone, replaced by rename; raises `PageFileError`."""
-        where = file_path(path, PageFileError)
-        if not where.name.endswith(SUFFIX):
-            raise PageFileError(where, f"is no name for stats: it must end in {SUFFIX}")
-        meta = np.frombuffer(json.dumps(self._meta()).encode(), dtype=np.uint8)
-        arrays = {name: getattr(self, name) for name in _ARRAYS}
-
-        def write(file: BinaryIO) -> None:
-            np.savez_compressed(file, meta=meta, **arrays)
-
-        write_private(where, write)
-        return where
+        figures = {name: getattr(self, name) for name in _ARRAYS}
+        return arrays.save(file_path(path, PageFileError), SUFFIX, "stats", self._meta(), figures)
 
     def _meta(self) -> dict[str, Any]:
         return {
@@ -130,29 +124,22 @@ class PageStats:
     def load(cls, path: str | os.PathLike[str]) -> PageStats:
         """Read `FILE.stats.npz`; raises `PageFileError` naming what is wrong with it."""
         where = file_path(path, PageFileError)
-        try:
-            arrays = read_arrays(where, ("meta", *_ARRAYS))
-            meta = _read_meta(arrays.pop("meta"))
-            codecs = tuple(_codec(item["name"], item["level"]) for item in meta["codecs"])
-            _check(arrays, meta["pages"], len(codecs))
+        with arrays.explained(where, "file of stats", "kcompressd capture --stats-only"):
+            meta, figures = arrays.load(where, _ARRAYS)
+            _check_meta(meta)
+            codecs = tuple(map(stored_codec, meta["codecs"]))
+            arrays.check(figures, _ARRAYS, meta["pages"], len(codecs))
             return cls(
                 page_size=meta["page_size"],
                 codecs=codecs,
                 index=about_from_json(meta),
                 timing=meta["timing"],
                 environment=meta["environment"],
-                **arrays,
+                **figures,
             )
-        except FileNotFoundError:
-            raise PageFileError(where, "no such file") from None
-        except OSError as error:
-            raise PageFileError(where, f"cannot be read: {error.strerror or error}") from error
-        except (*NOT_PARSED, KeyError, TypeError, AttributeError) as error:
-            raise PageFileError(where, f"is no file of stats: {error}", "kcompressd capture --stats-only") from error
 
 
-def _read_meta(stored: npt.NDArray[Any]) -> dict[str, Any]:
-    meta: dict[str, Any] = json.loads(stored.tobytes())
+def _check_meta(meta: dict[str, Any]) -> None:
     found = (meta["format"], meta["version"])
     if found != (FORMAT, VERSION):
         raise ValueError(f"{found[0]} version {found[1]} is not {FORMAT} version {VERSION}")
@@ -162,19 +149,6 @@ def _read_meta(stored: npt.NDArray[Any]) -> dict[str, Any]:
         if not isinstance(meta["timing"][name], int):
             raise ValueError(f"timing.{name} is not an integer")
     dict(**meta["environment"])
-    return meta
-
-
-def _codec(name: str, level: int | None) -> Codec:
-    return parse_codecs(name if level is None else f"{name}:{level}")[0]
-
-
-def _check(arrays: dict[str, npt.NDArray[Any]], pages: int, codecs: int) -> None:
-    for name, dtype in _ARRAYS.items():
-        shape = (pages,) if dtype == "u1" else (codecs, pages)
-        if arrays[name].dtype != np.dtype(dtype) or arrays[name].shape != shape:
-            found = f"{arrays[name].dtype.str}{arrays[name].shape}"
-            raise ValueError(f"{name} is {found}, not {np.dtype(dtype).str}{shape}")
 
 
 def measure(

@@ -47,10 +47,9 @@ def _exit_code(stored: Stored) -> int:
 
 def _name(one: Stored) -> str:
     """The compressor as the command takes it: without a level that is its default."""
-    from kcompressd.page_stats import parse_codecs
+    from kcompressd.page_stats import stored_codec
 
-    (codec,) = parse_codecs(one["name"] if one["level"] is None else f"{one['name']}:{one['level']}")
-    return codec.text
+    return stored_codec(one).text
 
 
 def _estimate(stored: Stored) -> Iterator[RenderableType]:

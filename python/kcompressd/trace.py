@@ -19,10 +19,10 @@ import numpy.typing as npt
 
 from kcompressd import lifecycle_enums
 from kcompressd._core import Locator
+from kcompressd.arrays import DAMAGED_ARRAY
 from kcompressd.errors import NOT_PARSED, InputError, file_path, refuse_type
 from kcompressd.files import read_text, temporary, write_text
 from kcompressd.lifecycle import table
-from kcompressd.page_file import DAMAGED_ARRAY
 from kcompressd.trace_words import Step, names, step
 from kcompressd.workload import MAX_FOLIO_ORDER
 

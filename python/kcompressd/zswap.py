@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from kcompressd import _core
 from kcompressd.design import KERNEL, Kernel
-from kcompressd.errors import LabError, refuse_compressor, refuse_type
+from kcompressd.errors import LabError, refuse_compressor, refuse_number, refuse_type
 from kcompressd.memcg import Memcg, number_of
 from kcompressd.pages import Pages, contents
 from kcompressd.sizes import counted, parse_limit, refuse_slots
@@ -100,8 +100,7 @@ class Zswap:
             "chain_size": chain_size,
         }
         refuse_slots(slots)
-        if nodes == 0:
-            raise LabError("nodes", "0 is not 1 or more")
+        refuse_number("nodes", nodes, 1)
         self._core = _core.Zswap(config)
         self._page_size = page_size
         self._groups = {"/": 0}

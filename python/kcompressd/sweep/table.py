@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from kcompressd.errors import OutputError
-from kcompressd.files import temporary
+from kcompressd.files import replace
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -99,7 +99,6 @@ class Rows:
         import pyarrow.parquet as pq
 
         try:
-            with temporary(path, lambda file: pq.write_table(table, file)) as name:
-                os.replace(name, path)
+            replace(path, lambda file: pq.write_table(table, file))
         except OSError as error:
             raise OutputError(path, f"cannot be written: {error.strerror}") from error
