@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from rich.console import RenderableType
 from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
 from kcompressd.advise import Advice, Option, name
-from kcompressd.fitted import Fitted
+from kcompressd.fitted import Fitted, bare
 from kcompressd.sizes import duration
 
 OPTIONS = ("store", "compressor", "memory used", "touch p99.9", "CPU a touch")
@@ -23,7 +22,8 @@ ABOUT_DESIGNS = "What a kcompressd design would change; no released kernel has o
 def parts(advice: Advice) -> Iterator[RenderableType]:
     """Yield what is printed."""
     if advice.options:
-        yield Fitted(_options(advice), keep=3)
+        rows = ((mark(advice, option), option.store, option.compressor, *figures(option)) for option in advice.options)
+        yield Fitted(bare(("", *OPTIONS), rows, left=("", *OPTIONS[:2])), keep=3)
         yield Text("→ recommended, · on the Pareto front: no other is better in all three", style="dim")
     if advice.best is None:
         yield Text(advice.evidence[0], style="bold")
@@ -33,7 +33,7 @@ def parts(advice: Advice) -> Iterator[RenderableType]:
         yield Text(f"  {sentence}")
     if advice.designs:
         yield Text(f"\n{ABOUT_DESIGNS}", style="bold")
-        yield Fitted(_grid(DESIGNS, designs(advice)))
+        yield Fitted(bare(DESIGNS, designs(advice), left=DESIGNS[:1]))
     for where, text in advice.settings.items():
         yield Text(f"\n{where}", style="bold")
         yield escape(text.rstrip())
@@ -58,17 +58,3 @@ def designs(advice: Advice) -> list[tuple[str, ...]]:
         shown = (*map(duration, times), f"{run.scans:.2f}") if run.holds else ("exhausts memory", *["-"] * 5)
         rows.append((run.design, *shown))
     return rows
-
-
-def _options(advice: Advice) -> Table:
-    rows = [(mark(advice, option), option.store, option.compressor, *figures(option)) for option in advice.options]
-    return _grid(("", *OPTIONS), rows)
-
-
-def _grid(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for heading in columns:
-        table.add_column(heading, justify="left" if heading in ("", "store", "compressor", "design") else "right")
-    for row in rows:
-        table.add_row(*row)
-    return table

@@ -16,6 +16,7 @@ one, so nothing can be set.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -98,6 +99,10 @@ class Advice:
     def to_dict(self) -> dict[str, Any]:
         """Return the stored form as plain data (docs/formats.md)."""
         return {"version": VERSION, "kind": "advice", **asdict(self)}
+
+    def to_json(self) -> str:
+        """Return `to_dict` as text."""
+        return json.dumps(self.to_dict(), indent=1) + "\n"
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> Advice:

@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from kcompressd import applications
 from kcompressd.comparison import Comparison, Entry
-from kcompressd.fitted import Fitted
+from kcompressd.fitted import Fitted, bare
 from kcompressd.measures import Measure
 from kcompressd.sizes import pages_text
 
@@ -79,12 +79,7 @@ def _of_applications(entries: Sequence[Entry]) -> Iterator[Measure]:
 
 
 def _table(measures: Sequence[Measure], entries: Sequence[Entry]) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("")
-    for entry in entries:
-        table.add_column(escape(entry.name), justify="right")
+    table = bare(("", *(escape(entry.name) for entry in entries)), left=("",))
     for measure in measures:
         pairs = (cell(entry, measure) for entry in entries)
         table.add_row(measure.title, *(f"{value} [dim]{ratio}[/dim]" if ratio else value for value, ratio in pairs))

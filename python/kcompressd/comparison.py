@@ -8,7 +8,6 @@ what does not differ the range misses 1 by chance in 1 of 16 comparisons).
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -241,13 +240,10 @@ class Comparison:
 
     def __str__(self) -> str:
         """Return table and sentences as plain text."""
-        from rich.console import Console
-
         from kcompressd.compare_report import WIDTH
+        from kcompressd.fitted import plain
 
-        out = io.StringIO()
-        Console(file=out, width=WIDTH, color_system=None, highlight=False).print(self)
-        return out.getvalue().rstrip("\n")
+        return plain([self], WIDTH)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Render the table for rich."""

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from typing import Final, TypeAlias
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.markup import escape
-from rich.table import Table as Grid
 
 from kcompressd.estimate import CompressorEstimate, Estimate
-from kcompressd.fitted import Fitted
+from kcompressd.fitted import Fitted, bare, plain
 from kcompressd.sizes import chain_text, mib, pages_text
 
 WIDTH: Final = 120
@@ -137,7 +135,8 @@ def parts(estimate: Estimate) -> Iterator[RenderableType]:
     for heading, table in tables(estimate):
         if heading:
             yield f"\n{escape(heading)}:"
-        yield Fitted(_grid(*table))
+        columns, rows = table
+        yield Fitted(bare((name.replace(" ", "\n") for name in columns), rows, left=(columns[0], "sizes")))
     for sentence in sentences(estimate):
         yield "\n" + escape(sentence)
     yield f"\n[bold]Choice[/bold]  {escape(estimate.choice.reason)}"
@@ -146,23 +145,9 @@ def parts(estimate: Estimate) -> Iterator[RenderableType]:
         yield escape("".join(f"    {line}\n" for line in text.splitlines()).rstrip("\n"))
 
 
-def _grid(columns: Row, rows: list[Row]) -> Grid:
-    grid = Grid(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for number, column in enumerate(columns):
-        left = number == 0 or column == "sizes"
-        grid.add_column(column.replace(" ", "\n"), justify="left" if left else "right")
-    for row in rows:
-        grid.add_row(*row)
-    return grid
-
-
 def text(estimate: Estimate) -> str:
     """Return everything as plain text."""
-    out = io.StringIO()
-    console = Console(file=out, width=WIDTH, color_system=None, highlight=False)
-    for part in parts(estimate):
-        console.print(part)
-    return out.getvalue().rstrip("\n")
+    return plain(parts(estimate), WIDTH)
 
 
 def markdown(estimate: Estimate) -> str:

@@ -7,10 +7,9 @@ from typing import Final
 
 from rich.console import RenderableType
 from rich.markup import escape
-from rich.table import Table
 
 from kcompressd.fidelity import Difference, Fidelity
-from kcompressd.fitted import Fitted
+from kcompressd.fitted import Fitted, bare
 from kcompressd.sizes import chain_text, counted, pages_text
 from kcompressd.zram_device import FIELDS
 
@@ -78,12 +77,7 @@ def _verdict(one: Difference) -> str:
 def parts(found: Fidelity) -> Iterator[RenderableType]:
     """Yield what rich prints."""
     yield f"[bold]{escape(title(found))}[/bold]"
-    grid = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for number, column in enumerate(COLUMNS):
-        grid.add_column(column.replace(" ", "\n", 1), justify="right" if number else "left")
-    for row in rows(found):
-        grid.add_row(*row)
-    yield Fitted(grid)
+    yield Fitted(bare((column.replace(" ", "\n", 1) for column in COLUMNS), rows(found), left=COLUMNS[:1]))
     yield from ("\n" + escape(sentence) for sentence in sentences(found))
 
 

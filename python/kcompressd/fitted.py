@@ -1,16 +1,38 @@
-"""`Fitted`: a table that goes on below where a terminal is too narrow for it, so that no figure is cut."""
+"""What rich draws here: tables without lines, plain text, and `Fitted`, a table that goes on below where a terminal is too narrow
+for it, so that no figure is cut.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+import io
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.measure import Measurement
 from rich.table import Column, Table
 
 _ENDLESS: Final = 10_000
+
+
+def bare(headings: Iterable[str], rows: Iterable[Iterable[str]] = (), *, left: Collection[str]) -> Table:
+    """Return a table without lines; the columns whose headings are in `left` are aligned to the left."""
+    table = Table(box=None, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading in left else "right")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def plain(parts: Iterable[RenderableType], width: int) -> str:
+    """Return what rich prints of `parts` in so many columns, without colours."""
+    out = io.StringIO()
+    console = Console(file=out, width=width, color_system=None, highlight=False)
+    for part in parts:
+        console.print(part)
+    return out.getvalue().rstrip("\n")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
+from rich.markup import escape
 from rich.table import Table
 
 from kcompressd import applications
-from kcompressd.fitted import Fitted
+from kcompressd.fitted import Fitted, bare, plain
 from kcompressd.names import Names
 from kcompressd.result import Result
 from kcompressd.sizes import duration, pages_text
@@ -70,7 +70,7 @@ def sections(result: Result) -> Iterator[tuple[str, Rows]]:
 
 def parts(result: Result) -> Iterator[RenderableType]:
     """Yield what rich prints: the title, the sections side by side as one table, then sentences."""
-    yield f"[bold]{_escaped(title(result))}[/bold]"
+    yield f"[bold]{escape(title(result))}[/bold]"
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style="cyan", overflow="fold")
     table.add_column(justify="right", overflow="fold")
@@ -78,22 +78,19 @@ def parts(result: Result) -> Iterator[RenderableType]:
         if rows:
             table.add_row(f"[bold]{heading}[/bold]", "")
         for name, value in rows:
-            table.add_row(f"  {_escaped(name)}", _escaped(value))
+            table.add_row(f"  {escape(name)}", escape(value))
     yield table
     yield from _applications(result)
     for sentence in sentences(result):
-        yield _escaped(sentence)
+        yield escape(sentence)
 
 
 def _applications(result: Result) -> Iterator[RenderableType]:
     headings, rows = applications.table(result, brief=True)
     if not rows:
         return
-    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for number, heading in enumerate(headings):
-        shown.add_column(heading, justify="right" if number else "left", style=None if number else "cyan")
-    for name, cells in rows:
-        shown.add_row(_escaped(name), *(text for text, _ in cells))
+    shown = bare(headings, ((escape(name), *(text for text, _ in cells)) for name, cells in rows), left=headings[:1])
+    shown.columns[0].style = "cyan"
     yield Fitted(shown)
 
 
@@ -111,11 +108,7 @@ def sentences(result: Result) -> Iterator[str]:
 
 def text(result: Result) -> str:
     """Return the table as plain text."""
-    out = io.StringIO()
-    console = Console(file=out, width=WIDTH, color_system=None, highlight=False)
-    for part in parts(result):
-        console.print(part)
-    return out.getvalue().rstrip("\n")
+    return plain(parts(result), WIDTH)
 
 
 def _speed(result: Result) -> Rows:
@@ -197,9 +190,3 @@ def _memcg(group: Names[Any]) -> Rows:
 
 def _numbers(counters: Mapping[str, int]) -> Rows:
     return [(name, str(count)) for name, count in counters.items() if count]
-
-
-def _escaped(words: str) -> str:
-    from rich.markup import escape
-
-    return escape(words)

@@ -37,18 +37,15 @@ def _names(paths: Sequence[Path]) -> list[str]:
 def parts(comparison: Comparison) -> Iterator[RenderableType]:
     """Yield what rich prints: what each Result is of, the comparison, then every counter that any of them has."""
     from rich.markup import escape
-    from rich.table import Table
 
     from kcompressd import report
-    from kcompressd.fitted import Fitted
+    from kcompressd.fitted import Fitted, bare
 
     yield from (escape(f"{entry.name}: {report.title(entry.last)}") for entry in comparison.entries)
     yield comparison
     columns = [counters(entry.last) for entry in comparison.entries]
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    table.add_column("counter", style="cyan")
-    for entry in comparison.entries:
-        table.add_column(entry.name, justify="right")
+    table = bare(("counter", *(escape(entry.name) for entry in comparison.entries)), left=("counter",))
+    table.columns[0].style = "cyan"
     for section in SECTIONS:
         names = dict.fromkeys(name for column in columns for name, value in column[section].items() if value)
         if names:

@@ -53,29 +53,16 @@ def _name(one: Stored) -> str:
 
 
 def _estimate(stored: Stored) -> Iterator[RenderableType]:
-    from rich.table import Table
     from rich.text import Text
 
     from kcompressd.estimate_report import bars
-    from kcompressd.fitted import Fitted
+    from kcompressd.fitted import Fitted, bare
 
     yield Text(
         f"estimate: {pages_text(stored['pages'], stored['page_size'])}, chain size {stored['chain_size']}", style="bold"
     )
-    table = Table(box=None, pad_edge=False)
-    for heading in (
-        "compressor",
-        "ratio",
-        "compr",
-        "mem_used",
-        "same",
-        "huge",
-        "incompr",
-        "sizes",
-        "compress /s",
-        "decompress /s",
-    ):
-        table.add_column(heading, justify="left" if heading in ("compressor", "sizes") else "right")
+    counters = ("ratio", "compr", "mem_used", "same", "huge", "incompr")
+    table = bare(("compressor", *counters, "sizes", "compress /s", "decompress /s"), left=("compressor", "sizes"))
     for one in stored["compressors"]:
         ratio = "-" if one["ratio"] is None else f"{one['ratio']:.2f}"
         sizes = (mib(one[name]) for name in ("compr_data_size", "mem_used_total"))
@@ -93,18 +80,16 @@ def _estimate(stored: Stored) -> Iterator[RenderableType]:
 
 
 def _fidelity(stored: Stored) -> Iterator[RenderableType]:
-    from rich.table import Table
     from rich.text import Text
 
-    from kcompressd.fitted import Fitted
+    from kcompressd.fitted import Fitted, bare
 
     yield Text(
         f"{stored['kernel']}: {pages_text(stored['pages'], stored['page_size'])}, chain size {stored['chain_size']}",
         style="bold",
     )
-    table = Table(box=None, pad_edge=False)
-    for heading in ("compressor", "counter", "kernel", "kcompressd", "difference", "pages that differ"):
-        table.add_column(heading, justify="left" if heading in ("compressor", "counter") else "right")
+    headings = ("compressor", "counter", "kernel", "kcompressd", "difference", "pages that differ")
+    table = bare(headings, left=headings[:2])
     for one in stored["compressors"]:
         pages = str(len(one["differing_pages"]))
         for at, (name, theirs) in enumerate(one["kernel"].items()):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from typing import TYPE_CHECKING
 
@@ -38,8 +37,7 @@ def add(verbs: common.Verbs) -> None:
     add_argument("--cpus", type=common.count, metavar="N", help="processors of the machine (default: two)")
     add_argument("--ram", metavar="SIZE", help="memory of the machine, 8G (default: this one's)")
     add_argument("--swap-device", choices=("yes", "no"), help="whether it swaps to a disk too (default: as this one)")
-    add_argument("--json", metavar="FILE", help="save everything; - for standard output")
-    common.add_html(parser)
+    common.add_outputs(parser, "everything")
     parser.set_defaults(run=run)
 
 
@@ -50,8 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     from kcompressd.page_stats import DEFAULT_COMPRESSORS
     from kcompressd.sizes import parse_limit
 
-    common.refuse_output(arguments.json, stream=True)
-    common.refuse_output(arguments.html)
+    common.refuse_outputs(arguments)
     pages = _pages(arguments)
     ram = None if arguments.ram is None else parse_limit(arguments.ram, None, "--ram")
     if ram is not None and ram < LEAST_RAM:
@@ -70,16 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
                 progress=progress,
             )
 
-    return common.shown(make, Advice, lambda found: _show(found, arguments), common.how_much("advice"))
-
-
-def _show(found: Advice, arguments: argparse.Namespace) -> int:
-    if arguments.json is not None:
-        common.write_text(json.dumps(found.to_dict(), indent=1) + "\n", arguments.json)
-    if arguments.json != "-":
-        common.console().print(found)
-    common.write_html(found, arguments.html)
-    return found.exit_code
+    return common.shown(make, Advice, lambda found: common.show(found, arguments), common.how_much("advice"))
 
 
 def _pages(arguments: argparse.Namespace) -> Pages:

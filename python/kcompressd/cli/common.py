@@ -193,13 +193,19 @@ def say_timed(job: Job) -> None:
         )
 
 
-def show(result: Result, json: str | None, html: str | None) -> int:
-    """Save the result as asked for, print its table; return the exit code."""
-    if json is not None:
-        write_text(result.to_json(), json)
-    if json != "-":
-        console().print(result)
-    write_html(result, html)
+def show(found: Reported, arguments: argparse.Namespace) -> int:
+    """Save what was found as `add_outputs` had it asked for, print it; return its exit code."""
+    if arguments.json is not None:
+        write_text(found.to_json(), arguments.json)
+    if arguments.json != "-":
+        console().print(found)
+    write_html(found, arguments.html)
+    return found.exit_code
+
+
+def show_result(result: Result, arguments: argparse.Namespace) -> int:
+    """The same of a Result, and what ended it early."""
+    show(result, arguments)
     if result.error is not None and result.error.kind != "cancelled":
         print(f"kcompressd: partial: {result.error.message}", file=sys.stderr)
     elif result.killed:
@@ -261,10 +267,29 @@ def write_text(text: str, path: str) -> None:
 
 
 class Reported(Protocol):
-    """What has a report: a Result, a Comparison, an Estimate."""
+    """What rich prints, and has a report: a Result, a Comparison, an Estimate, an Advice."""
+
+    @property
+    def exit_code(self) -> int:
+        """What the command exits with."""
+
+    def to_json(self) -> str:
+        """Return the stored form as text."""
 
     def to_html(self) -> str:
         """Return the report as one self-contained HTML file's text."""
+
+
+def add_outputs(parser: argparse.ArgumentParser, what: str) -> None:
+    """Declare --json, which saves `what`, and --html."""
+    parser.add_argument("--json", metavar="FILE", help=f"save {what}; - for standard output")
+    add_html(parser)
+
+
+def refuse_outputs(arguments: argparse.Namespace) -> None:
+    """Refuse those that cannot be written."""
+    refuse_output(arguments.json, stream=True)
+    refuse_output(arguments.html)
 
 
 def add_html(parser: argparse.ArgumentParser) -> None:

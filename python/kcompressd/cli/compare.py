@@ -49,8 +49,7 @@ def add(verbs: common.Verbs) -> None:
     )
     parser.add_argument("--validate", action="store_true", help="trace each design once more and validate it")
     parser.add_argument("--trace-dir", metavar="DIR", help="save those traces as DIR/DESIGN.npy")
-    parser.add_argument("--json", metavar="FILE", help="save all results; - for standard output")
-    common.add_html(parser)
+    common.add_outputs(parser, "all results")
     parser.set_defaults(run=run)
 
 
@@ -60,8 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     from kcompressd.errors import InputError
     from kcompressd.lab import Lab
 
-    common.refuse_output(arguments.json, stream=True)
-    common.refuse_output(arguments.html)
+    common.refuse_outputs(arguments)
     if arguments.more or (arguments.file is not None and arguments.file.endswith(".json")):
         return _stored(arguments)
     if arguments.file is not None and arguments.file.endswith(".toml"):
@@ -91,16 +89,10 @@ def _shown(arguments: argparse.Namespace, make: Callable[[Report | None], Compar
                 None if tell is None else lambda name, done, all: tell(f"{name}, run {done + 1} of {all}", done, all)
             )
 
-    return common.shown(reported, Comparison, lambda found: _show(found, arguments), lambda found: found.interrupted)
+    def show(found: Comparison) -> int:
+        return common.show(found, arguments)
 
-
-def _show(found: Comparison, arguments: argparse.Namespace) -> int:
-    if arguments.json is not None:
-        common.write_text(found.to_json(), arguments.json)
-    if arguments.json != "-":
-        common.console().print(found)
-    common.write_html(found, arguments.html)
-    return found.exit_code
+    return common.shown(reported, Comparison, show, lambda found: found.interrupted)
 
 
 def _job(arguments: argparse.Namespace) -> int:

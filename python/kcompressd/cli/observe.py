@@ -22,8 +22,7 @@ def add(verbs: common.Verbs) -> None:
     )
     parser.add_argument("--seconds", type=seconds, required=True, metavar="N", help="how long")
     parser.add_argument("--cgroup", metavar="PATH", help="one cgroup v2: a folder, or its name below /sys/fs/cgroup")
-    parser.add_argument("--json", metavar="FILE", help="save the Result; - for standard output")
-    common.add_html(parser)
+    common.add_outputs(parser, "the Result")
     parser.set_defaults(run=run)
 
 
@@ -31,12 +30,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Observe, save what was asked for, print the table; what was seen before Ctrl-C is shown too."""
     from kcompressd.observe import observe
 
-    common.refuse_output(arguments.json, stream=True)
-    common.refuse_output(arguments.html)
+    common.refuse_outputs(arguments)
 
     def observed() -> Result:
         with common.progress("observing") as tell:
             tick = None if tell is None else lambda done, total: tell("observing", done, total)
             return observe(arguments.seconds, cgroup=arguments.cgroup, progress=tick)
 
-    return common.shown_result(observed, lambda result: common.show(result, arguments.json, arguments.html))
+    return common.shown_result(observed, lambda result: common.show_result(result, arguments))

@@ -34,8 +34,7 @@ def add(verbs: common.Verbs) -> None:
     common.add_lab(parser)
     common.add_settings(parser)
     parser.add_argument("--trace", metavar="T.npy", help="record every event")
-    parser.add_argument("--json", metavar="FILE", help="save the Result; - for standard output")
-    common.add_html(parser)
+    common.add_outputs(parser, "the Result")
     parser.add_argument(
         "--watch",
         action="store_true",
@@ -49,8 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     from kcompressd.errors import OutputError
 
     common.refuse_output(arguments.trace)
-    common.refuse_output(arguments.json, stream=True)
-    common.refuse_output(arguments.html)
+    common.refuse_outputs(arguments)
     if arguments.watch and not sys.stderr.isatty():
         raise OutputError("--watch", "draws in a terminal, and standard error is none", "leave it out")
     return common.shown_result(lambda: _run(arguments), lambda result: _show(result, arguments))
@@ -98,7 +96,7 @@ def _traces(arguments: argparse.Namespace, pages: int) -> bool:
 
 
 def _show(result: Result, arguments: argparse.Namespace) -> int:
-    code = common.show(result, arguments.json, arguments.html)
+    code = common.show_result(result, arguments)
     if arguments.trace is not None:  # last: a trace is large, and the result is kept when there is no room for it
         result.trace.save(arguments.trace)
     return code

@@ -18,8 +18,7 @@ def add(verbs: common.Verbs) -> None:
     parser.add_argument("job", metavar="JOB.toml", help="what to run, and on which machine")
     common.add_settings(parser)
     parser.add_argument("--trace", metavar="T.npy", help="record every event")
-    parser.add_argument("--json", metavar="FILE", help="save the Result; - for standard output")
-    common.add_html(parser)
+    common.add_outputs(parser, "the Result")
     parser.set_defaults(run=run)
 
 
@@ -28,12 +27,11 @@ def run(arguments: argparse.Namespace) -> int:
     from kcompressd.job import Job
 
     common.refuse_output(arguments.trace)
-    common.refuse_output(arguments.json, stream=True)
-    common.refuse_output(arguments.html)
+    common.refuse_outputs(arguments)
     job = Job.load(arguments.job, arguments.set)
     code = common.shown_result(
         lambda: job.sim(trace=arguments.trace, progress=sys.stderr.isatty()),
-        lambda result: common.show(result, arguments.json, arguments.html),
+        lambda result: common.show_result(result, arguments),
     )
     common.say_timed(job)
     return code

@@ -64,14 +64,10 @@ def _is_said(rows: pa.Table, name: str) -> bool:
 
 def table(rows: pa.Table, job: Job) -> Fitted:
     """Return the table: a line for each combination of the axes."""
-    from rich.table import Table
-
-    from kcompressd.fitted import Fitted
+    from kcompressd.fitted import Fitted, bare
 
     found = Lines.of(rows, job)
-    shown = Table(box=None, pad_edge=False)
-    for heading in (*found.axes, *(MEASURES[name][0] for name in found.measures)):
-        shown.add_column(heading, justify="right")
+    shown = bare((*found.axes, *(MEASURES[name][0] for name in found.measures)), left=())
     for values, spreads in found.lines[:MOST_ROWS]:
         pairs = (cell(spread, MEASURES[name][1]) for name, spread in zip(found.measures, spreads, strict=True))
         shown.add_row(
