@@ -136,6 +136,8 @@ def test_a_wrong_type_is_refused_in_words(name: str, odd: object) -> None:
         (lambda: Lab().step(PAGES).set_zswap_max(1, "/"), "memcg '/': the root has no memory.zswap.max"),
         (lambda: Lab(memcgs=[Memcg("a")], memcg_of=3).run(PAGES), "memcg_of: is no list of groups' numbers"),
         (lambda: Lab(memcgs=[Memcg("a")], memcg_of=np.ones((8, 1), int)).run(PAGES), "memcg_of: is no list"),
+        (lambda: RESULT.columns("thread"), "columns: 'thread' is none of measures, series, threads"),
+        (lambda: RESULT.to_pandas("sample"), "columns: 'sample' is none of"),
         (lambda: validate("t.npy"), "trace: 't.npy' is not a Trace (Trace.load reads a file)"),
         (lambda: Workload(kind="zipf", pages=9, exponent="a"), "workload.exponent: 'a' is not a number"),
         (lambda: Workload(kind="zipf", pages=9, write_share="a"), "workload.write_share: 'a' is not a number"),

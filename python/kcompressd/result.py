@@ -204,6 +204,8 @@ class Result:
             return Columns.of_rows([measures(self)])
         if what == "threads":
             return Columns.of_rows([dict(thread) for thread in self.threads])
+        if what != "series":
+            raise LabError("columns", f"{what!r} is none of measures, series, threads")
         return Columns({name: np.asarray(values) for name, values in self.series.items()})
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
