@@ -1,12 +1,17 @@
 #!/usr/bin/env bash
 # ThreadSanitizer over the tests with threads, the standard library built with it too: no report, and a planted race
-# (tests/mutants/core-02: a folio published without Release) is found. Needs a nightly toolchain with rust-src.
+# (tests/mutants/core-02: a folio published without Release) is found. Needs a nightly toolchain (TSAN_TOOLCHAIN=) with rust-src,
+# or with TSAN_RUST_SRC=DIR the directory `library` of the same version's sources, such as Debian's rust-src has.
 source "$(dirname "$0")/common.sh"
 toolchain="${TSAN_TOOLCHAIN:-nightly}"
-if ! [ -d "$(rustc "+$toolchain" --print sysroot 2>/dev/null)/lib/rustlib/src/rust/library" ]; then
-    echo "skipped: no toolchain $toolchain with rust-src (rustup toolchain install nightly -c rust-src)"
+sysroot=$(rustc "+$toolchain" --print sysroot 2>/dev/null) || sysroot=""
+library="${TSAN_RUST_SRC:-$sysroot/lib/rustlib/src/rust/library}"
+if [ -z "$sysroot" ] || ! [ -f "$library/Cargo.lock" ]; then
+    echo "skipped: no toolchain $toolchain with rust-src (rustup toolchain install nightly -c rust-src, or TSAN_RUST_SRC=)"
     exit 0
 fi
+__CARGO_TESTS_ONLY_SRC_ROOT=$(realpath "$library") # where Cargo's -Zbuild-std looks
+export __CARGO_TESTS_ONLY_SRC_ROOT
 host=$(rustc -vV | sed -n 's/^host: //p')
 export CARGO_TARGET_DIR="$CARGO_TARGET_DIR/tsan" RUSTFLAGS="-Zsanitizer=thread" TSAN_OPTIONS="halt_on_error=1"
 tests() { # of the sources in $1, the rest: which

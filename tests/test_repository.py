@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -124,3 +125,10 @@ def test_every_document_that_is_named_exists() -> None:
         (p.name, name) for p in (ROOT / "docs").glob("*.md") for name in re.findall(r"\]\(([\w-]+\.md)", p.read_text())
     }
     assert {name for _, name in named | linked if not (ROOT / "docs" / name).is_file()} == set()
+
+
+def test_proofs_say_what_make_proofs_writes() -> None:
+    page, writer = (ROOT / "docs/proofs.md").read_text(), runpy.run_path(str(ROOT / "tools/make_proofs.py"))
+    texts = ("HEAD", "BOUNDS", "REDUCTIONS", "NOT", "INJECTED", "CORES", "MUTANTS")
+    assert [name for name in texts if writer[name] not in page] == []
+    assert [row for row in writer["survivors"]() if row not in page.splitlines()] == []
