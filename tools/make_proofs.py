@@ -165,35 +165,37 @@ Under `april`, whose worker has none, all that could be freed may be in its queu
 application that waits for a page of the queue cannot call it either. Two cases are known:
 
 - a queue of 256 folios of 64 KiB, which is longer than a small node;
-- a node that zram's pool has filled (`kcompressd sim tests/golden/hang.toml`, a minute: 1,128 pages are the pool's, 249 are
-  in the queue).
+- a node that zram's pool has filled (`kcompressd sim tests/golden/hang.toml`, half a minute: 1,250 pages are the
+  pool's, 142 are in the queue, 2 are elsewhere).
 
 Such a run ends with `livelock` and what there was.
 
 ## Weak memory
 
 **loom** looks at the queue, the wait cells, the state word, the spin lock and what a system hands on. `make test` tries two
-preemptions, `make check` every schedule. Eight models do not end so within 40 s: they have three preemptions, and each has a
-smaller model of the same race beside it that ends (CPU seconds):
+preemptions, `make check` every schedule. Eight models do not end so within 40 s: they have three preemptions, and each has
+smaller models of the same race beside it that end (CPU seconds):
 
 | three preemptions | s | every schedule | s |
 |---|--:|---|--:|
 | `lost_wake_up_of_the_consumer` | 1 | `push_against_sleep` | 1 |
 | `lost_wake_up_with_two_producers` | 35 | `told_twice` | 1 |
 | `wrap_around_with_both_sides_sleeping` | 16 | `full_against_empty` | 20 |
-| `close_against_push` | 3 | `close_against_sleep`, `close_behind_a_push`, `close_beside_a_push` | 20 |
-| `reservation_dropped_does_not_wedge` | 26 | `tombstones_against_sleep` | 1 |
-| `wake_all_reaches_two_sleepers` | 1 | `wake_all_reaches_both_places` | 1 |
-| `wake_one_twice_reaches_two_sleepers` | 1 | `wake_one_twice_reaches_both_places` | 1 |
+| `close_against_push` | 3 | `close_against_sleep`, `close_behind_a_push`, `close_beside_a_push`, `close_and_push_against_a_look` | 22 |
+| `reservation_dropped_does_not_wedge` | 26 | `tombstones_against_sleep`, `tombstones_against_a_producer` | 8 |
+| `wake_all_reaches_two_sleepers` | 1 | `wake_all_reaches_both_places`, `wake_all_reaches_two_in_line` | 2 |
+| `wake_one_twice_reaches_two_sleepers` | 1 | `wake_one_twice_reaches_both_places`, `wake_one_reaches_one_in_line_after_the_other` | 7 |
 | `wake_one_taken_by_a_cancelled_ticket` | 1 | `wake_one_taken_by_a_cancelled_place` | 1 |
 
 The 30 others end: `cancel_in_the_middle_of_the_line` takes 10 s, `batch_against_single` 8, `full_and_empty_boundary` 3, each of
-the rest less than one. The smaller models have two threads, so none of them has two producers, or two threads asleep on one
-cell. [orderings.md](orderings.md) says which of them fail when an access is weakened or a wake-up is dropped.
+the rest less than one. Most of the smaller models have two threads. Two producers are in `batch_against_single`, without sleep; two threads
+asleep on one cell in the two `in_line`, which stand in line before anybody tells them. So no model tries every schedule of two producers
+against a worker that goes to sleep, of two threads that come to one cell while it is told, or of a third thread's cancelling. [orderings.md](orderings.md) says which of them fail when an access is weakened or a wake-up is dropped.
 
 **ThreadSanitizer** (`make tsan`) runs the tests with threads and the live driver. There is no report, and a race that is
 planted (core-02 below) is found. It needs a nightly toolchain with rust-src, since the standard library has to be built with
-it too; else it reports races that are none. The compressors' C code is not instrumented.
+it too; else it reports races that are none. Where rustup has no rust-src, the sources of the same version do:
+`TSAN_RUST_SRC=…/library make tsan` (Debian's rust-src 1.97.1 with the nightly 1.97.0). The compressors' C code is not instrumented.
 
 ## What `make check` costs
 
