@@ -269,6 +269,6 @@ def test_our_own_maps_are_all_parsed() -> None:
         lines = file.read().splitlines()
     parsed = [procfs.parse_maps_line(line) for line in lines]
     assert all(
-        area is not None and f"{area.start:x}-{area.end:x} {area.perms}" in line
+        area is not None and line.startswith(f"{area.start:08x}-{area.end:08x} {area.perms}")
         for area, line in zip(parsed, lines, strict=True)
     )

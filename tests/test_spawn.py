@@ -147,7 +147,7 @@ def test_the_demo_process_is_captured_with_its_contents() -> None:
 
 def test_the_demo_process_holds_until_told() -> None:
     """With --hold, the contents are not there before the line."""
-    command = [sys.executable, "-m", "kcompressd.demo_process", "--mib", "4", "--hold"]
+    command = [sys.executable, "-m", "kcompressd.demo_process", "--mib", "16", "--hold"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin is not None and process.stdout is not None
     with process:
@@ -159,7 +159,8 @@ def test_the_demo_process_holds_until_told() -> None:
             new = scan(process.pid).without(before)
         finally:
             process.kill()
-    assert 3 << 8 <= len(new) <= 8 << 8 and not np.isin(new.addresses, before.addresses).any()
+    # Of the memory that an interpreter has free when all is loaded, 3.14's is the most: 3 MiB.
+    assert 12 << 8 <= len(new) <= 32 << 8 and not np.isin(new.addresses, before.addresses).any()
 
 
 def test_the_demo_process_builds_the_same_values_for_a_seed() -> None:
