@@ -20,7 +20,7 @@ tests() { # of the sources in $1, the rest: which
     (cd "$tree" && cargo "+$toolchain" test --quiet -Zbuild-std --target "$host" -p kcompressd-core "$@")
 }
 # One of these measures what a page costs, which the sanitizer's own memory changes.
-tests . --test queue_threads --test zsmalloc_threads --test wait --test live -- --skip resident_size
+tests . --test queue_threads --test zsmalloc_threads --test wait --test live --test live_memory -- --skip resident_size
 planted="$CARGO_TARGET_DIR/planted"
 mkdir -p "$planted"
 git ls-files Cargo.toml Cargo.lock rust benches | tar c -T - | tar x -C "$planted"
