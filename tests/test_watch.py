@@ -21,7 +21,8 @@ from rich.console import Console
 
 from kcompressd import Lab, Pages
 from kcompressd.cli import main
-from kcompressd.watch import CpuShares, Watch, curve
+from kcompressd.sizes import bars
+from kcompressd.watch import CpuShares, Watch
 
 
 def in_terminal(*arguments: str, typed: tuple[bytes, bytes] | None = None) -> tuple[int, str]:
@@ -103,7 +104,7 @@ def test_what_it_is_told_is_what_it_draws() -> None:
 
 
 def test_a_curve_shows_what_is_not_nothing() -> None:
-    assert curve([0, 1, 50, 100], 100) == " ▁▄█" and curve([], 8) == "" and curve([0, 0], 0) == "  "
+    assert bars([0, 1, 50, 100], 100) == " ▁▄█" and bars([], 8) == "" and bars([0, 0], 0) == "  "
 
 
 def test_cpu_time_is_that_of_the_run_s_threads(many: str) -> None:

@@ -24,7 +24,6 @@ SHOWN = re.compile(
 )
 FILE = 4096
 """Pages of the page cache that reading the disk leaves behind."""
-TIMEOUT_S = 1800
 
 
 def main() -> int:
@@ -82,11 +81,7 @@ def boot(kernel: Path, pages: Pages, options: str, folder: Path) -> str:
     append = f"console=ttyS0 quiet panic=-1 transparent_hugepage=never preempt=none {options}"
     linux = ["-kernel", kernel, "-initrd", folder / "initramfs", "-append", append]
     command = ["qemu-system-x86_64", *machine, *disk, *linux]
-    ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S)
-    text = ended.stdout.decode(errors="replace")
-    if "kcompressd-end" not in text:
-        raise SystemExit(f"the kernel did not come to its end:\n{text[-2000:]}{ended.stderr.decode()[-1000:]}")
-    return text
+    return kernel_vm.printed(command)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from kcompressd.fidelity import ALL, Fidelity, KernelFigures, against, chain_size_of, noise_pages
@@ -92,6 +92,11 @@ def boot(kernel: Path, modules: Path, pages: Pages, folder: Path) -> str:
     machine = ["-machine", "accel=tcg", "-cpu", "max", "-m", f"{memory}M", "-nographic", "-no-reboot"]
     append = "console=ttyS0 quiet panic=-1"
     command = ["qemu-system-x86_64", *machine, "-kernel", kernel, "-initrd", initramfs, "-append", append]
+    return printed(command)
+
+
+def printed(command: Sequence[str | Path]) -> str:
+    """Return what a virtual machine printed that powered itself off; raises `SystemExit` where it did not come to that."""
     ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT_S)
     text = ended.stdout.decode(errors="replace")
     if "kcompressd-end" not in text:

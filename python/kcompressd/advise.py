@@ -187,8 +187,7 @@ def _advised(
         for store in stores
         if store == "zram" or not settings.has_own_level(compressor.codec)
     ]
-    designs = [name for name in Design.presets() if name != "sync"]
-    runs = len(todo) + len(designs) + 1
+    runs = len(todo) + len(Design.presets())
     options: list[Option] = []
     try:
         for number, (store, compressor) in enumerate(todo):
@@ -205,18 +204,22 @@ def _advised(
     best, runner_up = ranked[0], ranked[1] if len(ranked) > 1 else None
     texts = settings.texts(found[best.compressor], best.store, pressure.ram_bytes)
     evidence = (*_evidence(best, runner_up, goal), *facts)
-    advice = Advice(goal, tuple(options), best, runner_up, evidence, (), texts)
+    return _with_designs(Advice(goal, tuple(options), best, runner_up, evidence, (), texts), best, pressure, say, runs)
+
+
+def _with_designs(advice: Advice, best: Option, pressure: Pressure, say: Progress, runs: int) -> Advice:
+    """The advice with every design under the same pressure: the last of so many runs."""
+    designs = Design.presets()
     changed: list[Pressed] = []
     try:
-        for number, design in enumerate(["sync", *designs]):
-            say(f"simulating {design}", len(todo) + number, runs)
+        for design in designs:
+            say(f"simulating {design}", runs - len(designs) + len(changed), runs)
             changed.append(pressure.run(best.store, best.compressor, design))
         say(f"simulating {designs[-1]}", runs, runs)
     except KeyboardInterrupt:
-        complete = len(changed) > len(designs)
-        said = f"interrupted: {len(changed)} of {len(designs) + 1} designs were run with it"
-        evidence = (*evidence, said)
-        raise RunInterrupted(replace(advice, designs=tuple(changed), evidence=evidence, complete=complete)) from None
+        said = f"interrupted: {len(changed)} of {len(designs)} designs were run with it"
+        partial = replace(advice, designs=tuple(changed), evidence=(*advice.evidence, said))
+        raise RunInterrupted(replace(partial, complete=len(changed) == len(designs))) from None
     return replace(advice, designs=tuple(changed))
 
 

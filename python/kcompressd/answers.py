@@ -20,7 +20,7 @@ from kcompressd.errors import InputError
 from kcompressd.experiment import Answer, Experiment, Said, ask
 from kcompressd.html.over_time import drawn
 from kcompressd.html.standalone import picture
-from kcompressd.measures import MEASURES
+from kcompressd.measures import BY_NAME
 from kcompressd.result import Result
 
 UNANSWERED: Final = "unanswered.toml"
@@ -30,7 +30,6 @@ KERNEL: Final = "Beside the figures of a real kernel (docs/experiments.md says w
 KERNEL_COLUMNS: Final = ("", "measure", "kernel, least", "kernel, most", "here", "beyond its spread")
 SHORT: Final = "In short"
 LEFT: Final = "Not answered here"
-MEASURE: Final = {measure.name: measure for measure in MEASURES}
 
 INTRODUCTION: Final = """\
 # Answers
@@ -149,7 +148,7 @@ def _kernel(answer: Answer) -> Iterator[str]:
     entries = {(entry.group, entry.name): entry for entry in answer.comparison.entries}
     for given in answer.experiment.kernel:
         for name, (least, most) in given.figures.items():
-            measure = MEASURE[name]
+            measure = BY_NAME[name]
             value = entries[given.group, given.row].value(measure)
             ours = ("-", "-")
             if value is not None:
@@ -210,7 +209,7 @@ def _section_drift(part: str, asked: Experiment) -> Iterator[str]:
     if any(line.count("|") != len(asked.measures) + 2 for line in rows) or _pipes(_columns(asked)) not in part:
         yield "the tables have other columns"
     cells = [tuple(cell.strip() for cell in line.split("|")[1:3]) for line in kernel]
-    figures = [(given.row, MEASURE[name].title) for given in asked.kernel for name in given.figures]
+    figures = [(given.row, BY_NAME[name].title) for given in asked.kernel for name in given.figures]
     if cells != ([KERNEL_COLUMNS[:2], *figures] if figures else []):
         yield f"the kernel's table has the rows {cells}"
     yield from (f"lacks the picture {p}" for p in asked.pictures if f"]({picture_path(asked, p)})" not in part)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from kcompressd import access, environment
+from kcompressd.procfs import text
 
 SCAN_SINCE: Final = (6, 7)
 """The first kernel with PAGEMAP_SCAN, which tells the shared zero page (Documentation/admin-guide/mm/pagemap.rst)."""
@@ -65,7 +66,7 @@ _CPUS: Final = "with one processor use the virtual clock: kcompressd sim"
 
 def _capture(root: Path) -> Iterator[Check]:
     facts = access.gather(os.getpid())
-    scope = _text(root / "proc/sys/kernel/yama/ptrace_scope")
+    scope = text(root / "proc/sys/kernel/yama/ptrace_scope")
     yama = int(scope) if scope.isdecimal() else 0
     who = "root" if facts.uid == 0 else f"uid {facts.uid}"
     if facts.has_ptrace:
@@ -74,7 +75,7 @@ def _capture(root: Path) -> Iterator[Check]:
         own = yama == 0
         found = "processes of your own" if own else f"only its own children (kernel.yama.ptrace_scope={yama})"
         yield Check("capture", own, found, "capture --pid; capture -- COMMAND always works", _SCOPE if not own else "")
-    new = _version() >= SCAN_SINCE
+    new = environment.kernel_version(platform.release()) >= SCAN_SINCE
     found = "PAGEMAP_SCAN" if new else "entry by entry, the zero page is not told apart"
     yield Check("pagemap", new, found, "which pages are present", "a kernel from 6.7 on")
     readable = os.access(root / "proc/kpageflags", os.R_OK)
@@ -92,15 +93,15 @@ def _stores(root: Path) -> Iterator[Check]:
         yield Check("zram", False, "not in this kernel, or its module is not loaded", "kcompressd kernel", fix)
     else:
         rights = os.access(control, os.R_OK) and os.geteuid() == 0
-        names = re.findall(r"[\w-]+", _text(root / "sys/block/zram0/comp_algorithm"))
+        names = re.findall(r"[\w-]+", text(root / "sys/block/zram0/comp_algorithm"))
         found = f"with {', '.join(names)}" if names else "compressors are known once a device is added"
         yield Check("zram", rights, found, "kcompressd kernel, our figures beside this kernel's", "run it as root")
     parameters = root / "sys/module/zswap/parameters"
     if not parameters.is_dir():
         yield Check("zswap", False, "not in this kernel", "observe", "a kernel with CONFIG_ZSWAP")
         return
-    on = "enabled" if _text(parameters / "enabled") == "Y" else "off"
-    yield Check("zswap", True, f"{on}, {_text(parameters / 'compressor')}", "observe")
+    on = "enabled" if text(parameters / "enabled") == "Y" else "off"
+    yield Check("zswap", True, f"{on}, {text(parameters / 'compressor')}", "observe")
     debugfs = os.access(root / "sys/kernel/debug/zswap", os.R_OK | os.X_OK)
     fix = "as root: mount -t debugfs none /sys/kernel/debug"
     yield Check("zswap debugfs", debugfs, "readable" if debugfs else "not readable", "observe: zswap's counters", fix)
@@ -117,16 +118,3 @@ def _extras() -> Iterator[Check]:
     for name, use in EXTRAS.items():
         there = importlib.util.find_spec(name) is not None
         yield Check(name, there, "installed" if there else "not installed", use, f"pip install {name}")
-
-
-def _version() -> tuple[int, int]:
-    found = re.match(r"(\d+)\.(\d+)", platform.release())
-    return (int(found[1]), int(found[2])) if found else (0, 0)
-
-
-def _text(path: Path) -> str:
-    """The contents of a small file, "" where it cannot be read."""
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import platform
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,6 +24,12 @@ def gather() -> dict[str, Any]:
         "cpus": len(os.sched_getaffinity(0)),
         "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
     }
+
+
+def kernel_version(release: str) -> tuple[int, int]:
+    """Return the version of a kernel of that release ("6.12.1-generic": 6, 12); (0, 0) where it has none."""
+    found = re.match(r"(\d+)\.(\d+)", release)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 @functools.cache

@@ -10,10 +10,9 @@ from rich.markup import escape
 
 from kcompressd.estimate import CompressorEstimate, Estimate
 from kcompressd.fitted import Fitted, bare, plain
-from kcompressd.sizes import chain_text, mib, pages_text
+from kcompressd.sizes import bars, chain_text, mib, pages_text
 
 WIDTH: Final = 120
-_BARS: Final = " ▁▂▃▄▅▆▇█"
 _BUSY: Final = 0.9
 """Threads that had a CPU for less than this share of their time measured too long times."""
 
@@ -71,12 +70,6 @@ def _speeds(compressors: Sequence[CompressorEstimate]) -> Table:
             row += [f"{rate.page_ns[at] / 1e3:.1f}" if rate.page_ns.count else "-" for at in quantiles]
         rows.append(tuple(row))
     return columns, rows
-
-
-def bars(counts: Sequence[int]) -> str:
-    """Return a histogram as one character a bin, full height for the largest; a bin with pages shows."""
-    top = max(max(counts), 1)
-    return "".join(_BARS[-(-count * (len(_BARS) - 1) // top)] for count in counts)
 
 
 def _kinds(estimate: Estimate) -> Table:

@@ -67,9 +67,8 @@ def validate(table: Table, log: Log, initial: str | None = None) -> LogVerdict:
     start = initial if initial is not None else table.initial
     if not isinstance(start, str) or start not in table.states:
         raise TableError(f"initial state {start!r} is not one of {', '.join(table.states)}")
-    rows = [(r.event, r.source, r.require_mask, r.require_value, r.to) for r in table.rows]
     sizes = len(table.states), len(table.events), len(table.guards)
-    replay = Replay(rows, *sizes, table.states.index(start), log.size + SPARE)
+    replay = Replay(table.rows, *sizes, table.states.index(start), log.size + SPARE)
     for block in _blocks(log):
         replay.feed(block.tobytes())
     records, violations, first = replay.verdict()

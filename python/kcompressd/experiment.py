@@ -21,7 +21,7 @@ from kcompressd.compare import Report, matrix
 from kcompressd.comparison import Comparison
 from kcompressd.errors import NOT_PARSED, ExperimentError
 from kcompressd.files import read_text
-from kcompressd.measures import MEASURES, Measure
+from kcompressd.measures import BY_NAME, Measure
 from kcompressd.result import Result
 
 ANY: Final = "*"
@@ -30,7 +30,6 @@ MOST: Final = 0.8
 """What is so at a smaller share of boots is undecided."""
 _Form: TypeAlias = Mapping[str, str]
 """The keys of a table, and what the value of each is, in words."""
-_MEASURES: Final = {measure.name: measure for measure in MEASURES}
 _TEXT, _TEXTS, _TABLE, _TABLES = "a text", "a list of texts", "a table", "a list of tables"
 _WHOLE, _NUMBER = "a whole number of at least 1", "a number"
 _KEYS: Final[_Form] = {
@@ -282,11 +281,11 @@ def _is(value: object, form: str) -> bool:
 
 
 def _measure(name: str) -> Measure | None:
-    return _MEASURES.get(name) or applications.measure(name)
+    return BY_NAME.get(name) or applications.measure(name)
 
 
 def _unknown(name: str) -> str:
-    return f"{name} is none of {', '.join(_MEASURES)}, nor a figure of an application (NAME.touch_max_ns)"
+    return f"{name} is none of {', '.join(BY_NAME)}, nor a figure of an application (NAME.touch_max_ns)"
 
 
 def _variants(path: Path, kind: str, given: Sequence[Mapping[str, Any]]) -> tuple[Variant, ...]:
@@ -307,7 +306,7 @@ def _kernel(path: Path, number: int, given: Mapping[str, Any], known: Mapping[st
         if filled[kind] not in known[kind]
     ]
     figures: Mapping[str, Any] = filled["figures"]
-    wrong += [f"figures: {name} is none of {', '.join(_MEASURES)}" for name in figures if name not in _MEASURES]
+    wrong += [f"figures: {name} is none of {', '.join(BY_NAME)}" for name in figures if name not in BY_NAME]
     wrong += [
         f"figures: {name} = {runs!r} is no list of numbers"
         for name, runs in figures.items()

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from kcompressd import _core
+from kcompressd import _core, environment
 from kcompressd.errors import KernelError, RunInterrupted
 from kcompressd.estimate import CHAIN_SIZE, CHAIN_SIZES, CompressorEstimate, estimate
 from kcompressd.page_stats import Codec, parse_codecs, stored_codec
@@ -83,8 +83,7 @@ class Difference:
     @property
     def limit(self) -> float:
         """The share by which the sum of sizes may differ: 0 where nothing may."""
-        version = re.match(r"(\d+)\.(\d+)", self.release)
-        is_old = version is not None and (int(version[1]), int(version[2])) < (6, 2)
+        is_old = (0, 0) < environment.kernel_version(self.release) < (6, 2)
         return _OLD_ZSTD if is_old and self.codec.name == "zstd" else LIMITS.get(self.codec.name, 0.0)
 
     @property

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from kcompressd.errors import KernelError
+from kcompressd.procfs import text
 from kcompressd.zram_device import FIELDS, parse_mm_stat
 
 EVENTS: Final = re.compile(
@@ -74,25 +75,25 @@ def snapshot(host: Host) -> Snapshot:
 
 def uses_zswap(host: Host) -> bool:
     """Tell whether zswap is switched on."""
-    return _text(host.sys / "module/zswap/parameters/enabled") == "Y"
+    return text(host.sys / "module/zswap/parameters/enabled") == "Y"
 
 
 def zswap_compressor(host: Host) -> str:
     """Return zswap's compressor, or "none"."""
-    return _text(host.sys / "module/zswap/parameters/compressor") or "none"
+    return text(host.sys / "module/zswap/parameters/compressor") or "none"
 
 
 def zram_compressor(host: Host) -> str:
     """Return the compressor of the first zram device that is set up, or "none"."""
     for device in _zram_devices(host):
-        found = re.search(r"\[(\S+)\]", _text(device / "comp_algorithm"))
+        found = re.search(r"\[(\S+)\]", text(device / "comp_algorithm"))
         return found[1] if found else "none"
     return "none"
 
 
 def swap_kinds(host: Host) -> list[str]:
     """Return what is swapped to, in the kernel's order: "zram", "file" or "partition"."""
-    lines = [line.split() for line in _text(host.proc / "swaps").splitlines()[1:]]
+    lines = [line.split() for line in text(host.proc / "swaps").splitlines()[1:]]
     return ["zram" if words[0].startswith("/dev/zram") else words[1] for words in lines]
 
 
@@ -105,7 +106,7 @@ def _zswap(host: Host, counters: dict[str, int]) -> dict[str, int] | None:
             return None
         return {"pool_total_size": counters["zswap"], "stored_pages": counters.get("zswapped", 0) // page}
     if os.access(debugfs, os.R_OK | os.X_OK) and debugfs.is_dir():
-        return {path.name: int(text) for path in sorted(debugfs.iterdir()) if (text := _text(path)).isdecimal()}
+        return {path.name: int(value) for path in sorted(debugfs.iterdir()) if (value := text(path)).isdecimal()}
     memory = _pairs(host.proc / "meminfo")
     if "Zswap" not in memory:
         return None
@@ -114,17 +115,17 @@ def _zswap(host: Host, counters: dict[str, int]) -> dict[str, int] | None:
 
 def _zram_devices(host: Host) -> list[Path]:
     found = sorted((host.sys / "block").glob("zram*"))
-    return [device for device in found if _text(device / "initstate") == "1"]
+    return [device for device in found if text(device / "initstate") == "1"]
 
 
 def _zram(host: Host) -> tuple[dict[str, int] | None, dict[str, int]]:
     devices = _zram_devices(host)
     total, io = dict.fromkeys(FIELDS, 0), dict.fromkeys(IO_STAT, 0)
     for device in devices:
-        for name, value in parse_mm_stat(_text(device / "mm_stat").encode()).items():
+        for name, value in parse_mm_stat(text(device / "mm_stat").encode()).items():
             total[name] += value
-        for name, text in zip(IO_STAT, _text(device / "io_stat").split(), strict=False):
-            io[name] += int(text)
+        for name, count in zip(IO_STAT, text(device / "io_stat").split(), strict=False):
+            io[name] += int(count)
     return (total if devices else None), io
 
 
@@ -133,7 +134,7 @@ def _pressure(host: Host) -> dict[str, int]:
     found = {}
     for kind in PRESSURES:
         path = host.cgroup / f"{kind}.pressure" if host.cgroup else host.proc / "pressure" / kind
-        for who, total in re.findall(r"^(some|full) .*total=(\d+)", _text(path), re.MULTILINE):
+        for who, total in re.findall(r"^(some|full) .*total=(\d+)", text(path), re.MULTILINE):
             found[f"{kind}.{who}"] = int(total) * 1000
     return found
 
@@ -142,31 +143,23 @@ def _cpu(host: Host) -> dict[str, int]:
     """CPU time of the kernel threads by name, nanoseconds; a thread of the kernel has no command line."""
     found = {}
     for path in host.proc.glob("[0-9]*/comm"):
-        name = _text(path)
-        if re.fullmatch(r"(kswapd|kcompressd)\d*", name) and not _text(path.parent / "cmdline"):  # not this command
+        name = text(path)
+        if re.fullmatch(r"(kswapd|kcompressd)\d*", name) and not text(path.parent / "cmdline"):  # not this command
             found[name] = _cpu_ns(path.parent)
     return found
 
 
 def _cpu_ns(process: Path) -> int:
     """schedstat's first number; without CONFIG_SCHED_INFO the ticks of stat's utime and stime."""
-    if spent := _text(process / "schedstat").split():
+    if spent := text(process / "schedstat").split():
         return int(spent[0])
-    ticks = _text(process / "stat").rpartition(")")[2].split()[11:13]
+    ticks = text(process / "stat").rpartition(")")[2].split()[11:13]
     return sum(map(int, ticks)) * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
 
 def _pairs(path: Path, *, required: bool = False) -> dict[str, int]:
     """Lines of a name and a number, with or without a colon and a unit."""
-    text = _text(path)
-    if required and not text:
+    lines = text(path)
+    if required and not lines:
         raise KernelError(path, "has no counters", "give a cgroup v2 folder with the memory controller")
-    return {name: int(value) for name, value in re.findall(r"^([\w()]+):?\s+(\d+)", text, re.MULTILINE)}
-
-
-def _text(path: Path) -> str:
-    """The file's text; empty where there is none or it may not be read: every source here is optional."""
-    try:
-        return path.read_text(encoding="ascii", errors="replace").strip()
-    except OSError:
-        return ""
+    return {name: int(value) for name, value in re.findall(r"^([\w()]+):?\s+(\d+)", lines, re.MULTILINE)}

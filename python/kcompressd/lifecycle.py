@@ -365,7 +365,7 @@ def _compiled(edges: tuple[Edge, ...]) -> Table:
     if unnamed := set(compiled.events) - set(events):
         raise TableError(f"events without a kernel meaning: {', '.join(sorted(unnamed))}")
     renumber = [events.index(name) for name in compiled.events]
-    rows = sorted(Row(renumber[r.event], r.source, r.require_mask, r.require_value, r.to) for r in compiled.rows)
+    rows = sorted(row._replace(event=renumber[row.event]) for row in compiled.rows)
     flags = tuple(tuple(bits(text, FLAGS) for text in state.flags) for state in STATES)
     return Table(compiled.states, events, compiled.guards, tuple(rows), flags, INITIAL)
 

@@ -394,3 +394,4 @@ MEASURES: Final = (
     ),
 )
 """All of them, in the order in which they are shown."""
+BY_NAME: Final = {measure.name: measure for measure in MEASURES}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -191,14 +190,13 @@ def _compressor(host: Host, store: str) -> str:
 
 
 def _config(host: Host, store: str, wall_ns: int) -> dict[str, Any]:
-    release = re.match(r"(\d+)\.(\d+)", platform.release())
     page = os.sysconf("SC_PAGE_SIZE")
     return {
         "preset": None,
         "design": {"threads": 0, "depth": 0, "batch": 1},
         "store": store,
         "compressor": _compressor(host, store),
-        "kernel": [int(release[1]), int(release[2])] if release else [0, 0],
+        "kernel": list(environment.kernel_version(platform.release())),
         "page_size": page,
         "pages": os.sysconf("SC_PHYS_PAGES"),
         "fault": "none",

@@ -1,7 +1,7 @@
 """What the kernel tells about another process: /proc files, the pagemap, and its memory.
 
 Facts are from Documentation/admin-guide/mm/pagemap.rst, proc_pid_maps(5), proc_pid_status(5) and
-process_vm_readv(2). Everything here raises plain `OSError`; `capture` turns it into an error that says what
+process_vm_readv(2). Everything of a process raises plain `OSError`; `capture` turns it into an error that says what
 to do. Addresses and sizes are in bytes. Reading a process takes ptrace read access for `maps` and `pagemap`,
 ptrace attach access for its memory.
 """
@@ -17,6 +17,7 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -47,6 +48,14 @@ class Area:
     perms: str
     device: str
     name: str
+
+
+def text(path: Path) -> str:
+    """Return what a small file says; empty where there is none or it may not be read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
 
 
 def read_maps(pid: int) -> list[Area]:

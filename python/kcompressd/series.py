@@ -13,7 +13,7 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from kcompressd import lifecycle
+from kcompressd.lifecycle_enums import Event, State
 from kcompressd.result import Result
 from kcompressd.trace import SYSTEM, Records, Trace
 
@@ -106,12 +106,11 @@ def of_trace(trace: Trace) -> Series:
     records = _reclaim_phase(trace)
     t = records["t_ns"].astype(np.float64)
     before, after = records["from"], records["to"]
-    queued, compressed, event = _state("queued"), _state("compressed"), records["event"]
     values = {
-        "pgsteal": _summed(event == _event("reclaim")),
-        "queue_len": _level(after == queued, before == queued),
-        "frames_held_twice": _level(after == compressed, before == compressed),
-        "pgscan": _summed(event == _event("isolate")),
+        "pgsteal": _summed(records["event"] == Event.RECLAIM),
+        "queue_len": _level(after == State.QUEUED, before == State.QUEUED),
+        "frames_held_twice": _level(after == State.COMPRESSED, before == State.COMPRESSED),
+        "pgscan": _summed(records["event"] == Event.ISOLATE),
     }
     return Series(t - t[0] if len(t) else t, values)
 
@@ -129,7 +128,7 @@ def _reclaim_phase(trace: Trace) -> Records:
     """The records of pages in order of time, up to the last page freed: what follows only reads pages back."""
     records: Records = trace.records[trace.records["folio"] != SYSTEM]
     records = records[np.argsort(records["t_ns"], kind="stable")]
-    freed = np.flatnonzero(records["event"] == _event("reclaim"))
+    freed = np.flatnonzero(records["event"] == Event.RECLAIM)
     return records[: freed[-1] + 1] if len(freed) else records
 
 
@@ -140,11 +139,3 @@ def _summed(change: npt.NDArray[np.generic]) -> Floats:
 def _level(came: npt.NDArray[np.bool_], went: npt.NDArray[np.bool_]) -> Floats:
     """How many are there; a thread reads the clock once a batch, so that a page may seem to go before it came."""
     return np.maximum(_summed(came.astype(np.int8) - went.astype(np.int8)), 0.0)
-
-
-def _state(name: str) -> int:
-    return [state.name for state in lifecycle.STATES].index(name)
-
-
-def _event(name: str) -> int:
-    return list(lifecycle.EVENTS).index(name)

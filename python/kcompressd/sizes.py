@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from numbers import Integral
 from typing import Final
 
@@ -9,6 +10,7 @@ from kcompressd.errors import LabError, refuse_number, refuse_type
 
 SLOT_BYTES: Final = 32
 """What a slot takes of a store by itself (`ru_maxrss` of a `Zram` and of a `Zswap` of 2**24 slots)."""
+_BARS: Final = " ▁▂▃▄▅▆▇█"
 _UNITS: Final = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -78,6 +80,13 @@ def mib(count: float) -> str:
 def pages_text(pages: int, page_size: int) -> str:
     """Return a number of pages with their size: "1536 pages (6.0 MiB)"."""
     return f"{counted(pages, 'page')} ({mib(pages * page_size)})"
+
+
+def bars(values: Iterable[float], top: float = 0) -> str:
+    """Return values as one character each, full height for the largest or for `top`; what is not 0 shows."""
+    given = list(values)
+    highest = max([top, *given]) or 1
+    return "".join(_BARS[-int(-value * (len(_BARS) - 1) // highest)] for value in given)
 
 
 def duration(ns: float) -> str:

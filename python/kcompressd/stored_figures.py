@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from kcompressd.errors import NOT_PARSED, ResultFileError
 from kcompressd.files import read_text
-from kcompressd.sizes import mib, pages_text
+from kcompressd.sizes import bars, mib, pages_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -55,7 +55,6 @@ def _name(one: Stored) -> str:
 def _estimate(stored: Stored) -> Iterator[RenderableType]:
     from rich.text import Text
 
-    from kcompressd.estimate_report import bars
     from kcompressd.fitted import Fitted, bare
 
     yield Text(

@@ -11,8 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from transitions import Machine
 from transitions.extensions import HierarchicalMachine
@@ -25,8 +25,7 @@ class TableError(ValueError):
     """A machine that cannot be compiled; the message names the state, event and rows."""
 
 
-@dataclass(frozen=True, order=True)
-class Row:
+class Row(NamedTuple):
     """One row of a cell; ids index :class:`Table`'s name lists, masks have one bit per guard."""
 
     event: int
@@ -63,7 +62,7 @@ class Table:
             "states": list(self.states),
             "events": list(self.events),
             "guards": list(self.guards),
-            "rows": [[r.event, r.source, r.require_mask, r.require_value, r.to] for r in self.rows],
+            "rows": [list(row) for row in self.rows],
             "flags": [[list(a) for a in state] for state in self.flags],
         }
 
@@ -129,7 +128,7 @@ def _without(row: Row, other: Row) -> list[Row]:
         return [row]
     pieces, mask, value = [], row.require_mask, row.require_value
     for bit in (1 << n for n in range(8) if other.require_mask & ~row.require_mask & 1 << n):
-        pieces.append(replace(row, require_mask=mask | bit, require_value=value | (~other.require_value & bit)))
+        pieces.append(row._replace(require_mask=mask | bit, require_value=value | (~other.require_value & bit)))
         mask, value = mask | bit, value | (other.require_value & bit)
     return pieces
 

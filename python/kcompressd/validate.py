@@ -109,8 +109,7 @@ def validate(trace: Trace, law: Table | None = None) -> Validation:
     refuse_type("trace", trace, Trace, "a Trace (Trace.load reads a file)")
     law = law or default_table()
     meta = trace.meta or {}
-    rows = [(r.event, r.source, r.require_mask, r.require_value, r.to) for r in law.rows]
-    judge = Judge(rows, _permitted(law, _hold(meta)), meta.get("pages"), **_given(trace))
+    judge = Judge(law.rows, _permitted(law, _hold(meta)), meta.get("pages"), **_given(trace))
     digest = hashlib.sha256()
     for block in trace.blocks():
         judge.feed(block)

@@ -13,7 +13,7 @@ import termios
 import time
 import tty
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +25,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from kcompressd.sizes import duration, mib
+from kcompressd.sizes import bars, duration, mib
 from kcompressd.taken import kind_of
 
 HISTORY: Final = 48
@@ -33,7 +33,6 @@ HISTORY: Final = 48
 REDRAWS: Final = 20
 """A second, at most."""
 _KINDS: Final = ("kswapd", "kcompressd", "app", "swapdev", "shrink_worker")
-_BARS: Final = " ▁▂▃▄▅▆▇█"
 _TASKS: Final = Path("/proc/self/task")
 
 
@@ -98,7 +97,7 @@ class Watch(AbstractContextManager["Watch"]):
             last = values[-1]
             of = f" of {self.depth}" if name.startswith("queue") else ""
             shown = mib(last * self.page_size) if name == "pool" else f"{last:.0f}{of}"
-            table.add_row(name, shown, curve(list(values), self.depth if of else 0))
+            table.add_row(name, shown, bars(values, self.depth if of else 0))
         return table
 
     def _threads(self) -> Table:
@@ -149,12 +148,6 @@ def _in_foreground(terminal: int) -> bool:
         return os.tcgetpgrp(terminal) == os.getpgrp()
     except OSError:  # of somebody else
         return False
-
-
-def curve(values: Sequence[float], top: float) -> str:
-    """Return values as one character each, full height for the largest or for `top`; what is not 0 shows."""
-    highest = max([top, *values]) or 1.0
-    return "".join(_BARS[-int(-value * (len(_BARS) - 1) // highest)] for value in values)
 
 
 class CpuShares:

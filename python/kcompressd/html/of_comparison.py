@@ -13,11 +13,10 @@ from kcompressd.html.elements import Child, Markup, join, tag
 from kcompressd.html.lines import Line, key
 from kcompressd.html.over_time import charts, colors
 from kcompressd.html.table import Cell, table
-from kcompressd.measures import MEASURES, Measure
+from kcompressd.measures import BY_NAME, Measure
 from kcompressd.result import Result
 from kcompressd.taken import kind_of
 
-_BY_NAME = {measure.name: measure for measure in MEASURES}
 _PICTURES = ("scans_per_page", "allocstall", "touch_max_ns", "fault_p99_ns", "held_twice_bytes")
 """Measures that get bars of their own, beside speed and CPU time."""
 _KINDS = {"kswapd": 1, "kcompressd": 2, "app": 3}
@@ -134,7 +133,7 @@ def _pictures(comparison: Comparison, entries: Sequence[Entry]) -> Iterator[Mark
     present = {measure.name for measure in comparison.measures}
     for name in _PICTURES:
         if name in present:
-            yield _measured(_BY_NAME[name], entries)
+            yield _measured(BY_NAME[name], entries)
 
 
 def _span(entry: Entry) -> tuple[float, float] | None:

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from kcompressd import applications, lifecycle, report, series
+from kcompressd import applications, report, series
 from kcompressd.html import over_time, page, scale
 from kcompressd.html.bars import Bar, bars, histogram
 from kcompressd.html.elements import Child, Markup, tag
 from kcompressd.html.table import Cell, Row, pairs, table
+from kcompressd.lifecycle_enums import Event
 from kcompressd.names import Names, thaw
 from kcompressd.result import Result
 from kcompressd.sizes import counted
@@ -139,7 +140,7 @@ def sizes(result: Result) -> Iterator[Markup]:
     if not result.has_trace:
         return
     records = result.trace.records
-    stored = records[(records["event"] == list(lifecycle.EVENTS).index("store")) & (records["folio"] != SYSTEM)]
+    stored = records[(records["event"] == Event.STORE) & (records["folio"] != SYSTEM)]
     if len(stored):
         size = result.config.page_size
         bins = np.minimum(stored["aux"].astype(np.int64) & 0xFFFFFFFF, size) * 16 // (size + 1)
