@@ -22,7 +22,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from kcompressd import _core, lifecycle
-from kcompressd.design import Design, Kernel, Store
+from kcompressd.design import Design, Kernel, Store, sized
 from kcompressd.errors import LabError, RunInterrupted, refuse_number, refuse_type
 from kcompressd.policy import Policy
 from kcompressd.sizes import counted, mib
@@ -88,8 +88,7 @@ class Scenario:
         refuse_type("design", asked, (str, Design), "a preset's name, a Design or a Policy")
         design = Design.preset(asked, self.store) if isinstance(asked, str) else asked
         if not design.is_sync:
-            design = design if self.threads is None else design.with_threads(self.threads)
-            design = design if self.depth is None else design.with_depth(self.depth)
+            design = sized(design, self.threads, self.depth)
         refuse_order(self.folio_order)
         refuse_number("folios", self.folios)
         if not self.lens and not 1 <= self.folios << self.folio_order <= MAX_PAGES:

@@ -74,11 +74,7 @@ class Design:
         """
         _texts(design=name, store=store)
         design = cls.from_dict(_core.preset(name, store))
-        if design.is_sync:
-            return design
-        if threads is not None:
-            design = design.with_threads(threads)
-        return design if depth is None else design.with_depth(depth)
+        return design if design.is_sync else sized(design, threads, depth)
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Design:
@@ -160,6 +156,12 @@ class Design:
         node.
         """
         return max(1, self.threads) if self.placement == "per_node" else 1
+
+
+def sized(design: Design, threads: int | None, depth: int | None) -> Design:
+    """Return the design with another number of threads and another depth, where they are given."""
+    design = design if threads is None else design.with_threads(threads)
+    return design if depth is None else design.with_depth(depth)
 
 
 _KINDS: Final = {name: kind for name, kind in get_type_hints(Design).items() if kind not in (bool, int)}

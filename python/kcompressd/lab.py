@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kcompressd import _core, environment
-from kcompressd.design import KERNEL, STORES, Design, Kernel, Store
+from kcompressd.design import KERNEL, STORES, Design, Kernel, Store, sized
 from kcompressd.errors import LabError, RunInterrupted, file_path, refuse_compressor, refuse_type
 from kcompressd.faults import IoFaults, Plant
 from kcompressd.files import is_replaceable
@@ -34,6 +34,7 @@ from kcompressd.pages import Pages
 from kcompressd.policy import Policy
 from kcompressd.progress import Progress, Watcher, follow, reporter
 from kcompressd.result import Result
+from kcompressd.result_form import VERSION
 from kcompressd.sizes import parse_limit
 from kcompressd.workload import refuse_order
 
@@ -106,8 +107,7 @@ class Lab:
                 "design", f"{asked!r} is none", "give a preset's name, a Design, or a Policy (made: Mine(), not Mine)"
             )
         else:
-            design = asked if self.threads is None else asked.with_threads(self.threads)
-            design = design if self.depth is None else design.with_depth(self.depth)
+            design = sized(asked, self.threads, self.depth)
         design.validate(self.store, self.kernel)
         return design
 
@@ -252,15 +252,12 @@ class Lab:
         if budget is not None:
             said["node"] = budget.node.to_dict()
             found["applications"] = budget.outcomes(found["applications"])
-        stored = {key: value for key, value in found.items() if key not in ("pages", "page_size")}
-        stored |= {"version": 1, "kind": "live", "config": said, "environment": environment.gather()}
         notes = self.notes(large=budget is not None and any(app.folio_order for app in budget.applications))
         if budget is not None and any(app.nice is not None for app in budget.applications):
             notes.append("threads have the nice level of this process: workload.nice not used")
         if budget is None and self.seed and self.fault != "shuffled":
             notes.append("pages are not read back shuffled: seed not used")
-        stored["notes"] = noted(notes, found, budget)
-        result = Result.from_dict(stored, origin="run")
+        result = result_of("live", said, found, noted(notes, found, budget))
         return result.with_trace(_trace(run, result, config)) if self.trace else result
 
     def said(self, config: dict[str, Any], pages: int) -> dict[str, Any]:
@@ -297,6 +294,14 @@ class Lab:
             finally:
                 if not existed:
                     path.unlink(missing_ok=True)
+
+
+def result_of(kind: str, said: Mapping[str, Any], found: Mapping[str, Any], notes: Sequence[str]) -> Result:
+    """Return what the core `found` in a run of that kind as a Result; `said`: what was asked for."""
+    left_out = ("pages", "page_size")
+    stored = {key: value for key, value in found.items() if key not in left_out}
+    stored |= {"version": VERSION, "kind": kind, "config": said, "environment": environment.gather(), "notes": notes}
+    return Result.from_dict(stored, origin=f"{kind} run")
 
 
 def noted(notes: Sequence[str], found: Mapping[str, Any], budget: Budget | None) -> list[str]:

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import Any
 
-from kcompressd import _core, environment
+from kcompressd import _core
 from kcompressd.budget import Budget
 from kcompressd.calibration import Calibration
 from kcompressd.errors import LabError, RunInterrupted, refuse_type
-from kcompressd.lab import Lab, noted, sidecar_of
+from kcompressd.lab import Lab, noted, result_of, sidecar_of
 from kcompressd.lifecycle import table
 from kcompressd.machine import Costs, Machine
 from kcompressd.node import Node
@@ -137,14 +137,11 @@ class Sim:
         }
 
     def _result(self, found: dict[str, Any], said: dict[str, Any]) -> Result:
-        stored = {key: value for key, value in found.items() if key not in ("pages", "page_size")}
-        stored |= {"version": 1, "kind": "virtual", "config": said, "environment": environment.gather()}
+        found["device"] = {"kind": "modelled", "direct": False}
         if self.budget is not None:
-            stored["applications"] = self.budget.outcomes(found["applications"])
-        stored["device"] = {"kind": "modelled", "direct": False}
+            found["applications"] = self.budget.outcomes(found["applications"])
         notes = self.lab.notes(large=any(app.folio_order for app in self.applications))
-        stored["notes"] = noted(notes, found, self.budget)
-        return Result.from_dict(stored, origin="simulation")
+        return result_of("virtual", said, found, noted(notes, found, self.budget))
 
 
 def _ranges(threads: Mapping[str, int]) -> str:
