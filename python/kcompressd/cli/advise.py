@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from typing import TYPE_CHECKING
 
 from kcompressd.cli import common
-
-if TYPE_CHECKING:
-    from kcompressd.advise import Advice
-    from kcompressd.pages import Pages
 
 LEAST_RAM = 1 << 20
 GOALS = ("balance", "memory", "latency", "cpu")
@@ -26,10 +20,7 @@ def add(verbs: common.Verbs) -> None:
         "pressure on the machine asked for, shows which options no other beats, and names one with its runner-up and the lines "
         "that set it.",
     )
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("file", nargs="?", metavar="FILE", help=common.FILES)
-    source.add_argument("--pid", type=common.count, metavar="N", help="the pages of a live process, not saved")
-    source.add_argument("--sample", action="store_true", help="the pages that come with the package")
+    common.add_source(parser, common.FILES, live=True)
     common.add_compressors(parser, "default lz4,lzo-rle,zstd:1,zstd:3")
     common.add_selection(parser)
     add_argument = parser.add_argument
@@ -49,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     from kcompressd.sizes import parse_limit
 
     common.refuse_outputs(arguments)
-    pages = _pages(arguments)
+    pages = common.pages(arguments)
     ram = None if arguments.ram is None else parse_limit(arguments.ram, None, "--ram")
     if ram is not None and ram < LEAST_RAM:
         raise InputError("--ram", f"{arguments.ram} is {ram} bytes: no machine runs in so little", "give a unit: 8G")
@@ -68,12 +59,3 @@ def run(arguments: argparse.Namespace) -> int:
             )
 
     return common.shown(make, Advice, lambda found: common.show(found, arguments), common.how_much("advice"))
-
-
-def _pages(arguments: argparse.Namespace) -> Pages:
-    if arguments.pid is None:
-        return common.pages(arguments)
-    from kcompressd.capture import capture
-
-    live = capture(arguments.pid, limit=arguments.limit, progress=sys.stderr.isatty())
-    return live.resized(arguments.page_size or live.page_size)

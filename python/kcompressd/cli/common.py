@@ -61,10 +61,17 @@ def design(text: str) -> str:
 
 def add_input(parser: argparse.ArgumentParser) -> None:
     """Declare the pages to work on: FILE or --sample."""
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("file", nargs="?", metavar="FILE", help=f"{FILES} (kcompressd capture makes them)")
-    source.add_argument("--sample", action="store_true", help="the pages that come with the package")
+    add_source(parser, f"{FILES} (kcompressd capture makes them)")
     add_selection(parser)
+
+
+def add_source(parser: argparse.ArgumentParser, files: str, *, live: bool = False) -> None:
+    """Declare where pages come from: `files`, as help says it, --sample, or --pid where they may be `live`."""
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("file", nargs="?", metavar="FILE", help=files)
+    if live:
+        source.add_argument("--pid", type=count, metavar="N", help="the pages of a live process, not saved")
+    source.add_argument("--sample", action="store_true", help="the pages that come with the package")
 
 
 def add_selection(parser: argparse.ArgumentParser) -> None:
@@ -79,6 +86,11 @@ def pages(arguments: argparse.Namespace) -> Pages:
     """Return the pages asked for."""
     from kcompressd.pages import Pages
 
+    if getattr(arguments, "pid", None) is not None:
+        from kcompressd.capture import capture
+
+        live = capture(arguments.pid, limit=arguments.limit, progress=sys.stderr.isatty())
+        return live.resized(arguments.page_size or live.page_size)
     name = arguments.file
     if name is not None:
         refuse_other_kinds(name)

@@ -28,10 +28,7 @@ def add(verbs: common.Verbs) -> None:
         "as the kernel's zram and zswap do: memory used, speed of a core, and settings for the compressor that "
         "suits these pages best.",
     )
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("file", nargs="?", metavar="FILE", help=f"{common.FILES}, or .stats.npz")
-    source.add_argument("--pid", type=common.count, metavar="N", help="the pages of a live process, not saved")
-    source.add_argument("--sample", action="store_true", help="the pages that come with the package")
+    common.add_source(parser, f"{common.FILES}, or .stats.npz", live=True)
     common.add_compressors(parser, "default lz4,lzo-rle,zstd:1,zstd:3")
     add = parser.add_argument
     common.add_selection(parser)
@@ -88,11 +85,6 @@ def _refuse_outputs(arguments: argparse.Namespace) -> None:
 def _source(arguments: argparse.Namespace) -> Pages | PageStats:
     from kcompressd.page_stats import SUFFIX, PageStats
 
-    if arguments.pid is not None:
-        from kcompressd.capture import capture
-
-        live = capture(arguments.pid, limit=arguments.limit, progress=sys.stderr.isatty())
-        return live.resized(arguments.page_size or live.page_size)
     if arguments.file is None or not arguments.file.endswith(SUFFIX):
         return common.pages(arguments)
     from kcompressd.errors import EstimateError
