@@ -99,7 +99,7 @@ def test_whatever_is_read_beside_whatever_is_swapped_adds_up(**of: Any) -> None:
 @pytest.mark.parametrize(
     ("given_", "said"),
     [
-        ({"file_pages": 0}, "workload.file_pages 0 is less than 1"),
+        ({"file_pages": 0}, "workload.file_pages 0 is not between 1 and"),
         ({"file_access": "written"}, "workload.file_access 'written' is none of read, mapped, executable"),
         ({"file_share": 1.5}, "workload.file_share 1.5 is not between 0 and 1"),
         ({"file_pages": None, "file_access": "read"}, "workload.file_access is of a file, and there is none"),
