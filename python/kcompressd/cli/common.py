@@ -130,12 +130,7 @@ def add_lab(parser: argparse.ArgumentParser) -> None:
         help="kcompressd threads (default: the design's); april, async-store and unofficial have one a node: N are N nodes, "
         "each with its kswapd, and compare gives all designs as many",
     )
-    add(
-        "--depth",
-        type=natural,
-        metavar="N",
-        help="queue depth in folios; 0: synchronous (default: the design's)",
-    )
+    add("--depth", type=natural, metavar="N", help="queue depth in folios; 0: synchronous (default: the design's)")
     add(
         "--kswapd",
         type=count,
