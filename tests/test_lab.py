@@ -53,12 +53,12 @@ def test_a_panic_keeps_the_partial_result_and_leaves_no_thread() -> None:
 
 
 def test_the_depth_is_what_the_watcher_returns() -> None:
-    """From its first look on nothing is queued any more."""
+    """From its first look at a finished page on nothing is queued any more."""
     seen = []
 
     def off(now: Mapping[str, Any]) -> dict[str, int] | None:
         seen.append(now)
-        return {"depth": 0} if len(seen) == 1 else None
+        return {"depth": 0} if now["pages_done"] else None
 
     result = Lab(design="split", compressor="zstd:9").run(Pages.from_array(np.tile(PAGES.array, (8, 1))), watch=off)
     assert result.check() == [] and result.complete
