@@ -172,7 +172,7 @@ Such a run ends with `livelock` and what there was.
 
 ## Weak memory
 
-**loom** looks at the queue, the wait cells, the state word, the spin lock and what a system hands on. `make test` tries two
+**loom** looks at the queue, the wait cells, the state word, the spin lock, zram's marks and what a system hands on. `make test` tries two
 preemptions, `make check` every schedule. Eight models do not end so within 40 s: they have three preemptions, and each has
 smaller models of the same race beside it that end (CPU seconds):
 
