@@ -3,9 +3,7 @@
 
 use super::*;
 use kcompressd_core::zram::ReadError;
-use kcompressd_core::zsmalloc::Frames;
 use proptest::prelude::*;
-use std::cell::Cell;
 
 /// Pages and handles that run out.
 struct Short {

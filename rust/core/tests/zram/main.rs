@@ -8,7 +8,8 @@ use kcompressd_core::swap::{Backing, Device, IoFaults};
 use kcompressd_core::zram::{
     Busy, Data, MAX_ALGORITHMS, Recompress, RecompressError, Streams, Wanted, WritebackError, WritebackReason, Zram,
 };
-use kcompressd_core::zsmalloc::{ClassTable, Pool, PoolConfig, Unlimited};
+use kcompressd_core::zsmalloc::{ClassTable, Frames, Pool, PoolConfig, Unlimited};
+use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 const PAGE: usize = 4096;
@@ -103,6 +104,45 @@ fn a_failing_backing_device_loses_nothing() {
     assert_eq!(zram.mm_stat().mem_used_total, 0);
     (0..6).for_each(|slot| zram.free(slot, &Unlimited));
     assert_eq!((io(&zram, "bd_count"), zram.mm_stat().orig_data_size, io(&zram, "notify_free")), (0, 0, 6));
+}
+
+/// Memory that does something else besides when an object goes.
+struct OnFree<'a>(&'a dyn Fn());
+
+impl Frames for OnFree<'_> {
+    fn take(&self, _pages: usize) -> Option<u32> {
+        Some(0)
+    }
+    fn give(&self, _name: u32, _pages: usize) {}
+    fn give_handle(&self) {
+        self.0();
+    }
+}
+
+/// What has lost its mark before its turn comes is not even written to the device; `loom_zram` has what happens during the write.
+#[test]
+fn what_is_touched_before_its_turn_is_not_written() {
+    type Touch = fn(&Zram);
+    let touches: [(&str, Touch); 3] = [
+        ("freed", |zram| zram.free(0, &Unlimited)),
+        ("overwritten", |zram| _ = zram.store(0, &page(3, 1), &mut streams(&[CodecName::Lz4]), &Unlimited).unwrap()),
+        ("read", |zram| _ = load(zram, 0, &mut streams(&[CodecName::Lz4]))),
+    ];
+    for (name, touch) in touches {
+        let (zram, mut streams) = (device("touched", 32, IoFaults::default()), streams(&[CodecName::Lz4]));
+        for (slot, kind) in [(0, 3), (1, 4)] {
+            zram.store(slot, &page(kind, 0), &mut streams, &Unlimited).unwrap();
+        }
+        zram.mark_idle(None);
+        let first = Cell::new(true);
+        let once = || {
+            if first.replace(false) {
+                touch(&zram)
+            }
+        };
+        let written = zram.writeback(IDLE, &mut streams, &OnFree(&once)).unwrap(); // Slot 1, the larger, goes first.
+        assert_eq!((written, io(&zram, "bd_writes"), io(&zram, "bd_count")), (1, 1, 1), "{name}");
+    }
 }
 
 #[test]
