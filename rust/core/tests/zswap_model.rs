@@ -271,6 +271,26 @@ fn a_large_folio_is_unwound() {
     assert_eq!(direct.zswap.pools()[0].2, 4, "three entries and being current");
 }
 
+/// A slot that is used again is not taken for the one that was in the swap cache: its entry can be written back.
+#[test]
+fn a_freed_slot_is_not_in_the_swap_cache() {
+    let mut direct = direct((6, 12));
+    let page = [Page::Len(Some(1000))];
+    for slot in [3, 4] {
+        assert_eq!(direct.store(slot, &page, 1, 0).unwrap(), Stored::Pool);
+        direct.set_in_swapcache(slot, true).unwrap();
+    }
+    let scanned = direct.shrinker_scan(1, 0, 9).unwrap();
+    assert_eq!((scanned, direct.on_device()), (None, vec![]), "what is in the swap cache stops it");
+    direct.invalidate(3, 2).unwrap();
+    for slot in [3, 4] {
+        assert_eq!(direct.store(slot, &page, 1, 0).unwrap(), Stored::Pool);
+    }
+    // One look takes an entry's second chance.
+    let scanned = [(); 2].map(|()| direct.shrinker_scan(1, 0, 2).unwrap());
+    assert_eq!((scanned, direct.on_device()), ([None, Some(2)], vec![3, 4]));
+}
+
 /// What there is not is refused by name and changes nothing.
 #[test]
 fn slots_groups_nodes_and_pages_that_cannot_be_are_refused() {
