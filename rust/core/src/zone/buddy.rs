@@ -244,6 +244,73 @@ mod tests {
         assert_eq!(buddy.take(&map, Unmovable, 0), Some((32, Taken { boosts: 3, stolen: true })));
     }
 
+    /// A part of a block is its kind's however much of it is in use.
+    #[test]
+    fn what_is_used_for_the_request_s_own_kind_counts_as_much_as_what_is_free() {
+        for (movable, claimed) in [(300, true), (600, false)] {
+            let map = Map::new(PAGEBLOCK_PAGES);
+            let mut buddy = Buddy::new(&map, 0);
+            (0..movable).for_each(|_| _ = take(&mut buddy, &map, Movable));
+            (movable..800).for_each(|_| _ = buddy.take(&map, Movable, 0)); // Unmovable pages in a movable block.
+            let (_, taken) = buddy.take(&map, Unmovable, 0).expect("a page");
+            assert_eq!(taken.stolen, !claimed, "{movable} of 800");
+            assert_eq!(map.migrate_type(0) == Unmovable, claimed);
+        }
+    }
+
+    #[test]
+    fn for_the_sake_of_a_chunk_below_order_5_a_movable_request_claims_nothing() {
+        let map = Map::new(PAGEBLOCK_PAGES);
+        let mut buddy = Buddy::new(&map, 0);
+        while buddy.take(&map, Unmovable, 0).is_some() {}
+        (0..PAGEBLOCK_PAGES).filter(|page| page % 32 != 0).for_each(|page| buddy.give(&map, page, 0));
+        assert_eq!(buddy.take(&map, Movable, 0), Some((993, Taken { boosts: 0, stolen: true })));
+        buddy.give(&map, 0, 0);
+        assert_eq!(buddy.take(&map, Movable, 5), Some((0, Taken { boosts: 1, stolen: false })));
+        assert_eq!(map.migrate_type(0), Movable);
+    }
+
+    /// Blocks with every page in use.
+    fn in_use(blocks: u32) -> (Map, Buddy) {
+        let map = Map::new(blocks * PAGEBLOCK_PAGES);
+        let mut buddy = Buddy::new(&map, 0);
+        while buddy.take(&map, Movable, 0).is_some() {}
+        (map, buddy)
+    }
+
+    #[test]
+    fn what_came_back_last_goes_first_unless_its_neighbour_is_likely_to_follow() {
+        for (order, first, chunk, then) in [(0, 8, 6, 4), (0, 8, 4, 7), (1, 16, 0, 6), (1, 16, 4, 0), (2, 64, 24, 16)] {
+            let (map, mut buddy) = in_use(1);
+            buddy.give(&map, first, order);
+            buddy.give(&map, chunk, order + 1);
+            buddy.give(&map, then, order);
+            let taken = [(); 2].map(|()| buddy.take_smallest(&map, Movable, order));
+            assert_eq!(
+                taken,
+                [Some(first), Some(then)],
+                "with {then} beside {chunk} a chunk of order {} is at hand",
+                order + 2
+            );
+        }
+        for (order, first, then) in [(0, 8, 20), (1, 16, 40)] {
+            let (map, mut buddy) = in_use(1);
+            buddy.give(&map, first, order);
+            buddy.give(&map, then, order);
+            assert_eq!(buddy.take_smallest(&map, Movable, order), Some(then));
+        }
+    }
+
+    /// A whole block has no neighbour to join.
+    #[test]
+    fn half_a_block_waits_for_nobody() {
+        let (map, mut buddy) = in_use(3);
+        buddy.give(&map, 2 * PAGEBLOCK_PAGES, PAGEBLOCK_ORDER - 1);
+        buddy.give(&map, PAGEBLOCK_PAGES, PAGEBLOCK_ORDER);
+        buddy.give(&map, 0, PAGEBLOCK_ORDER - 1);
+        assert_eq!(buddy.take_smallest(&map, Movable, PAGEBLOCK_ORDER - 1), Some(0));
+    }
+
     proptest::proptest! {
         #[test]
         fn pages_are_neither_made_nor_lost_and_chunks_are_whole(
@@ -280,6 +347,8 @@ mod tests {
             for (of, order) in [Unmovable, Movable].into_iter().flat_map(|of| (0..=PAGEBLOCK_ORDER).map(move |o| (of, o))) {
                 for first in buddy.lists[of as usize][order].from_tail(&map.pages) {
                     proptest::prop_assert_eq!((first % (1 << order), map.migrate_type(first)), (0, of));
+                    let joined = order == PAGEBLOCK_ORDER || !buddy.is_free(first ^ 1 << order, order);
+                    proptest::prop_assert!(joined, "{first} beside its free neighbour of order {order}");
                     for page in first..first + (1 << order) {
                         proptest::prop_assert!(!std::mem::replace(&mut owned[page as usize], true), "{page} twice");
                     }

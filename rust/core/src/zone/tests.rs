@@ -143,6 +143,82 @@ fn while_kswapd_runs_a_cpu_keeps_60_pages() {
 }
 
 #[test]
+fn each_page_taken_halves_what_a_full_list_gives_up() {
+    for (taken, left) in [(0, 15), (1, 149), (2, 223)] {
+        let zone = Zone::new(GUEST);
+        let mut pages: Vec<u32> = (0..2000).map(|_| zone.take(0, Movable, Mark::Low).expect("a page")).collect();
+        zone.give(1, Movable, pages.drain(..300));
+        (0..taken).for_each(|_| assert!(zone.take(1, Movable, Mark::Low).is_some()));
+        zone.give(1, Movable, pages.drain(..6 + taken));
+        assert_eq!(zone.cached(1), left, "306 less all that were freed lately, of which {taken} were taken");
+    }
+}
+
+#[test]
+fn a_pair_taken_halves_it_too() {
+    let zone = Zone::new(GUEST);
+    let mut pages: Vec<u32> = (0..301).map(|_| zone.take(0, Movable, Mark::Low).expect("a page")).collect();
+    zone.give(1, Movable, pages.drain(..300));
+    assert!(zone.take_pair(1, Mark::Low).is_some());
+    zone.give(1, Movable, pages);
+    assert_eq!(zone.cached(1), 300 + 12 + 1 - 151);
+}
+
+#[test]
+fn while_kswapd_runs_the_60th_page_sends_all_but_a_batch_away() {
+    let zone = Zone::new(GUEST);
+    let mut pages: Vec<u32> = (0..60).map(|_| zone.take(0, Movable, Mark::Low).expect("a page")).collect();
+    zone.set_reclaim_active(true);
+    zone.give(1, Movable, pages.drain(..59));
+    assert_eq!(zone.cached(1), 59);
+    zone.give(1, Movable, pages);
+    assert_eq!(zone.cached(1), 15);
+}
+
+/// CONFIG_PCP_BATCH_SCALE_MAX; and of batches of one page the first is one.
+#[test]
+fn a_refill_is_no_more_than_32_batches() {
+    let large = ZoneConfig { watermarks: [3500, 4000, 4500], ..GUEST };
+    for (config, want) in
+        [(large, [15, 30, 60, 120, 240, 480, 480]), (ZoneConfig { pcp_batch: 1, ..large }, [1, 2, 4, 8, 16, 32, 32])]
+    {
+        let zone = Zone::new(config);
+        let refills = want.map(|_| {
+            while zone.cached(0) > 0 {
+                assert!(zone.take(0, Movable, Mark::Low).is_some());
+            }
+            assert!(zone.take(0, Movable, Mark::Low).is_some());
+            zone.cached(0) + 1
+        });
+        assert_eq!(refills, want);
+    }
+}
+
+/// Else a block would count as movable for good.
+#[test]
+fn what_came_back_is_in_nobody_s_use() {
+    let zone = Zone::new(GUEST);
+    let in_use =
+        || (0..GUEST.free_pages).step_by(PAGEBLOCK_PAGES as usize).map(|page| zone.map.movable_pages(page)).sum();
+    let pages: Vec<u32> = (0..100).map(|_| zone.take(0, Movable, Mark::Low).expect("a page")).collect();
+    let [first, second] = [0, 1].map(|cpu| zone.take_order(cpu, Movable, Mark::Low, 4).expect("16 in a row"));
+    let counted: u32 = in_use();
+    assert_eq!(counted, 132);
+    zone.give(1, Movable, pages);
+    assert_eq!(in_use(), 32);
+    zone.give_order(1, Movable, first, 4);
+    assert_eq!(in_use(), 16);
+    zone.give_order(0, Movable, second, 4);
+    assert_eq!(in_use(), 0);
+}
+
+#[test]
+fn a_drain_names_the_next_cpu_until_the_last() {
+    let zone = Zone::new(GUEST);
+    assert_eq!([zone.drain(0), zone.drain(1)], [Some(1), None]);
+}
+
+#[test]
 fn all_pages_or_none() {
     let zone = Zone::new(ZoneConfig { managed_pages: 6, free_pages: 6, ..GUEST });
     let first = zone.take_all(0, Unmovable, Mark::None, 4).expect("four pages");
