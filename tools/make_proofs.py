@@ -187,7 +187,7 @@ smaller models of the same race beside it that end (CPU seconds):
 | `wake_one_twice_reaches_two_sleepers` | 1 | `wake_one_twice_reaches_both_places`, `wake_one_reaches_one_in_line_after_the_other` | 7 |
 | `wake_one_taken_by_a_cancelled_ticket` | 1 | `wake_one_taken_by_a_cancelled_place` | 1 |
 
-The 30 others end: `cancel_in_the_middle_of_the_line` takes 10 s, `batch_against_single` 8, `full_and_empty_boundary` 3, each of
+The 42 others end: `cancel_in_the_middle_of_the_line` takes 10 s, `batch_against_single` 8, `full_and_empty_boundary` 3, each of
 the rest less than one. Most of the smaller models have two threads. Two producers are in `batch_against_single`, without sleep; two threads
 asleep on one cell in the two `in_line`, which stand in line before anybody tells them. So no model tries every schedule of two producers
 against a worker that goes to sleep, of two threads that come to one cell while it is told, or of a third thread's cancelling. [orderings.md](orderings.md) says which of them fail when an access is weakened or a wake-up is dropped.
