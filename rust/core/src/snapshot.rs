@@ -169,12 +169,6 @@ impl Saved {
     pub fn page(&self, page: u32) -> u64 {
         u64::from(self.names.pages.name(page))
     }
-
-    /// The word for a slot index.
-    #[inline]
-    pub fn slot(&self, slot: u32) -> u64 {
-        u64::from(self.names.slots.name(slot))
-    }
 }
 
 /// Appends small numbers to `state`, four a word, the first one lowest; how many there are is for one of them to say.

@@ -208,11 +208,6 @@ impl Condvar {
     pub fn notify_all(&self) {
         self.0.notify_all();
     }
-
-    /// Wakes one waiter.
-    pub fn notify_one(&self) {
-        self.0.notify_one();
-    }
 }
 
 /// When a wait with a time-out is over. Under shuttle, which has no clock and must give equal runs for equal schedules,

@@ -172,16 +172,6 @@ impl Program {
         self.phase_now().map_or(0, |phase| phase.think_ns.saturating_add(phase.gap_ns(self.done)))
     }
 
-    /// The phase that it is in, from 0.
-    pub fn phase(&self) -> usize {
-        self.phase
-    }
-
-    /// Touches done in that phase.
-    pub fn done(&self) -> u64 {
-        self.done
-    }
-
     /// The pages that its phases name, each once, in order; none of a list of pages.
     pub fn pages(&self) -> Arc<[u32]> {
         let Script::Phases(phases) = &self.script else { return [].into() };

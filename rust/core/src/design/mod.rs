@@ -148,8 +148,6 @@ macro_rules! bit_set {
             pub const NONE: Self = Self { $($bit: false,)* };
             /// Everything.
             pub const ALL: Self = Self { $($bit: true,)* };
-            /// Names in order.
-            pub const NAMES: &'static [&'static str] = &[$($text,)*];
 
             /// The names that are set.
             pub fn names(self) -> Vec<&'static str> {
@@ -166,11 +164,6 @@ macro_rules! bit_set {
                     }
                 }
                 Ok(set)
-            }
-
-            /// Whether nothing is set.
-            pub fn is_empty(self) -> bool {
-                self == Self::NONE
             }
         }
     };

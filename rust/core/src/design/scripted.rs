@@ -58,11 +58,6 @@ impl Scripted {
         Self { design, script, answers: Mutex::new(HashMap::new()) }
     }
 
-    /// Views that the script has been asked about.
-    pub fn asked(&self) -> usize {
-        self.answers.lock().len()
-    }
-
     /// The script's answer, parsed by `read`; `None` when it leaves the decision to the design.
     fn answer<T>(
         &self,

@@ -36,11 +36,6 @@ impl Admin {
         Self { toggle, done: 0 }
     }
 
-    /// What it turns.
-    pub fn toggle(&self) -> Toggle {
-        self.toggle
-    }
-
     /// One step: a knob, or the end.
     ///
     /// # Errors

@@ -138,11 +138,6 @@ impl Device {
         Self { backing, page_size, pending: Mutex::new(VecDeque::new()), writes, reads, faults }
     }
 
-    /// What holds the bytes.
-    pub fn backing(&self) -> &Backing {
-        &self.backing
-    }
-
     /// Queues a folio's write (`submit_bio`).
     pub fn submit(&self, folio: u32) {
         self.pending.lock().push_back(folio);

@@ -133,11 +133,6 @@ impl Swapout {
         Self { pc: Pc::Start, queued: true, ticket, begun, ..Self::writeout(folio, nr_pages) }
     }
 
-    /// The folio it is at.
-    pub fn folio(&self) -> u32 {
-        self.folio
-    }
-
     /// Its pages, whatever has become of it.
     pub fn nr_pages(&self) -> u32 {
         self.nr_pages.into()
