@@ -52,12 +52,6 @@ impl TaggedFolio {
         }
     }
 
-    /// Where the folio was queued from.
-    #[inline]
-    pub fn origin(self) -> Origin {
-        if self.is_zswap() { Origin::Zswap } else { Origin::Zram }
-    }
-
     /// Whether zswap queued it (bit 0 is set).
     #[inline]
     pub fn is_zswap(self) -> bool {

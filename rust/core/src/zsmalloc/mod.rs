@@ -8,7 +8,7 @@
 //! | call | may run at the same time as | on one handle |
 //! |---|---|---|
 //! | `malloc`, `store`, `compact`, `stats` | everything | — |
-//! | `read`, `with`, `len_bytes` | everything | any number; not with `write` or `free` of it |
+//! | `read`, `len_bytes` | everything | any number; not with `write` or `free` of it |
 //! | `write`, `free` | everything | the owner alone |
 //!
 //! The last column is no memory-safety matter (the class lock is held throughout): a second `free` panics or
@@ -308,28 +308,12 @@ impl Pool {
         slot.len_bytes()
     }
 
-    /// Calls `f` with an object's bytes (none without bytes), the class locked meanwhile: for short work, or for
-    /// one thread. `f` must not call the pool.
-    ///
-    /// # Panics
-    /// If the handle is not in use.
-    #[inline]
-    pub fn with<R>(&self, handle: Handle, f: impl FnOnce(&[u8]) -> R) -> R {
-        let class = self.class(handle);
-        f(class.bytes(class.slot(handle.index())))
-    }
-
     /// The length of an object as it was asked for, bytes.
     ///
     /// # Panics
     /// If the handle is not in use.
     pub fn len_bytes(&self, handle: Handle) -> usize {
         self.class(handle).slot(handle.index()).len_bytes()
-    }
-
-    /// The class that a handle's object lives in. Takes no lock.
-    pub fn size_class_of(&self, handle: Handle) -> SizeClass {
-        self.table.classes()[handle.class()]
     }
 
     #[inline]

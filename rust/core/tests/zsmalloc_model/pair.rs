@@ -191,7 +191,7 @@ impl Pair {
         match got {
             Ok(handle) => {
                 assert!(placed);
-                assert_eq!(self.pool.size_class_of(handle), class.shape);
+                assert_eq!(self.pool.table().classes()[handle.class()], class.shape);
                 self.living.insert(id, (handle, contents));
             }
             Err(error) => {
