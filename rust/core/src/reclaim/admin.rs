@@ -1,8 +1,9 @@
 //! Somebody with a shell: turns one knob, once, whenever the driver lets it.
 
+use super::RAN;
 use crate::codec::{CodecName, CodecSpec};
 use crate::design::choice;
-use crate::system::{Ctx, Outcome, StepError, System, Work};
+use crate::system::{Ctx, Outcome, StepError, System};
 use crate::trace::system as events;
 use crate::wait::WaitKey;
 
@@ -50,7 +51,7 @@ impl Admin {
             Toggle::Stop => part == 0 && !sys.queues.is_empty() && kthread_stop(sys),
         };
         self.done += 1;
-        Ok(if more { Outcome::Ran(Work::Commit) } else { Outcome::Done })
+        Ok(if more { RAN } else { Outcome::Done })
     }
 }
 

@@ -8,11 +8,11 @@ use super::direct::allow_direct_reclaim;
 use super::list::Scope;
 use super::scan::{DEF_PRIORITY, HZ_10_NS, ScanControl, wait_at_most};
 use super::shrink_node::ShrinkNode;
-use super::{Stop, wait_unless};
+use super::{RAN, Stop};
 use crate::memcg::ROOT;
 use crate::mm::Mm;
 use crate::stats::Vm;
-use crate::system::{Ctx, Outcome, StepError, System, Work};
+use crate::system::{Ctx, Outcome, StepError, System};
 use crate::units::SWAP_CLUSTER_MAX;
 use crate::wait::WaitKey;
 
@@ -44,8 +44,6 @@ pub struct BalancePgdat {
     gave_up: bool,
     stop: Stop,
 }
-
-const RAN: Outcome = Outcome::Ran(Work::Commit);
 
 impl BalancePgdat {
     /// kswapd; it ends when `stop` is set and it would sleep.
@@ -134,7 +132,7 @@ impl BalancePgdat {
     fn sleep(&mut self, sys: &System, mm: &Mm) -> Outcome {
         mm.zone.set_kswapd_awake(false);
         self.pc = Pc::Begin;
-        wait_unless(sys, WaitKey::Kswapd, || self.is_wanted(sys, mm))
+        Outcome::wait_unless(&sys.wait, WaitKey::Kswapd, || self.is_wanted(sys, mm))
     }
 
     fn begin(&mut self, ctx: &mut Ctx, mm: &Mm) -> Outcome {

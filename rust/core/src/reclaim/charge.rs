@@ -3,12 +3,11 @@
 //! Source: Documentation/admin-guide/cgroup-v2.rst (`memory.max`, `memory.high`, `memory.reclaim`); observed, 6.12. Differences: frames are
 //! charged one by one, without a CPU's stock of 64.
 
+use super::RAN;
 use super::direct::TryToFreePages;
 use crate::memcg::MemcgEvent;
-use crate::system::{Ctx, Outcome, StepError, System, Work};
+use crate::system::{Ctx, Outcome, StepError, System};
 use crate::units::{MAX_RECLAIM_RETRIES, SWAP_CLUSTER_MAX};
-
-const RAN: Outcome = Outcome::Ran(Work::Commit);
 
 /// Frames that a thread charges between two looks at `memory.high` (MEMCG_CHARGE_BATCH).
 pub(super) const CHARGE_BATCH: u8 = 64;

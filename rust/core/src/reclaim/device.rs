@@ -1,6 +1,6 @@
 //! The swap device: writes what was submitted and ends writeback.
 
-use super::{Stop, wait_unless};
+use super::{RAN, SCANNED, Stop};
 use crate::lifecycle::{Change, Event, actor, flag};
 use crate::swap::DeviceError;
 use crate::system::{Ctx, Outcome, StepError, System, Work};
@@ -57,12 +57,12 @@ impl SwapDevice {
             Pc::Rotate(page) => {
                 sys.rotate(ctx, sys.folio(page).node, &[page])?;
                 self.pc = Pc::Arrive(page);
-                Ok(Outcome::Ran(Work::Scan))
+                Ok(SCANNED)
             }
             Pc::Arrive(page) => {
                 sys.arrive(sys.node(page), self.nr_pages);
                 (self.pc, self.nr_pages) = (Pc::Next, 0);
-                Ok(Outcome::Ran(Work::Commit))
+                Ok(RAN)
             }
             Pc::Done => Ok(Outcome::Done),
         }
@@ -72,16 +72,16 @@ impl SwapDevice {
         let stop = self.stop.is_set();
         if let Some(page) = sys.device.next() {
             (self.pc, self.nr_pages) = (Pc::Write { page, at: 0 }, sys.nr_pages(page));
-            return Outcome::Ran(Work::Commit);
+            return RAN;
         }
         self.pc = if stop { Pc::Done } else { Pc::Sleep };
-        Outcome::Ran(Work::Commit)
+        RAN
     }
 
     /// Sleeps until something is submitted or nothing ever will be.
     fn sleep(&mut self, sys: &System) -> Outcome {
         self.pc = Pc::Next;
-        wait_unless(sys, WaitKey::Device, || !sys.device.is_idle() || self.stop.is_set())
+        Outcome::wait_unless(&sys.wait, WaitKey::Device, || !sys.device.is_idle() || self.stop.is_set())
     }
 
     /// Page `at` of the folio of `page`: what fails at one page fails as a whole.
@@ -109,7 +109,7 @@ impl SwapDevice {
         sys.must(ctx, sys.folio(page), Event::EndWriteback, 0, Change::flags(0, flag::WRITEBACK), 0)?;
         sys.wait.wake_all(WaitKey::Writeback(page));
         self.pc = Pc::Rotate(page);
-        Ok(Outcome::Ran(Work::Commit))
+        Ok(RAN)
     }
 
     fn redirty(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> Result<Outcome, Box<StepError>> {
@@ -117,7 +117,7 @@ impl SwapDevice {
         sys.must(ctx, sys.folio(page), Event::Redirty, 0, change, 0)?;
         sys.wait.wake_all(WaitKey::Writeback(page));
         self.pc = Pc::Arrive(page);
-        Ok(Outcome::Ran(Work::Commit))
+        Ok(RAN)
     }
 
     /// Whether the next step is a write.

@@ -5,20 +5,18 @@
 //! per-CPU lists, and goes round while there is progress or at most 16 times without.
 //! Source: observed on 6.12 (docs/kernel-map.md).
 
+use super::RAN;
 use super::list::Scope;
 use super::scan::{DEF_PRIORITY, ScanControl, TICK_NS};
 use super::shrink_node::ShrinkNode;
-use super::wait_unless;
 use crate::design::Hold;
 use crate::memcg::ROOT;
 use crate::mm::Mm;
 use crate::stats::Vm;
-use crate::system::{Ctx, Outcome, StepError, System, Work};
+use crate::system::{Ctx, Outcome, StepError, System};
 use crate::units::{MAX_RECLAIM_RETRIES, SWAP_CLUSTER_MAX};
 use crate::wait::WaitKey;
 use crate::zone::Mark;
-
-const RAN: Outcome = Outcome::Ran(Work::Commit);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Pc {
@@ -113,7 +111,7 @@ impl TryToFreePages {
         ctx.stat[Vm::PgscanDirectThrottle] += u64::from(!waited);
         self.pc = Pc::Throttle { waited: true };
         sys.wait.wake_all(WaitKey::Kswapd);
-        wait_unless(sys, WaitKey::Pfmemalloc, || allow_direct_reclaim(sys))
+        Outcome::wait_unless(&sys.wait, WaitKey::Pfmemalloc, || allow_direct_reclaim(sys))
     }
 
     /// An application does in the node's own reclaim, while more than half of what is reclaimable is under writeback

@@ -13,6 +13,7 @@
 use super::file::{ShrinkFile, make_young as make_file_young};
 use super::list::{ShrinkList, Tally};
 use super::scan::{DEF_PRIORITY, ScanControl};
+use super::{RAN, SCANNED};
 use crate::lifecycle::flag;
 use crate::node::{Generations, Lru, MIN_NR_GENS, Node, PTRS_PER_PTE, Place, suitable_to_scan};
 use crate::system::{Ctx, Outcome, StepError, System, Work, mark};
@@ -22,9 +23,6 @@ use std::ops::Range;
 pub(super) const MIN_LRU_BATCH: u32 = 64;
 /// MAX_LRU_BATCH: examined for that.
 pub(super) const MAX_LRU_BATCH: u32 = 64 * MIN_LRU_BATCH;
-
-const RAN: Outcome = Outcome::Ran(Work::Commit);
-const SCANNED: Outcome = Outcome::Ran(Work::Scan);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 enum Pc {

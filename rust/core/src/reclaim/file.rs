@@ -4,18 +4,15 @@
 //! mapped is taken out of the page table under the folio lock first, in a step of its own.
 //! Source: Documentation/admin-guide/mm/concepts.rst; observed on 6.12 (docs/kernel-map.md).
 
-use super::Cluster;
 use super::evict::MIN_LRU_BATCH;
 use super::list::{Scope, Tally, note_scan, note_steal, try_to_inc_min_seq};
+use super::{Cluster, RAN, SCANNED};
 use crate::filemap::{FileAccess, FileFolio, flag};
 use crate::memcg::MemcgStat;
 use crate::node::{Generations, Node, PTRS_PER_PTE};
 use crate::stats::Vm;
 use crate::system::{Ctx, Outcome, PAGEVEC_SIZE, System, Work, mark};
 use std::ops::Range;
-
-const RAN: Outcome = Outcome::Ran(Work::Commit);
-const SCANNED: Outcome = Outcome::Ran(Work::Scan);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 enum Pc {

@@ -2,14 +2,14 @@
 //! has emptied its own takes half of what waits in the longest, so that all are done at about the same time.
 
 use super::direct::TryToFreePages;
-use super::{Cluster, wait_unless};
+use super::{Cluster, RAN, SCANNED};
 use crate::design::Placement;
 use crate::lifecycle::flag;
 use crate::queue::{Drained, Then};
 use crate::stats::Vm;
 use crate::swapout::{Progress, Swapout, was_begun};
 use crate::sync::{prefetch_to_write, spin_loop};
-use crate::system::{Ctx, Outcome, StepError, System, Work};
+use crate::system::{Ctx, Outcome, StepError, System};
 use crate::trace::aux;
 use crate::units::SWAP_CLUSTER_MAX;
 use crate::wait::WaitKey;
@@ -134,14 +134,14 @@ impl Kcompressd {
         let most = usize::from(sys.design().batch);
         if !self.take(sys, ctx, self.queue, most) {
             spin_loop();
-            return Outcome::Ran(Work::Commit); // Somebody else takes the head: try again.
+            return RAN; // Somebody else takes the head: try again.
         }
         let helped = if self.batch.is_empty() && self.then == Then::Empty { self.longest(sys) } else { None };
         self.pc = match helped {
             Some(queue) => Pc::Help { queue },
             None => self.next_after_drain(),
         };
-        Outcome::Ran(Work::Commit)
+        RAN
     }
 
     /// Takes half of what waits in `queue`, a batch at most; what it finds there says nothing of its own queue.
@@ -150,7 +150,7 @@ impl Kcompressd {
         let taken = half > 0 && self.take(sys, ctx, queue, half.min(sys.design().batch.into()));
         self.then = if taken && !self.batch.is_empty() { Then::More } else { Then::Empty };
         self.pc = self.next_after_drain();
-        Outcome::Ran(Work::Commit)
+        RAN
     }
 
     fn next_after_drain(&self) -> Pc {
@@ -202,7 +202,7 @@ impl Kcompressd {
             Progress::Step(outcome) => return Ok(outcome),
             Progress::Stalled { pages } => {
                 self.pc = Pc::Reclaim { at, pages: pages + SLAB_PAGES, drains: false };
-                return Ok(Outcome::Ran(Work::Commit));
+                return Ok(RAN);
             }
             Progress::Done(_) => {
                 let nr_pages = swapout.nr_pages();
@@ -240,11 +240,11 @@ impl Kcompressd {
                 mm.zone.give_held(&mut self.held, ctx.cpu, Migrate::Unmovable); // zs_malloc takes them at once.
                 sys.heed_boost();
                 self.pc = Pc::Folio { at };
-                return Ok(Outcome::Ran(Work::Commit));
+                return Ok(RAN);
             }
             if drains {
                 self.pc = Pc::DrainCpu { at, pages, cpu: 0 };
-                return Ok(Outcome::Ran(Work::Commit));
+                return Ok(RAN);
             }
             sys.wakeup_kswapd();
         }
@@ -264,7 +264,7 @@ impl Kcompressd {
         let Some(mm) = &sys.mm else { return Outcome::Done };
         let next = mm.zone.drain(cpu).map(|cpu| Pc::DrainCpu { at, pages, cpu });
         self.pc = next.unwrap_or(Pc::Reclaim { at, pages, drains: false });
-        Outcome::Ran(Work::Commit)
+        RAN
     }
 
     fn finish(&mut self, ctx: &mut Ctx, page: u32, nr_pages: u32) -> Outcome {
@@ -272,7 +272,7 @@ impl Kcompressd {
         ctx.stat[Vm::KcompressdDone] += 1;
         self.finished.push(page);
         self.finished_pages += nr_pages;
-        Outcome::Ran(Work::Commit)
+        RAN
     }
 
     /// Rotates what is finished, in one critical section a node, and tells kswapd: when 32 have gathered (as the per-CPU
@@ -289,7 +289,7 @@ impl Kcompressd {
         }
         if node + 1 < sys.config.nodes {
             self.pc = Pc::Settle { node: node + 1, next };
-            return Ok(Outcome::Ran(Work::Scan));
+            return Ok(SCANNED);
         }
         self.report(sys);
         self.pc = match (usize::from(next) < self.batch.len(), self.then) {
@@ -303,7 +303,7 @@ impl Kcompressd {
         if self.then == Then::Busy {
             spin_loop(); // A producer is between reservation and publication: it may need this CPU.
         }
-        Ok(Outcome::Ran(Work::Scan))
+        Ok(SCANNED)
     }
 
     fn report(&mut self, sys: &System) {
@@ -321,7 +321,7 @@ impl Kcompressd {
     fn sleep(&mut self, sys: &System) -> Outcome {
         let queue = &sys.queues[usize::from(self.queue)];
         let closed = || queue.is_closed() && !self.misses_stop(sys);
-        let outcome = wait_unless(sys, WaitKey::Queue(self.queue), || !queue.is_empty() || closed());
+        let outcome = Outcome::wait_unless(&sys.wait, WaitKey::Queue(self.queue), || !queue.is_empty() || closed());
         self.woken_for_nothing = matches!(outcome, Outcome::Wait(..));
         self.pc = Pc::Drain;
         outcome

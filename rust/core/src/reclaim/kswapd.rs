@@ -5,13 +5,13 @@
 //! too: after 16 of them every pass waits until nothing is in flight, after 32 kswapd is done.
 
 use super::list::{Scope, ShrinkList};
-use super::{Cluster, wait_unless};
+use super::{Cluster, RAN, SCANNED};
 use crate::lifecycle::{Change, Event, State, flag};
 use crate::memcg::ROOT;
 use crate::node::Node;
 use crate::stats::Vm;
 use crate::swapout::Swapout;
-use crate::system::{Ctx, Outcome, StepError, System, Work};
+use crate::system::{Ctx, Outcome, StepError, System};
 use crate::units::{MAX_RECLAIM_RETRIES, SWAP_CLUSTER_MAX};
 use crate::wait::WaitKey;
 
@@ -95,7 +95,7 @@ impl Kswapd {
         (self.moved, self.freed) = (false, false);
         ctx.stat[Vm::Pageoutrun] += 1;
         self.pc = if self.to_scan == 0 { Pc::Age } else { Pc::Shrink };
-        Outcome::Ran(Work::Commit)
+        RAN
     }
 
     /// `shrink_active_list`, when the inactive list is empty: folios that were activated under writeback and have finished.
@@ -123,7 +123,7 @@ impl Kswapd {
             (0, Some(_)) => Pc::Done,
             _ => Pc::Shrink,
         };
-        Ok(Outcome::Ran(Work::Scan))
+        Ok(SCANNED)
     }
 
     /// One step of a batch from the inactive tail, or of the script's one folio.
@@ -142,7 +142,7 @@ impl Kswapd {
             (None, 0, _) | (None, _, 0) => Pc::PassEnd,
             _ => Pc::Shrink,
         };
-        Ok(Outcome::Ran(Work::Scan))
+        Ok(SCANNED)
     }
 
     fn pass_end(&mut self, sys: &System, node: &Node) -> Outcome {
@@ -158,7 +158,7 @@ impl Kswapd {
             (false, false, false) if self.failures >= MAX_RECLAIM_RETRIES => Pc::Done,
             _ => Pc::PassStart,
         };
-        Outcome::Ran(Work::Commit)
+        RAN
     }
 
     /// Sleeps until something that was in flight has arrived (the throttle on writeback, without its timeout), or all of it
@@ -167,7 +167,8 @@ impl Kswapd {
         self.failures = 0;
         let seen = self.progress_seen;
         let any = self.resent < MAX_RECLAIM_RETRIES;
-        let outcome = wait_unless(sys, WaitKey::Memory, || any && node.progress() != seen || sys.in_flight() == 0);
+        let outcome =
+            Outcome::wait_unless(&sys.wait, WaitKey::Memory, || any && node.progress() != seen || sys.in_flight() == 0);
         self.pc = if any || matches!(outcome, Outcome::Ran(_)) { Pc::PassStart } else { Pc::Sleep };
         outcome
     }

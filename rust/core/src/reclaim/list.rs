@@ -5,9 +5,9 @@ mod generations;
 
 pub(super) use generations::try_to_inc_min_seq;
 
-use super::Cluster;
 use super::evict::MIN_LRU_BATCH;
 use super::look::{Exit, Glance, Look};
+use super::{Cluster, RAN, SCANNED};
 use crate::lifecycle::{Change, Event, flag};
 use crate::list::Listed;
 use crate::memcg::{MemcgStat, ROOT};
@@ -15,7 +15,7 @@ use crate::node::{Lru, Place};
 use crate::stats::Vm;
 use crate::swapout::Swapout;
 use crate::sync::prefetch_to_write;
-use crate::system::{Ctx, Outcome, PAGEVEC_SIZE, StepError, System, Work, mark};
+use crate::system::{Ctx, Outcome, PAGEVEC_SIZE, StepError, System, mark};
 use crate::units::{NIL, SWAP_CLUSTER_MAX};
 use std::ops::Range;
 
@@ -201,7 +201,7 @@ impl ShrinkList {
         drop(lru);
         note_scan(sys, ctx, scope, Vm::PgscanAnon, self.memcg, self.tally.taken);
         self.pc = if self.list.is_empty() { Pc::Isolate } else { Pc::Look { at: 0 } };
-        Ok(if self.list.is_empty() { Outcome::Done } else { Outcome::Ran(Work::Scan) })
+        Ok(if self.list.is_empty() { Outcome::Done } else { SCANNED })
     }
 
     /// Folios of at least `nr` pages, if there are as many, from the inactive tail; or `only` one.
@@ -302,7 +302,7 @@ impl ShrinkList {
             self.unfreed.clear();
         }
         self.pc = self.after(at);
-        Outcome::Ran(Work::Commit)
+        RAN
     }
 
     /// `move_folios_to_lru`: the kept ones go to the head of the list that PG_active asks for, oldest first.
@@ -312,7 +312,7 @@ impl ShrinkList {
             let mut lru = node.lru();
             if sys.lru_gen() && self.sort_kept(sys, ctx, &mut lru)? {
                 self.pc = Pc::Look { at: 0 };
-                return Ok(Outcome::Ran(Work::Scan));
+                return Ok(SCANNED);
             }
             self.list_kept(sys, ctx, &mut lru)?;
             if sys.mm.is_some() {
@@ -335,7 +335,7 @@ impl ShrinkList {
             self.list_kept(sys, ctx, &mut lru)?;
         }
         self.pc = self.after(at);
-        Ok(Outcome::Ran(Work::Scan))
+        Ok(SCANNED)
     }
 
     fn list_kept(&mut self, sys: &System, ctx: &mut Ctx, lru: &mut Lru) -> Result<(), Box<StepError>> {

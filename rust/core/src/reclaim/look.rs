@@ -88,7 +88,7 @@ pub enum Glance {
     Ends(Work, Exit),
 }
 
-const RAN: Glance = Glance::Goes(Outcome::Ran(Work::Commit));
+const RAN: Glance = Glance::Goes(super::RAN);
 const SCANNED: Glance = Glance::Goes(Outcome::Ran(Work::Scan));
 const UNMAPPED: Glance = Glance::Goes(Outcome::Ran(Work::Unmap));
 

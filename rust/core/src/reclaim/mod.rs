@@ -35,9 +35,13 @@ pub use shrink::ShrinkWorker;
 
 use crate::swapout::Swapout;
 use crate::sync::{Arc, AtomicBool, Ordering};
-use crate::system::{Ctx, Fault, Outcome, StepError, System, Waiting};
+use crate::system::{Ctx, Fault, Outcome, StepError, System, Work};
 use crate::units::SWAP_CLUSTER_MAX;
-use crate::wait::{Ticket, WaitKey};
+
+/// The step committed something.
+const RAN: Outcome = Outcome::Ran(Work::Commit);
+/// The step looked at something.
+const SCANNED: Outcome = Outcome::Ran(Work::Scan);
 
 /// Up to `N` folios in an actor's hands.
 #[derive(Clone, Copy, Debug)]
@@ -253,14 +257,4 @@ fn run(
             return Ok(outcome);
         }
     }
-}
-
-/// Draws a ticket for `key`, looks once more whether `ready`, and waits only if not.
-fn wait_unless(sys: &System, key: WaitKey, ready: impl FnOnce() -> bool) -> Outcome {
-    let ticket: Ticket = sys.wait.prepare(key);
-    if ready() {
-        sys.wait.cancel(key, ticket);
-        return Outcome::Ran(crate::system::Work::Commit);
-    }
-    Outcome::Wait(Waiting { key, ticket, timeout_ns: None })
 }

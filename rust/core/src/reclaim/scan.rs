@@ -80,7 +80,7 @@ pub(super) fn wait_at_most(
     timeout_ns: NonZeroU32,
     ready: impl FnOnce() -> bool,
 ) -> Outcome {
-    match super::wait_unless(sys, key, ready) {
+    match Outcome::wait_unless(&sys.wait, key, ready) {
         Outcome::Wait(wait) => Outcome::Wait(Waiting { timeout_ns: Some(timeout_ns), ..wait }),
         other => other,
     }

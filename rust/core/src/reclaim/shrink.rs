@@ -3,9 +3,9 @@
 //! reclaims (GFP_KERNEL).
 
 use super::direct::{AllocPages, Allocation, Wanted};
-use super::{Stop, wait_unless};
+use super::{RAN, Stop};
 use crate::swapout::writeback::{Shrinking, Writeback};
-use crate::system::{Ctx, Outcome, StepError, System, Work};
+use crate::system::{Ctx, Outcome, StepError, System};
 use crate::units::NIL;
 use crate::wait::WaitKey;
 use crate::zswap::Zswap;
@@ -55,7 +55,7 @@ impl ShrinkWorker {
             Pc::Idle => Ok(self.idle(sys, zswap)),
             Pc::Next => {
                 self.next(sys, zswap);
-                Ok(Outcome::Ran(Work::Commit))
+                Ok(RAN)
             }
             Pc::Shrink(shrinking) => {
                 let (work, end) = shrinking.step(sys, ctx, zswap)?;
@@ -100,9 +100,11 @@ impl ShrinkWorker {
                 Pc::Next
             }
             (false, true) => Pc::Done,
-            (false, false) => return wait_unless(sys, WaitKey::Shrink, || stopped() || zswap.shrink_is_queued()),
+            (false, false) => {
+                return Outcome::wait_unless(&sys.wait, WaitKey::Shrink, || stopped() || zswap.shrink_is_queued());
+            }
         };
-        Outcome::Ran(Work::Commit)
+        RAN
     }
 
     fn next(&mut self, sys: &System, zswap: &Zswap) {

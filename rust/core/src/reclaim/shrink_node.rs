@@ -10,18 +10,18 @@ mod file;
 mod scan_count;
 mod slab;
 
-use super::Cluster;
 use super::evict::{EvictFolios, Evicted, is_sizable};
 use super::file::ShrinkFile;
 use super::list::{ShrinkList, note_scan, note_steal};
 use super::scan::{HZ_10_NS, ScanControl, wait_at_most};
 use super::walk::Walk;
+use super::{Cluster, RAN, SCANNED};
 use crate::lifecycle::{Change, Event, flag};
 use crate::memcg::{MemcgStat, ROOT};
 use crate::node::{MemcgLruOp, Node};
 use crate::stats::Vm;
 use crate::swapout::writeback::Shrinking;
-use crate::system::{Ctx, Outcome, StepError, System, Work, mark};
+use crate::system::{Ctx, Outcome, StepError, System, mark};
 use crate::units::SWAP_CLUSTER_MAX;
 use crate::wait::WaitKey;
 use crate::zswap::shrink::ShrinkSlab;
@@ -160,8 +160,6 @@ pub(super) struct ShrinkNode {
 
 type Step = Result<(Outcome, bool), Box<StepError>>;
 
-const RAN: Outcome = Outcome::Ran(Work::Commit);
-const SCANNED: Outcome = Outcome::Ran(Work::Scan);
 const GOES_ON: bool = false;
 const BEGIN: Pc = Pc::Age { group: ROOT };
 
@@ -316,7 +314,7 @@ impl ShrinkNode {
         self.sums.writeback += tally.writeback;
         self.sums.immediate += tally.immediate;
         self.pc = Pc::Round { list: ACTIVE_ANON as u8 };
-        Ok((Outcome::Ran(Work::Scan), GOES_ON))
+        Ok((SCANNED, GOES_ON))
     }
 
     /// `shrink_active_list`: 32 pages from the active tail to the inactive head, whether touched or not.

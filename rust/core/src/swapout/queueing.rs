@@ -6,7 +6,7 @@ use crate::folio::Folio;
 use crate::lifecycle::{Change, Event, flag};
 use crate::queue::{FolioQueue, Pop, ReserveError};
 use crate::stats::Vm;
-use crate::system::{Ctx, Outcome, StepError, System, Waiting, mark};
+use crate::system::{Ctx, Outcome, StepError, System, mark};
 use crate::tagged::TaggedFolio;
 use crate::trace::aux;
 use crate::units::NIL;
@@ -119,19 +119,12 @@ impl Swapout {
                 self.pc = Pc::ToDevice;
                 Ok(RAN)
             }
-            OnFull::Wait => Ok(self.wait_for_room(sys, number)),
+            OnFull::Wait => {
+                let queue = &sys.queues[usize::from(number)];
+                let outcome = Outcome::wait_unless(&sys.wait, WaitKey::QueueSpace(number), || has_room(queue));
+                Ok(Progress::Step(outcome))
+            }
         }
-    }
-
-    fn wait_for_room(&self, sys: &System, number: u16) -> Progress {
-        let key = WaitKey::QueueSpace(number);
-        let ticket = sys.wait.prepare(key);
-        let queue = &sys.queues[usize::from(number)];
-        if has_room(queue) {
-            sys.wait.cancel(key, ticket);
-            return RAN;
-        }
-        Progress::Step(Outcome::Wait(Waiting { key, ticket, timeout_ns: None }))
     }
 
     /// Where a folio goes on that is not queued.

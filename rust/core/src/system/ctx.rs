@@ -6,7 +6,7 @@ use crate::lifecycle::{Event, FlagSet, ProtocolViolation, actor};
 use crate::stats::VmStat;
 use crate::swap::DeviceError;
 use crate::trace::Log;
-use crate::wait::{Ticket, WaitKey};
+use crate::wait::{Ticket, WaitKey, WaitTable};
 use std::num::NonZeroU32;
 
 /// Work that takes time; what it costs is the driver's business. Its tag is as wide as what follows: an outcome is handed on
@@ -83,6 +83,18 @@ pub enum Outcome {
     Sleep(u64),
     /// The actor has finished.
     Done,
+}
+
+impl Outcome {
+    /// Draws a ticket for `key`, looks once more whether `ready`, and waits only if not.
+    pub fn wait_unless(table: &WaitTable, key: WaitKey, ready: impl FnOnce() -> bool) -> Self {
+        let ticket = table.prepare(key);
+        if ready() {
+            table.cancel(key, ticket);
+            return Self::Ran(Work::Commit);
+        }
+        Self::Wait(Waiting { key, ticket, timeout_ns: None })
+    }
 }
 
 const _: () = assert!(size_of::<Result<Outcome, Box<StepError>>>() == 16);

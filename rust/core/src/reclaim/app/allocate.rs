@@ -1,8 +1,9 @@
 //! Frames and page tables for a fault, and their charge to the page's group.
 
-use super::{App, Pc, RAN};
+use super::{App, Pc};
 use crate::lifecycle::{Change, Event, Fire, State, flag};
 use crate::memcg::{MemcgStat, ROOT};
+use crate::reclaim::RAN;
 use crate::reclaim::charge::{Charge, HandleOverHigh, TryCharge};
 use crate::reclaim::direct::{AllocPages, Allocation, Wanted};
 use crate::stats::Mthp;

@@ -1,9 +1,10 @@
 //! Pages that are given up: at the end of a run, and when the OOM killer ends the application in the middle of one.
 
 use super::super::scan::TICK_NS;
-use super::{App, Copy, Pc, RAN, Then};
+use super::{App, Copy, Pc, Then};
 use crate::lifecycle::{Change, Event, Fire, State, Word, flag};
 use crate::memcg::MemcgEvent;
+use crate::reclaim::RAN;
 use crate::stats::Vm;
 use crate::system::{Ctx, Outcome, StepError, System};
 use crate::units::NIL;

@@ -1,8 +1,9 @@
 //! `do_swap_page`: how a page that is not mapped comes back.
 
-use super::{App, Copy, Pc, RAN, Then};
+use super::{App, Copy, Pc, Then};
 use crate::lifecycle::{Change, Event, Fire, State, Word, flag, guard};
 use crate::memcg::MemcgStat;
+use crate::reclaim::RAN;
 use crate::stats::Vm;
 use crate::system::{Ctx, Outcome, StepError, Store, System, Work};
 use crate::units::NIL;

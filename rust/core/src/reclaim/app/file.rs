@@ -4,9 +4,10 @@
 //! reads it from the device. Not modelled: readahead, fault-around (a fault maps one page), page tables of file mappings, a batch of
 //! activations, pages that are written to.
 
-use super::{App, LOOK_AGAIN_NS, Pc, RAN};
+use super::{App, LOOK_AGAIN_NS, Pc};
 use crate::filemap::{FileAccess, FileFolio, flag};
 use crate::memcg::MemcgStat;
+use crate::reclaim::RAN;
 use crate::reclaim::direct::Wanted;
 use crate::reclaim::file::oldest_generation;
 use crate::stats::Vm;

@@ -12,9 +12,9 @@ mod fault;
 mod file;
 mod swapoff;
 
+use super::RAN;
 use super::charge::{CHARGE_BATCH, HandleOverHigh, TryCharge};
 use super::direct::{AllocPages, Wanted};
-use super::wait_unless;
 use crate::folio::Folio;
 use crate::lifecycle::{Change, Event, Fire, State, Word, flag};
 use crate::memcg::MemcgStat;
@@ -115,8 +115,6 @@ pub struct App {
     /// Pages that it could not give up yet.
     later: Vec<u32>,
 }
-
-const RAN: Outcome = Outcome::Ran(Work::Commit);
 
 impl App {
     /// A thread that does `task` to each page of `order`.
@@ -276,7 +274,7 @@ impl App {
         if word.has(flag::LOCKED) {
             ctx.stat[Vm::FaultWaits] += 1;
             let unlocked = || !sys.folio(page).word.load().has(flag::LOCKED);
-            return Ok(wait_unless(sys, WaitKey::Folio(page), unlocked));
+            return Ok(Outcome::wait_unless(&sys.wait, WaitKey::Folio(page), unlocked));
         }
         match access {
             Access::Exit => self.exit(sys, ctx, page, word),

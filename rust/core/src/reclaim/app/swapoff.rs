@@ -5,9 +5,9 @@
 //! where steps are atomic; on threads an allocation may be under way, for which the kernel goes round again.
 //! Source: swapoff(2).
 
-use super::{App, LOOK_AGAIN_NS, Pc, RAN};
+use super::{App, LOOK_AGAIN_NS, Pc};
 use crate::lifecycle::{State, Word, flag};
-use crate::reclaim::wait_unless;
+use crate::reclaim::RAN;
 use crate::system::{Ctx, Outcome, StepError, System};
 use crate::units::NIL;
 use crate::wait::WaitKey;
@@ -33,7 +33,7 @@ impl App {
                 State::WritingBack => WaitKey::Writeback(page),
                 _ => WaitKey::Folio(page),
             };
-            return Ok(wait_unless(sys, key, done));
+            return Ok(Outcome::wait_unless(&sys.wait, key, done));
         }
         let in_hand = word.has(flag::MAPPED) && word.state() != State::ResidentSwapcache;
         match in_hand || word.state() == State::Freed {

@@ -1,13 +1,14 @@
 //! A pass over the page cache: pages that were read once before the run, then those that applications read.
 
-use super::{ACTIVE_ANON, ACTIVE_FILE, ANON, FILE, Pc, RAN, SCANNED, ShrinkNode, Then};
+use super::{ACTIVE_ANON, ACTIVE_FILE, ANON, FILE, Pc, ShrinkNode, Then};
 use crate::memcg::ROOT;
 use crate::node::Node;
 use crate::reclaim::file;
 use crate::reclaim::list::{note_scan, note_steal};
 use crate::reclaim::scan::{HZ_10_NS, ScanControl};
+use crate::reclaim::{RAN, SCANNED};
 use crate::stats::Vm;
-use crate::system::{Ctx, Outcome, System, Work, mark};
+use crate::system::{Ctx, Outcome, System, mark};
 
 impl ShrinkNode {
     /// Pages that were read once, clean and unmapped all of them, stand at the tail: each look frees one. After them come folios.
@@ -55,7 +56,7 @@ impl ShrinkNode {
         self.reclaimed += tally.freed;
         self.sums.taken += tally.taken;
         self.pc = Pc::Round { list: ACTIVE_FILE as u8 };
-        Outcome::Ran(Work::Scan)
+        SCANNED
     }
 
     pub(super) fn active_file(&mut self, sys: &System, ctx: &mut Ctx) -> Outcome {

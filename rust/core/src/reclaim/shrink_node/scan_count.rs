@@ -2,9 +2,10 @@
 //!
 //! Source: observed on 6.12 (docs/kernel-map.md); Documentation/admin-guide/sysctl/vm.rst (`swappiness`), cgroup-v2.rst (`memory.min`, `memory.low`).
 
-use super::{ANON, FILE, INACTIVE_FILE, Pc, RAN, ShrinkNode, Sums};
+use super::{ANON, FILE, INACTIVE_FILE, Pc, ShrinkNode, Sums};
 use crate::memcg::{MemcgEvent, ROOT};
 use crate::node::{Lru, MemcgLruOp, Node, Sizes};
+use crate::reclaim::RAN;
 use crate::reclaim::evict::{EvictFolios, MIN_LRU_BATCH, initial_priority};
 use crate::reclaim::scan::{DEF_PRIORITY, ScanControl};
 use crate::system::{Ctx, Outcome, System};

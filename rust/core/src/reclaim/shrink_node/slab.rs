@@ -1,8 +1,9 @@
 //! `shrink_slab` after a group's lists: zswap's dynamic shrinker, which writes entries of the group back, and zsmalloc's, which compacts
 //! (mm/shrinker.c). Source: Documentation/admin-guide/mm/zswap.rst (`shrinker_enabled`); observed on 6.12 (docs/kernel-map.md).
 
-use super::{GOES_ON, Pc, RAN, ShrinkNode, Step};
+use super::{GOES_ON, Pc, ShrinkNode, Step};
 use crate::memcg::ROOT;
+use crate::reclaim::RAN;
 use crate::reclaim::scan::ScanControl;
 use crate::shrinker::DoShrinkSlab;
 use crate::stats::Vm;
