@@ -27,7 +27,7 @@ use crate::reclaim::{
     Task, Toggle,
 };
 use crate::stats::{Vm, VmStat};
-use crate::system::{Ctx, Outcome, StepError, System, Waiting};
+use crate::system::{Ctx, Outcome, StepResult, System, Waiting};
 use crate::trace::{Log, Record};
 use crate::wait::WaitKey;
 use crate::workload::Program;
@@ -138,9 +138,9 @@ impl Seat {
     /// One step. A seat that waits and was not woken leaves the line first: its time is out.
     ///
     /// # Errors
-    /// [`StepError`].
+    /// See [`StepResult`].
     #[inline]
-    pub fn step(&mut self, sys: &System) -> Result<Outcome, Box<StepError>> {
+    pub fn step(&mut self, sys: &System) -> StepResult {
         self.begin(sys);
         let outcome = self.actor.step(sys, &mut self.ctx)?;
         self.ctx.timed_out = false;
@@ -151,8 +151,8 @@ impl Seat {
     /// As [`Seat::step`], up to [`BATCH`] times while the actor goes on: how often, and what the last step was.
     ///
     /// # Errors
-    /// [`StepError`].
-    pub fn batch(&mut self, sys: &System) -> Result<(u64, Outcome), Box<StepError>> {
+    /// See [`StepResult`].
+    pub fn batch(&mut self, sys: &System) -> StepResult<(u64, Outcome)> {
         self.begin(sys);
         let (steps, outcome) = self.actor.run(sys, &mut self.ctx, BATCH)?;
         self.status = Status::after(outcome);
@@ -238,8 +238,8 @@ impl Crew {
     /// One step of seat `i`; a seat that ends may let others go home.
     ///
     /// # Errors
-    /// [`StepError`].
-    pub fn step(&mut self, sys: &System, i: usize) -> Result<Outcome, Box<StepError>> {
+    /// See [`StepResult`].
+    pub fn step(&mut self, sys: &System, i: usize) -> StepResult {
         if let Some(schedule) = &mut self.schedule {
             schedule.push(i);
         }
@@ -253,8 +253,8 @@ impl Crew {
     /// Up to [`BATCH`] steps of seat `i`, as a thread of the live driver takes them; the last one's outcome.
     ///
     /// # Errors
-    /// [`StepError`].
-    pub fn batch(&mut self, sys: &System, i: usize) -> Result<Outcome, Box<StepError>> {
+    /// See [`StepResult`].
+    pub fn batch(&mut self, sys: &System, i: usize) -> StepResult {
         let (steps, outcome) = self.seats[i].batch(sys)?;
         if let Some(schedule) = &mut self.schedule {
             schedule.extend(std::iter::repeat_n(i, steps as usize));
@@ -268,8 +268,8 @@ impl Crew {
     /// The step of a choice.
     ///
     /// # Errors
-    /// [`StepError`].
-    pub fn choose(&mut self, sys: &System, choice: explore::Choice) -> Result<Outcome, Box<StepError>> {
+    /// See [`StepResult`].
+    pub fn choose(&mut self, sys: &System, choice: explore::Choice) -> StepResult {
         self.seats[choice.seat()].ctx.inject = choice.fails();
         self.faults_left -= u8::from(choice.fails());
         self.step(sys, choice.seat())

@@ -3,7 +3,7 @@
 use super::RAN;
 use crate::codec::{CodecName, CodecSpec};
 use crate::design::choice;
-use crate::system::{Ctx, Outcome, StepError, System};
+use crate::system::{Ctx, Outcome, StepResult, System};
 use crate::trace::system as events;
 use crate::wait::WaitKey;
 
@@ -41,7 +41,7 @@ impl Admin {
     ///
     /// # Errors
     /// None: every knob can be turned at any time.
-    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, Box<StepError>> {
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> StepResult {
         let part = usize::from(self.done);
         let more = match self.toggle {
             Toggle::Writeback => part < sys.memcgs.iter().count() && flip_writeback(sys, ctx, part as u16),

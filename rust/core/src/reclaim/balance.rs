@@ -12,7 +12,7 @@ use super::{RAN, Stop};
 use crate::memcg::ROOT;
 use crate::mm::Mm;
 use crate::stats::Vm;
-use crate::system::{Ctx, Outcome, StepError, System};
+use crate::system::{Ctx, Outcome, StepResult, System};
 use crate::units::SWAP_CLUSTER_MAX;
 use crate::wait::WaitKey;
 
@@ -56,8 +56,8 @@ impl BalancePgdat {
     /// One step.
     ///
     /// # Errors
-    /// [`StepError`].
-    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, Box<StepError>> {
+    /// See [`StepResult`].
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> StepResult {
         ctx.memalloc = true;
         let Some(mm) = &sys.mm else { return Ok(Outcome::Done) };
         Ok(match self.pc {

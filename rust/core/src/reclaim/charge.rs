@@ -6,7 +6,7 @@
 use super::RAN;
 use super::direct::TryToFreePages;
 use crate::memcg::MemcgEvent;
-use crate::system::{Ctx, Outcome, StepError, System};
+use crate::system::{Ctx, Outcome, StepResult, System};
 use crate::units::{MAX_RECLAIM_RETRIES, SWAP_CLUSTER_MAX};
 
 /// Frames that a thread charges between two looks at `memory.high` (MEMCG_CHARGE_BATCH).
@@ -52,8 +52,8 @@ impl TryCharge {
     /// One step.
     ///
     /// # Errors
-    /// [`StepError`].
-    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<(Outcome, Charge), Box<StepError>> {
+    /// See [`StepResult`].
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> StepResult<(Outcome, Charge)> {
         let Some(reclaim) = &mut self.reclaim else { return Ok((RAN, self.charge(sys))) };
         let (outcome, ended) = reclaim.step(sys, ctx)?;
         let Some(reclaimed) = ended else { return Ok((outcome, Charge::GoesOn)) };
@@ -119,8 +119,8 @@ impl HandleOverHigh {
     /// One step, and whether it was the last.
     ///
     /// # Errors
-    /// [`StepError`].
-    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<(Outcome, bool), Box<StepError>> {
+    /// See [`StepResult`].
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> StepResult<(Outcome, bool)> {
         if let Some(reclaim) = &mut self.reclaim {
             let (outcome, ended) = reclaim.step(sys, ctx)?;
             if let Some(reclaimed) = ended {
@@ -207,8 +207,8 @@ impl MemoryReclaim {
     /// One step.
     ///
     /// # Errors
-    /// [`StepError`].
-    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, Box<StepError>> {
+    /// See [`StepResult`].
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> StepResult {
         if !std::mem::replace(&mut self.begun, true) {
             return Ok(Outcome::Sleep(self.request.at_ns));
         }

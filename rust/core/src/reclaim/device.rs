@@ -3,7 +3,7 @@
 use super::{RAN, SCANNED, Stop};
 use crate::lifecycle::{Change, Event, actor, flag};
 use crate::swap::DeviceError;
-use crate::system::{Ctx, Outcome, StepError, System, Work};
+use crate::system::{Ctx, Outcome, StepResult, System, Work};
 use crate::trace::system as events;
 use crate::wait::WaitKey;
 
@@ -45,9 +45,9 @@ impl SwapDevice {
     /// One step.
     ///
     /// # Errors
-    /// [`StepError::Violation`]. A failed write is no error of the step: the folio is dirty again, and the failure is kept
+    /// See [`StepResult`]. A failed write is no error of the step: the folio is dirty again, and the failure is kept
     /// in [`Ctx::errors`].
-    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, Box<StepError>> {
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> StepResult {
         match self.pc {
             Pc::Next => Ok(self.next(sys)),
             Pc::Sleep => Ok(self.sleep(sys)),
@@ -105,14 +105,14 @@ impl SwapDevice {
         Outcome::Ran(Work::DeviceWrite(page + at))
     }
 
-    fn end_writeback(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> Result<Outcome, Box<StepError>> {
+    fn end_writeback(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> StepResult {
         sys.must(ctx, sys.folio(page), Event::EndWriteback, 0, Change::flags(0, flag::WRITEBACK), 0)?;
         sys.wait.wake_all(WaitKey::Writeback(page));
         self.pc = Pc::Rotate(page);
         Ok(RAN)
     }
 
-    fn redirty(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> Result<Outcome, Box<StepError>> {
+    fn redirty(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> StepResult {
         let change = Change::flags(flag::DIRTY, flag::WRITEBACK | flag::RECLAIM);
         sys.must(ctx, sys.folio(page), Event::Redirty, 0, change, 0)?;
         sys.wait.wake_all(WaitKey::Writeback(page));

@@ -13,7 +13,7 @@ use crate::design::Hold;
 use crate::memcg::ROOT;
 use crate::mm::Mm;
 use crate::stats::Vm;
-use crate::system::{Ctx, Outcome, StepError, System};
+use crate::system::{Ctx, Outcome, StepResult, System};
 use crate::units::{MAX_RECLAIM_RETRIES, SWAP_CLUSTER_MAX};
 use crate::wait::WaitKey;
 use crate::zone::Mark;
@@ -76,8 +76,8 @@ impl TryToFreePages {
     /// One step; the pages reclaimed when it has ended.
     ///
     /// # Errors
-    /// [`StepError`].
-    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<(Outcome, Option<u32>), Box<StepError>> {
+    /// See [`StepResult`].
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> StepResult<(Outcome, Option<u32>)> {
         ctx.memstall = true;
         Ok(match self.pc {
             Pc::Throttle { waited } => (self.throttle(sys, ctx, waited), None),
@@ -243,8 +243,8 @@ impl AllocPages {
     /// One step.
     ///
     /// # Errors
-    /// [`StepError`].
-    pub fn step(&mut self, sys: &System, ctx: &mut Ctx, mm: &Mm) -> Result<(Outcome, Allocation), Box<StepError>> {
+    /// See [`StepResult`].
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx, mm: &Mm) -> StepResult<(Outcome, Allocation)> {
         let page = match self.rung {
             Rung::Fast => self.take(sys, ctx, mm, Mark::Low, Rung::Wake),
             Rung::Wake => {
@@ -284,7 +284,7 @@ impl AllocPages {
         mm.zone.free_pages() + zone_reclaimable_pages(sys) > mm.zone.wmark(0)
     }
 
-    fn reclaim(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, Box<StepError>> {
+    fn reclaim(&mut self, sys: &System, ctx: &mut Ctx) -> StepResult {
         let begin = if ctx.is_kthread() { TryToFreePages::for_kernel } else { TryToFreePages::for_user };
         let reclaim = self.reclaim.get_or_insert_with(|| Box::new(begin()));
         let (outcome, ended) = reclaim.step(sys, ctx)?;

@@ -16,7 +16,7 @@ use super::scan::{DEF_PRIORITY, ScanControl};
 use super::{RAN, SCANNED};
 use crate::lifecycle::flag;
 use crate::node::{Generations, Lru, MIN_NR_GENS, Node, PTRS_PER_PTE, Place, suitable_to_scan};
-use crate::system::{Ctx, Outcome, StepError, System, Work, mark};
+use crate::system::{Ctx, Outcome, StepResult, System, Work, mark};
 use std::ops::Range;
 
 /// MIN_LRU_BATCH: isolated at once.
@@ -73,14 +73,14 @@ impl EvictFolios {
     /// One step of the turn of `batch`'s group.
     ///
     /// # Errors
-    /// [`StepError`].
+    /// See [`StepResult`].
     pub fn step(
         &mut self,
         sys: &System,
         ctx: &mut Ctx,
         sc: &mut ScanControl,
         (batch, file): (&mut ShrinkList, &mut Option<Box<ShrinkFile>>),
-    ) -> Result<(Outcome, Evicted), Box<StepError>> {
+    ) -> StepResult<(Outcome, Evicted)> {
         let node = &sys.nodes[0];
         match self.pc {
             Pc::Decide => Ok(self.decide(sys, ctx, node, sc, batch.memcg)),

@@ -9,7 +9,7 @@ use crate::queue::{Drained, Then};
 use crate::stats::Vm;
 use crate::swapout::{Progress, Swapout, was_begun};
 use crate::sync::{prefetch_to_write, spin_loop};
-use crate::system::{Ctx, Outcome, StepError, System};
+use crate::system::{Ctx, Outcome, StepResult, System};
 use crate::trace::aux;
 use crate::units::SWAP_CLUSTER_MAX;
 use crate::wait::WaitKey;
@@ -113,9 +113,9 @@ impl Kcompressd {
     /// One step.
     ///
     /// # Errors
-    /// [`StepError`].
+    /// See [`StepResult`].
     #[inline(always)]
-    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, Box<StepError>> {
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> StepResult {
         ctx.memalloc = sys.design().worker_flags.memalloc;
         match self.pc {
             Pc::Drain => Ok(self.drain(sys, ctx)),
@@ -193,7 +193,7 @@ impl Kcompressd {
     }
 
     #[inline(always)]
-    fn folio(&mut self, sys: &System, ctx: &mut Ctx, at: u8) -> Result<Outcome, Box<StepError>> {
+    fn folio(&mut self, sys: &System, ctx: &mut Ctx, at: u8) -> StepResult {
         let page = self.batch.as_slice()[usize::from(at)];
         let ticket = aux::ticket(self.drained, self.first_position + u64::from(at));
         let begun = self.begun >> at & 1 == 1;
@@ -226,14 +226,7 @@ impl Kcompressd {
     /// Direct reclaim under GFP_NOIO, which never fails: it adds nothing to the swap cache, asks for no OOM kill, is never
     /// throttled, and goes on until the min mark has let every page pass. Those that it has meanwhile are nobody else's: kswapd
     /// sees a node without them, and is woken.
-    fn reclaim(
-        &mut self,
-        sys: &System,
-        ctx: &mut Ctx,
-        at: u8,
-        pages: u32,
-        drains: bool,
-    ) -> Result<Outcome, Box<StepError>> {
+    fn reclaim(&mut self, sys: &System, ctx: &mut Ctx, at: u8, pages: u32, drains: bool) -> StepResult {
         let Some(mm) = &sys.mm else { return Ok(Outcome::Done) };
         if self.reclaim.is_none() {
             if mm.zone.take_more(&mut self.held, ctx.cpu, Migrate::Unmovable, Mark::Min, pages) {
@@ -277,7 +270,7 @@ impl Kcompressd {
 
     /// Rotates what is finished, in one critical section a node, and tells kswapd: when 32 have gathered (as the per-CPU
     /// batch of `folio_rotate_reclaimable`), and before sleeping.
-    fn settle(&mut self, sys: &System, ctx: &mut Ctx, node: u8, next: u8) -> Result<Outcome, Box<StepError>> {
+    fn settle(&mut self, sys: &System, ctx: &mut Ctx, node: u8, next: u8) -> StepResult {
         let marked = |page: &&u32| {
             let folio = sys.folio(**page);
             folio.node == node && folio.word.load().has(flag::RECLAIM)

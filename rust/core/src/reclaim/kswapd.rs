@@ -11,7 +11,7 @@ use crate::memcg::ROOT;
 use crate::node::Node;
 use crate::stats::Vm;
 use crate::swapout::Swapout;
-use crate::system::{Ctx, Outcome, StepError, System};
+use crate::system::{Ctx, Outcome, StepResult, System};
 use crate::units::{MAX_RECLAIM_RETRIES, SWAP_CLUSTER_MAX};
 use crate::wait::WaitKey;
 
@@ -75,9 +75,9 @@ impl Kswapd {
     /// One step.
     ///
     /// # Errors
-    /// [`StepError`].
+    /// See [`StepResult`].
     #[inline(always)]
-    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, Box<StepError>> {
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> StepResult {
         let node = || &sys.nodes[usize::from(self.node)];
         match self.pc {
             Pc::PassStart => Ok(self.pass_start(node(), ctx)),
@@ -100,7 +100,7 @@ impl Kswapd {
 
     /// `shrink_active_list`, when the inactive list is empty: folios that were activated under writeback and have finished.
     /// Those in state `activated` could not go and are left where they are.
-    fn age(&mut self, sys: &System, ctx: &mut Ctx, node: &Node) -> Result<Outcome, Box<StepError>> {
+    fn age(&mut self, sys: &System, ctx: &mut Ctx, node: &Node) -> StepResult {
         let (mut lru, mut list) = (node.lru(), <Cluster>::default());
         for page in lru.of(ROOT).active.from_tail(&sys.folios).take(SWAP_CLUSTER_MAX * SWAP_CLUSTER_MAX) {
             let word = sys.folio(page).word.load();
@@ -128,7 +128,7 @@ impl Kswapd {
 
     /// One step of a batch from the inactive tail, or of the script's one folio.
     #[inline(always)]
-    fn shrink(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, Box<StepError>> {
+    fn shrink(&mut self, sys: &System, ctx: &mut Ctx) -> StepResult {
         let outcome = self.batch.step(sys, ctx, self.to_scan, self.only, Scope::GLOBAL)?;
         if outcome != Outcome::Done {
             return Ok(outcome);

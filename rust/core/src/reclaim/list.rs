@@ -15,7 +15,7 @@ use crate::node::{Lru, Place};
 use crate::stats::Vm;
 use crate::swapout::Swapout;
 use crate::sync::prefetch_to_write;
-use crate::system::{Ctx, Outcome, PAGEVEC_SIZE, StepError, System, mark};
+use crate::system::{Ctx, Outcome, PAGEVEC_SIZE, StepResult, System, mark};
 use crate::units::{NIL, SWAP_CLUSTER_MAX};
 use std::ops::Range;
 
@@ -159,16 +159,9 @@ impl ShrinkList {
     /// One step on folios of about `nr` pages, or on `only` one from wherever it is; [`Outcome::Done`] is its last, a scan, and leaves the tally.
     ///
     /// # Errors
-    /// [`StepError`].
+    /// See [`StepResult`].
     #[inline(always)]
-    pub fn step(
-        &mut self,
-        sys: &System,
-        ctx: &mut Ctx,
-        nr: u32,
-        only: Option<u32>,
-        scope: Scope,
-    ) -> Result<Outcome, Box<StepError>> {
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx, nr: u32, only: Option<u32>, scope: Scope) -> StepResult {
         match self.pc {
             Pc::Isolate => self.isolate(sys, ctx, nr, only, scope),
             Pc::Look { at } => self.look(sys, ctx, at, scope),
@@ -179,14 +172,7 @@ impl ShrinkList {
     }
 
     /// Takes a batch off the lists.
-    fn isolate(
-        &mut self,
-        sys: &System,
-        ctx: &mut Ctx,
-        nr: u32,
-        only: Option<u32>,
-        scope: Scope,
-    ) -> Result<Outcome, Box<StepError>> {
+    fn isolate(&mut self, sys: &System, ctx: &mut Ctx, nr: u32, only: Option<u32>, scope: Scope) -> StepResult {
         let mut lru = sys.nodes[usize::from(self.node)].lru();
         self.list.clear();
         self.kept.clear();
@@ -212,7 +198,7 @@ impl ShrinkList {
         lru: &mut Lru,
         nr: u32,
         only: Option<u32>,
-    ) -> Result<(), Box<StepError>> {
+    ) -> StepResult<()> {
         while self.tally.taken < nr {
             let Some(page) = only.or_else(|| lru.of(self.memcg).inactive.tail()) else { break };
             let folio = sys.folio(page);
@@ -228,7 +214,7 @@ impl ShrinkList {
 
     /// One step of the look at folio `at`, or as many as may be taken at once; `cond_resched` stands before each look.
     #[inline(never)]
-    fn look(&mut self, sys: &System, ctx: &mut Ctx, at: u8, scope: Scope) -> Result<Outcome, Box<StepError>> {
+    fn look(&mut self, sys: &System, ctx: &mut Ctx, at: u8, scope: Scope) -> StepResult {
         let look = match &mut self.look {
             Some(look) => look,
             None => self.look.insert(Look::new(sys, Self::next_page(&self.list, &self.split, sys, at), scope)),
@@ -306,7 +292,7 @@ impl ShrinkList {
     }
 
     /// `move_folios_to_lru`: the kept ones go to the head of the list that PG_active asks for, oldest first.
-    fn putback(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, Box<StepError>> {
+    fn putback(&mut self, sys: &System, ctx: &mut Ctx) -> StepResult {
         let node = &sys.nodes[usize::from(self.node)];
         if !self.kept.is_empty() || sys.mm.is_some() {
             let mut lru = node.lru();
@@ -327,7 +313,7 @@ impl ShrinkList {
         Ok(Outcome::Done)
     }
 
-    fn putback_some(&mut self, sys: &System, ctx: &mut Ctx, at: u8) -> Result<Outcome, Box<StepError>> {
+    fn putback_some(&mut self, sys: &System, ctx: &mut Ctx, at: u8) -> StepResult {
         let mut lru = sys.nodes[usize::from(self.node)].lru();
         if sys.lru_gen() {
             self.list_by_generation(sys, ctx, &mut lru, true)?;
@@ -338,7 +324,7 @@ impl ShrinkList {
         Ok(SCANNED)
     }
 
-    fn list_kept(&mut self, sys: &System, ctx: &mut Ctx, lru: &mut Lru) -> Result<(), Box<StepError>> {
+    fn list_kept(&mut self, sys: &System, ctx: &mut Ctx, lru: &mut Lru) -> StepResult<()> {
         let mut active = 0;
         for &page in self.kept.as_slice() {
             let folio = sys.folio(page);

@@ -9,7 +9,7 @@ use crate::lifecycle::{Change, Event, Fire, State, Word, flag, guard};
 use crate::memcg::MemcgStat;
 use crate::stats::Vm;
 use crate::swapout::{Progress, Swapout, Written};
-use crate::system::{Ctx, Outcome, StepError, System, Work};
+use crate::system::{Ctx, Outcome, StepResult, System, Work};
 use crate::trace::aux;
 use crate::units::NIL;
 
@@ -113,9 +113,9 @@ impl Look {
     /// One step, or as many as may be taken at once ([`Ctx::goes_on`]), and how the look ended if it did.
     ///
     /// # Errors
-    /// [`StepError`].
+    /// See [`StepResult`].
     #[inline(always)]
-    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Glance, Box<StepError>> {
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> StepResult<Glance> {
         loop {
             let glance = self.one_step(sys, ctx)?;
             if !matches!(glance, Glance::Goes(Outcome::Ran(_))) || !ctx.goes_on() {
@@ -125,7 +125,7 @@ impl Look {
     }
 
     #[inline(always)]
-    fn one_step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Glance, Box<StepError>> {
+    fn one_step(&mut self, sys: &System, ctx: &mut Ctx) -> StepResult<Glance> {
         match &mut self.pc {
             Pc::First => self.first(sys, ctx),
             Pc::Activate => self.activate(sys, ctx, Vm::ExitReferencedActivated, aux::REFERENCED),
@@ -149,7 +149,7 @@ impl Look {
     }
 
     /// trylock, PG_writeback, and what the page's state asks for.
-    fn first(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Glance, Box<StepError>> {
+    fn first(&mut self, sys: &System, ctx: &mut Ctx) -> StepResult<Glance> {
         let folio = sys.folio(self.page);
         let word = folio.word.load();
         if word.has(flag::LOCKED) {
@@ -191,7 +191,7 @@ impl Look {
     }
 
     /// Global reclaim activates a folio that it meets under writeback; with PG_reclaim already set it was meant to go.
-    fn under_writeback(&mut self, sys: &System, ctx: &mut Ctx, word: Word) -> Result<Glance, Box<StepError>> {
+    fn under_writeback(&mut self, sys: &System, ctx: &mut Ctx, word: Word) -> StepResult<Glance> {
         let change = Change::flags(flag::ACTIVE | flag::RECLAIM, 0).only(flag::WRITEBACK).in_state(word.state());
         if let Fire::Refused(_) = sys.fire(ctx, sys.folio(self.page), Event::Activate, 0, change, 0)? {
             return Ok(RAN); // It ended meanwhile: look again.
@@ -231,7 +231,7 @@ impl Look {
         Glance::Ends(Work::Scan, Exit::Kept)
     }
 
-    fn activate(&self, sys: &System, ctx: &mut Ctx, why: Vm, cause: u64) -> Result<Glance, Box<StepError>> {
+    fn activate(&self, sys: &System, ctx: &mut Ctx, why: Vm, cause: u64) -> StepResult<Glance> {
         let change = Change::flags(flag::ACTIVE, 0).unless(flag::LOCKED | flag::ACTIVE);
         let Fire::Done(_) = sys.fire(ctx, sys.folio(self.page), Event::Activate, 0, change, cause)? else {
             return Ok(Glance::Ends(Work::Commit, self.kept(ctx)));
@@ -242,7 +242,7 @@ impl Look {
     }
 
     /// `folio_alloc_swap`; a large folio without a run of slots is split, and a page without a slot is activated.
-    fn allocate_slot(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Glance, Box<StepError>> {
+    fn allocate_slot(&mut self, sys: &System, ctx: &mut Ctx) -> StepResult<Glance> {
         if !sys.alloc_slots(ctx, self.page) {
             return match self.nr_pages {
                 1 => self.activate(sys, ctx, Vm::ExitAddToSwap, aux::NO_SLOT),
@@ -255,7 +255,7 @@ impl Look {
 
     /// `add_to_swap_cache`: the slot's leaf may need memory; without any the slot goes back, and the page is activated or the large
     /// folio split.
-    fn insert(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Glance, Box<StepError>> {
+    fn insert(&mut self, sys: &System, ctx: &mut Ctx) -> StepResult<Glance> {
         let mark = sys.budget(ctx).mark;
         let grow = || sys.mm.as_ref().is_none_or(|mm| mm.take_leaf(ctx.cpu, mark));
         if sys.slots.insert(sys.folio(self.page).slot(), self.nr_pages, grow) {
@@ -275,7 +275,7 @@ impl Look {
     }
 
     /// add_to_swap, try_to_unmap, folio_clear_dirty_for_io.
-    fn pageout(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Glance, Box<StepError>> {
+    fn pageout(&mut self, sys: &System, ctx: &mut Ctx) -> StepResult<Glance> {
         let folio = sys.folio(self.page);
         let state = folio.word.load().state();
         // One that was written in vain may have been mapped again since the first look.
@@ -292,7 +292,7 @@ impl Look {
     }
 
     /// A clean mapped page with a valid copy: nothing to write.
-    fn unmap(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Glance, Box<StepError>> {
+    fn unmap(&mut self, sys: &System, ctx: &mut Ctx) -> StepResult<Glance> {
         let slot = sys.folio(self.page).slot();
         let (guards, state) = match (sys.slots.is_zero(slot), sys.holds(slot)) {
             (true, _) => (guard::ZERO, State::ZeroFilled),
@@ -351,7 +351,7 @@ impl Look {
     }
 
     /// `__remove_mapping`: only with the isolator's and the swap cache's references, unlocked and clean.
-    fn free(&mut self, sys: &System, ctx: &mut Ctx, state: State) -> Result<Glance, Box<StepError>> {
+    fn free(&mut self, sys: &System, ctx: &mut Ctx, state: State) -> StepResult<Glance> {
         let folio = sys.folio(self.page);
         if folio.extra_refs() > 0 {
             ctx.stat[Vm::ExitRefs] += 1;

@@ -35,7 +35,7 @@ pub use shrink::ShrinkWorker;
 
 use crate::swapout::Swapout;
 use crate::sync::{Arc, AtomicBool, Ordering};
-use crate::system::{Ctx, Fault, Outcome, StepError, System, Work};
+use crate::system::{Ctx, Fault, Outcome, StepResult, System, Work};
 use crate::units::SWAP_CLUSTER_MAX;
 
 /// The step committed something.
@@ -158,9 +158,9 @@ impl Actor {
     /// One step.
     ///
     /// # Errors
-    /// [`StepError`]: the run ends.
+    /// See [`StepResult`]: the run ends.
     #[inline]
-    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, Box<StepError>> {
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> StepResult {
         match self {
             Self::Kswapd(actor) => actor.step(sys, ctx),
             Self::Balance(actor) => actor.step(sys, ctx),
@@ -177,8 +177,8 @@ impl Actor {
     /// between two steps of one actor, which are then no more than a few jumps apart.
     ///
     /// # Errors
-    /// [`StepError`]: the run ends.
-    pub fn run(&mut self, sys: &System, ctx: &mut Ctx, limit: u64) -> Result<(u64, Outcome), Box<StepError>> {
+    /// See [`StepResult`]: the run ends.
+    pub fn run(&mut self, sys: &System, ctx: &mut Ctx, limit: u64) -> StepResult<(u64, Outcome)> {
         ctx.ahead = limit - 1;
         let ended = match self {
             Self::Kswapd(actor) => run(ctx, |ctx| actor.step(sys, ctx)),
@@ -247,10 +247,7 @@ impl Actor {
 }
 
 #[inline(always)]
-fn run(
-    ctx: &mut Ctx,
-    mut step: impl FnMut(&mut Ctx) -> Result<Outcome, Box<StepError>>,
-) -> Result<Outcome, Box<StepError>> {
+fn run(ctx: &mut Ctx, mut step: impl FnMut(&mut Ctx) -> StepResult) -> StepResult {
     loop {
         let outcome = step(ctx)?;
         if !matches!(outcome, Outcome::Ran(_)) || !ctx.goes_on() {

@@ -5,7 +5,7 @@
 use super::direct::{AllocPages, Allocation, Wanted};
 use super::{RAN, Stop};
 use crate::swapout::writeback::{Shrinking, Writeback};
-use crate::system::{Ctx, Outcome, StepError, System};
+use crate::system::{Ctx, Outcome, StepResult, System};
 use crate::units::NIL;
 use crate::wait::WaitKey;
 use crate::zswap::Zswap;
@@ -45,8 +45,8 @@ impl ShrinkWorker {
     /// One step.
     ///
     /// # Errors
-    /// [`StepError::Violation`].
-    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, Box<StepError>> {
+    /// See [`StepResult`].
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> StepResult {
         let Some(zswap) = sys.zswap() else { return Ok(Outcome::Done) };
         if let Some(outcome) = self.allocate(sys, ctx)? {
             return Ok(outcome);
@@ -78,7 +78,7 @@ impl ShrinkWorker {
     }
 
     /// A step of the allocation of a folio for the entry that is next, if it wants one and has none.
-    fn allocate(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Option<Outcome>, Box<StepError>> {
+    fn allocate(&mut self, sys: &System, ctx: &mut Ctx) -> StepResult<Option<Outcome>> {
         let (Some(mm), Pc::Shrink(shrinking)) = (&sys.mm, &mut self.pc) else { return Ok(None) };
         let Some(writeback) = shrinking.entry().filter(|entry| entry.wants_frame(sys)) else { return Ok(None) };
         let alloc = self.alloc.get_or_insert_with(|| AllocPages::new(Wanted::Frame));

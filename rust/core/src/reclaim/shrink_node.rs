@@ -21,7 +21,7 @@ use crate::memcg::{MemcgStat, ROOT};
 use crate::node::{MemcgLruOp, Node};
 use crate::stats::Vm;
 use crate::swapout::writeback::Shrinking;
-use crate::system::{Ctx, Outcome, StepError, System, mark};
+use crate::system::{Ctx, Outcome, StepResult, System, mark};
 use crate::units::SWAP_CLUSTER_MAX;
 use crate::wait::WaitKey;
 use crate::zswap::shrink::ShrinkSlab;
@@ -158,7 +158,7 @@ pub(super) struct ShrinkNode {
     compaction: Option<Box<Compaction>>,
 }
 
-type Step = Result<(Outcome, bool), Box<StepError>>;
+type Step = StepResult<(Outcome, bool)>;
 
 const GOES_ON: bool = false;
 const BEGIN: Pc = Pc::Age { group: ROOT };
@@ -318,7 +318,7 @@ impl ShrinkNode {
     }
 
     /// `shrink_active_list`: 32 pages from the active tail to the inactive head, whether touched or not.
-    fn shrink_active_list(&self, sys: &System, ctx: &mut Ctx, node: &Node) -> Result<(), Box<StepError>> {
+    fn shrink_active_list(&self, sys: &System, ctx: &mut Ctx, node: &Node) -> StepResult<()> {
         let mut lru = node.lru();
         let mut aged = <Cluster>::default();
         let lruvec = lru.of(self.batch.memcg);

@@ -3,7 +3,7 @@
 use super::{Pc, Progress, RAN, Swapout};
 use crate::design::{OnReject, StoreKind};
 use crate::system::contents::Compressed;
-use crate::system::{Ctx, Outcome, StepError, Store, System, Work};
+use crate::system::{Ctx, Outcome, StepResult, Store, System, Work};
 use crate::units::NIL;
 use crate::zram::{Data, NoMemory, Zram};
 use crate::zsmalloc::{Exhausted, Frames, Handle};
@@ -39,12 +39,7 @@ fn after_stall(sys: &System, compressed: Compressed) -> Pc {
 }
 
 impl Swapout {
-    pub(super) fn allocate(
-        &mut self,
-        sys: &System,
-        ctx: &mut Ctx,
-        compressed: Compressed,
-    ) -> Result<Progress, Box<StepError>> {
+    pub(super) fn allocate(&mut self, sys: &System, ctx: &mut Ctx, compressed: Compressed) -> StepResult<Progress> {
         let frames = sys.budget(ctx);
         let next = match ctx.fails() {
             true => self.allocate_from(sys, ctx, compressed, &Exhausted(&frames)),

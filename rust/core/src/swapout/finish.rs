@@ -5,14 +5,14 @@ use crate::design::{Policy, Refused, StoreKind, View};
 use crate::lifecycle::{Change, Event, Fire, flag, guard};
 use crate::memcg::MemcgStat;
 use crate::stats::{Mthp, Vm};
-use crate::system::{Ctx, StepError, System};
+use crate::system::{Ctx, StepResult, System};
 use crate::trace::aux;
 use crate::wait::WaitKey;
 use crate::zswap::Zswap;
 
 impl Swapout {
     /// The page's copy is in the store; with the last one the folio is unlocked, its writeback ended.
-    pub(super) fn store(&mut self, sys: &System, ctx: &mut Ctx, len: u32) -> Result<Progress, Box<StepError>> {
+    pub(super) fn store(&mut self, sys: &System, ctx: &mut Ctx, len: u32) -> StepResult<Progress> {
         if self.nr_pages > 1 {
             return self.store_page(sys, ctx, len);
         }
@@ -20,7 +20,7 @@ impl Swapout {
     }
 
     /// All of the folio is stored; its first page as `len` bytes.
-    pub(super) fn commit(&mut self, sys: &System, ctx: &mut Ctx, len: u32) -> Result<Progress, Box<StepError>> {
+    pub(super) fn commit(&mut self, sys: &System, ctx: &mut Ctx, len: u32) -> StepResult<Progress> {
         let clear = flag::LOCKED | flag::WRITEBACK | if self.queued { 0 } else { flag::RECLAIM };
         let folio = sys.folio(self.folio);
         sys.must(ctx, folio, Event::Store, 0, Change::flags(0, clear), aux::stored(len, sys.config.store as u32))?;
@@ -37,7 +37,7 @@ impl Swapout {
     }
 
     /// The store refused it: what the policy says.
-    pub(super) fn refused(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, Box<StepError>> {
+    pub(super) fn refused(&mut self, sys: &System, ctx: &mut Ctx) -> StepResult<Progress> {
         if self.sub > 0 {
             return Ok(self.begin_roll_back(sys));
         }
@@ -66,7 +66,7 @@ impl Swapout {
     }
 
     /// AOP_WRITEPAGE_ACTIVATE. A queued folio may be listed by now: then it moves, under the LRU lock.
-    fn activate(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, Box<StepError>> {
+    fn activate(&mut self, sys: &System, ctx: &mut Ctx) -> StepResult<Progress> {
         let clear = flag::LOCKED | flag::WRITEBACK | flag::RECLAIM;
         let change = Change::flags(flag::ACTIVE | flag::DIRTY, clear);
         let folio = sys.folio(self.folio);
@@ -84,7 +84,7 @@ impl Swapout {
         Ok(self.end(sys, ctx, Written::Activated))
     }
 
-    fn redirty(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, Box<StepError>> {
+    fn redirty(&mut self, sys: &System, ctx: &mut Ctx) -> StepResult<Progress> {
         let change = Change::flags(flag::DIRTY, flag::LOCKED | flag::WRITEBACK | flag::RECLAIM);
         sys.must(ctx, sys.folio(self.folio), Event::Redirty, 0, change, 0)?;
         self.wake_holders(sys);
@@ -92,7 +92,7 @@ impl Swapout {
     }
 
     /// `__swap_writepage` without asking a store or the knob.
-    pub(super) fn write_to_device(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, Box<StepError>> {
+    pub(super) fn write_to_device(&mut self, sys: &System, ctx: &mut Ctx) -> StepResult<Progress> {
         sys.must(ctx, sys.folio(self.folio), Event::Write, 0, Change::flags(flag::WRITEBACK, flag::LOCKED), 0)?;
         self.wake_holders(sys);
         self.pc = Pc::Submit;

@@ -7,7 +7,7 @@
 
 use super::{LARGE_IN_ZSWAP, Pc, Progress, RAN, Swapout};
 use crate::lifecycle::{Change, Event, guard};
-use crate::system::{Ctx, StepError, System};
+use crate::system::{Ctx, StepResult, System};
 use crate::trace::aux;
 
 /// What is next of taking a page's copy out of the store again.
@@ -45,7 +45,7 @@ impl Swapout {
     }
 
     /// A page of a large folio has its copy: on to the next.
-    pub(super) fn store_page(&mut self, sys: &System, ctx: &mut Ctx, len: u32) -> Result<Progress, Box<StepError>> {
+    pub(super) fn store_page(&mut self, sys: &System, ctx: &mut Ctx, len: u32) -> StepResult<Progress> {
         if self.sub > 0 {
             sys.must(
                 ctx,
@@ -65,7 +65,7 @@ impl Swapout {
     }
 
     /// All pages have theirs.
-    pub(super) fn store_folio(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, Box<StepError>> {
+    pub(super) fn store_folio(&mut self, sys: &System, ctx: &mut Ctx) -> StepResult<Progress> {
         let len = sys.stored_bytes(sys.folio(self.folio).slot());
         self.commit(sys, ctx, len as u32)
     }
@@ -77,7 +77,7 @@ impl Swapout {
         RAN
     }
 
-    pub(super) fn roll_back(&mut self, sys: &System, ctx: &mut Ctx, part: Back) -> Result<Progress, Box<StepError>> {
+    pub(super) fn roll_back(&mut self, sys: &System, ctx: &mut Ctx, part: Back) -> StepResult<Progress> {
         let slot = sys.folio(self.page()).slot();
         self.pc = match part {
             Back::Unlist => {

@@ -21,7 +21,7 @@ use crate::folio::Folio;
 use crate::lifecycle::{Change, Event, flag};
 use crate::stats::Vm;
 use crate::system::contents::Compressed;
-use crate::system::{Ctx, Outcome, StepError, Store, System, Work, mark};
+use crate::system::{Ctx, Outcome, StepResult, Store, System, Work, mark};
 use crate::units::NIL;
 use crate::wait::WaitKey;
 use crate::zsmalloc::Handle;
@@ -141,9 +141,9 @@ impl Swapout {
     /// One step, or as many as may be taken at once ([`Ctx::goes_on`]); what the last one was.
     ///
     /// # Errors
-    /// [`StepError`]; the folio stays in the state that its word says.
+    /// See [`StepResult`]; the folio stays in the state that its word says.
     #[inline(never)]
-    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, Box<StepError>> {
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> StepResult<Progress> {
         loop {
             match self.pc {
                 // An outcome that names its page is made where it is returned: made before, it would be written in pieces and read as
@@ -171,7 +171,7 @@ impl Swapout {
     }
 
     #[inline(always)]
-    fn one_step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, Box<StepError>> {
+    fn one_step(&mut self, sys: &System, ctx: &mut Ctx) -> StepResult<Progress> {
         match self.pc {
             Pc::ZeroTest | Pc::Compress => unreachable!("`step` takes them"),
             Pc::ZeroCommit { zero: true } => self.mark_zero(sys, ctx),
@@ -198,7 +198,7 @@ impl Swapout {
         }
     }
 
-    fn mark_zero(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, Box<StepError>> {
+    fn mark_zero(&mut self, sys: &System, ctx: &mut Ctx) -> StepResult<Progress> {
         let nr_pages = self.nr_pages();
         (0..nr_pages).for_each(|at| sys.slots.set_zero(sys.folio(self.folio + at).slot(), true));
         sys.must(ctx, sys.folio(self.folio), Event::Zero, 0, Change::flags(0, flag::LOCKED | flag::RECLAIM), 0)?;
@@ -208,7 +208,7 @@ impl Swapout {
         Ok(Progress::Done(Written::Zero))
     }
 
-    fn route(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, Box<StepError>> {
+    fn route(&mut self, sys: &System, ctx: &mut Ctx) -> StepResult<Progress> {
         let zswap = sys.config.store == StoreKind::Zswap;
         let at_store = if zswap { EnqueueAt::ZswapStore } else { EnqueueAt::ZramBio };
         let admits = |policy: &dyn Policy, view| {
@@ -226,7 +226,7 @@ impl Swapout {
     }
 
     /// zswap's first half: limits, pool reference.
-    fn begin(&mut self, sys: &System, ctx: &mut Ctx, then_queue: bool) -> Result<(), Box<StepError>> {
+    fn begin(&mut self, sys: &System, ctx: &mut Ctx, then_queue: bool) -> StepResult<()> {
         let Store::Zswap(zswap) = &sys.store else { return self.start(sys, ctx) };
         if self.is_too_large(sys) {
             self.pc = Pc::Refused;
@@ -244,7 +244,7 @@ impl Swapout {
     }
 
     /// Over its memcg's limit: one entry of the memcg is written back on each node, or the store is refused.
-    fn make_room(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Progress, Box<StepError>> {
+    fn make_room(&mut self, sys: &System, ctx: &mut Ctx) -> StepResult<Progress> {
         let (Store::Zswap(zswap), Pc::MakeRoom { shrinking, then_queue }) = (&sys.store, &mut self.pc) else {
             return self.refused(sys, ctx);
         };
@@ -265,7 +265,7 @@ impl Swapout {
         folio: &Folio,
         begun: Result<u32, Refusal>,
         then_queue: bool,
-    ) -> Result<(), Box<StepError>> {
+    ) -> StepResult<()> {
         let Ok(pool) = begun else {
             self.pc = Pc::Refused;
             return Ok(());
@@ -281,7 +281,7 @@ impl Swapout {
     }
 
     /// Compression begins: in a queued folio's case this is where it leaves the queue's hands.
-    fn start(&mut self, sys: &System, ctx: &mut Ctx) -> Result<(), Box<StepError>> {
+    fn start(&mut self, sys: &System, ctx: &mut Ctx) -> StepResult<()> {
         let zram = sys.config.store == StoreKind::Zram;
         let change = match zram {
             // swap_writepage_bdev_sync: writeback is set, the lock released, then the write.

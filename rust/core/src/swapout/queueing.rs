@@ -6,7 +6,7 @@ use crate::folio::Folio;
 use crate::lifecycle::{Change, Event, flag};
 use crate::queue::{FolioQueue, Pop, ReserveError};
 use crate::stats::Vm;
-use crate::system::{Ctx, Outcome, StepError, System, mark};
+use crate::system::{Ctx, Outcome, StepResult, System, mark};
 use crate::tagged::TaggedFolio;
 use crate::trace::aux;
 use crate::units::NIL;
@@ -29,7 +29,7 @@ pub fn was_begun(sys: &System, entry: TaggedFolio) -> bool {
 
 /// The number of the queue to try first for `folio`.
 #[inline]
-pub(super) fn first_queue(sys: &System, ctx: &Ctx, folio: &Folio) -> Result<u16, Box<StepError>> {
+pub(super) fn first_queue(sys: &System, ctx: &Ctx, folio: &Folio) -> StepResult<u16> {
     let placement = sys.decide(folio, ctx.actor, |policy, view| policy.placement(view))?;
     // In batches: what a worker takes at once are neighbours, in memory and on the LRU list, and another worker's pages are not among them.
     let len = |queue: usize| sys.queues[queue].len().div_ceil(sys.design().batch.into());
@@ -39,13 +39,7 @@ pub(super) fn first_queue(sys: &System, ctx: &Ctx, folio: &Folio) -> Result<u16,
 impl Swapout {
     /// Queues the folio: the state changes between the reservation and the publication, so that no consumer can see the
     /// one without the other, and a violation leaves a tombstone.
-    pub(super) fn push(
-        &mut self,
-        sys: &System,
-        ctx: &mut Ctx,
-        first: u16,
-        tried: u16,
-    ) -> Result<Progress, Box<StepError>> {
+    pub(super) fn push(&mut self, sys: &System, ctx: &mut Ctx, first: u16, tried: u16) -> StepResult<Progress> {
         let number = (first + tried) % sys.queues.len() as u16;
         let queue = &sys.queues[usize::from(number)];
         let folio = sys.folio(self.folio);
@@ -90,13 +84,7 @@ impl Swapout {
         }
     }
 
-    fn full(
-        &mut self,
-        sys: &System,
-        ctx: &mut Ctx,
-        number: u16,
-        why: ReserveError,
-    ) -> Result<Progress, Box<StepError>> {
+    fn full(&mut self, sys: &System, ctx: &mut Ctx, number: u16, why: ReserveError) -> StepResult<Progress> {
         if let Some((head, begun)) = self.behind.take() {
             // Another producer took the room that the popped head had left: both are finished here, the older first.
             self.become_head(sys, head, begun, false);
@@ -136,12 +124,12 @@ impl Swapout {
     }
 
     /// The producer goes on itself: zram has no first half, and zswap's may be done.
-    pub(super) fn go_sync(&mut self, sys: &System, ctx: &mut Ctx) -> Result<(), Box<StepError>> {
+    pub(super) fn go_sync(&mut self, sys: &System, ctx: &mut Ctx) -> StepResult<()> {
         if self.begun { self.start(sys, ctx) } else { self.begin(sys, ctx, false) }
     }
 
     /// SyncHead: the oldest entry is taken out; when somebody else is at it, the new folio is finished instead.
-    pub(super) fn pop_head(&mut self, sys: &System, ctx: &mut Ctx, number: u16) -> Result<Progress, Box<StepError>> {
+    pub(super) fn pop_head(&mut self, sys: &System, ctx: &mut Ctx, number: u16) -> StepResult<Progress> {
         crate::sync::boundary();
         let queue = &sys.queues[usize::from(number)];
         let popped = queue.claim().map(|mut consumer| consumer.pop());
@@ -171,7 +159,7 @@ impl Swapout {
     }
 
     /// After a popped head: back to the folio behind it.
-    pub(super) fn next(&mut self, sys: &System, ctx: &mut Ctx, written: Written) -> Result<Progress, Box<StepError>> {
+    pub(super) fn next(&mut self, sys: &System, ctx: &mut Ctx, written: Written) -> StepResult<Progress> {
         let Some((new, pushed)) = self.behind.take() else { return Ok(Progress::Done(written)) };
         if written == Written::Stored {
             sys.rotate(ctx, sys.folio(self.folio).node, &[self.folio])?;

@@ -7,7 +7,7 @@
 
 use crate::lifecycle::{Change, Event, Fire, State, flag, guard};
 use crate::memcg::{MemcgStat, Memcgs};
-use crate::system::{Ctx, StepError, System, Work};
+use crate::system::{Ctx, StepError, StepResult, System, Work};
 use crate::units::NIL;
 use crate::wait::WaitKey;
 use crate::zswap::Zswap;
@@ -64,7 +64,7 @@ impl Writeback {
     ///
     /// # Errors
     /// [`StepError::Violation`]. A block that does not decode is no error of the step: it is kept in [`Ctx::errors`].
-    pub fn step(&mut self, sys: &System, ctx: &mut Ctx, zswap: &Zswap) -> Result<Stepped<Outcome>, Box<StepError>> {
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx, zswap: &Zswap) -> StepResult<Stepped<Outcome>> {
         let page = self.page;
         let (work, end) = match self.pc {
             Pc::Take => return self.take(sys, ctx),
@@ -104,7 +104,7 @@ impl Writeback {
     }
 
     /// The block stays where it is; the frame goes back.
-    fn read_failed(&self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, Box<StepError>> {
+    fn read_failed(&self, sys: &System, ctx: &mut Ctx) -> StepResult<Outcome> {
         let folio = sys.folio(self.page);
         let frame = folio.pfn();
         let change = Change::flags(0, flag::FRAME | flag::LOCKED | flag::SWAPCACHE | flag::RECLAIM);
@@ -129,7 +129,7 @@ impl Writeback {
         }
     }
 
-    fn take(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Stepped<Outcome>, Box<StepError>> {
+    fn take(&mut self, sys: &System, ctx: &mut Ctx) -> StepResult<Stepped<Outcome>> {
         let folio = sys.folio(self.page);
         let given = self.frame.filter(|&frame| frame != NIL);
         if folio.word.load().state() != State::CompressedFreed {
@@ -235,7 +235,7 @@ impl<W: Walk> Shrinking<W> {
     ///
     /// # Errors
     /// As [`Writeback::step`].
-    pub fn step(&mut self, sys: &System, ctx: &mut Ctx, zswap: &Zswap) -> Result<Stepped<W::End>, Box<StepError>> {
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx, zswap: &Zswap) -> StepResult<Stepped<W::End>> {
         let Some(entry) = &mut self.entry else {
             return Ok(match self.walk.next(zswap, &sys.memcgs) {
                 Next::Candidate { folio, .. } => {

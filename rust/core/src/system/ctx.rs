@@ -97,11 +97,12 @@ impl Outcome {
     }
 }
 
-const _: () = assert!(size_of::<Result<Outcome, Box<StepError>>>() == 16);
+/// What a step returns. The error is boxed: it is large and rare, and as it is it would send every outcome through memory.
+pub type StepResult<T = Outcome> = Result<T, Box<StepError>>;
+
+const _: () = assert!(size_of::<StepResult>() == 16);
 
 /// Why a step failed. The run ends; nothing is lost: the system stays as the step before left it.
-///
-/// Steps return it boxed: it is large and rare, and as it is it would send every outcome through memory.
 #[derive(Debug, thiserror::Error)]
 pub enum StepError {
     /// The law forbids it.

@@ -5,7 +5,7 @@
 //! its own, and is read back as one) or until it is split, for want of a run of swap slots.
 //! Source: Documentation/admin-guide/mm/transhuge.rst; Documentation/mm/unevictable-lru.rst names the same folio functions.
 
-use super::{Ctx, Fire, StepError, System};
+use super::{Ctx, Fire, StepResult, System};
 use crate::folio::Folio;
 use crate::lifecycle::{Change, Event, State, Word, flag, guard};
 use crate::node::PTRS_PER_PTE;
@@ -51,7 +51,7 @@ impl System {
     /// Fires `event` for the later pages of the folio of `nr_pages` pages at `head`, in the step of its first page's own event.
     ///
     /// # Errors
-    /// [`StepError`].
+    /// See [`StepResult`].
     pub fn fire_tails(
         &self,
         ctx: &mut Ctx,
@@ -60,7 +60,7 @@ impl System {
         event: Event,
         guards: u8,
         change: Change,
-    ) -> Result<(), Box<StepError>> {
+    ) -> StepResult<()> {
         for page in head + 1..head + nr_pages {
             if let Fire::Refused(word) = self.fire_within(ctx, self.folio(page), event, guards, change, 0)? {
                 return Err(super::held(page, event, word));
@@ -77,8 +77,8 @@ impl System {
     /// `split_folio_to_list` of an isolated folio: its later pages are isolated pages of their own, as it is.
     ///
     /// # Errors
-    /// [`StepError`].
-    pub fn split_folio(&self, ctx: &mut Ctx, head: u32) -> Result<(), Box<StepError>> {
+    /// See [`StepResult`].
+    pub fn split_folio(&self, ctx: &mut Ctx, head: u32) -> StepResult<()> {
         let folio = self.folio(head);
         let (nr_pages, pfn) = (folio.nr_pages(), folio.pfn());
         self.must(ctx, folio, Event::Split, 0, Change::flags(0, flag::HEAD), 0)?;
@@ -100,14 +100,14 @@ impl System {
     /// The copies of the later pages of a folio go, which `in_pool` says which have one there.
     ///
     /// # Errors
-    /// [`StepError`].
+    /// See [`StepResult`].
     pub(super) fn forget_tails(
         &self,
         ctx: &mut Ctx,
         head: u32,
         nr_pages: u32,
         in_pool: impl Fn(u32) -> bool,
-    ) -> Result<(), Box<StepError>> {
+    ) -> StepResult<()> {
         for page in (head + 1..head + nr_pages).filter(|&page| in_pool(page)) {
             let _ = self.fire_within(ctx, self.folio(page), Event::FreeSwap, guard::IN_POOL, Change::NONE, 0)?;
         }

@@ -1,6 +1,6 @@
 //! Pages on their way to and between the LRU lists (mm/swap.c).
 
-use super::{Ctx, StepError, System};
+use super::{Ctx, StepResult, System};
 use crate::lifecycle::{Change, Event, Fire, flag};
 use crate::node::Place;
 
@@ -12,8 +12,8 @@ impl System {
     /// clean that PG_reclaim marks.
     ///
     /// # Errors
-    /// [`StepError::Violation`].
-    pub fn rotate(&self, ctx: &mut Ctx, node: u8, pages: &[u32]) -> Result<(), Box<StepError>> {
+    /// [`StepError::Violation`](super::StepError::Violation).
+    pub fn rotate(&self, ctx: &mut Ctx, node: u8, pages: &[u32]) -> StepResult<()> {
         let change = Change::flags(0, flag::RECLAIM | flag::ACTIVE)
             .only(flag::RECLAIM | flag::LRU)
             .unless(flag::LOCKED | flag::DIRTY | flag::WRITEBACK);
@@ -29,7 +29,7 @@ impl System {
     }
 
     /// Adds a folio that is on no list to the head of the list its PG_active asks for.
-    fn add_lru(&self, ctx: &mut Ctx, page: u32) -> Result<(), Box<StepError>> {
+    fn add_lru(&self, ctx: &mut Ctx, page: u32) -> StepResult<()> {
         let mut lru = self.node(page).lru();
         self.must(ctx, self.folio(page), Event::Putback, 0, Change::flags(flag::LRU, 0), 0)?;
         let active = self.folio(page).word.load().has(flag::ACTIVE);
@@ -41,8 +41,8 @@ impl System {
     /// such batch.
     ///
     /// # Errors
-    /// [`StepError::Violation`].
-    pub fn folio_add_lru(&self, ctx: &mut Ctx, page: u32) -> Result<(), Box<StepError>> {
+    /// [`StepError::Violation`](super::StepError::Violation).
+    pub fn folio_add_lru(&self, ctx: &mut Ctx, page: u32) -> StepResult<()> {
         if self.mm.is_none() {
             return self.add_lru(ctx, page);
         }
@@ -54,20 +54,20 @@ impl System {
     /// `lru_add_drain`: the pages of `ctx`'s CPU go to the heads of their lists.
     ///
     /// # Errors
-    /// [`StepError::Violation`].
-    pub fn lru_add_drain(&self, ctx: &mut Ctx) -> Result<(), Box<StepError>> {
+    /// [`StepError::Violation`](super::StepError::Violation).
+    pub fn lru_add_drain(&self, ctx: &mut Ctx) -> StepResult<()> {
         self.lru_add_drain_cpu(ctx, ctx.cpu)
     }
 
     /// The same for any CPU.
     ///
     /// # Errors
-    /// [`StepError::Violation`].
-    pub fn lru_add_drain_cpu(&self, ctx: &mut Ctx, cpu: u16) -> Result<(), Box<StepError>> {
+    /// [`StepError::Violation`](super::StepError::Violation).
+    pub fn lru_add_drain_cpu(&self, ctx: &mut Ctx, cpu: u16) -> StepResult<()> {
         self.drain_batch(ctx, &mut self.lru_add[usize::from(cpu) % self.lru_add.len()].lock())
     }
 
-    fn drain_batch(&self, ctx: &mut Ctx, batch: &mut Vec<u32>) -> Result<(), Box<StepError>> {
+    fn drain_batch(&self, ctx: &mut Ctx, batch: &mut Vec<u32>) -> StepResult<()> {
         let Some(&first) = batch.first() else { return Ok(()) };
         let mut lru = if self.filemap.has(first) { self.nodes[0].lru() } else { self.node(first).lru() };
         for page in batch.drain(..) {

@@ -1,6 +1,6 @@
 //! What an actor takes from the memory budget, and gives back.
 
-use super::{Ctx, StepError, Store, System};
+use super::{Ctx, StepResult, Store, System};
 use crate::mm::Budget;
 use crate::units::NIL;
 use crate::wait::WaitKey;
@@ -49,8 +49,8 @@ impl System {
     /// `folio_free_swap`: the slots of a resident folio and its copies go. Under the LRU lock.
     ///
     /// # Errors
-    /// [`StepError`].
-    pub fn drop_swap(&self, ctx: &mut Ctx, head: u32) -> Result<(), Box<StepError>> {
+    /// See [`StepResult`].
+    pub fn drop_swap(&self, ctx: &mut Ctx, head: u32) -> StepResult<()> {
         let nr_pages = self.nr_pages(head);
         self.forget_tails(ctx, head, nr_pages, |page| self.holds(self.folio(page).slot()))?;
         for page in head..head + nr_pages {

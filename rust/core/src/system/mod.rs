@@ -22,7 +22,7 @@ mod workingset;
 
 pub use config::{BuildError, Config, Large, Memory};
 pub use contents::{Contents, Sizes};
-pub use ctx::{Ctx, Fault, Outcome, StepError, Waiting, Work, mark};
+pub use ctx::{Ctx, Fault, Outcome, StepError, StepResult, Waiting, Work, mark};
 pub use lru::PAGEVEC_SIZE;
 pub use oom::OomKiller;
 pub use saved::PARTS;
@@ -162,7 +162,7 @@ impl System {
         folio: &Folio,
         by: u16,
         ask: impl Fn(&dyn Policy, View) -> Result<T, PolicyError>,
-    ) -> Result<T, Box<StepError>> {
+    ) -> StepResult<T> {
         Ok(match &self.scripted {
             Some(scripted) => ask(scripted, self.view(folio, by))?,
             None => ask(&self.config.design, self.view(folio, by))?,
@@ -254,7 +254,7 @@ impl System {
         guards: u8,
         change: Change,
         aux: u64,
-    ) -> Result<Fire, Box<StepError>> {
+    ) -> StepResult<Fire> {
         crate::sync::boundary();
         self.fire_within(ctx, folio, event, guards, change, aux)
     }
@@ -269,7 +269,7 @@ impl System {
         guards: u8,
         change: Change,
         aux: u64,
-    ) -> Result<Fire, Box<StepError>> {
+    ) -> StepResult<Fire> {
         match folio.word.fire(&self.table, event, guards, change) {
             Ok(fire) => {
                 if let Fire::Done(fired) = &fire {
@@ -301,7 +301,7 @@ impl System {
         guards: u8,
         change: Change,
         aux: u64,
-    ) -> Result<(), Box<StepError>> {
+    ) -> StepResult<()> {
         match self.fire(ctx, folio, event, guards, change, aux)? {
             Fire::Done(_) => Ok(()),
             Fire::Refused(word) => Err(held(self.page_number(folio), event, word)),

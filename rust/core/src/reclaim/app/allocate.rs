@@ -7,7 +7,7 @@ use crate::reclaim::RAN;
 use crate::reclaim::charge::{Charge, HandleOverHigh, TryCharge};
 use crate::reclaim::direct::{AllocPages, Allocation, Wanted};
 use crate::stats::Mthp;
-use crate::system::{Ctx, Outcome, StepError, System, Work};
+use crate::system::{Ctx, Outcome, StepResult, System, Work};
 use crate::units::NIL;
 use crate::workload::Access;
 use crate::zone::Mark;
@@ -53,12 +53,7 @@ impl App {
     }
 
     /// The large folio of `pages` is there, all of it young.
-    pub(super) fn populate_folio(
-        &mut self,
-        sys: &System,
-        ctx: &mut Ctx,
-        pages: Range<u32>,
-    ) -> Result<Outcome, Box<StepError>> {
+    pub(super) fn populate_folio(&mut self, sys: &System, ctx: &mut Ctx, pages: Range<u32>) -> StepResult {
         let (head, folio) = (pages.start, sys.folio(pages.start));
         let set = flag::FRAME | flag::MAPPED | flag::DIRTY | flag::YOUNG | flag::HEAD;
         let change = Change::flags(set, 0).in_state(State::Freed);
@@ -78,7 +73,7 @@ impl App {
     }
 
     /// A step of the allocation; a frame is charged to the page's group.
-    pub(super) fn allocate(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> Result<Outcome, Box<StepError>> {
+    pub(super) fn allocate(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> StepResult {
         if self.is_to_die(sys, ctx) && self.alloc.as_ref().is_some_and(AllocPages::may_stop) {
             return Ok(self.die(sys, ctx));
         }
@@ -103,7 +98,7 @@ impl App {
     }
 
     /// A step of the charge that met a limit.
-    pub(super) fn charge(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, Box<StepError>> {
+    pub(super) fn charge(&mut self, sys: &System, ctx: &mut Ctx) -> StepResult {
         if self.is_to_die(sys, ctx) && self.charge.as_ref().is_some_and(TryCharge::may_stop) {
             return Ok(self.die(sys, ctx));
         }
@@ -118,13 +113,7 @@ impl App {
     }
 
     /// A step on the way back to user mode, above `memory.high`.
-    pub(super) fn over_high(
-        &mut self,
-        sys: &System,
-        ctx: &mut Ctx,
-        page: u32,
-        access: Access,
-    ) -> Result<Outcome, Box<StepError>> {
+    pub(super) fn over_high(&mut self, sys: &System, ctx: &mut Ctx, page: u32, access: Access) -> StepResult {
         if self.is_to_die(sys, ctx) && self.over_high.as_ref().is_none_or(HandleOverHigh::may_stop) {
             return Ok(self.die(sys, ctx));
         }

@@ -6,7 +6,7 @@ use crate::lifecycle::{Change, Event, Fire, State, Word, flag};
 use crate::memcg::MemcgEvent;
 use crate::reclaim::RAN;
 use crate::stats::Vm;
-use crate::system::{Ctx, Outcome, StepError, System};
+use crate::system::{Ctx, Outcome, StepResult, System};
 use crate::units::NIL;
 use crate::workload::{Access, Program, Touch};
 
@@ -61,13 +61,7 @@ impl App {
         Outcome::Done
     }
 
-    pub(super) fn exit(
-        &mut self,
-        sys: &System,
-        ctx: &mut Ctx,
-        page: u32,
-        word: Word,
-    ) -> Result<Outcome, Box<StepError>> {
+    pub(super) fn exit(&mut self, sys: &System, ctx: &mut Ctx, page: u32, word: Word) -> StepResult {
         let slot = sys.folio(page).slot();
         self.pc = match (word.state(), slot) {
             (State::Freed, NIL) => Pc::Next,
@@ -86,7 +80,7 @@ impl App {
 
     /// `zap_pte_range` beside reclaim: the folio is taken off its list and freed in one critical section, then its copy
     /// goes, and those of a large folio's later pages when their turn has come. One that is locked or under writeback comes last: whoever has it may be waiting for the memory of the others.
-    fn zap(&mut self, sys: &System, ctx: &mut Ctx, page: u32, word: Word) -> Result<Outcome, Box<StepError>> {
+    fn zap(&mut self, sys: &System, ctx: &mut Ctx, page: u32, word: Word) -> StepResult {
         let folio = sys.folio(page);
         if word.has(flag::WRITEBACK) || folio.extra_refs() > 0 {
             return Ok(self.defer());
@@ -114,7 +108,7 @@ impl App {
         Ok(RAN)
     }
 
-    pub(super) fn free(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> Result<Outcome, Box<StepError>> {
+    pub(super) fn free(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> StepResult {
         let folio = sys.folio(page);
         let mut lru = sys.node(page).lru();
         let word = folio.word.load();

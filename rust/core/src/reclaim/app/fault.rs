@@ -5,7 +5,7 @@ use crate::lifecycle::{Change, Event, Fire, State, Word, flag, guard};
 use crate::memcg::MemcgStat;
 use crate::reclaim::RAN;
 use crate::stats::Vm;
-use crate::system::{Ctx, Outcome, StepError, Store, System, Work};
+use crate::system::{Ctx, Outcome, StepError, StepResult, Store, System, Work};
 use crate::units::NIL;
 use crate::wait::WaitKey;
 use crate::workload::Access;
@@ -24,14 +24,7 @@ impl App {
         self.program.current().is_some_and(|touch| touch.access == Access::Write) || sys.slots.is_half_full()
     }
 
-    pub(super) fn fault(
-        &mut self,
-        sys: &System,
-        ctx: &mut Ctx,
-        page: u32,
-        word: Word,
-        copy: Copy,
-    ) -> Result<Outcome, Box<StepError>> {
+    pub(super) fn fault(&mut self, sys: &System, ctx: &mut Ctx, page: u32, word: Word, copy: Copy) -> StepResult {
         let folio = sys.folio(page);
         let change = Change::flags(flag::FRAME | flag::LOCKED | flag::SWAPCACHE, 0).in_state(word.state());
         if let Fire::Done(_) = sys.fire(ctx, folio, Event::Fault, 0, change, 0)? {
@@ -47,13 +40,7 @@ impl App {
     /// The folio is still there: a minor fault. A dirty one gives its slot back, under the LRU lock, where the kernel has
     /// the folio lock: no scan may isolate it with a slot that is about to go. A clean one that is read keeps slot and copy while slots are
     /// plenty (`should_try_to_free_swap`), and one under writeback in any case.
-    pub(super) fn swapcache_hit(
-        &mut self,
-        sys: &System,
-        ctx: &mut Ctx,
-        page: u32,
-        word: Word,
-    ) -> Result<Outcome, Box<StepError>> {
+    pub(super) fn swapcache_hit(&mut self, sys: &System, ctx: &mut Ctx, page: u32, word: Word) -> StepResult {
         let dirty = matches!(word.state(), State::Redirtied | State::Activated);
         let clear = if dirty { flag::SWAPCACHE } else { 0 };
         let young = if sys.mm.is_some() { flag::YOUNG } else { 0 };
@@ -73,7 +60,7 @@ impl App {
 
     /// A write to a page whose copy is still in swap: the copy is dropped (`folio_free_swap`), under the LRU lock, where the
     /// kernel has the folio lock.
-    pub(super) fn free_swap(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> Result<Outcome, Box<StepError>> {
+    pub(super) fn free_swap(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> StepResult {
         let change = Change::flags(flag::DIRTY | flag::YOUNG, flag::SWAPCACHE)
             .only(flag::LRU)
             .unless(flag::LOCKED)
@@ -129,13 +116,7 @@ impl App {
         })
     }
 
-    pub(super) fn read_failed(
-        &mut self,
-        sys: &System,
-        ctx: &mut Ctx,
-        page: u32,
-        copy: Copy,
-    ) -> Result<Outcome, Box<StepError>> {
+    pub(super) fn read_failed(&mut self, sys: &System, ctx: &mut Ctx, page: u32, copy: Copy) -> StepResult {
         let guards = if copy == Copy::Pool { guard::IN_POOL } else { 0 };
         let change = Change::flags(0, flag::FRAME | flag::LOCKED | flag::SWAPCACHE);
         let folio = sys.folio(page);
@@ -177,13 +158,7 @@ impl App {
         };
     }
 
-    pub(super) fn load(
-        &mut self,
-        sys: &System,
-        ctx: &mut Ctx,
-        page: u32,
-        exclusive: bool,
-    ) -> Result<Outcome, Box<StepError>> {
+    pub(super) fn load(&mut self, sys: &System, ctx: &mut Ctx, page: u32, exclusive: bool) -> StepResult {
         let change = match exclusive {
             true => Change::flags(flag::MAPPED | flag::YOUNG | flag::DIRTY, flag::LOCKED | flag::SWAPCACHE),
             false => Change::flags(flag::MAPPED | flag::YOUNG, flag::LOCKED),

@@ -11,19 +11,13 @@ use crate::reclaim::RAN;
 use crate::reclaim::direct::Wanted;
 use crate::reclaim::file::oldest_generation;
 use crate::stats::Vm;
-use crate::system::{Ctx, Outcome, StepError, System, Work, mark};
+use crate::system::{Ctx, Outcome, StepResult, System, Work, mark};
 use crate::units::NIL;
 use crate::workload::Access;
 
 impl App {
     /// A step of the touch of a file's page; what it shares with other touches is the same.
-    pub(super) fn step_file(
-        &mut self,
-        sys: &System,
-        ctx: &mut Ctx,
-        page: u32,
-        access: Access,
-    ) -> Result<Outcome, Box<StepError>> {
+    pub(super) fn step_file(&mut self, sys: &System, ctx: &mut Ctx, page: u32, access: Access) -> StepResult {
         match self.pc {
             Pc::Allocate => self.allocate(sys, ctx, page),
             Pc::Charge => self.charge(sys, ctx),

@@ -19,7 +19,7 @@ use crate::folio::Folio;
 use crate::lifecycle::{Change, Event, Fire, State, Word, flag};
 use crate::memcg::MemcgStat;
 use crate::stats::Vm;
-use crate::system::{Ctx, Outcome, StepError, System, Work, mark};
+use crate::system::{Ctx, Outcome, StepResult, System, Work, mark};
 use crate::units::NIL;
 use crate::wait::WaitKey;
 use crate::workload::{Access, Program, Touch};
@@ -170,9 +170,9 @@ impl App {
     /// One step.
     ///
     /// # Errors
-    /// [`StepError::Violation`]. A failed read is no error of the step: the copy stays where it is, and the failure is kept
+    /// See [`StepResult`]. A failed read is no error of the step: the copy stays where it is, and the failure is kept
     /// in [`Ctx::errors`].
-    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Outcome, Box<StepError>> {
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> StepResult {
         let Some(Touch { page, access }) = self.program.current() else { return Ok(self.ended(sys, ctx)) };
         if let Some(ns) = self.waits() {
             return Ok(Outcome::Sleep(ns));
@@ -259,7 +259,7 @@ impl App {
         (self.has_table, self.activate, self.fell_back) = (false, false, false);
     }
 
-    fn look(&mut self, sys: &System, ctx: &mut Ctx, page: u32, access: Access) -> Result<Outcome, Box<StepError>> {
+    fn look(&mut self, sys: &System, ctx: &mut Ctx, page: u32, access: Access) -> StepResult {
         if self.is_to_die(sys, ctx) {
             return Ok(self.die(sys, ctx));
         }
@@ -283,14 +283,7 @@ impl App {
         }
     }
 
-    fn touch(
-        &mut self,
-        sys: &System,
-        ctx: &mut Ctx,
-        page: u32,
-        access: Access,
-        word: Word,
-    ) -> Result<Outcome, Box<StepError>> {
+    fn touch(&mut self, sys: &System, ctx: &mut Ctx, page: u32, access: Access, word: Word) -> StepResult {
         let budget = sys.mm.is_some();
         if self.frame_order > 0 && word.state() != State::Freed {
             return Ok(self.give_folio_back(sys, ctx, page));
@@ -330,7 +323,7 @@ impl App {
     }
 
     /// `do_anonymous_page`: a page table where there is none, a frame, and the page is there.
-    fn populate(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> Result<Outcome, Box<StepError>> {
+    fn populate(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> StepResult {
         let folio = sys.absent_folio(page).filter(|_| !self.fell_back);
         let first = folio.as_ref().map_or(page, |pages| pages.start);
         if first.is_multiple_of(PTRS_PER_PTE) && !self.has_table {
@@ -367,7 +360,7 @@ impl App {
     }
 
     /// The page goes to its group's lists, with a memory budget by way of its CPU's batch.
-    fn add_lru(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> Result<Outcome, Box<StepError>> {
+    fn add_lru(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> StepResult {
         sys.folio_add_lru(ctx, page)?;
         self.pc = Pc::Next;
         Ok(RAN)
@@ -375,7 +368,7 @@ impl App {
 
     /// The page is on no list: in the batch of new folios of some CPU that the thread ran on, all of which are emptied, or in
     /// a scan's hands, which takes a moment.
-    fn listed(&mut self, sys: &System, ctx: &mut Ctx, cpu: u16) -> Result<Outcome, Box<StepError>> {
+    fn listed(&mut self, sys: &System, ctx: &mut Ctx, cpu: u16) -> StepResult {
         if let Some(mm) = &sys.mm {
             sys.lru_add_drain_cpu(ctx, cpu)?;
             if cpu + 1 < mm.zone.cpus() {

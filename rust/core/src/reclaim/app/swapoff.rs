@@ -8,19 +8,13 @@
 use super::{App, LOOK_AGAIN_NS, Pc};
 use crate::lifecycle::{State, Word, flag};
 use crate::reclaim::RAN;
-use crate::system::{Ctx, Outcome, StepError, System};
+use crate::system::{Ctx, Outcome, StepResult, System};
 use crate::units::NIL;
 use crate::wait::WaitKey;
 use crate::workload::{Access, Program};
 
 impl App {
-    pub(super) fn unuse(
-        &mut self,
-        sys: &System,
-        ctx: &mut Ctx,
-        page: u32,
-        word: Word,
-    ) -> Result<Outcome, Box<StepError>> {
+    pub(super) fn unuse(&mut self, sys: &System, ctx: &mut Ctx, page: u32, word: Word) -> StepResult {
         sys.slots.set_off(true);
         if sys.folio(page).slot() == NIL {
             self.pc = Pc::Next;

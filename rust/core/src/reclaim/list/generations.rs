@@ -5,7 +5,7 @@ use crate::lifecycle::{Change, Event, Word, flag};
 use crate::memcg::MemcgStat;
 use crate::node::{Generations, Lru, MIN_NR_GENS};
 use crate::reclaim::evict::{MAX_LRU_BATCH, MIN_LRU_BATCH, place_of};
-use crate::system::{Ctx, StepError, System};
+use crate::system::{Ctx, StepResult, System};
 
 impl ShrinkList {
     /// The oldest generation's turn; a generation that it emptied counts as one page examined (`isolate_folios`, `try_to_inc_min_seq`).
@@ -15,7 +15,7 @@ impl ShrinkList {
         ctx: &mut Ctx,
         lru: &mut Lru,
         scope: Scope,
-    ) -> Result<(), Box<StepError>> {
+    ) -> StepResult<()> {
         let Some(generations) = &mut lru.of(self.memcg).generations else { return Ok(()) };
         self.scan_folios(sys, ctx, generations, scope)?;
         self.tally.examined += try_to_inc_min_seq(sys, generations, self.memcg);
@@ -33,7 +33,7 @@ impl ShrinkList {
         ctx: &mut Ctx,
         generations: &mut Generations,
         scope: Scope,
-    ) -> Result<(), Box<StepError>> {
+    ) -> StepResult<()> {
         let (mut sorted, mut skipped, mut remaining) = (0, 0, MAX_LRU_BATCH);
         while remaining > 0 && self.tally.taken.max(skipped) < MIN_LRU_BATCH {
             let Some(page) = generations.oldest() else { break };
@@ -67,7 +67,7 @@ impl ShrinkList {
 
     /// The kept ones of `evict_folios` go to their generations; those that became clean meanwhile, and so missed their rotation, are looked
     /// at once more. Whether there are any.
-    pub(super) fn sort_kept(&mut self, sys: &System, ctx: &mut Ctx, lru: &mut Lru) -> Result<bool, Box<StepError>> {
+    pub(super) fn sort_kept(&mut self, sys: &System, ctx: &mut Ctx, lru: &mut Lru) -> StepResult<bool> {
         self.list = self.list_by_generation(sys, ctx, lru, self.again)?;
         self.again = true;
         Ok(!self.list.is_empty())
@@ -81,7 +81,7 @@ impl ShrinkList {
         ctx: &mut Ctx,
         lru: &mut Lru,
         again: bool,
-    ) -> Result<Batch, Box<StepError>> {
+    ) -> StepResult<Batch> {
         let mut clean = Batch::default();
         for &page in self.kept.as_slice() {
             let folio = sys.folio(page);

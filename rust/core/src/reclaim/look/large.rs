@@ -4,7 +4,7 @@ use super::{Glance, Look, Pc, SCANNED};
 use crate::lifecycle::{Change, Event, State, guard};
 use crate::memcg::MemcgStat;
 use crate::stats::Mthp;
-use crate::system::{Ctx, StepError, System};
+use crate::system::{Ctx, StepResult, System};
 use std::ops::Range;
 
 impl Look {
@@ -19,7 +19,7 @@ impl Look {
     }
 
     /// `split_folio_to_list`: the first page goes on alone, the others come after it.
-    pub(super) fn split(&mut self, sys: &System, ctx: &mut Ctx) -> Result<Glance, Box<StepError>> {
+    pub(super) fn split(&mut self, sys: &System, ctx: &mut Ctx) -> StepResult<Glance> {
         sys.split_folio(ctx, self.page)?;
         ctx.stat.count_mthp(sys.folio(self.page).order, Mthp::SwpoutFallback);
         if sys.is_pmd_mappable(self.page) {
@@ -30,7 +30,7 @@ impl Look {
     }
 
     /// The later pages of a large folio, each with its copy a page of its own from now on.
-    pub(super) fn free_tails(&self, sys: &System, ctx: &mut Ctx, state: State) -> Result<(), Box<StepError>> {
+    pub(super) fn free_tails(&self, sys: &System, ctx: &mut Ctx, state: State) -> StepResult<()> {
         if self.nr_pages == 1 {
             return Ok(());
         }
