@@ -38,21 +38,8 @@ impl<'a> Path<'a> {
 
     /// The system before anything has happened, on zswap without a limit.
     pub fn system(&self) -> System {
-        let config = Config {
-            design: self.design,
-            store: StoreKind::Zswap,
-            kernel: (6, 12),
-            codec: self.codec,
-            page_size: PAGE_SIZE,
-            chain_size: 8,
-            pool_limit_pages: None,
-            accept_threshold_percent: 90,
-            nodes: 1,
-            memory: None,
-            large: Vec::new(),
-            shmem: Vec::new(),
-            slots: 2 * self.corpus.len() as u32,
-        };
+        let slots = 2 * self.corpus.len() as u32;
+        let config = Config { codec: self.codec, ..Config::new(self.design, StoreKind::Zswap, slots) };
         let frames =
             Contents::Frames(Frames::from_bytes(self.corpus.bytes(), PAGE_SIZE).expect("memory for the frames"));
         let device = Device::new(Backing::Modelled, PAGE_SIZE, IoFaults::default());

@@ -5,7 +5,6 @@
 //! on a node that holds five eighths of them, as the ground truth's). CPU time, the median of three runs (one from 16 GiB on).
 //! Words choose workloads and designs. 64 GiB, 16.8 million folios: `-- eater 65536`, some minutes a design.
 
-use kcompressd_core::codec::{CodecName, CodecSpec};
 use kcompressd_core::design::{Preset, StoreKind};
 use kcompressd_core::driver::live::cpu_ns;
 use kcompressd_core::driver::virtual_time::{Machine, Sim, SimConfig};
@@ -36,21 +35,8 @@ fn node(pages: usize) -> Memory {
 }
 
 fn system(preset: Preset, store: StoreKind, pages: usize, eater: bool) -> System {
-    let config = Config {
-        design: preset.design(store),
-        store,
-        kernel: (6, 12),
-        codec: CodecSpec::new(CodecName::Lz4, None).expect("lz4 has a default"),
-        page_size: 4096,
-        chain_size: 8,
-        pool_limit_pages: None,
-        accept_threshold_percent: 90,
-        nodes: 1,
-        slots: 2 * pages as u32,
-        memory: eater.then(|| node(pages)),
-        large: Vec::new(),
-        shmem: Vec::new(),
-    };
+    let memory = eater.then(|| node(pages));
+    let config = Config { memory, ..Config::new(preset.design(store), store, 2 * pages as u32) };
     let mut sizes = Sizes::uniform(pages, 0);
     // Sizes as of real pages: spread over the classes, some zero, some that no compressor makes smaller.
     let kinds = [0, 412, 900, 1304, 1500, 1777, 2100, 2500, 3000, 4096];

@@ -3,7 +3,6 @@
 //! A transition is everything that it takes: going back to the state, the step, the words under canonical names, their hash,
 //! the look-up. Prints transitions and new states a second, with and without the reductions.
 
-use kcompressd_core::codec::{CodecName, CodecSpec};
 use kcompressd_core::design::{Preset, StoreKind};
 use kcompressd_core::driver::Crew;
 use kcompressd_core::driver::explore::{Properties, explore};
@@ -14,21 +13,8 @@ use kcompressd_core::system::{Config, Contents, Sizes, System};
 use std::time::Instant;
 
 fn system(folios: usize, threads: u16) -> System {
-    let config = Config {
-        design: Preset::Split.design(StoreKind::Zswap).with_threads(threads).with_depth(4),
-        store: StoreKind::Zswap,
-        kernel: (6, 12),
-        codec: CodecSpec::new(CodecName::Lz4, None).expect("lz4 exists"),
-        page_size: 4096,
-        chain_size: 8,
-        pool_limit_pages: None,
-        accept_threshold_percent: 90,
-        nodes: 1,
-        slots: 2 * folios as u32,
-        memory: None,
-        large: Vec::new(),
-        shmem: Vec::new(),
-    };
+    let design = Preset::Split.design(StoreKind::Zswap).with_threads(threads).with_depth(4);
+    let config = Config::new(design, StoreKind::Zswap, 2 * folios as u32);
     let device = Device::new(Backing::Modelled, 4096, IoFaults::default());
     let contents = Contents::Sizes(Sizes::uniform(folios, 1000));
     System::new(config, Table::default(), Memcgs::default(), |_| 0, device, contents).expect("a small system")

@@ -45,21 +45,8 @@ fn system(depth: u32, sizes: Sizes) -> System {
         pcp_batch: 15,
         cpus: 2,
     };
-    let config = Config {
-        design,
-        store: StoreKind::Zram,
-        kernel: (6, 12),
-        codec: CodecSpec::new(CodecName::Lz4, None).unwrap(),
-        page_size: 4096,
-        chain_size: 8,
-        pool_limit_pages: None,
-        accept_threshold_percent: 90,
-        nodes: 1,
-        slots: 262_144,
-        memory: Some(Memory { pages: EATER_PAGES, zone, file_pages: 4096, swappiness: 60, lru_gen: false }),
-        large: Vec::new(),
-        shmem: Vec::new(),
-    };
+    let memory = Some(Memory { pages: EATER_PAGES, zone, file_pages: 4096, swappiness: 60, lru_gen: false });
+    let config = Config { memory, ..Config::new(design, StoreKind::Zram, 262_144) };
     let device = Device::new(Backing::Modelled, 4096, IoFaults::default());
     System::new(config, Table::default(), Memcgs::default(), |_| 0, device, Contents::Sizes(sizes)).unwrap()
 }

@@ -120,19 +120,10 @@ impl Round {
 
     fn system(&self, bytes: &[u8]) -> System {
         let config = Config {
-            design: self.design,
-            store: self.store,
-            kernel: (6, 12),
             codec: self.codec.parse().expect("a name of ours"),
-            page_size: PAGE,
-            chain_size: 8,
             pool_limit_pages: self.limit,
-            accept_threshold_percent: 90,
             nodes: self.nodes,
-            slots: PAGES as u32 * 2,
-            memory: None,
-            large: Vec::new(),
-            shmem: Vec::new(),
+            ..Config::new(self.design, self.store, PAGES as u32 * 2)
         };
         let path = std::env::temp_dir().join(format!("kcompressd-soak-{}", std::process::id()));
         let backing = Backing::create(&path, config.slots, PAGE).expect("room for the swap file in TMPDIR");

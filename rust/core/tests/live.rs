@@ -2,9 +2,6 @@
 
 #![cfg(not(any(kcompressd_loom, kcompressd_shuttle)))]
 
-mod config;
-
-use config::{PAGE, config};
 use kcompressd_core::design::{Preset, StoreKind};
 use kcompressd_core::driver::live::{FaultOrder, Live, LiveConfig, Plant, Report};
 use kcompressd_core::frames::Frames;
@@ -13,6 +10,7 @@ use kcompressd_core::memcg::Memcgs;
 use kcompressd_core::stats::Vm;
 use kcompressd_core::swap::{Backing, Device, IoFaults};
 use kcompressd_core::system::{Config, Contents, Large, System};
+use kcompressd_core::units::PAGE_SIZE;
 
 const SLOTS: u32 = 1024;
 
@@ -23,13 +21,13 @@ fn pages(n: usize) -> Vec<u8> {
         state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         (state >> 56) as u8
     };
-    let mut out = Vec::with_capacity(n * PAGE);
+    let mut out = Vec::with_capacity(n * PAGE_SIZE);
     for page in 0..n {
         match page % 8 {
-            0 => out.extend_from_slice(&[0; PAGE]),
-            1 => out.extend_from_slice(&[page as u8 | 1; PAGE]),
-            2 => out.extend(std::iter::repeat_with(&mut noise).take(PAGE)),
-            kind => out.extend((0..PAGE).map(|i| if i % (kind * 3) == 0 { noise() } else { (i / 64) as u8 })),
+            0 => out.extend_from_slice(&[0; PAGE_SIZE]),
+            1 => out.extend_from_slice(&[page as u8 | 1; PAGE_SIZE]),
+            2 => out.extend(std::iter::repeat_with(&mut noise).take(PAGE_SIZE)),
+            kind => out.extend((0..PAGE_SIZE).map(|i| if i % (kind * 3) == 0 { noise() } else { (i / 64) as u8 })),
         }
     }
     out
@@ -37,15 +35,15 @@ fn pages(n: usize) -> Vec<u8> {
 
 fn swap_file(name: &str) -> Backing {
     let path = std::env::temp_dir().join(format!("kcompressd-live-{}-{name}", std::process::id()));
-    let backing = Backing::create(&path, SLOTS, PAGE).unwrap();
+    let backing = Backing::create(&path, SLOTS, PAGE_SIZE).unwrap();
     std::fs::remove_file(path).unwrap();
     backing
 }
 
 fn run(config: Config, live: LiveConfig, faults: IoFaults, memcgs: Memcgs, name: &str) -> Report {
     let contents = pages(512);
-    let device = Device::new(swap_file(name), PAGE, faults);
-    let frames = Contents::Frames(Frames::from_bytes(&contents, PAGE).unwrap());
+    let device = Device::new(swap_file(name), PAGE_SIZE, faults);
+    let frames = Contents::Frames(Frames::from_bytes(&contents, PAGE_SIZE).unwrap());
     let sys = System::new(config, Table::default(), memcgs, |_| 0, device, frames).unwrap();
     Live::start(sys, live, contents).unwrap().finish()
 }
@@ -63,7 +61,8 @@ fn every_preset_on_both_stores_brings_every_page_back() {
                 let design = if design.threads > 0 { design.with_threads(threads) } else { design };
                 let live = LiveConfig { fault: FaultOrder::Shuffled, trace: true, ..LiveConfig::default() };
                 let name = format!("{}-{store:?}-{threads}", preset.name());
-                let report = run(config(design, store, SLOTS), live, IoFaults::default(), Memcgs::default(), &name);
+                let report =
+                    run(Config::new(design, store, SLOTS), live, IoFaults::default(), Memcgs::default(), &name);
                 assert_eq!(report.error, None, "{name}");
                 assert!(report.mismatched.is_empty(), "{name}: {:?}", report.mismatched);
                 let gone = [State::CompressedFreed, State::WrittenBackFreed, State::ZeroFilledFreed];
@@ -85,7 +84,7 @@ fn large_folios_come_back_from_the_device_and_from_the_store() {
     for (kernel, order, at_the_device) in [((6, 12), 2, 512), ((6, 18), 2, 0), ((6, 18), 4, 0)] {
         for preset in [Preset::Sync, Preset::Split] {
             let of_order = |base: Config| Config { kernel, large: vec![Large { pages: 0..512, order }], ..base };
-            let config = of_order(config(preset.design(StoreKind::Zswap), StoreKind::Zswap, SLOTS));
+            let config = of_order(Config::new(preset.design(StoreKind::Zswap), StoreKind::Zswap, SLOTS));
             let name = format!("large-{}-{kernel:?}-{order}", preset.name());
             let report = run(config, LiveConfig::default(), IoFaults::default(), Memcgs::default(), &name);
             assert_eq!((report.error.as_ref(), report.mismatched.as_slice()), (None, &[][..]), "{name}");
@@ -97,7 +96,7 @@ fn large_folios_come_back_from_the_device_and_from_the_store() {
 #[test]
 fn a_pool_limit_sends_the_rest_to_the_device_and_shrinks() {
     for preset in [Preset::Sync, Preset::April, Preset::Split, Preset::Unofficial] {
-        let mut config = config(preset.design(StoreKind::Zswap), StoreKind::Zswap, SLOTS);
+        let mut config = Config::new(preset.design(StoreKind::Zswap), StoreKind::Zswap, SLOTS);
         // So few entries that one run of the worker, 16 failures long, gives each its second chance and comes round.
         config.pool_limit_pages = Some(4);
         let report = run(config, LiveConfig::default(), IoFaults::default(), Memcgs::default(), preset.name());
@@ -116,10 +115,10 @@ fn a_group_at_its_limit_writes_its_own_entries_back() {
     for preset in [Preset::Sync, Preset::Split] {
         let mut memcgs = Memcgs::default();
         let limited = memcgs.add("limited", 0).unwrap();
-        memcgs.get(limited).unwrap().set_zswap_max(16 * PAGE as u64);
-        let frames = Contents::Frames(Frames::from_bytes(&pages(512), PAGE).unwrap());
-        let device = Device::new(swap_file(&format!("limited-{}", preset.name())), PAGE, IoFaults::default());
-        let config = config(preset.design(StoreKind::Zswap), StoreKind::Zswap, SLOTS);
+        memcgs.get(limited).unwrap().set_zswap_max(16 * PAGE_SIZE as u64);
+        let frames = Contents::Frames(Frames::from_bytes(&pages(512), PAGE_SIZE).unwrap());
+        let device = Device::new(swap_file(&format!("limited-{}", preset.name())), PAGE_SIZE, IoFaults::default());
+        let config = Config::new(preset.design(StoreKind::Zswap), StoreKind::Zswap, SLOTS);
         let half = |page: u32| if page.is_multiple_of(2) { limited } else { 0 };
         let sys = System::new(config, Table::default(), memcgs, half, device, frames).unwrap();
         let report = Live::start(sys, LiveConfig::default(), pages(512)).unwrap().finish();
@@ -132,9 +131,9 @@ fn a_group_at_its_limit_writes_its_own_entries_back() {
 #[test]
 fn the_compressor_changes_while_threads_store_and_load() {
     let design = Preset::Split.design(StoreKind::Zswap).with_threads(2);
-    let device = Device::new(swap_file("switch"), PAGE, IoFaults::default());
-    let frames = Contents::Frames(Frames::from_bytes(&pages(512), PAGE).unwrap());
-    let config = config(design, StoreKind::Zswap, SLOTS);
+    let device = Device::new(swap_file("switch"), PAGE_SIZE, IoFaults::default());
+    let frames = Contents::Frames(Frames::from_bytes(&pages(512), PAGE_SIZE).unwrap());
+    let config = Config::new(design, StoreKind::Zswap, SLOTS);
     let sys = System::new(config, Table::default(), Memcgs::default(), |_| 0, device, frames).unwrap();
     let live =
         Live::start(sys, LiveConfig { fault: FaultOrder::Shuffled, ..LiveConfig::default() }, pages(512)).unwrap();
@@ -156,7 +155,7 @@ fn without_writeback_refused_pages_are_activated() {
     for preset in [Preset::Sync, Preset::Split] {
         let memcgs = Memcgs::default();
         memcgs.get(0).unwrap().set_writeback(false);
-        let config = config(preset.design(StoreKind::Zswap), StoreKind::Zswap, SLOTS);
+        let config = Config::new(preset.design(StoreKind::Zswap), StoreKind::Zswap, SLOTS);
         let report = run(config, LiveConfig::default(), IoFaults::default(), memcgs, preset.name());
         assert_eq!(report.error, None, "{}", preset.name());
         assert_eq!(
@@ -171,7 +170,7 @@ fn without_writeback_refused_pages_are_activated() {
 
 #[test]
 fn failed_writes_leave_pages_dirty_and_are_tried_again() {
-    let config = config(Preset::Split.design(StoreKind::Zswap), StoreKind::Zswap, SLOTS);
+    let config = Config::new(Preset::Split.design(StoreKind::Zswap), StoreKind::Zswap, SLOTS);
     let live = LiveConfig { go_on: true, ..LiveConfig::default() };
     let faults = IoFaults { writes: vec![0, 3], short_writes: vec![5], ..IoFaults::default() };
     let report = run(config, live, faults, Memcgs::default(), "faults");
@@ -185,7 +184,7 @@ fn failed_writes_leave_pages_dirty_and_are_tried_again() {
 #[test]
 fn a_failed_writeback_of_an_entry_loses_nothing() {
     for preset in [Preset::Sync, Preset::Split] {
-        let mut config = config(preset.design(StoreKind::Zswap), StoreKind::Zswap, SLOTS);
+        let mut config = Config::new(preset.design(StoreKind::Zswap), StoreKind::Zswap, SLOTS);
         config.pool_limit_pages = Some(40);
         let live = LiveConfig { go_on: true, ..LiveConfig::default() };
         let faults =
@@ -201,7 +200,7 @@ fn a_failed_writeback_of_an_entry_loses_nothing() {
 
 #[test]
 fn a_panic_a_device_error_and_closed_queues_end_the_run_with_what_was_counted() {
-    let split = || config(Preset::Split.design(StoreKind::Zswap).with_depth(32), StoreKind::Zswap, SLOTS);
+    let split = || Config::new(Preset::Split.design(StoreKind::Zswap).with_depth(32), StoreKind::Zswap, SLOTS);
     let panic = Some(Plant::Panic { actor: actor::KCOMPRESSD, after_pages: 5 });
     let closed = Some(Plant::CloseQueues { after_pages: 5 });
     let fault = IoFaults { writes: vec![2], ..IoFaults::default() };
@@ -218,7 +217,7 @@ fn a_panic_a_device_error_and_closed_queues_end_the_run_with_what_was_counted() 
 #[test]
 fn one_actor_at_a_time_gives_the_same_counters_every_time() {
     let once = |name: &str| {
-        let config = config(Preset::Split.design(StoreKind::Zswap), StoreKind::Zswap, SLOTS);
+        let config = Config::new(Preset::Split.design(StoreKind::Zswap), StoreKind::Zswap, SLOTS);
         let live = LiveConfig { turns: true, ..LiveConfig::default() };
         run(config, live, IoFaults::default(), Memcgs::default(), name).vmstat
     };

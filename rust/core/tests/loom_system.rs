@@ -5,9 +5,6 @@
 //! thread's own store hides what others have loaded before, and the store is not tried ahead of them. So each model has a [`Turn`].
 #![cfg(kcompressd_loom)]
 
-mod config;
-
-use config::{PAGE, config};
 use kcompressd_core::codec::{CodecName, CodecSpec};
 use kcompressd_core::design::{Preset, StoreKind};
 use kcompressd_core::folio::Folio;
@@ -16,7 +13,8 @@ use kcompressd_core::memcg::Memcgs;
 use kcompressd_core::reclaim::Stop;
 use kcompressd_core::swap::{Backing, Device, IoFaults};
 use kcompressd_core::sync::{Arc, AtomicU64, Ordering, thread};
-use kcompressd_core::system::{Contents, Sizes, System};
+use kcompressd_core::system::{Config, Contents, Sizes, System};
+use kcompressd_core::units::PAGE_SIZE;
 use kcompressd_core::zsmalloc::{PoolConfig, Unlimited};
 use kcompressd_core::zswap::{Block, Zswap, ZswapConfig};
 
@@ -91,10 +89,10 @@ fn group_offline() {
 
 /// A system of one page, which is on its way.
 fn with_a_page_in_flight() -> System {
-    let config = config(Preset::Split.design(StoreKind::Zswap), StoreKind::Zswap, 1);
-    let device = Device::new(Backing::Modelled, PAGE, IoFaults::default());
+    let config = Config::new(Preset::Split.design(StoreKind::Zswap), StoreKind::Zswap, 1);
+    let device = Device::new(Backing::Modelled, PAGE_SIZE, IoFaults::default());
     let contents = Contents::Sizes(Sizes::uniform(1, 1000));
-    let sys = System::new(config, Table::default(), Memcgs::new(PAGE), |_| 0, device, contents).unwrap();
+    let sys = System::new(config, Table::default(), Memcgs::new(PAGE_SIZE), |_| 0, device, contents).unwrap();
     sys.depart(1);
     sys
 }
@@ -142,7 +140,7 @@ fn zswap() -> Zswap {
 
 /// A group below the root.
 fn groups() -> Memcgs {
-    let mut groups = Memcgs::new(PAGE);
+    let mut groups = Memcgs::new(PAGE_SIZE);
     groups.add("group", 0).unwrap();
     groups
 }

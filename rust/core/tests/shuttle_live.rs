@@ -5,9 +5,6 @@
 //! as shuttle's deadlock report, which prints the schedule to replay.
 #![cfg(kcompressd_shuttle)]
 
-mod config;
-
-use config::{PAGE, config};
 use kcompressd_core::design::{Design, Preset, StoreKind};
 use kcompressd_core::driver::live::{FaultOrder, Live, LiveConfig, Plant, Report};
 use kcompressd_core::frames::Frames;
@@ -18,6 +15,7 @@ use kcompressd_core::stats::Vm;
 use kcompressd_core::swap::{Backing, Device, IoFaults};
 use kcompressd_core::sync::thread;
 use kcompressd_core::system::{Config, Contents, Memory, System};
+use kcompressd_core::units::PAGE_SIZE;
 use kcompressd_core::workload::Program;
 use kcompressd_core::zone::ZoneConfig;
 use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
@@ -31,27 +29,27 @@ fn pages() -> Vec<u8> {
     let noise = |i: usize| (i.wrapping_mul(0x9e37_79b9) >> 13) as u8;
     let byte = |page: usize, i: usize| match page % 3 {
         0 if page > 0 => 0,
-        1 => noise(page * PAGE + i),
+        1 => noise(page * PAGE_SIZE + i),
         _ => (i / 64) as u8 ^ page as u8,
     };
-    (0..PAGES).flat_map(|page| (0..PAGE).map(move |i| byte(page, i))).collect()
+    (0..PAGES).flat_map(|page| (0..PAGE_SIZE).map(move |i| byte(page, i))).collect()
 }
 
 fn swap_file(slots: u32) -> Backing {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let path = std::env::temp_dir().join(format!("kcompressd-shuttle-{}-{number}", std::process::id()));
-    let backing = Backing::create(&path, slots, PAGE).unwrap();
+    let backing = Backing::create(&path, slots, PAGE_SIZE).unwrap();
     std::fs::remove_file(path).unwrap();
     backing
 }
 
 fn system(design: Design, store: StoreKind, limit: Option<u64>, faults: IoFaults) -> System {
-    let config = Config { pool_limit_pages: limit, ..config(design, store, 16) };
-    let mut memcgs = Memcgs::new(PAGE);
+    let config = Config { pool_limit_pages: limit, ..Config::new(design, store, 16) };
+    let mut memcgs = Memcgs::new(PAGE_SIZE);
     memcgs.add("group", 0).unwrap();
-    let frames = Contents::Frames(Frames::from_bytes(&pages(), PAGE).unwrap());
-    let device = Device::new(swap_file(16), PAGE, faults);
+    let frames = Contents::Frames(Frames::from_bytes(&pages(), PAGE_SIZE).unwrap());
+    let device = Device::new(swap_file(16), PAGE_SIZE, faults);
     System::new(config, Table::default(), memcgs, |page| (page % 2) as u16, device, frames).unwrap()
 }
 
@@ -69,9 +67,9 @@ fn machine(design: Design, store: StoreKind) -> System {
         cpus: 2,
     };
     let memory = Memory { pages: EATEN, zone, file_pages: 2, lru_gen: false, swappiness: 60 };
-    let config = Config { memory: Some(memory), ..config(design, store, 256) };
-    let frames = Contents::Frames(Frames::absent(pages(), EATEN as usize, PAGE).unwrap());
-    let device = Device::new(swap_file(256), PAGE, IoFaults::default());
+    let config = Config { memory: Some(memory), ..Config::new(design, store, 256) };
+    let frames = Contents::Frames(Frames::absent(pages(), EATEN as usize, PAGE_SIZE).unwrap());
+    let device = Device::new(swap_file(256), PAGE_SIZE, IoFaults::default());
     System::new(config, Table::default(), Memcgs::default(), |_| 0, device, frames).unwrap()
 }
 

@@ -1,7 +1,7 @@
 //! How a system is built, and why it cannot be.
 
 use super::{Contents, Store};
-use crate::codec::CodecSpec;
+use crate::codec::{CodecName, CodecSpec};
 use crate::design::{Design, StoreKind};
 use crate::folio::{Folio, MAX_FOLIO_ORDER};
 use crate::memcg::Memcgs;
@@ -104,6 +104,26 @@ pub enum BuildError {
 }
 
 impl Config {
+    /// `design` on one node of Linux 6.12 with enough memory: lz4, small pages of 4096 bytes, a store without a limit.
+    pub fn new(design: Design, store: StoreKind, slots: u32) -> Self {
+        let pool = PoolConfig::default();
+        Self {
+            design,
+            store,
+            kernel: (6, 12),
+            codec: CodecSpec::new(CodecName::Lz4, None).expect("lz4 takes no level"),
+            page_size: pool.page_size,
+            chain_size: pool.chain_size,
+            pool_limit_pages: None,
+            accept_threshold_percent: 90,
+            nodes: 1,
+            slots,
+            memory: None,
+            large: Vec::new(),
+            shmem: Vec::new(),
+        }
+    }
+
     /// How many pages a system of `contents` has.
     pub(super) fn pages(&self, contents: &Contents) -> Result<u32, BuildError> {
         let have = contents.len();

@@ -1,7 +1,6 @@
 //! A machine with a memory budget, for the tests of reclaim: 7000 free pages, 12 000 pages of applications, two CPUs.
 #![allow(dead_code)] // each test crate uses its part
 
-use kcompressd_core::codec::{CodecName, CodecSpec};
 use kcompressd_core::design::{Preset, StoreKind};
 use kcompressd_core::driver::Crew;
 use kcompressd_core::driver::virtual_time::{Machine, run};
@@ -95,26 +94,13 @@ impl Plan {
         if self.order > 0 {
             design.depth = design.depth.min(64); // More could be the whole node: april's worker would wait for ever for a page to compress them into.
         }
+        let memory = Memory { pages: PAGES, zone, file_pages: 500, swappiness: self.swappiness, lru_gen: self.lru_gen };
         let config = Config {
-            design,
-            store: self.store,
             kernel: self.kernel,
-            codec: CodecSpec::new(CodecName::Lz4, None).unwrap(),
-            page_size: 4096,
-            chain_size: 8,
             pool_limit_pages: self.pool_limit_pages,
-            accept_threshold_percent: 90,
-            nodes: 1,
-            slots: self.slots,
-            memory: Some(Memory {
-                pages: PAGES,
-                zone,
-                file_pages: 500,
-                swappiness: self.swappiness,
-                lru_gen: self.lru_gen,
-            }),
+            memory: Some(memory),
             large: if self.order == 0 { Vec::new() } else { vec![Large { pages: 0..PAGES, order: self.order }] },
-            shmem: Vec::new(),
+            ..Config::new(design, self.store, self.slots)
         };
         let device = Device::new(backing, 4096, IoFaults::default());
         System::new(config, Table::default(), memcgs, memcg_of, device, contents)

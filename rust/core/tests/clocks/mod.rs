@@ -1,7 +1,6 @@
 //! Small systems without bytes, for the tests of the drivers.
 #![allow(dead_code)] // each test crate uses its part
 
-use kcompressd_core::codec::{CodecName, CodecSpec};
 use kcompressd_core::design::{Design, Preset, StoreKind};
 use kcompressd_core::lifecycle::Table;
 use kcompressd_core::memcg::Memcgs;
@@ -60,19 +59,11 @@ impl Plan {
     pub fn build_on(&self, backing: Backing, contents: Contents) -> System {
         let pages = self.sizes.len.len() as u32;
         let config = Config {
-            design: self.design,
-            store: self.store,
             kernel: self.kernel,
-            codec: CodecSpec::new(CodecName::Lz4, None).unwrap(),
-            page_size: 4096,
-            chain_size: 8,
             pool_limit_pages: self.pool_limit_pages,
-            accept_threshold_percent: 90,
             nodes: self.nodes,
-            slots: self.slots,
-            memory: None,
             large: if self.order == 0 { Vec::new() } else { vec![Large { pages: 0..pages, order: self.order }] },
-            shmem: Vec::new(),
+            ..Config::new(self.design, self.store, self.slots)
         };
         let device = Device::new(backing, 4096, self.faults.clone());
         let mut memcgs = Memcgs::default();

@@ -3,7 +3,6 @@
 //! The model is written from the documentation and not from the code: two lists, a second read activates, a shadow's distance decides.
 
 use super::{ShrinkFile, shrink_active_list};
-use crate::codec::{CodecName, CodecSpec};
 use crate::design::{Preset, StoreKind};
 use crate::filemap::{File, FileAccess, flag};
 use crate::lifecycle::{Table, actor};
@@ -108,21 +107,8 @@ fn system() -> System {
         pcp_batch: 15,
         cpus: 1,
     };
-    let config = Config {
-        design: Preset::Sync.design(StoreKind::Zram),
-        store: StoreKind::Zram,
-        kernel: (6, 12),
-        codec: CodecSpec::new(CodecName::Lz4, None).unwrap(),
-        page_size: 4096,
-        chain_size: 8,
-        pool_limit_pages: None,
-        accept_threshold_percent: 90,
-        nodes: 1,
-        slots: 64,
-        memory: Some(Memory { pages: 8, zone, file_pages: 0, lru_gen: false, swappiness: 60 }),
-        large: Vec::new(),
-        shmem: Vec::new(),
-    };
+    let memory = Some(Memory { pages: 8, zone, file_pages: 0, lru_gen: false, swappiness: 60 });
+    let config = Config { memory, ..Config::new(Preset::Sync.design(StoreKind::Zram), StoreKind::Zram, 64) };
     let device = Device::new(Backing::Modelled, 4096, IoFaults::default());
     let sizes = Contents::Sizes(Sizes::uniform(8, 100));
     let system = System::new(config, Table::default(), Memcgs::default(), |_| ROOT, device, sizes).unwrap();
