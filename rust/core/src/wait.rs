@@ -249,8 +249,8 @@ impl WaitCell {
     }
 
     /// Whether the ticket's turn has come.
-    pub fn is_woken(&self, ticket: &Ticket) -> bool {
-        self.place(*ticket) == 0
+    pub fn is_woken(&self, ticket: Ticket) -> bool {
+        self.place(ticket) == 0
     }
 
     /// Where the ticket stands: 0 when woken, else its number in line. This is its canonical state.
@@ -366,7 +366,7 @@ impl WaitCell {
             if parked.shutdown {
                 break Woken::Shutdown;
             }
-            if self.is_woken(&ticket) {
+            if self.is_woken(ticket) {
                 break Woken::Woken;
             }
             parked = match deadline.as_mut().and_then(Deadline::left) {

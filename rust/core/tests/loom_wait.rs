@@ -243,7 +243,7 @@ fn a_wake_up_that_came_too_late_goes_on() {
         let ticket = cell.prepare();
         put();
         taker.join().unwrap();
-        assert!(cell.is_woken(&ticket), "asleep beside an item");
+        assert!(cell.is_woken(ticket), "asleep beside an item");
     });
 }
 

@@ -28,7 +28,7 @@ fn wake_one_goes_in_line() {
     let tickets = [(); 3].map(|()| cell.prepare());
     assert_eq!(tickets.map(|ticket| cell.place(ticket)), [1, 2, 3]);
     assert!(cell.wake_one());
-    assert_eq!(tickets.map(|ticket| cell.is_woken(&ticket)), [true, false, false]);
+    assert_eq!(tickets.map(|ticket| cell.is_woken(ticket)), [true, false, false]);
     assert_eq!(cell.park(tickets[0]), Woken::Woken);
     assert!(cell.wake_all() && !cell.wake_all());
     assert_eq!(tickets.map(|ticket| cell.place(ticket)), [0, 0, 0]);
@@ -104,9 +104,9 @@ fn keys_share_cells_only_as_said() {
     {
         assert!(!table.wake_all(other), "{other:?}");
     }
-    assert!(!table.is_woken(WaitKey::Folio(1), &ticket));
+    assert!(!table.is_woken(WaitKey::Folio(1), ticket));
     assert!(table.wake_all(WaitKey::Folio(5)), "1 and 5 share a bucket of 4");
-    assert!(table.is_woken(WaitKey::Folio(1), &ticket));
+    assert!(table.is_woken(WaitKey::Folio(1), ticket));
 }
 
 #[test]
@@ -146,11 +146,11 @@ fn step(cell: &WaitCell, line: &mut Vec<Ticket>, op: Op) {
         Op::Prepare => line.push(cell.prepare()),
         Op::WakeOne => {
             assert_eq!(cell.wake_one(), !line.is_empty());
-            line.drain(..line.len().min(1)).for_each(|woken| assert!(cell.is_woken(&woken)));
+            line.drain(..line.len().min(1)).for_each(|woken| assert!(cell.is_woken(woken)));
         }
         Op::WakeAll => {
             assert_eq!(cell.wake_all(), !line.is_empty());
-            line.drain(..).for_each(|woken| assert!(cell.is_woken(&woken)));
+            line.drain(..).for_each(|woken| assert!(cell.is_woken(woken)));
         }
         Op::Cancel(i) if i < line.len() => {
             assert!(!cell.cancel(line[i]));

@@ -125,7 +125,7 @@ impl Seat {
     pub fn is_ready(&self, sys: &System) -> bool {
         match self.status {
             Status::Ready => true,
-            Status::Waiting(wait) => sys.wait.is_woken(wait.key, &wait.ticket),
+            Status::Waiting(wait) => sys.wait.is_woken(wait.key, wait.ticket),
             Status::Done => false,
         }
     }

@@ -3,7 +3,7 @@
 use super::RAN;
 use crate::codec::{CodecName, CodecSpec};
 use crate::design::choice;
-use crate::system::{Ctx, Outcome, StepResult, System};
+use crate::system::{Ctx, Outcome, System};
 use crate::trace::system as events;
 use crate::wait::WaitKey;
 
@@ -38,10 +38,7 @@ impl Admin {
     }
 
     /// One step: a knob, or the end.
-    ///
-    /// # Errors
-    /// None: every knob can be turned at any time.
-    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> StepResult {
+    pub fn step(&mut self, sys: &System, ctx: &mut Ctx) -> Outcome {
         let part = usize::from(self.done);
         let more = match self.toggle {
             Toggle::Writeback => part < sys.memcgs.iter().count() && flip_writeback(sys, ctx, part as u16),
@@ -51,7 +48,7 @@ impl Admin {
             Toggle::Stop => part == 0 && !sys.queues.is_empty() && kthread_stop(sys),
         };
         self.done += 1;
-        Ok(if more { RAN } else { Outcome::Done })
+        if more { RAN } else { Outcome::Done }
     }
 }
 

@@ -130,7 +130,7 @@ impl Look {
             Pc::First => self.first(sys, ctx),
             Pc::Activate => self.activate(sys, ctx, Vm::ExitReferencedActivated, aux::REFERENCED),
             Pc::LookAround => Ok(self.look_around(sys, ctx)),
-            Pc::Insert => self.insert(sys, ctx),
+            Pc::Insert => Ok(self.insert(sys, ctx)),
             Pc::NoLeaf => Ok(self.give_slot_back(sys, ctx)),
             Pc::NoSwap if self.nr_pages > 1 => self.split(sys, ctx),
             Pc::NoSwap => self.activate(sys, ctx, Vm::ExitAddToSwap, aux::NO_MEMORY),
@@ -171,18 +171,13 @@ impl Look {
             folio.word.test_and_clear(flag::REFERENCED); // Not touched since: whatever keeps it now.
         }
         match word.state() {
-            State::Isolated | State::Redirtied if !self.scope.may_io => Ok(Glance::Ends(Work::Scan, self.kept(ctx))),
+            State::Isolated | State::Redirtied if !self.scope.may_io => Ok(Glance::Ends(Work::Scan, kept(ctx))),
             State::Isolated if folio.slot() == NIL => self.allocate_slot(sys, ctx),
             State::Isolated | State::Redirtied => self.pageout(sys, ctx),
             State::ResidentSwapcache => self.unmap(sys, ctx),
             state @ (State::Compressed | State::WrittenBack | State::ZeroFilled) => self.free(sys, ctx, state),
-            _ => Ok(Glance::Ends(Work::Scan, self.kept(ctx))),
+            _ => Ok(Glance::Ends(Work::Scan, kept(ctx))),
         }
-    }
-
-    fn kept(&self, ctx: &mut Ctx) -> Exit {
-        ctx.stat[Vm::ExitKept] += 1;
-        Exit::Kept
     }
 
     fn note_activated(&self, sys: &System, ctx: &mut Ctx) {
@@ -191,7 +186,7 @@ impl Look {
     }
 
     /// Global reclaim activates a folio that it meets under writeback; with PG_reclaim already set it was meant to go.
-    fn under_writeback(&mut self, sys: &System, ctx: &mut Ctx, word: Word) -> StepResult<Glance> {
+    fn under_writeback(&self, sys: &System, ctx: &mut Ctx, word: Word) -> StepResult<Glance> {
         let change = Change::flags(flag::ACTIVE | flag::RECLAIM, 0).only(flag::WRITEBACK).in_state(word.state());
         if let Fire::Refused(_) = sys.fire(ctx, sys.folio(self.page), Event::Activate, 0, change, 0)? {
             return Ok(RAN); // It ended meanwhile: look again.
@@ -234,7 +229,7 @@ impl Look {
     fn activate(&self, sys: &System, ctx: &mut Ctx, why: Vm, cause: u64) -> StepResult<Glance> {
         let change = Change::flags(flag::ACTIVE, 0).unless(flag::LOCKED | flag::ACTIVE);
         let Fire::Done(_) = sys.fire(ctx, sys.folio(self.page), Event::Activate, 0, change, cause)? else {
-            return Ok(Glance::Ends(Work::Commit, self.kept(ctx)));
+            return Ok(Glance::Ends(Work::Commit, kept(ctx)));
         };
         self.note_activated(sys, ctx);
         ctx.stat[why] += 1;
@@ -255,17 +250,17 @@ impl Look {
 
     /// `add_to_swap_cache`: the slot's leaf may need memory; without any the slot goes back, and the page is activated or the large
     /// folio split.
-    fn insert(&mut self, sys: &System, ctx: &mut Ctx) -> StepResult<Glance> {
+    fn insert(&mut self, sys: &System, ctx: &Ctx) -> Glance {
         let mark = sys.budget(ctx).mark;
         let grow = || sys.mm.as_ref().is_none_or(|mm| mm.take_leaf(ctx.cpu, mark));
         if sys.slots.insert(sys.folio(self.page).slot(), self.nr_pages, grow) {
             sys.heed_boost();
             self.pc = Pc::Pageout;
-            return Ok(RAN);
+            return RAN;
         }
         self.pc = Pc::NoLeaf;
         // Two tries, each for a slab of two pages and then of one.
-        Ok(Glance::Goes(Outcome::Ran(Work::AllocFailed(4))))
+        Glance::Goes(Outcome::Ran(Work::AllocFailed(4)))
     }
 
     fn give_slot_back(&mut self, sys: &System, ctx: &mut Ctx) -> Glance {
@@ -280,14 +275,14 @@ impl Look {
         let state = folio.word.load().state();
         // One that was written in vain may have been mapped again since the first look.
         if folio.extra_refs() > 0 || !matches!(state, State::Isolated | State::Redirtied) {
-            return Ok(Glance::Ends(Work::Scan, self.kept(ctx)));
+            return Ok(Glance::Ends(Work::Scan, kept(ctx)));
         }
         let set = flag::LOCKED | flag::RECLAIM | flag::SWAPCACHE;
         let clear = flag::DIRTY | flag::MAPPED | flag::YOUNG | flag::REFERENCED | flag::ACTIVE;
         let change = Change::flags(set, clear).unless(flag::LOCKED).in_state(state);
         match sys.fire(ctx, folio, Event::Pageout, 0, change, u64::from(folio.slot()))? {
             Fire::Done(_) => Ok(self.unmapped(self.nr_pages, After::Writeout)),
-            Fire::Refused(_) => Ok(Glance::Ends(Work::Scan, self.kept(ctx))), // A fault was faster.
+            Fire::Refused(_) => Ok(Glance::Ends(Work::Scan, kept(ctx))), // A fault was faster.
         }
     }
 
@@ -302,7 +297,7 @@ impl Look {
         let change = Change::flags(0, flag::MAPPED | flag::YOUNG).in_state(State::ResidentSwapcache);
         match sys.fire(ctx, sys.folio(self.page), Event::Unmap, guards, change, 0)? {
             Fire::Done(_) => Ok(self.unmapped(self.nr_pages, After::Free(state))),
-            Fire::Refused(_) => Ok(Glance::Ends(Work::Scan, self.kept(ctx))),
+            Fire::Refused(_) => Ok(Glance::Ends(Work::Scan, kept(ctx))),
         }
     }
 
@@ -370,7 +365,7 @@ impl Look {
                 self.note_evicted(sys, memcg);
                 Ok(Glance::Ends(Work::Commit, Exit::Freed))
             }
-            Fire::Refused(_) => Ok(Glance::Ends(Work::Commit, self.kept(ctx))), // A fault was faster.
+            Fire::Refused(_) => Ok(Glance::Ends(Work::Commit, kept(ctx))), // A fault was faster.
         }
     }
 
@@ -395,4 +390,9 @@ impl Look {
             swapout.each_page(f);
         }
     }
+}
+
+fn kept(ctx: &mut Ctx) -> Exit {
+    ctx.stat[Vm::ExitKept] += 1;
+    Exit::Kept
 }

@@ -168,7 +168,7 @@ impl Actor {
             Self::App(actor) => actor.step(sys, ctx),
             Self::Device(actor) => actor.step(sys, ctx),
             Self::Shrink(actor) => actor.step(sys, ctx),
-            Self::Admin(actor) => actor.step(sys, ctx),
+            Self::Admin(actor) => Ok(actor.step(sys, ctx)),
             Self::Reclaim(actor) => actor.step(sys, ctx),
         }
     }

@@ -107,12 +107,13 @@ impl Swapout {
                 self.pc = Pc::ToDevice;
                 Ok(RAN)
             }
-            OnFull::Wait => {
-                let queue = &sys.queues[usize::from(number)];
-                let outcome = Outcome::wait_unless(&sys.wait, WaitKey::QueueSpace(number), || has_room(queue));
-                Ok(Progress::Step(outcome))
-            }
+            OnFull::Wait => Ok(self.wait_for_room(sys, number)),
         }
+    }
+
+    fn wait_for_room(&self, sys: &System, number: u16) -> Progress {
+        let queue = &sys.queues[usize::from(number)];
+        Progress::Step(Outcome::wait_unless(&sys.wait, WaitKey::QueueSpace(number), || has_room(queue)))
     }
 
     /// Where a folio goes on that is not queued.

@@ -72,7 +72,7 @@ impl Writeback {
                 self.activate = sys.workingset_refault(ctx, page, false);
                 (Work::Commit, Ok(Pc::Read))
             }
-            Pc::Read => (Work::Decompress(page), self.read(sys, ctx, zswap)),
+            Pc::Read => (Work::Decompress(page), Ok(self.read(sys, ctx, zswap))),
             Pc::ReadFailed => (Work::Commit, Err(self.read_failed(sys, ctx)?)),
             Pc::Unlist => {
                 zswap.unlist(sys.folio(page).slot(), &sys.memcgs);
@@ -154,20 +154,20 @@ impl Writeback {
         Ok((Work::Commit, self.go(end)))
     }
 
-    fn read(&self, sys: &System, ctx: &mut Ctx, zswap: &Zswap) -> Result<Pc, Outcome> {
+    fn read(&self, sys: &System, ctx: &mut Ctx, zswap: &Zswap) -> Pc {
         let (page, slot) = (self.page, sys.folio(self.page).slot());
         // SAFETY: `take` fired `shrink`; the next event comes after this step.
         let read = match unsafe { sys.contents.page_to_fill(page) } {
             Some(frame) => zswap.load(slot, &mut ctx.codecs, &mut ctx.block, frame),
             None => Ok(()),
         };
-        Ok(match read {
+        match read {
             Ok(()) => Pc::Unlist,
             Err(source) => {
                 ctx.errors.push(StepError::Decode { page, source });
                 Pc::ReadFailed
             }
-        })
+        }
     }
 }
 

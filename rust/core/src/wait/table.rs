@@ -140,7 +140,7 @@ impl WaitTable {
     }
 
     /// [`WaitCell::is_woken`] of the key's cell.
-    pub fn is_woken(&self, key: WaitKey, ticket: &Ticket) -> bool {
+    pub fn is_woken(&self, key: WaitKey, ticket: Ticket) -> bool {
         self.cell(key).is_woken(ticket)
     }
 

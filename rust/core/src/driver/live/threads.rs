@@ -268,7 +268,7 @@ impl Thread {
         self.read_clock();
         let wait = &self.shared.sys.wait;
         if self.turn.is_some() {
-            let goes_on = self.pass_turns(timeout_ns.map(|ns| ns.get().into()), || wait.is_woken(key, &ticket));
+            let goes_on = self.pass_turns(timeout_ns.map(|ns| ns.get().into()), || wait.is_woken(key, ticket));
             self.ctx.timed_out = !wait.cancel(key, ticket);
             return goes_on;
         }
@@ -278,7 +278,7 @@ impl Thread {
             _ => false,
         };
         if soon && self.meter.is_none() {
-            self.stay_awake(key, &ticket);
+            self.stay_awake(key, ticket);
         }
         let woken = match timeout_ns {
             None => wait.park(key, ticket),
@@ -294,7 +294,7 @@ impl Thread {
 
     /// A worker whose queue is empty, and a kswapd that has nothing left but a batch in workers' hands, wait a little for more without
     /// sleeping, and let others run meanwhile: waking a CPU that has gone idle takes as long as a batch.
-    fn stay_awake(&self, key: WaitKey, ticket: &Ticket) {
+    fn stay_awake(&self, key: WaitKey, ticket: Ticket) {
         let (wait, until) = (&self.shared.sys.wait, self.read_ns + AWAKE_NS);
         while !cfg!(kcompressd_shuttle) && !wait.is_woken(key, ticket) && self.shared.now_ns() < until {
             (0..SPINS).for_each(|_| spin_loop());

@@ -1,5 +1,6 @@
 //! Frames and page tables for a fault, and their charge to the page's group.
 
+use super::exit::out_of_memory;
 use super::{App, Pc};
 use crate::lifecycle::{Change, Event, Fire, State, flag};
 use crate::memcg::{MemcgStat, ROOT};
@@ -81,7 +82,7 @@ impl App {
         let (outcome, allocation) = alloc.step(sys, ctx, mm)?;
         match allocation {
             Allocation::GoesOn => return Ok(outcome),
-            Allocation::OutOfMemory => return Ok(self.out_of_memory(sys, ctx, ROOT)),
+            Allocation::OutOfMemory => return Ok(out_of_memory(sys, ctx, ROOT)),
             Allocation::Page(frame) if alloc.wanted() == Wanted::Frame => self.frame = frame,
             Allocation::Page(_) => self.has_table = true,
         }
@@ -106,7 +107,7 @@ impl App {
         let (outcome, how) = charge.step(sys, ctx)?;
         match how {
             Charge::GoesOn => {}
-            Charge::OutOfMemory(group) => return Ok(self.out_of_memory(sys, ctx, group)),
+            Charge::OutOfMemory(group) => return Ok(out_of_memory(sys, ctx, group)),
             Charge::Charged => (self.charge, self.pc) = (None, Pc::Look),
         }
         Ok(outcome)

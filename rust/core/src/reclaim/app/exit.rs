@@ -16,16 +16,6 @@ impl App {
         sys.mm.is_some() && !self.is_dying() && sys.oom.is_victim(ctx.actor)
     }
 
-    /// Nothing can be reclaimed in `group`: its largest application is ended, unless one is ending already. A moment later
-    /// the allocation or the charge, if it is another's, begins again.
-    pub(super) fn out_of_memory(&mut self, sys: &System, ctx: &mut Ctx, group: u16) -> Outcome {
-        if let Some(app) = sys.oom.kill(ctx.actor, |memcg| sys.memcgs.is_below(memcg, group)) {
-            sys.memcgs.note_event(sys.oom.group(app), MemcgEvent::OomKill);
-            sys.wait.wake_all(crate::wait::WaitKey::Pfmemalloc);
-        }
-        Outcome::Sleep(TICK_NS)
-    }
-
     /// From now on the application's program is to give up every page that it has named.
     pub(super) fn die(&mut self, sys: &System, ctx: &mut Ctx) -> Outcome {
         ctx.stat[Vm::OomKill] += 1;
@@ -138,4 +128,14 @@ impl App {
         }
         (self.frame, self.frame_order) = (NIL, 0);
     }
+}
+
+/// Nothing can be reclaimed in `group`: its largest application is ended, unless one is ending already. A moment later
+/// the allocation or the charge, if it is another's, begins again.
+pub(super) fn out_of_memory(sys: &System, ctx: &Ctx, group: u16) -> Outcome {
+    if let Some(app) = sys.oom.kill(ctx.actor, |memcg| sys.memcgs.is_below(memcg, group)) {
+        sys.memcgs.note_event(sys.oom.group(app), MemcgEvent::OomKill);
+        sys.wait.wake_all(crate::wait::WaitKey::Pfmemalloc);
+    }
+    Outcome::Sleep(TICK_NS)
 }
