@@ -259,11 +259,11 @@ impl Zone {
         self.fold(pcp, given.into());
     }
 
-    /// `drain_all_pages`: every CPU's pages go to the buddy lists; one CPU a call, which returns the next one.
+    /// `drain_all_pages`: every CPU's pages go to the buddy lists, its unmovable ones first; one CPU a call, which returns the next one.
     pub fn drain(&self, cpu: u16) -> Option<u16> {
         let mut pcp = self.pcp(cpu).lock();
         let pages = pcp.count();
-        self.spill(&mut pcp, Migrate::Movable as usize, pages);
+        self.spill(&mut pcp, Migrate::Unmovable as usize, pages);
         self.fold_all(&mut pcp);
         Some(cpu + 1).filter(|&next| next < self.cpus())
     }

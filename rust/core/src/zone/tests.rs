@@ -114,6 +114,18 @@ fn pairs_on_a_cpu_s_list_are_there_when_no_page_is() {
 }
 
 #[test]
+fn a_drain_begins_with_unmovable_pages() {
+    let zone = Zone::new(ZoneConfig { managed_pages: 3000, free_pages: 3000, ..GUEST });
+    for cpu in [0, 1] {
+        while zone.take(cpu, Unmovable, Mark::None).is_some() {}
+    }
+    zone.give_pair(0, 16);
+    zone.give(0, Unmovable, [8, 9]);
+    zone.drain(0);
+    assert_eq!(zone.take_pair(0, Mark::None), Some(16), "freed after the others, and so taken before them");
+}
+
+#[test]
 fn a_refill_doubles_until_it_is_as_large_as_the_list() {
     let zone = Zone::new(GUEST);
     let mut refills = Vec::new();
