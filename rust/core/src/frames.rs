@@ -7,42 +7,35 @@
 //! Where pages are absent until an application touches them, the frames have an *image*: what applications fill them with,
 //! and what must be there whenever a page has come back.
 
+use crate::memory::{HUGE_BYTES, Huge};
 use crate::sync::{in_parallel, prefetch};
 use std::io;
-use std::ptr::NonNull;
 
 /// What a frame is filled with before a load, so that nothing survives a reclaim by accident.
 pub const POISON: u8 = 0xaa;
-/// What one thread fills at a time, bytes: a huge page.
-const PART_BYTES: usize = 2 << 20;
 
 /// All frames.
 #[derive(Debug)]
 pub struct Frames {
-    base: NonNull<u8>,
+    memory: Huge,
     pages: usize,
     page_size: usize,
     /// Whole pages; none where the frames are filled from the start.
     image: Box<[u8]>,
 }
 
-// SAFETY: the mapping is plain memory; `page` and `page_mut` are unsafe and say who may call them.
-unsafe impl Send for Frames {}
-// SAFETY: as for Send.
-unsafe impl Sync for Frames {}
-
 impl Frames {
     /// Frames holding a copy of `contents`, `page_size` bytes each.
     ///
     /// # Errors
-    /// The system's error when the mapping is refused.
+    /// The system's error when the mapping is refused; `ENOMEM` for more bytes than there are addresses.
     ///
     /// # Panics
     /// If `contents` is not a whole number of pages; callers check that first and name the file.
     pub fn from_bytes(contents: &[u8], page_size: usize) -> io::Result<Self> {
         assert!(contents.len().is_multiple_of(page_size), "{} bytes are not whole pages", contents.len());
-        let mut frames = Self::zeroed(contents.len() / page_size, page_size)?;
-        let parts = frames.bytes_mut().chunks_mut(PART_BYTES).zip(contents.chunks(PART_BYTES));
+        let mut frames = Self::unfilled(contents.len() / page_size, page_size)?;
+        let parts = frames.bytes_mut().chunks_mut(HUGE_BYTES).zip(contents.chunks(HUGE_BYTES));
         in_parallel(parts, |(to, from)| to.copy_from_slice(from));
         Ok(frames)
     }
@@ -57,17 +50,17 @@ impl Frames {
     pub fn absent(image: Vec<u8>, pages: usize, page_size: usize) -> io::Result<Self> {
         let whole = !image.is_empty() && image.len().is_multiple_of(page_size);
         assert!(whole, "{} bytes are not one or more whole pages", image.len());
-        let mut frames = Self::zeroed(pages, page_size)?;
+        let mut frames = Self::unfilled(pages, page_size)?;
         frames.image = image.into();
         // Their memory is there before any clock starts.
-        in_parallel(frames.bytes_mut().chunks_mut(PART_BYTES), |part| part.fill(POISON));
+        in_parallel(frames.bytes_mut().chunks_mut(HUGE_BYTES), |part| part.fill(POISON));
         Ok(frames)
     }
 
     /// All frames, one after the other.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: the mapping has so many bytes, initialised by the kernel, and is exclusively borrowed.
-        unsafe { std::slice::from_raw_parts_mut(self.base.as_ptr(), self.pages * self.page_size) }
+        unsafe { std::slice::from_raw_parts_mut(self.memory.base().as_ptr(), self.pages * self.page_size) }
     }
 
     /// What an application fills page `page` with; `None` where the frames were filled from the start.
@@ -77,23 +70,10 @@ impl Frames {
         Some(&self.image[at..at + self.page_size])
     }
 
-    /// `pages` frames of zeroes, which take no memory before they are written.
-    ///
-    /// # Errors
-    /// As [`Frames::from_bytes`]; `ENOMEM` for more bytes than there are addresses.
-    pub fn zeroed(pages: usize, page_size: usize) -> io::Result<Self> {
-        let Some(bytes) = pages.checked_mul(page_size) else { return Err(io::Error::from_raw_os_error(libc::ENOMEM)) };
-        let bytes = bytes.max(page_size);
-        let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-        // SAFETY: a fresh anonymous mapping aliases nothing.
-        let base = unsafe { libc::mmap(std::ptr::null_mut(), bytes, protection, flags, -1, 0) };
-        if base == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: advice on our own mapping; a refusal changes nothing.
-        unsafe { libc::madvise(base, bytes, libc::MADV_HUGEPAGE) };
-        let base = NonNull::new(base.cast()).expect("mmap returns no null without MAP_FIXED");
-        Ok(Self { base, pages, page_size, image: Box::default() })
+    /// `pages` frames that are still to be filled.
+    fn unfilled(pages: usize, page_size: usize) -> io::Result<Self> {
+        let memory = Huge::new(pages.max(1).saturating_mul(page_size))?;
+        Ok(Self { memory, pages, page_size, image: Box::default() })
     }
 
     /// Frames there are.
@@ -108,7 +88,7 @@ impl Frames {
 
     fn at(&self, page: u32) -> *mut u8 {
         assert!((page as usize) < self.pages, "frame {page} of {}", self.pages);
-        self.base.as_ptr().wrapping_add(page as usize * self.page_size)
+        self.memory.base().as_ptr().wrapping_add(page as usize * self.page_size)
     }
 
     /// Asks the CPU for the first and the last word of frame `page`.
@@ -140,14 +120,6 @@ impl Frames {
     }
 }
 
-impl Drop for Frames {
-    fn drop(&mut self) {
-        let bytes = (self.pages * self.page_size).max(self.page_size);
-        // SAFETY: our own mapping, and `self` is the last to know it.
-        unsafe { libc::munmap(self.base.as_ptr().cast(), bytes) };
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,7 +128,7 @@ mod tests {
     #[test]
     fn too_many_frames_are_refused() {
         for pages in [usize::MAX / 4096 + 2, usize::MAX / 4096, 1 << 50] {
-            assert_eq!(Frames::zeroed(pages, 4096).map(|_| ()).unwrap_err().raw_os_error(), Some(libc::ENOMEM));
+            assert_eq!(Frames::unfilled(pages, 4096).map(|_| ()).unwrap_err().raw_os_error(), Some(libc::ENOMEM));
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod judge;
 pub mod lifecycle;
 pub mod list;
 pub mod memcg;
+pub mod memory;
 pub mod mm;
 pub mod node;
 pub mod queue;

@@ -21,6 +21,8 @@ pub use backend::sync::atomic::{
     AtomicBool, AtomicI64, AtomicPtr, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
 };
 pub use backend::thread;
+/// A mutex for a static, std's under every backend: those of the checkers live as long as one of their runs.
+pub use std::sync::Mutex as StaticMutex;
 /// A cell written once. std's under every backend: making a value that nobody has seen is no protocol to check.
 pub use std::sync::OnceLock;
 

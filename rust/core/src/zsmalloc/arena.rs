@@ -6,11 +6,13 @@
 //!
 //! Resident size follows use: a run given back stays resident for the next taker, but when such runs of one
 //! length hold more than 1/32 of what is in use (and more than 128 KiB), the older half is returned to the
-//! system. What was made resident ahead of time is not: it is one huge page, which the system would have to split.
+//! system. What was made resident ahead of time is not: it is one huge page, which the system would have to split. It is kept as a whole
+//! when its pool is gone ([`crate::memory`]).
 
 use super::AllocError;
-use super::chunk::{CHUNK_BYTES, Chunk, advise};
+use super::chunk::{CHUNK_BYTES, Chunk};
 use crate::sync::{Arc, CACHE_LINE_BYTES, Mutex, in_parallel, prefetch};
+use std::io;
 use std::ops::Range;
 use std::ptr::NonNull;
 
@@ -77,7 +79,7 @@ impl Run {
     /// All bytes of the run.
     #[inline]
     pub fn bytes(&self) -> &[u8] {
-        // SAFETY: `base` starts `len_bytes` mapped, initialised (zeroed by the system) bytes that belong to this
+        // SAFETY: `base` starts `len_bytes` mapped, initialised bytes that belong to this
         // run alone and outlive it through `chunk`; writing needs `&mut self`.
         unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.len_bytes) }
     }
@@ -95,8 +97,10 @@ impl Run {
         let adjacent = |a: &Self, b: &Self| a.base.addr().get() + a.len_bytes == b.base.addr().get();
         for group in runs.chunk_by(adjacent) {
             let len_bytes = group.len() * group[0].len_bytes;
-            // SAFETY: these runs, exclusively borrowed, own so many bytes from there on without a gap, perhaps in neighbouring mappings.
-            unsafe { advise(group[0].base, len_bytes, libc::MADV_DONTNEED) };
+            if !cfg!(miri) {
+                // SAFETY: these runs, exclusively borrowed, own so many bytes from there on without a gap, perhaps in neighbouring mappings.
+                unsafe { libc::madvise(group[0].base.as_ptr().cast(), len_bytes, libc::MADV_DONTNEED) };
+            }
         }
     }
 }
@@ -149,13 +153,13 @@ struct Spare {
 
 impl Spare {
     /// A block for runs of `len_bytes`, as many as fit.
-    fn block(&mut self, len_bytes: usize) -> Result<Block, i32> {
+    fn block(&mut self, len_bytes: usize) -> io::Result<Block> {
         let block_bytes = len_bytes * (BLOCK_BYTES / len_bytes).max(1);
         let found = self.chunk.as_mut().and_then(|chunk| chunk.cut(block_bytes));
         found.map_or_else(|| self.next_chunk().map(|chunk| chunk.cut(block_bytes).expect("a run is at most 1 MiB")), Ok)
     }
 
-    fn next_chunk(&mut self) -> Result<&mut Block, i32> {
+    fn next_chunk(&mut self) -> io::Result<&mut Block> {
         let chunk = self.resident.pop().map_or_else(Chunk::map, Ok)?;
         Ok(self.chunk.insert(Block::whole(chunk)))
     }
@@ -176,10 +180,10 @@ impl Arena {
         let refused = Mutex::new(None);
         in_parallel(0..wanted.div_ceil(CHUNK_BYTES - block_bytes), |_| match Chunk::map_resident() {
             Ok(chunk) => self.spare.lock().resident.push(chunk),
-            Err(errno) => *refused.lock() = Some(errno),
+            Err(error) => *refused.lock() = Some(error),
         });
         let refused = refused.lock().take();
-        refused.map_or(Ok(()), |errno| Err(AllocError::Map { pages: CHUNK_BYTES / self.page_size, errno }))
+        refused.map_or(Ok(()), |error| Err(AllocError::map(CHUNK_BYTES / self.page_size, &error)))
     }
 
     /// A run of `pages`; its contents are whatever the last owner left.
@@ -192,7 +196,7 @@ impl Arena {
             Some(run) => run,
             None => {
                 let block = self.spare.lock().block(len_bytes);
-                let block = lane.block.insert(block.map_err(|errno| AllocError::Map { pages, errno })?);
+                let block = lane.block.insert(block.map_err(|error| AllocError::map(pages, &error))?);
                 Run::new(block.cut(len_bytes).expect("a block has room for a run"))
             }
         };
@@ -225,8 +229,8 @@ impl Arena {
 
 #[cfg(test)]
 mod tests {
-    use super::super::chunk::REFUSE;
     use super::*;
+    use crate::memory::REFUSE;
 
     /// Injected: `mmap` refuses. The error names what was asked for, and the next try works.
     #[test]

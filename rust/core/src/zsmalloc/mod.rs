@@ -74,6 +74,12 @@ pub enum AllocError {
     },
 }
 
+impl AllocError {
+    fn map(pages: usize, error: &std::io::Error) -> Self {
+        Self::Map { pages, errno: error.raw_os_error().unwrap_or(0) }
+    }
+}
+
 /// How a pool is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolConfig {
