@@ -117,6 +117,8 @@ def test_a_replay_takes_the_times_of_its_trace(tmp_path: Path) -> None:
         ("a,b\n1,2\n", "t.csv:1: no column is headed page"),
         ("page\n", "t.csv: holds no touch"),
         ("page\n-1\n", "t.csv:2: page = '-1' is no number"),
+        (f"page\n{'9' * 5000}\n", "t.csv:2: page = '999"),
+        (f"page,t_ns\n1,{'9' * 5000}\n", "t.csv:2: t_ns = '999"),
         ("page,write\n1,0\n1\n", "t.csv:3: has fewer columns than the headings"),
         ("page,t_ns\n1\n", "t.csv:2: has fewer columns than the headings"),
         ("page,page\n1,2\n", "t.csv:1: two columns are headed page"),

@@ -83,7 +83,7 @@ def _entry(place: str, row: dict[str, Any]) -> int:
     if None in row.values():
         raise JobError(place, "has fewer columns than the headings")
     page, write = row["page"].strip(), row.get("write", "").strip().lower()
-    if not page.isdecimal() or int(page) >= _MOST:
+    if not _is_below(page, _MOST):
         raise JobError(place, f"page = {page!r} is no number of a page from 0 on")
     if write not in _WRITES:
         raise JobError(place, f"write = {write!r} is none of 0, 1, r, w")
@@ -92,9 +92,14 @@ def _entry(place: str, row: dict[str, Any]) -> int:
 
 def _time(place: str, row: dict[str, Any]) -> int:
     text = (row["t_ns"] or "").strip()
-    if not text.isdecimal() or int(text) >= 2**63:
+    if not _is_below(text, 2**63):
         raise JobError(place, f"t_ns = {text!r} is no time in whole nanoseconds")
     return int(text)
+
+
+def _is_below(text: str, end: int) -> bool:
+    """Tell whether it is a whole number from 0 on; a longer one than any here is not parsed."""
+    return text.isdecimal() and len(text) < 100 and int(text) < end
 
 
 def _gaps(times: npt.NDArray[np.uint64], place: Callable[[int], str]) -> npt.NDArray[np.uint32]:
