@@ -23,6 +23,13 @@ def test_a_file_without_an_end_is_no_job() -> None:
         Job.load("/dev/zero")
 
 
+def test_a_job_is_not_cut_off(tmp_path: Path) -> None:
+    """Of a longer file less than the bound was left, in letters of two bytes, and the rest was lost."""
+    (tmp_path / "long.toml").write_text(f'pages = "sample"\n# {"é" * (1 << 23)}\ndepth = 1\n')
+    with pytest.raises(InputError, match=r"long.toml: is larger than any job"):
+        Job.load(tmp_path / "long.toml")
+
+
 @pytest.fixture
 def a_gibibyte_left() -> Iterator[None]:
     """Whoever reads until memory ends comes to its end here soon."""

@@ -75,19 +75,18 @@ class Job:
     def load(cls, path: str | os.PathLike[str], settings: Iterable[str] = ()) -> Job:
         """Read a job file and set keys ("node.cpus=8"); raises `JobError` naming file, line and key."""
         where = file_path(path, JobError)
+        origin, fix = os.fsdecode(path), f'a job on it has the line pages = "{where.name}"'
         try:
             with where.open("rb") as file:
-                text = file.read(_MOST_BYTES + 1).decode("utf-8-sig")
+                contents = file.read(_MOST_BYTES + 1)
+            if len(contents) > _MOST_BYTES:
+                raise JobError(where, "is larger than any job", fix)
+            text = contents.decode("utf-8-sig")
         except OSError as error:
             raise JobError(where, f"cannot be read: {error.strerror}") from error
         except UnicodeDecodeError as error:
-            raise JobError(
-                where, "is no job: jobs are TOML", f'a job on it has the line pages = "{where.name}"'
-            ) from error
-        if len(text) > _MOST_BYTES:
-            raise JobError(where, "is larger than any job", f'a job on it has the line pages = "{where.name}"')
-        job = cls(parse(text, os.fspath(path)), where.parent, os.fspath(path))
-        return job.replace(dict(map(parse_setting, settings)))
+            raise JobError(where, "is no job: jobs are TOML", fix) from error
+        return cls(parse(text, origin), where.parent, origin).replace(dict(map(parse_setting, settings)))
 
     @classmethod
     def from_dict(cls, tree: Mapping[str, Any], folder: str | os.PathLike[str] = ".") -> Job:
