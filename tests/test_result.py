@@ -263,6 +263,7 @@ def test_an_unknown_key_is_refused_by_name(key: str) -> None:
         ("{}", "version None, not 1"),
         ('{"version": 2}', "version 2, not 1"),
         ('{"version": 1}', "kind is missing; config is missing"),
+        ('{"version": 1, "kind": "advice"}', "is a stored advice, not a Result; print it: kcompressd show"),
         ("\xff", "not JSON"),
         ("[" * 100_000, "not JSON"),
     ],

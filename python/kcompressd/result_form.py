@@ -129,7 +129,7 @@ _LISTS: Final = ("mismatched", "series.queue_len")
 """Arrays of counts that an equation names."""
 
 
-OTHERS: Final = ("estimate", "fidelity", "comparison")
+OTHERS: Final = ("estimate", "fidelity", "comparison", "advice")
 """Kinds of stored JSON that are no Result."""
 SHOWN: Final = 5
 """Of what is wrong with a file, so much is said."""
