@@ -1,7 +1,8 @@
 """Sweeps: one job at many points, on all cores of this machine or on a cluster, resumable.
 
 `plan` says which points there are (`[sweep]` of a job file), `table` keeps their rows in Parquet as they finish,
-`engine` runs what is missing through joblib (loky here, Dask or Ray elsewhere), `row` makes a row of a `Result`.
+`engine` runs what is missing through joblib (loky here, Dask or Ray elsewhere), `work` is what a worker does for a row, and
+`report` shows them.
 """
 
 from kcompressd.sweep.engine import Outcome, sweep

@@ -14,12 +14,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 from kcompressd import _core
 from kcompressd.calibration import Calibration
 from kcompressd.compare import ENOUGH, MIN_REPEATS
-from kcompressd.errors import InputError, JobError, RunInterrupted, refuse_number
+from kcompressd.errors import InputError, JobError, OutputError, RunInterrupted, file_path, refuse_number
 from kcompressd.job import UNBUDGETED, Job
 from kcompressd.sweep.plan import Axis, Plan, Point
 from kcompressd.sweep.table import ID, Row, Rows
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Backend: TypeAlias = Literal["loky", "dask", "ray", "sequential"]
-BACKENDS: Final = ("loky", "dask", "ray", "sequential")
+BACKENDS: Final = get_args(Backend)
 _OTHER_PAGES: Final = ("pages", "page_size", "calibration")
 ATTEMPTS: Final = 3
 """How often points are handed out again after a worker has died."""
@@ -77,7 +77,7 @@ def sweep(
     estimate of the time. Raises `InputError` for what is wrong with the job, the table or a backend that is not
     installed, and `RunInterrupted`, a `KeyboardInterrupt`, on Ctrl-C: rows that there are, are kept.
     """
-    rows = Rows(Path(path))
+    rows = Rows(file_path(path, OutputError))
     plan = Plan.of(job.tree, job.origin)
     _refuse_axes(job, plan, live)
     calibration, where = _calibrated(job, rows.path)
@@ -257,6 +257,8 @@ def _configured(
     stack: contextlib.ExitStack, backend: Backend, scheduler: str | None, workers: int
 ) -> tuple[dict[str, Any], bool]:
     """What joblib is told, and whether it gives rows one by one."""
+    if backend not in BACKENDS:
+        raise InputError("backend", f"{backend!r} is none of {', '.join(BACKENDS)}")
     if scheduler is not None and backend not in ("dask", "ray"):
         raise InputError("--scheduler", f"is for a cluster, not for {backend}", "add --backend dask")
     with _explained(backend):
@@ -290,5 +292,5 @@ def _explained(backend: str) -> Iterator[None]:
         raise InputError(
             f"backend {backend}", f"{error.name} is not installed", f"pip install 'kcompressd[{backend}]'"
         ) from error
-    except (OSError, ConnectionError, TimeoutError) as error:
+    except OSError as error:
         raise InputError(f"backend {backend}", f"the cluster does not answer: {error}", "check --scheduler") from error

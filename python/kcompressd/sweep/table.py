@@ -30,6 +30,8 @@ class Rows:
 
     def __init__(self, path: Path) -> None:
         """Open the table at `path`, which may not exist yet."""
+        if not path.parent.is_dir():
+            raise OutputError(path, "its folder does not exist", f"mkdir -p {path.parent}")
         self.path = path
         self._folder = path.with_name(path.name + ".parts")
         self._waiting: list[Row] = []
