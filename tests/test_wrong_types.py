@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import fields
@@ -50,7 +51,8 @@ from kcompressd.estimate import estimate
 from kcompressd.job_file import parse_setting
 from kcompressd.observe import observe
 from kcompressd.page_stats import measure
-from kcompressd.trace import Trace
+from kcompressd.sweep import sweep
+from kcompressd.trace import Trace, sidecar
 from kcompressd.validate import validate
 
 PAGES = Pages.sample()[:8]
@@ -93,6 +95,7 @@ CALLS: dict[str, Callable[[Any], object]] = {
 }
 
 
+SWEPT = Job.from_dict({"pages": "sample", "limit": 8, "sweep": {"axis": [{"key": "depth", "values": [8]}]}})
 TOUCHES = np.arange(4, dtype=np.uint32)
 
 
@@ -113,7 +116,7 @@ def test_a_wrong_type_is_refused_in_words(name: str, odd: object) -> None:
     ("call", "says"),
     [
         (lambda: Pages.from_bytes("abc"), "bytes: 'abc' is not bytes"),
-        (lambda: PAGES.save("x.zst", level=23), "level: 23 is not a whole number from -7 to 22"),
+        (lambda: PAGES.save("x.zst", level=23), "level: 23 is not between -7 and 22"),
         (lambda: PAGES.save("x.zst", level="a"), "level: 'a' is not a whole number"),
         (lambda: Trace(None), "records: None is not an array of trace records"),
         (lambda: Trace(RESULT.trace.records, "x"), "meta: 'x' is not a sidecar's dict"),
@@ -135,6 +138,15 @@ def test_a_wrong_type_is_refused_in_words(name: str, odd: object) -> None:
         (lambda: validate("t.npy"), "trace: 't.npy' is not a Trace (Trace.load reads a file)"),
         (lambda: Workload(kind="zipf", pages=9, exponent="a"), "workload.exponent: 'a' is not a number"),
         (lambda: Workload(kind="zipf", pages=9, write_share="a"), "workload.write_share: 'a' is not a number"),
+        (lambda: Workload(kind="eater", pages=9, name=5), "workload.name: 5 is not a text"),
+        (lambda: Workload(kind="eater", pages=9, memcg=5), "workload.memcg: 5 is not a text"),
+        (lambda: Workload(kind="eater", pages=9, shmem="no"), "workload.shmem: 'no' is not True or False"),
+        (lambda: Workload(kind="eater", pages=9, nice=1.0), "workload.nice: 1.0 is not a whole number"),
+        (lambda: Workload(kind="zipf", pages=9, working_set=1.5), "workload.working_set: 1.5 is not a whole number"),
+        (lambda: sweep(SWEPT, "t.parquet", backend="Dask"), "backend: 'Dask' is none of loky, dask, ray, sequential"),
+        (lambda: sweep(SWEPT, 5), "path: 5 is not a path"),
+        (lambda: sweep(SWEPT, "no such/t.parquet"), "no such/t.parquet: its folder does not exist"),
+        (lambda: observe(1, cgroup=5), "path: 5 is not a path"),
         (lambda: check(Scenario(design=3)), "design: 3 is not a preset's name, a Design or a Policy"),
         (lambda: estimate(PAGES, threads="a"), "threads: 'a' is not a whole number"),
         (lambda: Calibration.sample()[3], "calibration: 3 is not a slice"),
@@ -372,6 +384,15 @@ def test_what_is_no_path_names_no_file(call: str, odd: object) -> None:
             FILES[call](no_name)
 
 
+def test_an_entry_of_a_directory_listed_as_bytes_is_a_path(tmp_path: Path) -> None:
+    PAGES.save(tmp_path / "p.pages")
+    (tmp_path / "j.toml").write_text("pages = 5\n")
+    found = {entry.name: entry for entry in os.scandir(os.fsencode(tmp_path))}
+    assert Pages.from_file(found[b"p.pages"]) == PAGES  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=f"^{tmp_path}/j.toml:1: pages = 5"):
+        Job.load(found[b"j.toml"])  # type: ignore[arg-type]
+
+
 def test_a_trace_that_cannot_be_read_is_named() -> None:
     with pytest.raises(OSError, match="/proc/self/mem"):
         Trace.load("/proc/self/mem")
@@ -383,7 +404,7 @@ def test_a_text_that_looks_like_a_number_stays_one() -> None:
     assert Job.from_dict({"pages": "sample"}).replace(dict([parse_setting("kernel=6.10")])).lab.kernel == (6, 10)
 
 
-TWO, MANY = np.int64(2), np.int64(1200)
+TWO, MANY, RECORDS = np.int64(2), np.int64(1200), RESULT.trace.records
 NUMPY: dict[str, Callable[[], Result]] = {
     "a lab": lambda: Lab(
         threads=TWO, depth=np.int32(64), kswapd=TWO, seed=np.uint8(3), fault="shuffled", pool_limit=MANY << 10
@@ -416,6 +437,26 @@ def test_how_often_and_by_how_many_may_be_numpy_s_as_well() -> None:
     assert calibrate(PAGES, "lz4", passes=TWO).digest
     assert estimate(PAGES, "lz4", threads=TWO).pages == len(PAGES)
     assert len(compare(PAGES, ["split"], repeats=np.int64(5))["split"].results) == 5
+
+
+STORED: dict[str, Callable[[Path], object]] = {
+    "an estimate": lambda path: estimate(PAGES, "lz4", chain_size=np.int64(8)).to_json(),
+    "stats": lambda path: measure(PAGES, "lz4", threads=TWO).save(path / "s.stats.npz"),
+    "a check": lambda path: check(Scenario(folios=np.int64(1), depth=np.int8(1), bytes=MANY)).to_json(),
+    "the trace of a node": lambda path: (
+        Lab(design="unofficial", kswapd=TWO, trace=True).run(PAGES).trace.save(path / "t.npy")
+    ),
+    "a trace of one's own": lambda path: Trace(
+        RECORDS, sidecar(pages=RECORDS["folio"].min() + 8, ordering="per-folio", complete=True)
+    ).save(path / "t.npy"),
+    "a capture": lambda path: capture(np.int64(os.getpid()), limit=TWO).save(path / "c.pages"),
+    "packed pages": lambda path: PAGES.save(path / "p.pages.zst", level=TWO),
+}
+
+
+@pytest.mark.parametrize("stored", STORED)
+def test_what_is_stored_may_have_been_asked_for_in_whole_numbers_of_numpy(stored: str, tmp_path: Path) -> None:
+    assert STORED[stored](tmp_path) or (tmp_path / "t.npy.json").read_text()
 
 
 def test_a_simulation_s_sidecar_has_python_s_numbers(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def scan(pid: int) -> Scan:
     counts = [addresses.size for addresses, _ in found]
     owners = np.repeat(np.arange(len(areas), dtype=np.int64), counts)
     addresses = np.concatenate([np.empty(0, dtype=np.uint64), *(addresses for addresses, _ in found)])
-    return Scan(pid, page_size, areas, addresses, owners, _sum(skipped for _, skipped in found))
+    return Scan(int(pid), page_size, areas, addresses, owners, _sum(skipped for _, skipped in found))
 
 
 def kind_of(area: Area) -> str:

@@ -24,6 +24,7 @@ from typing import Any
 from kcompressd import _core, lifecycle
 from kcompressd.design import Design, Kernel, Store, sized
 from kcompressd.errors import LabError, RunInterrupted, refuse_number, refuse_type
+from kcompressd.names import plain
 from kcompressd.policy import Policy
 from kcompressd.sizes import counted, mib
 from kcompressd.workload import refuse_order
@@ -166,7 +167,7 @@ class Check:
     def to_json(self) -> str:
         """Return it as JSON, the scenario included."""
         found = {f.name: getattr(self, f.name) for f in fields(self)} | {"scenario": self.scenario.config()}
-        return json.dumps(found, indent=1) + "\n"
+        return json.dumps(found, indent=1, default=plain) + "\n"
 
     def __str__(self) -> str:
         """Return it in words, with the timeline of what went wrong."""

@@ -139,7 +139,7 @@ def refuse_compressor(name: object) -> None:
 def file_path(value: object, error: type[InputError] = InputError) -> Path:
     """Return the path that an argument from Python gives; raise `error` where it gives none."""
     refuse_type("path", value, (str, os.PathLike), "a path", error)
-    text = os.fspath(cast("str | os.PathLike[str]", value))
+    text = os.fsdecode(cast("str | os.PathLike[str]", value))
     if not text:
         raise error("''", "names no file")
     if "\0" in text or not _is_encodable(text):

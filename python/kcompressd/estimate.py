@@ -267,7 +267,7 @@ def of_stats(
     return Estimate(
         pages=len(stats),
         page_size=stats.page_size,
-        chain_size=chain_size,
+        chain_size=int(chain_size),
         compressors=tuple(_compressor(stats, codec, chain_size) for codec in codecs),
         index=stats.index,
         timing=freeze(stats.timing),

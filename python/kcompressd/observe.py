@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from kcompressd import environment
-from kcompressd.errors import KernelError, RunInterrupted, refuse_type
+from kcompressd.errors import KernelError, RunInterrupted, file_path, refuse_type
 from kcompressd.kernel_counters import (
     ZRAM_LEVELS,
     ZSWAP_LEVELS,
@@ -69,10 +69,10 @@ def observe(
 
 
 def _cgroup(host: Host, name: str | os.PathLike[str]) -> Path:
-    given = Path(name)
-    path = given if given.is_dir() else host.sys / "fs/cgroup" / str(name).lstrip("/")
+    given = file_path(name, KernelError)
+    path = given if given.is_dir() else host.sys / "fs/cgroup" / str(given).lstrip("/")
     if not path.is_dir():
-        raise KernelError(name, "no such cgroup", "list them: systemd-cgls, or ls /sys/fs/cgroup")
+        raise KernelError(given, "no such cgroup", "list them: systemd-cgls, or ls /sys/fs/cgroup")
     if not (path / "memory.stat").is_file() or not (path / "cgroup.controllers").is_file():
         raise KernelError(path, "is no cgroup v2 folder with the memory controller")
     return path

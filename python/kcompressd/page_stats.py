@@ -191,7 +191,7 @@ def measure(
         kind=kinds_of(pages)[: len(same)],
         same=same,
         index=_about(pages, len(same)),
-        timing={"threads": count, **{name: found[name] for name in ("wall_ns", "threads_ns", "cpu_ns")}},
+        timing={"threads": int(count), **{name: found[name] for name in ("wall_ns", "threads_ns", "cpu_ns")}},
         environment=environment.gather(),
         **rows,
     )

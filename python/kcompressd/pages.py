@@ -23,15 +23,15 @@ import numpy as np
 import numpy.typing as npt
 
 from kcompressd import page_file
-from kcompressd.errors import IndexFileError, InputError, LabError, PageFileError, file_path, refuse_type
+from kcompressd.errors import IndexFileError, InputError, LabError, PageFileError, file_path, refuse_number, refuse_type
 from kcompressd.page_file import Bytes
 from kcompressd.page_index import PAGE_SIZES, IndexDocument, PageIndex, check_mappings
 
 PAGE_SIZE = PAGE_SIZES[0]
 """The default page size in bytes."""
 
-_LEVELS = range(-7, 23)
-"""Of zstd, for files."""
+_LEVELS = -7, 22
+"""Of zstd, for files: the least and the most."""
 
 PathLike: TypeAlias = str | os.PathLike[str]
 Positions: TypeAlias = slice | list[int] | list[bool] | npt.NDArray[np.integer[Any]] | npt.NDArray[np.bool_]
@@ -185,8 +185,7 @@ class Pages:
         from kcompressd.images import PACKED
 
         where = file_path(path, PageFileError)
-        if not (isinstance(level, int) and level in _LEVELS):
-            raise InputError("level", f"{level!r} is not a whole number from {_LEVELS[0]} to {_LEVELS[-1]}")
+        refuse_number("level", level, *_LEVELS, error=InputError)
         if where.suffix in PACKED:
             raise PageFileError(
                 where, f"a file of pages is not written as {where.suffix}", "name it .zst to compress it"

@@ -23,6 +23,7 @@ from kcompressd.arrays import DAMAGED_ARRAY
 from kcompressd.errors import NOT_PARSED, InputError, file_path, refuse_type
 from kcompressd.files import read_text, temporary, write_text
 from kcompressd.lifecycle import table
+from kcompressd.names import plain
 from kcompressd.trace_words import Step, names, step
 from kcompressd.workload import MAX_FOLIO_ORDER
 
@@ -113,11 +114,12 @@ class Trace:
         is. Raises :class:`TraceError`, naming the path, when it cannot be written."""
         file = file_path(path)
         meta = self.meta if self.meta is not None and "sha256" in self.meta else seal(self.records, self.meta or {})
+        text = sidecar_text(meta)
         try:
             with temporary(file, self._write) as records:
                 sidecar_path(file).unlink(missing_ok=True)
                 os.replace(records, file)
-            write_text(sidecar_path(file), json.dumps(meta, indent=1, sort_keys=True) + "\n")
+            write_text(sidecar_path(file), text)
         except OSError as error:
             raise TraceError(f"{file}: cannot be written: {error.strerror or error}") from error
 
@@ -166,6 +168,11 @@ def sidecar_path(path: str | os.PathLike[str]) -> Path:
     return Path(f"{os.fspath(path)}.json")
 
 
+def sidecar_text(meta: Mapping[str, Any]) -> str:
+    """Return a sidecar as its file has it; numbers may be NumPy's."""
+    return json.dumps(meta, indent=1, sort_keys=True, default=plain) + "\n"
+
+
 def sidecar(
     *,
     pages: int,
@@ -205,18 +212,25 @@ def seal(records: Records, meta: Mapping[str, Any]) -> dict[str, Any]:
         locator.feed(block)
     folios = records["folio"][records["folio"] != SYSTEM]
     pages = int(meta.get("pages") or (int(folios.max()) + 1 if len(folios) else 0))
-    sealed: dict[str, Any] = sidecar(pages=pages, ordering="per-folio", complete=False)
-    sealed |= {
+    states = _last_states(records, pages, meta.get("config") or {})
+    found = sealed(len(records), np.unique(records["actor"]).tolist(), digest.hexdigest(), locator, states)
+    return sidecar(pages=pages, ordering="per-folio", complete=False) | found | dict(meta)
+
+
+def sealed(
+    records: int, actors: Iterable[int], digest: str, locator: Locator, states: npt.NDArray[np.uint8]
+) -> dict[str, Any]:
+    """The part of a sidecar that follows from the records: their count, who acted, SHA-256, locator, the pages' final states."""
+    return {
         "format": FORMAT,
         "version": VERSION,
         "table": table().digest,
-        "names": names(np.unique(records["actor"]).tolist()),
-        "records": len(records),
-        "sha256": digest.hexdigest(),
+        "names": names(actors),
+        "records": records,
+        "sha256": digest,
         "locator": [f"{number:016x}" for number in locator.sums()],
-        "final_states": encode_states(_last_states(records, pages, meta.get("config") or {})),
+        "final_states": encode_states(states),
     }
-    return sealed | dict(meta)
 
 
 def encode_states(states: npt.NDArray[np.uint8]) -> str:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
@@ -16,9 +15,7 @@ import numpy as np
 from kcompressd._core import Locator
 from kcompressd.errors import file_path
 from kcompressd.files import is_replaceable, write_text
-from kcompressd.lifecycle import table
-from kcompressd.trace import FORMAT, RECORD, SYSTEM, VERSION, TraceError, encode_states, first_states, sidecar_path
-from kcompressd.trace_words import names
+from kcompressd.trace import RECORD, SYSTEM, TraceError, first_states, sealed, sidecar_path, sidecar_text
 
 
 class TraceWriter:
@@ -68,17 +65,8 @@ class TraceWriter:
 
     def finish(self, law: Mapping[str, Any]) -> None:
         """Seal the trace; `law` is what only the writer of a trace knows (`trace.sidecar`)."""
-        meta = {
-            "format": FORMAT,
-            "version": VERSION,
-            "table": table().digest,
-            "names": names(sorted(self._actors)),
-            "records": self.records,
-            "sha256": self._digest.hexdigest(),
-            "locator": [f"{number:016x}" for number in self._locator.sums()],
-            "final_states": encode_states(self._states),
-            **law,
-        }
+        found = sealed(self.records, sorted(self._actors), self._digest.hexdigest(), self._locator, self._states)
+        text = sidecar_text(found | dict(law))
         with self._errors():
             self._file.seek(0)
             self._header()
@@ -86,7 +74,7 @@ class TraceWriter:
             os.fsync(self._file.fileno())
             sidecar_path(self.path).unlink(missing_ok=True)
             os.replace(self._name, self.path)
-            write_text(sidecar_path(self.path), json.dumps(meta, indent=1, sort_keys=True) + "\n")
+            write_text(sidecar_path(self.path), text)
 
     def _header(self) -> None:
         """NumPy pads the header, so that it keeps its length as the array grows (NEP 1, format 1.0)."""
@@ -94,7 +82,7 @@ class TraceWriter:
         np.lib.format.write_array_header_1_0(self._file, described)
 
     @contextlib.contextmanager
-    def _errors(self) -> Any:
+    def _errors(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:

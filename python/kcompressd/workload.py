@@ -38,7 +38,6 @@ KINDS: Final[Mapping[str, tuple[str, ...]]] = {
 WRITE: Final = 1 << 31
 """The bit of an entry of `Workload.trace` that says "written"; the others are the page."""
 _OWN: Final = {key for keys in KINDS.values() for key in keys}
-_NICE: Final = range(-20, 20)
 FILE_ACCESS: Final = ("read", "mapped", "executable")
 """How the pages of a file are read: by read(2), by a mapping, by an executable one."""
 MOST_APPLICATIONS: Final = 256
@@ -90,6 +89,9 @@ class Workload:
         for name in _OWN.difference(KINDS[self.kind]):
             if getattr(self, name) is not None:
                 raise LabError(f"workload.{name}", f"is not for the workload {self.kind!r}", f"leave {name} out")
+        for key in ("name", "memcg"):
+            refuse_type(f"workload.{key}", getattr(self, key), str, "a text")
+        refuse_type("workload.shmem", self.shmem, bool, "True or False")
         self._refuse_arrays()
         self._fill()
         for key, least, most in (
@@ -99,6 +101,8 @@ class Workload:
             ("touches", 0, None),
             ("deadline_ns", 1, None),
             ("file_pages", 1, MOST_PAGES),
+            ("working_set", None, None),
+            ("nice", -20, 19),
         ):
             value = getattr(self, key)
             if value is not None:
@@ -108,17 +112,15 @@ class Workload:
             raise LabError(
                 "workload.folio_order", "is for anonymous pages: shared memory has single ones here", "leave it out"
             )
-        if self.nice is not None and self.nice not in _NICE:
-            raise LabError("workload.nice", f"{self.nice} is not between -20 and 19")
         if self.working_set is not None and not 1 <= self.working_set <= self.pages:
             raise LabError("workload.working_set", f"{self.working_set} is not between 1 and pages = {self.pages}")
         for key in ("exponent", "write_share", "file_share"):
             if (share := getattr(self, key)) is not None:
                 refuse_type(f"workload.{key}", share, Real, "a number")
+                if key != "exponent" and not 0 <= share <= 1:
+                    raise LabError(f"workload.{key}", f"{share} is not between 0 and 1")
         if self.exponent is not None and not 0 <= self.exponent < 1:
             raise LabError("workload.exponent", f"{self.exponent} is not from 0 to below 1")
-        if self.write_share is not None and not 0 <= self.write_share <= 1:
-            raise LabError("workload.write_share", f"{self.write_share} is not between 0 and 1")
         self._refuse_file()
 
     def _refuse_arrays(self) -> None:
@@ -132,8 +134,6 @@ class Workload:
                 raise LabError(f"workload.{key}", f"is {array.dtype} of shape {array.shape}, not uint32 of shape (n,)")
 
     def _refuse_file(self) -> None:
-        if self.file_share is not None and not 0 <= self.file_share <= 1:
-            raise LabError("workload.file_share", f"{self.file_share} is not between 0 and 1")
         if self.file_access is not None and self.file_access not in FILE_ACCESS:
             raise LabError("workload.file_access", f"{self.file_access!r} is none of {', '.join(FILE_ACCESS)}")
         for key in ("file_access", "file_share"):
