@@ -72,9 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _show(found: Check, arguments: argparse.Namespace) -> int:
-    if arguments.json is not None:
-        common.write_text(found.to_json(), arguments.json)
-    if arguments.json != "-":
+    if common.save_json(found.to_json, arguments.json):
         common.console().print(str(found), markup=False, soft_wrap=True)
     return found.exit_code
 

@@ -84,6 +84,7 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
 
 def pages(arguments: argparse.Namespace) -> Pages:
     """Return the pages asked for."""
+    from kcompressd.errors import PageFileError
     from kcompressd.pages import Pages
 
     if getattr(arguments, "pid", None) is not None:
@@ -92,8 +93,9 @@ def pages(arguments: argparse.Namespace) -> Pages:
         live = capture(arguments.pid, limit=arguments.limit, progress=sys.stderr.isatty())
         return live.resized(arguments.page_size or live.page_size)
     name = arguments.file
-    if name is not None:
-        refuse_other_kinds(name)
+    for suffix, what in OTHER_KINDS.items():
+        if name is not None and name.endswith(suffix):
+            raise PageFileError(name, f"is {what.format(name=name)}")
     if arguments.sample:
         found = Pages.sample().resized(arguments.page_size or Pages.sample().page_size)
     else:
@@ -107,15 +109,6 @@ OTHER_KINDS = {
     ".npy": "a trace, not pages; look at it with: kcompressd validate {name}",
 }
 """How no page file's name ends, and what one that ends so is."""
-
-
-def refuse_other_kinds(name: str) -> None:
-    """Refuse a file that by its name is no page file."""
-    from kcompressd.errors import PageFileError
-
-    for suffix, what in OTHER_KINDS.items():
-        if name.endswith(suffix):
-            raise PageFileError(name, f"is {what.format(name=name)}")
 
 
 def add_lab(parser: argparse.ArgumentParser) -> None:
@@ -202,11 +195,9 @@ def say_timed(job: Job) -> None:
 
 def show(found: Reported, arguments: argparse.Namespace) -> int:
     """Save what was found as `add_outputs` had it asked for, print it; return its exit code."""
-    if arguments.json is not None:
-        write_text(found.to_json(), arguments.json)
-    if arguments.json != "-":
+    if save_json(found.to_json, arguments.json):
         console().print(found)
-    write_html(found, arguments.html)
+    write_html(found.to_html, arguments.html)
     return found.exit_code
 
 
@@ -304,10 +295,17 @@ def add_html(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--html", metavar="FILE", help="write a report: one file, opened by any browser, offline")
 
 
-def write_html(found: Reported, path: str | None) -> None:
-    """Write the report of `found`, and say where it is; nothing where `path` is None."""
+def save_json(stored: Callable[[], str], path: str | None) -> bool:
+    """Save what `stored` returns where a `path` is given; tell whether standard output is left for the table."""
     if path is not None:
-        write_text(found.to_html(), path)
+        write_text(stored(), path)
+    return path != "-"
+
+
+def write_html(document: Callable[[], str], path: str | None) -> None:
+    """Write the report that `document` returns, and say where it is; nothing where `path` is None."""
+    if path is not None:
+        write_text(document(), path)
         sys.stdout.flush()  # the table comes first where both go to one file
         print(f"kcompressd: report: {path}", file=sys.stderr)
 

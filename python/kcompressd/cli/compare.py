@@ -144,12 +144,10 @@ def _stored(arguments: argparse.Namespace) -> int:
     }
     common.refuse_ignored(arguments, others, "stored Results, which are not run again")
     found = stored.load(paths)
-    if arguments.json is not None:
-        common.write_text(found.to_json(), arguments.json)
-    if arguments.json != "-":
+    if common.save_json(found.to_json, arguments.json):
         for part in stored.parts(found):
             common.console().print(part)
-    common.write_html(found, arguments.html)
+    common.write_html(found.to_html, arguments.html)
     return found.exit_code
 
 

@@ -28,9 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     common.refuse_output(arguments.json, stream=True)
     checks = doctor.examine()
-    if arguments.json is not None:
-        common.write_text(json.dumps(doctor.to_dict(checks), indent=1) + "\n", arguments.json)
-    if arguments.json != "-":
+    if common.save_json(lambda: json.dumps(doctor.to_dict(checks), indent=1) + "\n", arguments.json):
         table = Table(box=None, pad_edge=False)
         for heading in ("", "what", "here", "for", "how to get it"):
             table.add_column(heading, overflow="fold")

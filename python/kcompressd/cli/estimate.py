@@ -101,7 +101,7 @@ def _show(found: Estimate, arguments: argparse.Namespace) -> int:
     asked = {name: path for name in FORMATS if (path := getattr(arguments, name)) is not None}
     for name, path in asked.items():
         common.write_text(texts[name](), path)
-    common.write_html(found, arguments.html)
+    common.write_html(found.to_html, arguments.html)
     if "-" not in asked.values():
         common.console().print(found)
     return found.exit_code

@@ -44,24 +44,22 @@ def run(arguments: argparse.Namespace) -> int:
     if window[0] >= window[1]:
         raise LabError("--from", f"{sizes.duration(window[0])} is not before --to, {sizes.duration(window[1])}")
     trace = Trace.load(arguments.trace)
-    _refuse_empty(trace, window)
+    inside = _inside(trace, window)
     result = Result.load(arguments.result) if arguments.result else None
     count = chrome_trace.save(trace, arguments.output, window=window, result=result)
-    print(f"{arguments.output}: {count} events of {_inside(trace, window)} records; open it in ui.perfetto.dev")
+    records = inside if inside == len(trace) else f"{inside} of {len(trace)}"
+    print(f"{arguments.output}: {count} events of {records} records; open it in ui.perfetto.dev")
     return 0
 
 
-def _refuse_empty(trace: Trace, window: tuple[float, float]) -> None:
-    times = trace.records["t_ns"]
-    if len(trace) and not ((times >= window[0]) & (times < window[1])).any():
-        first, last = sizes.duration(int(times.min())), sizes.duration(int(times.max()))
-        raise LabError("--from", "no record is between it and --to", f"the trace has them from {first} to {last}")
-
-
-def _inside(trace: Trace, window: tuple[float, float]) -> str:
+def _inside(trace: Trace, window: tuple[float, float]) -> int:
+    """How many records are in the window; raises `LabError` where none of the trace's is."""
     times = trace.records["t_ns"]
     inside = int(((times >= window[0]) & (times < window[1])).sum())
-    return str(inside) if inside == len(trace) else f"{inside} of {len(trace)}"
+    if len(trace) and not inside:
+        first, last = sizes.duration(int(times.min())), sizes.duration(int(times.max()))
+        raise LabError("--from", "no record is between it and --to", f"the trace has them from {first} to {last}")
+    return inside
 
 
 def moment(text: str) -> float:

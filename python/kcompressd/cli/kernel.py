@@ -43,10 +43,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _show(found: Fidelity, arguments: argparse.Namespace) -> int:
-    if arguments.json is not None:
-        common.write_text(found.to_json(), arguments.json)
+    is_left = common.save_json(found.to_json, arguments.json)
     if arguments.markdown:
         print(found.to_markdown(), end="")
-    elif arguments.json != "-":
+    elif is_left:
         common.console().print(found)
     return found.exit_code

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from kcompressd.cli import common
@@ -28,7 +29,7 @@ def add(verbs: common.Verbs) -> None:
     add_argument = parser.add_argument
     add_argument("job", metavar="JOB.toml", help="a job with [[sweep.axis]] tables")
     add_argument("-o", "--output", metavar="FILE", help="the table (default: JOB.parquet)")
-    add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="set a key of the job, as in TOML")
+    common.add_settings(parser)
     add_argument(
         "--backend", choices=BACKENDS, default="loky", help="who runs the points (default loky: processes here)"
     )
@@ -80,8 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.html is not None and found.table is not None:
         from kcompressd.html import of_sweep
 
-        common.write_text(of_sweep.document(found.table, job), arguments.html)
-        print(f"kcompressd: report: {arguments.html}", file=sys.stderr)
+        common.write_html(partial(of_sweep.document, found.table, job), arguments.html)
     return 0 if found.complete and not found.refused else common.PARTIAL
 
 
