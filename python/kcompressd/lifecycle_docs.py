@@ -1,17 +1,16 @@
-"""Writes docs/lifecycle.md from the definition: ``python -m kcompressd.lifecycle_docs [--check] [FILE]``."""
+"""Writes the definition down for readers: ``python -m kcompressd.lifecycle_docs docs/lifecycle.md``."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from kcompressd import lifecycle
 
 _INTRO = """# The life of a page
 
-Generated from `python/kcompressd/lifecycle.py` by `python -m kcompressd.lifecycle_docs`; a test fails when
-it drifts.
+Generated from `python/kcompressd/lifecycle.py` by `make generate`; a test fails when it drifts.
 
 A page is an identity kept for life. Its *state* says where its contents are; whether its frame is still
 allocated is the flag `frame`, because a page can be compressed and hold its frame until a later scan. A
@@ -46,17 +45,11 @@ def document(edges: Sequence[lifecycle.Edge] = lifecycle.EDGES) -> str:
         _STATES,
         _table(("id", "state", "in the kernel", "meaning", "flags", "copy", "rests", "held"), _states()),
         "## Events",
-        _table(
-            ("id", "event", "in the kernel"),
-            [(str(i), f"`{n}`", m) for i, (n, m) in _numbered(lifecycle.EVENTS)],
-        ),
+        _named(("id", "event", "in the kernel"), lifecycle.EVENTS),
         "## Guards",
-        _table(("bit", "guard", "meaning"), [(str(i), f"`{n}`", m) for i, (n, m) in _numbered(lifecycle.GUARDS)]),
+        _named(("bit", "guard", "meaning"), lifecycle.GUARDS),
         "## Flags",
-        _table(
-            ("bit", "flag", "in the kernel"),
-            [(str(i), f"`{n}`", m) for i, (n, m) in _numbered(lifecycle.FLAGS)],
-        ),
+        _named(("bit", "flag", "in the kernel"), lifecycle.FLAGS),
         _EFFECTS,
         _table(("event", "before", "after", "the same", "copy"), _effects()),
         "## Transitions",
@@ -65,8 +58,9 @@ def document(edges: Sequence[lifecycle.Edge] = lifecycle.EDGES) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _numbered(names: dict[str, str]) -> Iterable[tuple[int, tuple[str, str]]]:
-    return enumerate(names.items())
+def _named(head: tuple[str, ...], meanings: Mapping[str, str]) -> str:
+    """A table of names in the order of their numbers."""
+    return _table(head, [(str(i), _code(name), meaning) for i, (name, meaning) in enumerate(meanings.items())])
 
 
 def _diagram(edges: Sequence[lifecycle.Edge]) -> list[str]:
@@ -109,7 +103,7 @@ def _code(text: str) -> str:
 def _edges(edges: Sequence[lifecycle.Edge]) -> list[tuple[str, ...]]:
     order = [s.name for s in lifecycle.STATES]
     ordered = sorted(edges, key=lambda e: order.index(e.source))
-    return [(f"`{e.source}`", f"`{e.event}`", f"`{e.when}`" if e.when else "", f"`{e.to}`", e.why) for e in ordered]
+    return [(*map(_code, (e.source, e.event, e.when, e.to)), e.why) for e in ordered]
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
@@ -117,18 +111,5 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Writes the document, or with ``--check`` says whether it is up to date (1: it is not)."""
-    files = [a for a in arguments if a != "--check"]
-    path = Path(files[0] if files else "docs/lifecycle.md")
-    if "--check" not in arguments:
-        path.write_text(document(), encoding="utf-8")
-        return 0
-    if path.exists() and path.read_text(encoding="utf-8") == document():
-        return 0
-    print(f"{path} is not what the definition says: run python -m kcompressd.lifecycle_docs", file=sys.stderr)
-    return 1
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    Path(sys.argv[1]).write_text(document(), encoding="utf-8")
