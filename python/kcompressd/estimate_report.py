@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, TypeAlias
 
 from rich.console import RenderableType
@@ -38,7 +38,7 @@ def tables(estimate: Estimate) -> Iterator[tuple[str, Table]]:
     yield "", _sizes(estimate.compressors)
     yield "One core's speed, and the time of a page in µs", _speeds(estimate.compressors)
     if estimate.compressors[0].kinds:
-        yield "Uncompressed over compressed size by kind of mapping", _kinds(estimate)
+        yield "Uncompressed over compressed size by kind of mapping", kinds(estimate)
 
 
 def _sizes(compressors: Sequence[CompressorEstimate]) -> Table:
@@ -72,7 +72,8 @@ def _speeds(compressors: Sequence[CompressorEstimate]) -> Table:
     return columns, rows
 
 
-def _kinds(estimate: Estimate) -> Table:
+def kinds(estimate: Estimate) -> Table:
+    """Return how much smaller pages of each kind of mapping become."""
     columns = ("kind", "pages", "same", *(of.codec.text for of in estimate.compressors))
     rows = []
     for kind, figures in estimate.compressors[0].kinds.items():
@@ -148,7 +149,7 @@ def markdown(estimate: Estimate) -> str:
     lines = [f"**{title(estimate)}**", ""]
     for heading, table in tables(estimate):
         lines += [f"{heading}:", ""] if heading else []
-        lines += [*_pipes(*table), ""]
+        lines += [*pipes(*table), ""]
     lines.pop()
     for sentence in sentences(estimate):
         lines += ["", sentence]
@@ -158,6 +159,7 @@ def markdown(estimate: Estimate) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _pipes(columns: Row, rows: list[Row]) -> list[str]:
+def pipes(columns: Row, rows: Iterable[Row]) -> list[str]:
+    """Return the lines of a table as Markdown has it, the first column to the left."""
     rule = [":--", *["--:"] * (len(columns) - 1)]
     return [f"| {' | '.join(cells)} |" for cells in (columns, rule, *rows)]

@@ -8,6 +8,7 @@ from typing import Final
 from rich.console import RenderableType
 from rich.markup import escape
 
+from kcompressd.estimate_report import pipes
 from kcompressd.fidelity import Difference, Fidelity
 from kcompressd.fitted import Fitted, bare
 from kcompressd.sizes import chain_text, counted, pages_text
@@ -83,7 +84,5 @@ def parts(found: Fidelity) -> Iterator[RenderableType]:
 
 def markdown(found: Fidelity) -> str:
     """Return everything as Markdown."""
-    rule = (":--", *["--:"] * (len(COLUMNS) - 1))
-    table = [f"| {' | '.join(cells)} |" for cells in (COLUMNS, rule, *rows(found))]
     said = [line for sentence in sentences(found) for line in ("", sentence)]
-    return "\n".join([f"**{title(found)}**", "", *table, *said]) + "\n"
+    return "\n".join([f"**{title(found)}**", "", *pipes(COLUMNS, rows(found)), *said]) + "\n"

@@ -9,9 +9,8 @@ from typing import Final
 
 from kcompressd.html import scale
 from kcompressd.html.elements import Markup, join, tag
-from kcompressd.html.lines import BOTTOM, HEIGHT, LEFT, PLOT_HEIGHT, PLOT_WIDTH, RIGHT, TOP, WIDTH
+from kcompressd.html.lines import BOTTOM, HEIGHT, LEFT, PLOT_HEIGHT, PLOT_WIDTH, RIGHT, TOP, WIDTH, key, levels
 from kcompressd.html.scale import Axis, Format
-from kcompressd.html.table import swatch
 from kcompressd.sizes import counted
 
 NAMES: Final = 104
@@ -53,7 +52,7 @@ def bars(
     said = f"{title}: {', '.join(f'{row.name} {form(row.total)}' for row in rows)}"
     height = max(1, len(rows)) * ROW
     chart = tag("svg", *drawn, viewBox=f"0 0 {WIDTH} {height}", role="img", aria_label=said, class_="chart bars")
-    legend = tag("p", *(tag("span", swatch(color), name) for name, color in parts), class_="key") if parts else None
+    legend = key(parts) if parts else None
     return tag("figure", tag("figcaption", title), legend, chart, tag("p", note, class_="note") if note else None)
 
 
@@ -92,11 +91,7 @@ def histogram(title: str, counts: Sequence[int], edges: tuple[str, str, str], *,
     """Return a figure of upright bars over equal steps; `edges` label the left, the middle and the right end."""
     up = Axis.upto(float(max(counts, default=0)), PLOT_HEIGHT, 3)
     step = PLOT_WIDTH / max(1, len(counts))
-    out: list[Markup] = []
-    for mark in up.marks:
-        at = TOP + PLOT_HEIGHT - up.at(mark)
-        out.append(tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=at, y2=at, class_="grid" if mark else "axis"))
-        out.append(tag("text", scale.number(mark), x=LEFT - 6, y=at + 4, text_anchor="end"))
+    out = levels(up, scale.number)
     for number, count in enumerate(counts):
         tall = max(up.at(count), 1.0) if count else 0.0
         place = {"x": LEFT + number * step + 1, "y": TOP + PLOT_HEIGHT - tall, "width": step - 2, "height": tall}

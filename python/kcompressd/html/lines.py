@@ -6,7 +6,7 @@ text is never scaled down. Lines are thinned to the least and the most of each s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -67,7 +67,7 @@ def lines(
     return tag(
         "figure",
         tag("figcaption", title),
-        key(series) if shown else None,
+        key((s.name, s.color) for s in series) if shown else None,
         chart,
         tag("output"),
         tag("p", note, class_="note") if note else None,
@@ -87,9 +87,9 @@ def _axes(series: Sequence[Line], y: Format) -> tuple[Axis, Axis]:
     return Axis.exactly(wide, PLOT_WIDTH), Axis.upto(high, PLOT_HEIGHT, unit=scale.unit(y, high))
 
 
-def key(series: Sequence[Line]) -> Markup:
-    """Return a legend."""
-    return tag("p", *(tag("span", swatch(s.color), s.name) for s in series), class_="key")
+def key(colors: Iterable[tuple[str, int]]) -> Markup:
+    """Return a legend: names with their colours' numbers."""
+    return tag("p", *(tag("span", swatch(color), name) for name, color in colors), class_="key")
 
 
 def thinned(x: Floats, y: Floats, buckets: int = BUCKETS) -> tuple[Floats, Floats]:
@@ -106,16 +106,22 @@ def thinned(x: Floats, y: Floats, buckets: int = BUCKETS) -> tuple[Floats, Float
 
 def grid(across: Axis, up: Axis, x: Format, y: Format) -> Markup:
     """Return lines at the upward ticks, and labels at both axes."""
-    out: list[Markup] = []
-    for mark in up.marks:
-        at = TOP + PLOT_HEIGHT - up.at(mark)
-        out.append(tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=at, y2=at, class_="grid" if mark else "axis"))
-        out.append(tag("text", y(mark), x=LEFT - 6, y=at + 4, text_anchor="end"))
+    out = levels(up, y)
     for mark in across.marks:
         at = LEFT + across.at(mark)
         anchor = "start" if not mark else "end" if at > WIDTH - RIGHT - 12 else "middle"
         out.append(tag("text", x(mark), x=at, y=HEIGHT - 8, text_anchor=anchor))
     return join(out)
+
+
+def levels(up: Axis, form: Format) -> list[Markup]:
+    """Return a line and a label at each upward tick."""
+    out: list[Markup] = []
+    for mark in up.marks:
+        at = TOP + PLOT_HEIGHT - up.at(mark)
+        out.append(tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=at, y2=at, class_="grid" if mark else "axis"))
+        out.append(tag("text", form(mark), x=LEFT - 6, y=at + 4, text_anchor="end"))
+    return out
 
 
 def _line(line: Line, across: Axis, up: Axis, *, fill: bool) -> Markup:

@@ -10,7 +10,7 @@ from kcompressd.comparison import Comparison, Entry
 from kcompressd.html import of_result, page, scale
 from kcompressd.html.bars import Bar, bars
 from kcompressd.html.elements import Child, Markup, join, tag
-from kcompressd.html.lines import Line, key
+from kcompressd.html.lines import key
 from kcompressd.html.over_time import charts, colors
 from kcompressd.html.table import Cell, table
 from kcompressd.measures import BY_NAME, Measure
@@ -32,7 +32,7 @@ def document(comparison: Comparison) -> str:
         compare_report.title(comparison),
         parts(comparison),
         subtitle=f"{names}; ratios are to {first.name}",
-        footer=of_result.footer(first.last),
+        footer=of_result.footer(first.last.environment),
     )
 
 
@@ -189,8 +189,7 @@ def _which(entries: Sequence[Entry]) -> Markup | None:
 
 
 def _legend(entries: Sequence[Entry]) -> Markup:
-    none = series.sampled(entries[0].last).t_ns[:0]
-    return key([Line(name, none, none, shade) for name, shade in _shades(entries).items()])
+    return key(_shades(entries).items())
 
 
 def _details(entry: Entry) -> Markup:

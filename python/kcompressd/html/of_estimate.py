@@ -10,13 +10,13 @@ from kcompressd.html import of_result, page, scale
 from kcompressd.html.bars import Bar, bars, histogram
 from kcompressd.html.elements import Child, Markup, tag
 from kcompressd.html.scatter import Point, scatter
-from kcompressd.html.table import Cell, table
+from kcompressd.html.table import Cell, Row, table
 
 
 def document(estimate: Estimate) -> str:
     """Return the report as a file's text."""
     return page.document(
-        estimate_report.title(estimate), parts(estimate), footer=of_result.footer_of(estimate.environment)
+        estimate_report.title(estimate), parts(estimate), footer=of_result.footer(estimate.environment)
     )
 
 
@@ -110,10 +110,9 @@ def _sizes(estimate: Estimate) -> Iterator[Markup]:
 
 
 def _kinds(estimate: Estimate) -> Markup:
-    columns, rows = list(estimate_report.tables(estimate))[2][1]
-    return table(
-        columns, [[row[0], *(_number(cell) for cell in row[1:])] for row in rows], "Uncompressed over compressed size"
-    )
+    columns, rows = estimate_report.kinds(estimate)
+    cells: list[Row] = [[row[0], *map(_number, row[1:])] for row in rows]
+    return table(columns, cells, "Uncompressed over compressed size")
 
 
 def _number(text: str) -> Cell:

@@ -17,6 +17,7 @@ from kcompressd.lifecycle_enums import Event
 from kcompressd.names import Names, thaw
 from kcompressd.result import Result
 from kcompressd.sizes import counted
+from kcompressd.taken import cpu_ns, pool_bytes, scans_per_page, stored_bytes
 from kcompressd.trace import SYSTEM
 
 _KINDS = {
@@ -41,7 +42,7 @@ def document(result: Result) -> str:
         report.title(result),
         parts(result),
         subtitle=_subtitle(result),
-        footer=footer(result),
+        footer=footer(result.environment),
     )
 
 
@@ -77,8 +78,6 @@ def parts(result: Result) -> Iterator[Child]:
 
 def headline(result: Result) -> list[tuple[str, str]]:
     """Return the figures that matter most."""
-    from kcompressd.taken import cpu_ns, pool_bytes, scans_per_page, stored_bytes
-
     speed = result.timing.bytes_per_s
     of = "swapped out" if result.kind == "observed" else "of the input"
     found = [(f"{scale.size(speed)}/s", of)] if speed else []
@@ -178,13 +177,8 @@ def tails(result: Result) -> Iterator[Markup]:
     """Yield bars of what the applications waited for: the touch that one in a thousand exceeds, and the stalls."""
     names = applications.names([result])
     for key, title in (("touch_p999_ns", "One touch in a thousand takes longer"), ("stall_ns", "Stalled on memory")):
-        found = [
-            (name, m.of(result))
-            for name in names
-            for m in applications.measures(name, [result])
-            if m.name == f"{name}.{key}"
-        ]
-        rows = [Bar(name, ((value, 1),)) for name, value in found if value is not None]
+        found = ((name, applications.measure(f"{name}.{key}")) for name in names)
+        rows = [Bar(name, ((value, 1),)) for name, of_it in found if of_it and (value := of_it.of(result))]
         if len(rows) > 1:
             yield bars(title, rows, form=scale.time)
 
@@ -204,13 +198,8 @@ def asked(result: Result) -> Markup:
     return page.folded("Configuration", tag("pre", text))
 
 
-def footer(result: Result) -> str:
-    """Return where it was measured: no name of a machine or a person."""
-    return footer_of(result.environment)
-
-
-def footer_of(env: Names[Any]) -> str:
-    """Return an environment in one line."""
+def footer(env: Names[Any]) -> str:
+    """Return an environment in one line: where it was measured, no name of a machine or a person."""
     known = [
         f"kcompressd {env.get('kcompressd', '')}".strip(),
         env.get("created_at"),

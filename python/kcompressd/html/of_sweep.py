@@ -123,8 +123,8 @@ def _name(found: Lines, values: tuple[object, ...], across: int | None) -> str:
 def _legend(found: Lines) -> Iterator[Markup]:
     across = _across(found)
     names = [] if across is None else _names(found, across)
-    if across is not None and len(names) > 1:
-        yield key(_series(found, across, 0))
+    if len(names) > 1:
+        yield key(list(colors(names).items())[:MOST_SERIES])
     if len(names) > MOST_SERIES:
         yield tag("p", f"{len(names) - MOST_SERIES} more stand in the table only.", class_="note")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib import resources
 
-from kcompressd.html.elements import Child, Markup, join, tag
+from kcompressd.html.elements import Child, Markup, tag
 
 
 def document(title: str, parts: Iterable[Child], *, subtitle: str | None = None, footer: str | None = None) -> str:
@@ -75,4 +75,4 @@ def folded(summary: str, *parts: Child) -> Markup:
 @cache
 def asset(name: str) -> str:
     """Return a file of the package: style.css or script.js."""
-    return join([Markup(resources.files("kcompressd.html").joinpath(name).read_text(encoding="utf-8"))])
+    return resources.files("kcompressd.html").joinpath(name).read_text(encoding="utf-8")

@@ -80,11 +80,6 @@ def percent(value: float) -> str:
     return f"{value * 100:.3g} %"
 
 
-def ratio(value: float) -> str:
-    """Return a factor: 1.43x."""
-    return f"{value:.2f}x"
-
-
 def _scaled(value: float, units: tuple[tuple[float, str], ...], plain: str, space: str) -> str:
     if not value:
         return "0"
