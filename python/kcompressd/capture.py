@@ -20,7 +20,7 @@ import errno
 import os
 import platform
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from numbers import Integral
 from typing import Final
@@ -118,7 +118,7 @@ def scan(pid: int) -> Scan:
     counts = [addresses.size for addresses, _ in found]
     owners = np.repeat(np.arange(len(areas), dtype=np.int64), counts)
     addresses = np.concatenate([np.empty(0, dtype=np.uint64), *(addresses for addresses, _ in found)])
-    return Scan(int(pid), page_size, areas, addresses, owners, _sum(skipped for _, skipped in found))
+    return Scan(int(pid), page_size, areas, addresses, owners, Skipped.total(skipped for _, skipped in found))
 
 
 def kind_of(area: Area) -> str:
@@ -164,18 +164,6 @@ def _scan_area(pagemap: Pagemap, area: Area, page_size: int) -> tuple[Addresses,
     zero = pagemap.zero_pages(area.start, area.end)
     kept = np.setdiff1d(addresses, zero, assume_unique=True) if zero.size else addresses
     return kept, Skipped(swapped=swapped, zero=addresses.size - kept.size)
-
-
-def _sum(parts: Iterator[Skipped]) -> Skipped:
-    total = Skipped()
-    for part in parts:
-        total = replace(
-            total,
-            swapped=total.swapped + part.swapped,
-            zero=total.zero + part.zero,
-            unreadable=total.unreadable + part.unreadable,
-        )
-    return total
 
 
 def read(
@@ -267,8 +255,7 @@ def _notes(skipped: Skipped) -> tuple[str, ...]:
 
 
 def _counts(skipped: Skipped) -> str:
-    counts = {name: getattr(skipped, name) for name in Skipped.__dataclass_fields__}
-    said = [f"{count} {name.replace('_', ' ')}" for name, count in counts.items() if count]
+    said = [f"{count} {name.replace('_', ' ')}" for name, count in asdict(skipped).items() if count]
     return ", ".join(said) or "none at all"
 
 

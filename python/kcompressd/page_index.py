@@ -11,9 +11,9 @@ page, and all lie within the page count. Pages that no mapping covers have an un
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Mapping as AbcMapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, astuple, dataclass, field, replace
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -80,6 +80,12 @@ class Skipped:
     over_limit: int = 0
     unread: int = 0
 
+    @classmethod
+    def total(cls, parts: Iterable[Skipped]) -> Skipped:
+        """Return the sum of several, reason by reason."""
+        counts = [astuple(part) for part in parts]
+        return cls(*map(sum, zip(*counts, strict=True)))
+
 
 @dataclass(frozen=True, slots=True)
 class PageIndex:
@@ -140,15 +146,12 @@ class PageIndex:
         for index, pages in parts:
             mappings += (replace(mapping, first_page=mapping.first_page + before) for mapping in index.mappings)
             before += pages
-        counts = {
-            name: sum(getattr(index.skipped, name) for index, _ in parts) for name in Skipped.__dataclass_fields__
-        }
         return PageIndex(
             source=Source(**common),
             mappings=tuple(mappings),
             complete=all(index.complete for index, _ in parts),
             reason=next((index.reason for index, _ in parts if index.reason), None),
-            skipped=Skipped(**counts),
+            skipped=Skipped.total(index.skipped for index, _ in parts),
             notes=tuple(dict.fromkeys(note for index, _ in parts for note in index.notes)),
         )
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from kcompressd.errors import PageFileError
 from kcompressd.files import read_bytes
-from kcompressd.images.spans import Image, Span, collect
+from kcompressd.images.spans import Image, Span, collect, perms
 from kcompressd.page_file import read_flat
 from kcompressd.page_index import Mapping, PageIndex, Source
 
@@ -132,8 +132,7 @@ def _area(vma: _Message) -> Mapping:
     kind = "anon"
     for bit, name in ((_VMA_HEAP, "heap"), (_VMA_STACK, "stack"), (_VMA_FILE_PRIVATE, "file-private")):
         kind = name if status & bit else kind
-    perms = "".join(letter if prot & bit else "-" for bit, letter in ((1, "r"), (2, "w"), (4, "x"))) + "p"
-    return Mapping(_number(vma, 1, 0), _number(vma, 2, 0), perms, "", kind, 0, 0)
+    return Mapping(_number(vma, 1, 0), _number(vma, 2, 0), perms(prot, (1, 2, 4)), "", kind, 0, 0)
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from kcompressd.errors import PageFileError
-from kcompressd.images.spans import Image, Span, collect
+from kcompressd.images.spans import Image, Span, collect, perms, physical
 from kcompressd.page_file import Bytes
 from kcompressd.page_index import Mapping, PageIndex, Source
 
@@ -75,14 +75,8 @@ def read(flat: Bytes, subject: Path, page_size: int) -> Image:
         raise PageFileError(subject, f"is a damaged ELF core: {error}", "make it again") from error
     loads = [segment for segment in segments if segment.kind == _PT_LOAD and segment.filesz]
     if notes.source is None:
-        return _physical(flat, loads, subject, page_size)
+        return physical(flat, [Span(load.offset, load.filesz, load.paddr) for load in loads], page_size, subject)
     return _process(flat, loads, notes, notes.source, subject, page_size)
-
-
-def _physical(flat: Bytes, loads: list[_Segment], subject: Path, page_size: int) -> Image:
-    spans = [Span(load.offset, load.filesz, load.paddr) for load in loads]
-    note = "physical memory of a whole machine: kernel and page cache included, no mapping is known"
-    return collect(flat, spans, (), PageIndex(notes=(note,)), page_size, subject, zeros_of="a dump of RAM")
 
 
 def _process(flat: Bytes, loads: list[_Segment], notes: _Notes, source: Source, subject: Path, page_size: int) -> Image:
@@ -97,17 +91,12 @@ def _process(flat: Bytes, loads: list[_Segment], notes: _Notes, source: Source, 
         kind = "anon" if name is None else "file-private"
         spans.append(Span(load.offset, load.filesz, load.vaddr, len(mappings)))
         end = load.vaddr + load.memsz
-        mappings.append(Mapping(load.vaddr, end, _perms(load.flags), name or "", kind, 0, 0))
+        mappings.append(Mapping(load.vaddr, end, perms(load.flags, (_PF_R, _PF_W, _PF_X)), name or "", kind, 0, 0))
     said = ["a core does not say where heap and stack are: both count as anon"]
     if left:
         said.append(f"{left} pages of read-only file mappings and the vdso were left out")
     index = PageIndex(source=source, notes=tuple(said))
     return collect(flat, spans, mappings, index, page_size, subject, zeros_of="a core")
-
-
-def _perms(flags: int) -> str:
-    bits = ((_PF_R, "r"), (_PF_W, "w"), (_PF_X, "x"))
-    return "".join(letter if flags & bit else "-" for bit, letter in bits) + "p"
 
 
 def _segments(flat: Bytes) -> Iterator[_Segment]:

@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import Final
 
 from kcompressd.errors import PageFileError
-from kcompressd.images.spans import Image, Span, collect
+from kcompressd.images.spans import Image, Span, physical
 from kcompressd.page_file import Bytes
-from kcompressd.page_index import PageIndex
 
 _HEADER: Final = struct.Struct("<IIQQ8x")
 _MAGIC: Final = 0x4C694D45
-_NOTE: Final = "physical memory of a whole machine: kernel and page cache included, no mapping is known"
 
 
 def is_lime(head: bytes) -> bool:
@@ -39,4 +37,4 @@ def read(flat: Bytes, subject: Path, page_size: int) -> Image:
         at += _HEADER.size
         spans.append(Span(at, last - first + 1, first))
         at += last - first + 1
-    return collect(flat, spans, (), PageIndex(notes=(_NOTE,)), page_size, subject, zeros_of="a dump of RAM")
+    return physical(flat, spans, page_size, subject)

@@ -76,6 +76,17 @@ def collect(
     return Image(array, replace(index, mappings=runs, notes=notes, skipped=skipped))
 
 
+def physical(flat: Bytes, spans: Sequence[Span], page_size: int, subject: object) -> Image:
+    """The same of a dump of a machine's RAM: spans are at physical addresses."""
+    note = "physical memory of a whole machine: kernel and page cache included, no mapping is known"
+    return collect(flat, spans, (), PageIndex(notes=(note,)), page_size, subject, zeros_of="a dump of RAM")
+
+
+def perms(flags: int, bits: Sequence[int]) -> str:
+    """Return the permissions of a private mapping as /proc/PID/maps has them; `bits` say readable, writable, executable."""
+    return "".join(letter if flags & bit else "-" for bit, letter in zip(bits, "rwx", strict=True)) + "p"
+
+
 def _aligned(span: Span, page_size: int) -> Span:
     """The whole pages inside a span."""
     ahead = -span.address % page_size
