@@ -40,8 +40,10 @@ def save(path: Path, suffix: str, what: str, meta: Mapping[str, Any], arrays: Ar
     return path
 
 
-def load(path: Path, names: Iterable[str]) -> tuple[dict[str, Any], Arrays]:
-    """Return `meta` and the arrays of these names; raises `OSError`, and `ValueError` about a file that has none of them or is damaged."""
+def load(path: Path, names: Iterable[str], form: str, version: int) -> tuple[dict[str, Any], Arrays]:
+    """Return `meta`, which must say this `format` and `version`, and the arrays of these names; raises `OSError`, and about a file of
+    another form, without one of them, or damaged `ValueError`, `KeyError` or `TypeError`.
+    """
     with path.open("rb") as file:
         if file.read(2) != b"PK" or not zipfile.is_zipfile(file):
             raise ValueError("it is no archive of arrays")
@@ -57,7 +59,10 @@ def load(path: Path, names: Iterable[str]) -> tuple[dict[str, Any], Arrays]:
             raise ValueError("it has more than there is memory for") from error
     if not all(isinstance(array, np.ndarray) for array in found.values()):  # bytes, where the head is not an array's
         raise ValueError("it is damaged")
-    return json.loads(found.pop("meta").tobytes()), found
+    meta = json.loads(found.pop("meta").tobytes())
+    if (meta["format"], meta["version"]) != (form, version):
+        raise ValueError(f"{meta['format']} version {meta['version']} is not {form} version {version}")
+    return meta, found
 
 
 def check(arrays: Arrays, dtypes: Mapping[str, str], pages: int, codecs: int) -> None:

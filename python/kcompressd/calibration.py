@@ -137,12 +137,10 @@ class Calibration:
         """Read `FILE.calib.npz`; raises `PageFileError` naming what is wrong with it."""
         where = file_path(path, PageFileError)
         with arrays.explained(where, "calibration", "kcompressd calibrate FILE"):
-            return cls._of(*arrays.load(where, _ARRAYS))
+            return cls._of(*arrays.load(where, _ARRAYS, FORMAT, VERSION))
 
     @classmethod
     def _of(cls, meta: dict[str, Any], figures: arrays.Arrays) -> Calibration:
-        if (meta["format"], meta["version"]) != (FORMAT, VERSION):
-            raise ValueError(f"{meta['format']} version {meta['version']} is not {FORMAT} version {VERSION}")
         if meta["page_size"] not in PAGE_SIZES or not meta["codecs"]:
             raise ValueError("its page size or compressors are not this version's")
         arrays.check(figures, _ARRAYS, meta["pages"], len(meta["codecs"]))

@@ -178,7 +178,7 @@ class Estimate:
     def to_csv(self) -> str:
         """Return a line per compressor under a line of names, comma-separated."""
         out = io.StringIO()
-        rows = [_flat(compressor.to_dict()) for compressor in self.compressors]
+        rows = self._rows()
         writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
@@ -210,7 +210,15 @@ class Estimate:
         """Return a table with a row for each compressor, names joined by dots."""
         from kcompressd.columns import Columns
 
-        return Columns.of_rows([_flat(compressor.to_dict()) for compressor in self.compressors])
+        return Columns.of_rows(self._rows())
+
+    def _rows(self) -> list[dict[str, Any]]:
+        """The figures of each compressor but those by size and by kind."""
+        from kcompressd.columns import flat
+
+        left_out = ("histogram", "kinds")
+        figures = (compressor.to_dict() for compressor in self.compressors)
+        return [flat({name: value for name, value in of_it.items() if name not in left_out}) for of_it in figures]
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         """Export `columns()` as an Arrow stream."""
@@ -308,14 +316,3 @@ def _by_kind(stats: PageStats, charged: npt.NDArray[np.uint32]) -> dict[str, dic
             "huge_pages": int(np.count_nonzero(charged[of] == stats.page_size)),
         }
     return kinds
-
-
-def _flat(figures: dict[str, Any]) -> dict[str, Any]:
-    """Return the figures with nested names joined by dots, without lists and kinds."""
-    flat: dict[str, Any] = {}
-    for key, value in figures.items():
-        if isinstance(value, dict) and key != "kinds":
-            flat |= {f"{key}.{name}": item for name, item in _flat(value).items()}
-        elif key not in ("kinds", "histogram"):
-            flat[key] = value
-    return flat

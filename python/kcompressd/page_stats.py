@@ -125,7 +125,7 @@ class PageStats:
         """Read `FILE.stats.npz`; raises `PageFileError` naming what is wrong with it."""
         where = file_path(path, PageFileError)
         with arrays.explained(where, "file of stats", "kcompressd capture --stats-only"):
-            meta, figures = arrays.load(where, _ARRAYS)
+            meta, figures = arrays.load(where, _ARRAYS, FORMAT, VERSION)
             _check_meta(meta)
             codecs = tuple(map(stored_codec, meta["codecs"]))
             arrays.check(figures, _ARRAYS, meta["pages"], len(codecs))
@@ -140,9 +140,6 @@ class PageStats:
 
 
 def _check_meta(meta: dict[str, Any]) -> None:
-    found = (meta["format"], meta["version"])
-    if found != (FORMAT, VERSION):
-        raise ValueError(f"{found[0]} version {found[1]} is not {FORMAT} version {VERSION}")
     if meta["page_size"] not in PAGE_SIZES or meta["kinds"] != list(KINDS) or not meta["codecs"]:
         raise ValueError("its page size, kinds of mapping or compressors are not this version's")
     for name in ("threads", "wall_ns", "threads_ns", "cpu_ns"):

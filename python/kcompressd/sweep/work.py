@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from kcompressd.calibration import Calibration
+from kcompressd.columns import flat
 from kcompressd.errors import InputError, JobError
 from kcompressd.job import Job
 from kcompressd.result import Result
 from kcompressd.sweep.plan import BOOT
 from kcompressd.sweep.table import ID, Row
 
-KEPT = ("vmstat", "zswap", "zram", "kcompressd", "timing", "lifecycle", "memory")
+KEPT = ("vmstat", "zswap", "zram", "kcompressd", "timing", "lifecycle")
 """The parts of a Result whose numbers become columns."""
 SECONDS = "seconds"
 """A row's key for the time that its point took; not kept, as it differs from run to run."""
@@ -65,16 +66,9 @@ def _row(task: Task) -> dict[str, Any]:
 def measures(result: Result) -> dict[str, Any]:
     """The numbers of a result, flat: `vmstat.pgsteal_anon`, `timing.bytes_per_s` … and whether it is complete."""
     stored = result.to_dict()
-    flat = {name: value for part in KEPT for name, value in _flat(part, stored.get(part))}
-    return flat | {"kind": stored["kind"], "complete": result.complete}
-
-
-def _flat(name: str, value: object) -> list[tuple[str, float]]:
-    if isinstance(value, Mapping):
-        return [pair for key, inner in value.items() for pair in _flat(f"{name}.{key}", inner)]
-    if isinstance(value, int | float):
-        return [(name, value)]
-    return []
+    found = flat({part: stored[part] for part in KEPT})
+    numbers = {name: value for name, value in found.items() if isinstance(value, int | float)}
+    return numbers | {"kind": stored["kind"], "complete": result.complete}
 
 
 def _used(task: Task, job: Job) -> tuple[int | None, int]:
