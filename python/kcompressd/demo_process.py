@@ -26,27 +26,7 @@ import numpy as np
 
 Builder: TypeAlias = Callable[[Random, Sequence[str], int], object]
 
-_ONSETS: Final = (
-    "b",
-    "d",
-    "f",
-    "g",
-    "k",
-    "l",
-    "m",
-    "n",
-    "p",
-    "r",
-    "s",
-    "t",
-    "v",
-    "z",
-    "br",
-    "dr",
-    "gl",
-    "kr",
-    "st",
-)
+_ONSETS: Final = ("b", "d", "f", "g", "k", "l", "m", "n", "p", "r", "s", "t", "v", "z", "br", "dr", "gl", "kr", "st")
 _VOWELS: Final = ("a", "e", "i", "o", "u", "ai", "ou")
 _CODAS: Final = ("", "", "n", "r", "s", "l", "m")
 _WORDS: Final = 1500
@@ -222,10 +202,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         build(arguments.seed, 0.5)
         print("loaded", flush=True)
         sys.stdin.readline()
-    contents = build(arguments.seed, arguments.mib)
+    _contents = build(arguments.seed, arguments.mib)  # held until the process ends
     print("ready", flush=True)
     time.sleep(arguments.seconds)
-    return 0 if contents else 1
+    return 0
 
 
 if __name__ == "__main__":

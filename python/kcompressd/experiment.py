@@ -235,10 +235,8 @@ def _experiment(path: Path, data: Mapping[str, Any]) -> Experiment:
     wrong = [f"measures: {_unknown(name)}" for name, measure in measures.items() if measure is None]
     if wrong:
         raise ExperimentError(path, "; ".join(wrong))
-    rows, groups = (
-        _variants(path, "row", data["row"]),
-        _variants(path, "group", data.get("group", [{"name": "", "set": {}}])),
-    )
+    rows = _variants(path, "row", data["row"])
+    groups = _variants(path, "group", data.get("group", [{"name": "", "set": {}}]))
     known = {"row": {row.name for row in rows}, "group": {group.name for group in groups}}
     return Experiment(
         path=path,

@@ -36,13 +36,13 @@ from kcompressd.progress import Progress, Watcher, follow, reporter
 from kcompressd.result import Result
 from kcompressd.result_form import VERSION
 from kcompressd.sizes import parse_limit
+from kcompressd.trace import RECORD, Trace, sidecar
 from kcompressd.workload import refuse_order
 
 if TYPE_CHECKING:
     from kcompressd.budget import Budget
     from kcompressd.node import Node
     from kcompressd.step import Stepper
-    from kcompressd.trace import Trace
     from kcompressd.workload import Workload
 
 Fault: TypeAlias = Literal["in-order", "shuffled", "none"]
@@ -328,8 +328,6 @@ def _refuse_overwriting(path: Path) -> None:
 
 
 def _trace(run: _core.Run, result: Result, config: dict[str, Any]) -> Trace:
-    from kcompressd.trace import RECORD, Trace
-
     records = np.frombuffer(run.trace(), dtype=RECORD)
     said = result.to_dict()["config"]
     return Trace(records, sidecar_of(config, said, result.pages, ordering="per-folio", complete=result.complete))
@@ -339,8 +337,6 @@ def sidecar_of(
     config: dict[str, Any], said: dict[str, Any], pages: int, *, ordering: str, complete: bool
 ) -> dict[str, Any]:
     """What a trace's sidecar says of the request: its law, not its seal."""
-    from kcompressd.trace import sidecar
-
     design = config["design"]
     # Whoever pushes may hold the head that it popped: each kswapd, and with a memory budget each application.
     heads = config["kswapd"] + len(config.get("workload", ())) if design["on_full"] == "sync_head" else 0

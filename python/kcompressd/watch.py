@@ -159,8 +159,8 @@ class CpuShares:
 
     def sample(self) -> None:
         """Read every thread's time; one that has ended keeps its last."""
-        now, passed = time.monotonic(), time.monotonic() - self.at
-        self.at = now
+        now = time.monotonic()
+        passed, self.at = now - self.at, now
         found = dict(_threads())
         self.share = {
             name: max(0.0, ns - self.spent.get(name, 0)) / 1e9 / max(passed, 1e-6) for name, ns in found.items()

@@ -102,7 +102,6 @@ class Zswap:
         refuse_slots(slots)
         refuse_number("nodes", nodes, 1)
         self._core = _core.Zswap(config)
-        self._page_size = page_size
         self._groups = {"/": 0}
         for memcg in memcgs:
             self.add_memcg(memcg)
