@@ -184,6 +184,13 @@ def test_a_wrong_type_is_refused_in_words(name: str, odd: object) -> None:
         (lambda: capture_cgroup(None), "path: None is not a path"),
         (lambda: observe(None), "observe: None is not a number of seconds"),
         (lambda: advise([1]), "pages: [1] is not a Pages"),
+        (lambda: advise(PAGES, ram_bytes=0), "ram_bytes: 0 is less than 1"),
+        (lambda: Node(managed=1000).boot(-1), "boot: -1 is less than 0"),
+        (lambda: SWEPT.boot(-1), "boot: -1 is less than 0"),
+        (lambda: SWEPT.boot("1"), "boot: '1' is not a whole number"),
+        (lambda: Zswap(page_size=0), "zswap: page size 0 is not one of"),
+        (lambda: Zswap(page_size="4096"), "zswap: page size 4096 is not one of"),
+        (lambda: Zram(mem_limit="1M", page_size=0), "zram: page size 0 is not one of"),
         (lambda: advise(PAGES, ram_bytes="8G"), "ram_bytes: '8G' is not a whole number"),
         (lambda: measure([1]), "pages: [1] is not a Pages"),
         (lambda: check("split"), "scenario: 'split' is not a Scenario"),
@@ -285,6 +292,7 @@ def test_pages_are_chosen_by_lists_too() -> None:
     assert len(PAGES[[]]) == 0
     with pytest.raises(TypeError):
         PAGES["1"]  # type: ignore[call-overload]
+    assert Pages(PAGES.array.view(np.matrix))[3].shape == (4096,)
     with pytest.raises(IndexError, match=r"positions of shape \(8, 4096\) are not of shape \(n,\)"):
         PAGES[PAGES.array]
 

@@ -150,7 +150,7 @@ def advise(
     Advice so far: options without a recommendation, or that with fewer designs.
     """
     refuse_type("pages", pages, Pages, "a Pages", EstimateError)
-    refuse_number("ram_bytes", 0 if ram_bytes is None else ram_bytes, error=EstimateError)
+    refuse_number("ram_bytes", 1 if ram_bytes is None else ram_bytes, 1, error=EstimateError)
     if goal not in GOALS:
         raise EstimateError("goal", f"{goal!r} is none of {', '.join(GOALS)}")
     say = progress or (lambda what, done, total: None)

@@ -19,7 +19,7 @@ import numpy as np
 from kcompressd import access_trace, policy
 from kcompressd.calibration import Calibration, calibrate
 from kcompressd.design import Design
-from kcompressd.errors import InputError, JobError, PageFileError, file_path, refuse_type
+from kcompressd.errors import InputError, JobError, PageFileError, file_path, refuse_number, refuse_type
 from kcompressd.job_file import Tree, parse, parse_setting, refuse_strangers, set_key
 from kcompressd.lab import Lab
 from kcompressd.machine import Costs, Machine
@@ -113,6 +113,7 @@ class Job:
         """Return the job as after another boot of its machine, 0 the job itself: its node's, and the seed is the next. Without a
         memory budget only the seed differs.
         """
+        refuse_number("boot", number, 0)
         free = {} if self.node is None else {"node.free": self.node.boot(number).free}
         return self.replace({"seed": self.lab.seed + number, **free}) if number else self
 

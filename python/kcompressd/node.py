@@ -79,7 +79,7 @@ class Node:
 
         What happens under pressure hangs on such small things: a run is one course of many.
         """
-        refuse_number("boot", number)
+        refuse_number("boot", number, 0)
         fewer = number * min(BOOT_PAGES, max(1, self.managed // 1024))
         return dataclasses.replace(self, free=self.free_pages - fewer) if number else self
 

@@ -56,8 +56,8 @@ class Pages:
             raise InputError(
                 origin, f"not a C-contiguous uint8 array of shape (n, page_size): {array.dtype}{array.shape}"
             )
-        _known_page_size(array.shape[1], origin)
-        self._array = array.view()
+        refuse_page_size(array.shape[1], origin)
+        self._array = array.view(np.ndarray)
         self._array.flags.writeable = False
         self._index = index or PageIndex()
         self._origin = origin
@@ -119,7 +119,7 @@ class Pages:
         """Make a set of the bytes of `data`, whole pages; immutable bytes are shared, others copied."""
         refuse_type("bytes", data, (bytes, bytearray, memoryview), "bytes", InputError)
         flat = np.frombuffer(data, dtype=np.uint8)
-        _known_page_size(page_size, "bytes")
+        refuse_page_size(page_size, "bytes")
         return cls(page_file.whole_pages(flat.copy() if flat.flags.writeable else flat, page_size, "bytes"))
 
     @classmethod
@@ -136,7 +136,7 @@ class Pages:
                 "array", f"is {array.dtype} of shape {array.shape}, not uint8 of shape (n, page_size) or flat"
             )
         size = page_size or (array.shape[1] if array.ndim == 2 else PAGE_SIZE)
-        _known_page_size(size, "array")
+        refuse_page_size(size, "array")
         owned = np.array(array, order="C") if copy else np.ascontiguousarray(array)
         return cls(page_file.whole_pages(owned.reshape(-1), size, "array"))
 
@@ -200,7 +200,7 @@ class Pages:
         that is not whole is left out. Joining does not know of holes between neighbours, and the index says so.
         Raises `InputError` for a size that is not known, or when nothing is left.
         """
-        _known_page_size(page_size, self._origin)
+        refuse_page_size(page_size, self._origin)
         if page_size == self.page_size:
             return self
         count = self.nbytes // page_size
@@ -303,7 +303,8 @@ def contents(subject: str, given: Pages | Bytes | bytes) -> Bytes | bytes:
     return given
 
 
-def _known_page_size(page_size: int, subject: object) -> None:
+def refuse_page_size(page_size: object, subject: object) -> None:
+    """Raise `InputError` about `subject` for what is no size of a page in bytes."""
     if page_size not in PAGE_SIZES:
         raise InputError(subject, f"page size {page_size} is not one of {', '.join(map(str, PAGE_SIZES))} bytes")
 
@@ -312,7 +313,7 @@ def _assemble(
     flat: Bytes, document: IndexDocument | None, subject: object, page_size: int | None, verify: bool
 ) -> Pages:
     wanted = page_size or (document.page_size if document else PAGE_SIZE)
-    _known_page_size(wanted, subject)
+    refuse_page_size(wanted, subject)
     size = document.page_size if document else wanted
     pages = Pages(page_file.whole_pages(flat, size, subject), origin=str(subject))
     if document is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from os import PathLike
 from typing import Any
 
@@ -93,7 +94,7 @@ class Sim:
         config |= {"machine": self._machine().for_core(), "costs": self.costs.to_dict()}
         return config if self.budget is None else config | self.budget.for_core(self.lab, self.machine.cpus)
 
-    @property
+    @cached_property
     def budget(self) -> Budget | None:
         """The memory budget and its applications; None: pageout."""
         return Budget.of(self.node, self.workload)

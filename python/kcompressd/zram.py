@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from kcompressd import _core
 from kcompressd.errors import refuse_type
-from kcompressd.pages import Pages, contents
+from kcompressd.pages import Pages, contents, refuse_page_size
 from kcompressd.sizes import parse_limit, refuse_slots
 
 
@@ -49,6 +49,7 @@ class Zram:
         """
         refuse_type("secondary", secondary, (list, tuple), "a list of compressors")
         refuse_slots(slots)
+        refuse_page_size(page_size, "zram")
         config = {
             "compressors": [compressor, *secondary],
             "mem_limit_pages": _pages(mem_limit, page_size),

@@ -29,7 +29,7 @@ from kcompressd import _core
 from kcompressd.design import KERNEL, Kernel
 from kcompressd.errors import LabError, refuse_compressor, refuse_number, refuse_type
 from kcompressd.memcg import Memcg, number_of
-from kcompressd.pages import Pages, contents
+from kcompressd.pages import Pages, contents, refuse_page_size
 from kcompressd.sizes import counted, parse_limit, refuse_slots
 
 Stored: TypeAlias = Literal["pool", "device", "activated"]
@@ -87,6 +87,7 @@ class Zswap:
         keeps incompressible pages as they are. Raises `CodecError`, `LabError`, and ValueError for a number
         out of range.
         """
+        refuse_page_size(page_size, "zswap")
         config = {
             "compressor": compressor,
             "total_ram_pages": parse_limit(ram, None, "ram", page_size=page_size) // page_size,
