@@ -51,8 +51,8 @@ def is_there(pid: int) -> bool:
 @pytest.mark.parametrize(("number", "code"), SIGNALS)
 def test_a_sweep_keeps_its_rows_and_leaves_no_worker(tmp_path: Path, number: int, code: int) -> None:
     (tmp_path / "j.toml").write_text(
-        'pages = "sample"\nstore = "zram"\n[node]\nmanaged = 4096\n[workload]\nkind = "usemem"\npages = 4000\ntouches = 200000\n'
-        f'[[sweep.axis]]\nkey = "seed"\nvalues = {list(range(400))}\n'
+        'pages = "sample"\nstore = "zram"\n[node]\nmanaged = 4096\n[workload]\nkind = "usemem"\npages = 4000\ntouches = 20000\n'
+        f'[[sweep.axis]]\nkey = "seed"\nvalues = {list(range(4000))}\n'
     )
     with started("sweep", "j.toml", "--workers", "2", "--repeats", "1", folder=tmp_path) as command:
         until(lambda: any(tmp_path.glob("j.parquet.parts/*.parquet")))
@@ -61,7 +61,7 @@ def test_a_sweep_keeps_its_rows_and_leaves_no_worker(tmp_path: Path, number: int
         out, said = command.communicate()
     assert command.returncode == code and "the same command goes on from here" in said
     assert (
-        " of 400 points" in out and (tmp_path / "j.parquet").is_file() and not (tmp_path / "j.parquet.parts").exists()
+        " of 4000 points" in out and (tmp_path / "j.parquet").is_file() and not (tmp_path / "j.parquet.parts").exists()
     )
     until(lambda: not any(map(is_there, left)))
 
