@@ -7,14 +7,29 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, TypeAlias
+from types import UnionType
+from typing import Any, Final, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 from kcompressd.errors import NOT_PARSED, JobError
+from kcompressd.machine import Costs, Machine
+from kcompressd.node import Node
+from kcompressd.workload import Workload
 
 Tree: TypeAlias = dict[str, Any]
 """A job's tables as TOML has them."""
 
-_INT, _NUMBERS, _TEXT = (int,), (list,), (str,)
+_INT, _LIST, _TEXT, _TABLE = (int,), (list,), (str,), (dict,)
+
+
+def _of_fields(table: str, kind: type) -> dict[str, tuple[type, ...]]:
+    """The keys of a table that stands for a dataclass, with what TOML has for each field's type."""
+    forms: dict[object, tuple[type, ...]] = {float: (int, float), tuple: _LIST, Mapping: _TABLE, Literal: _TEXT}
+    hints = get_type_hints(kind)
+    first = {name: get_args(hint)[0] if isinstance(hint, UnionType) else hint for name, hint in hints.items()}
+    origins = {name: get_origin(hint) or hint for name, hint in first.items()}
+    return {f"{table}.{name}": forms.get(origin, (origin,)) for name, origin in origins.items()}
+
+
 KEYS: Final[Mapping[str, tuple[type, ...]]] = {
     "pages": _TEXT,
     "limit": _INT,
@@ -32,75 +47,26 @@ KEYS: Final[Mapping[str, tuple[type, ...]]] = {
     "accept_threshold_percent": _INT,
     "shrinker_enabled": (bool,),
     "seed": _INT,
-    "memcg": (list,),
-    "about": (dict,),
-    "sweep": (dict,),
+    "memcg": _LIST,
+    "about": _TABLE,
+    "sweep": _TABLE,
     "sweep.mode": _TEXT,
     "sweep.seeds": (int, list),
-    "sweep.axis": (list,),
-    "node": (dict,),
+    "sweep.axis": _LIST,
+    "node": _TABLE,
     "node.cpus": _INT,
     "node.kswapd": _INT,
-    "node.managed": _INT,
-    "node.free": _INT,
-    "node.file": _INT,
-    "node.watermarks": _NUMBERS,
-    "node.swappiness": _INT,
-    "node.boost_factor": _INT,
-    "node.pcp_batch": _INT,
-    "node.swap": _INT,
-    "node.lru_gen": (bool,),
-    "machine": (dict,),
+    **_of_fields("node", Node),
+    "machine": _TABLE,
     "machine.preset": _TEXT,
-    "machine.speeds": _NUMBERS,
-    "machine.slice_ns": _INT,
-    "machine.tick_ns": _INT,
-    "machine.migration_cost_ns": _INT,
-    "machine.wakeup_granularity_ns": _INT,
-    "machine.wake_ns": _INT,
-    "machine.ipi_ns": _INT,
-    "machine.idle_exit_ns": _INT,
-    "machine.switch_ns": _INT,
-    "machine.vcpu_is_preempted": (bool,),
-    "machine.preempt": _TEXT,
-    "machine.fair": _TEXT,
-    "machine.nice": (dict,),
-    "machine.affinity": (dict,),
-    "costs": (dict,),
-    "costs.scan_ns": _INT,
-    "costs.alloc_failed_ns": _INT,
-    "costs.unmap_ns": _INT,
-    "costs.fault_ns": _INT,
-    "costs.zero_page_ns": _INT,
-    "costs.touch_ns": _INT,
-    "costs.commit_ns": _INT,
-    "costs.zero_test_ps_per_byte": _INT,
-    "costs.device_write_ns": _INT,
-    "costs.device_cpu_ns": _INT,
-    "costs.device_read_ns": _INT,
-    "costs.compress_ns": _INT,
-    "costs.decompress_ns": _INT,
+    **_of_fields("machine", Machine),
+    "costs": _TABLE,
+    **_of_fields("costs", Costs),
     "workload": (dict, list),
-    "workload.kind": _TEXT,
+    **{key: types for key, types in _of_fields("workload", Workload).items() if key != "workload.gaps_ns"},
     "workload.fault": _TEXT,
     "workload.app_threads": _INT,
-    "workload.pages": _INT,
-    "workload.touches": _INT,
-    "workload.name": _TEXT,
-    "workload.memcg": _TEXT,
-    "workload.nice": _INT,
-    "workload.start_ns": _INT,
-    "workload.think_ns": _INT,
-    "workload.folio_order": _INT,
-    "workload.shmem": (bool,),
-    "workload.working_set": _INT,
-    "workload.exponent": (int, float),
-    "workload.write_share": (int, float),
     "workload.trace": _TEXT,
-    "workload.deadline_ns": _INT,
-    "workload.file_pages": _INT,
-    "workload.file_access": _TEXT,
-    "workload.file_share": (int, float),
 }
 """Every key, by its whole name, with the types that it takes. Tables not named here in full are `OPEN`."""
 
