@@ -15,8 +15,6 @@ from kcompressd.node import Node
 from kcompressd.sizes import refuse_too_large
 from kcompressd.workload import Workload, named
 
-__all__ = ["Budget"]
-
 _BYTES: Final = {"page": 71, "file_page": 32, "managed": 6, "slot": 30}
 """What a run takes for each (`ru_maxrss` of a burst in virtual time with a million more of one of them, zram and zswap)."""
 

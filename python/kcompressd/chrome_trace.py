@@ -54,7 +54,7 @@ def save(trace: Trace, path: str | os.PathLike[str], *, window: Window = ALL, re
     refuse_type("result", result, (Result, type(None)), "a Result", OutputError)
     where, count = file_path(path, OutputError), 0
 
-    def write(out: BinaryIO) -> None:
+    def write(out: BinaryIO | gzip.GzipFile) -> None:
         nonlocal count
         out.write(f'{{"displayTimeUnit": "ns", "otherData": {json.dumps(_about(trace))},\n"traceEvents": ['.encode())
         for event in events(trace, window=window, result=result):
@@ -64,7 +64,7 @@ def save(trace: Trace, path: str | os.PathLike[str], *, window: Window = ALL, re
 
     def packed(out: BinaryIO) -> None:
         with gzip.GzipFile(filename="", mode="wb", fileobj=out, compresslevel=5, mtime=0) as stream:
-            write(stream)  # type: ignore[arg-type]  # a GzipFile is as good a file
+            write(stream)
 
     try:
         files.replace(where, packed if where.suffix == ".gz" else write)

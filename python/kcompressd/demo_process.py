@@ -20,7 +20,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from random import Random
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
@@ -78,15 +78,15 @@ def records(random: Random, words: Sequence[str], size: int) -> list[dict[str, o
     ]
 
 
-def tree(random: Random, words: Sequence[str], size: int) -> list[object]:
+def tree(random: Random, words: Sequence[str], size: int) -> list[Any]:
     """Return a search tree of about `size` bytes: nodes of [key, left, right, weight]."""
-    root: list[object] = [1 << 23, None, None, words[0]]
+    root: list[Any] = [1 << 23, None, None, words[0]]
     for _ in range(size // 145):
         key, node = random.randrange(1 << 24), root
         while True:
-            side = 1 if key < node[0] else 2  # type: ignore[operator]
+            side = 1 if key < node[0] else 2
             below = node[side]
-            if not isinstance(below, list):
+            if below is None:
                 node[side] = [key, None, None, _word(random, words)]
                 break
             node = below

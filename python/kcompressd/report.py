@@ -1,4 +1,4 @@
-"""How a `Result` shows itself: one line, a table as text, and the same as HTML for notebooks."""
+"""How a `Result` shows itself: one line, and a table with sentences."""
 
 from __future__ import annotations
 

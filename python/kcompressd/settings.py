@@ -97,25 +97,21 @@ def _reason(estimate: Estimate, best: CompressorEstimate) -> str:
         return f"{best.codec.text}: every page is one repeated word, any compressor does."
     text = f"{best.codec.text}: {mib(best.mm_stat.mem_used_total)} hold {mib(best.mm_stat.orig_data_size)}"
     others = [compressor for compressor in estimate.compressors if compressor is not best]
-    fastest, smallest = min(others, key=_time, default=best), min(others, key=_memory, default=best)
-    if others and _time(fastest) < _time(best):
+    fastest, smallest = min(others, key=lambda one: one.page_ns, default=best), min(others, key=_memory, default=best)
+    if others and fastest.page_ns < best.page_ns:
         text += (
-            f"; {fastest.codec.text} takes {duration(_time(fastest))} a page there and back instead of "
-            f"{duration(_time(best))}, but {_memory(fastest) / _memory(best) - 1:.0%} more memory"
+            f"; {fastest.codec.text} takes {duration(fastest.page_ns)} a page there and back instead of "
+            f"{duration(best.page_ns)}, but {_memory(fastest) / _memory(best) - 1:.0%} more memory"
         )
     if others and round(100 * _memory(smallest) / _memory(best)) < 100:
         text += (
             f"; {smallest.codec.text} saves another {1 - _memory(smallest) / _memory(best):.0%}, "
-            f"for {_time(smallest) / max(1.0, _time(best)):.1f} times the time"
+            f"for {smallest.page_ns / max(1.0, best.page_ns):.1f} times the time"
         )
     text += f". Twice the time must save {WORTH:.0%} of the memory."
     if is_useless(best):
         text += " None makes these pages much smaller: compressing them is hardly worth its time."
     return text
-
-
-def _time(compressor: CompressorEstimate) -> float:
-    return compressor.page_ns
 
 
 def _memory(compressor: CompressorEstimate) -> int:

@@ -26,8 +26,6 @@ from kcompressd.result import Result
 from kcompressd.trace_writer import TraceWriter
 from kcompressd.workload import Workload
 
-__all__ = ["Sim"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Sim:

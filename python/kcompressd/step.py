@@ -28,8 +28,8 @@ from kcompressd.errors import LabError, refuse_compressor, refuse_number, refuse
 from kcompressd.lifecycle import table
 from kcompressd.memcg import number_of, numbered
 from kcompressd.names import Names
-from kcompressd.show import lines
 from kcompressd.sizes import counted
+from kcompressd.timeline import lines
 from kcompressd.trace import RECORD, Records, Trace
 from kcompressd.trace_words import Step
 

@@ -19,9 +19,9 @@ from kcompressd import lifecycle
 from kcompressd._core import Judge, Locator
 from kcompressd.errors import refuse_type
 from kcompressd.lifecycle import table as default_table
-from kcompressd.show import lines
 from kcompressd.sizes import counted
 from kcompressd.table import Table
+from kcompressd.timeline import lines
 from kcompressd.trace import RECORD, SYSTEM, Trace, decode_states, judged
 from kcompressd.trace_words import (
     SYSTEM_EVENTS,

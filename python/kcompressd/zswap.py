@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, cast
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -120,7 +120,7 @@ class Zswap:
         A folio of several pages goes into the pool as a whole or not at all. Raises `ZswapError` for slots,
         nodes or sizes that there are not, `LabError` for an unknown group and for contents of another type.
         """
-        return cast(Stored, self._core.store(slot, contents("pages", pages), self._group(memcg), node))
+        return self._core.store(slot, contents("pages", pages), self._group(memcg), node)
 
     def load(self, slot: int) -> npt.NDArray[np.uint8] | None:
         """Read a slot back, uint8 of shape (page_size,); None where there is nothing.
@@ -149,7 +149,7 @@ class Zswap:
 
     def shrink_memcg(self, memcg: str) -> Shrunk:
         """Write the oldest entry of a group back on each node, as a store over `zswap_max` does."""
-        return cast(Shrunk, self._core.shrink_memcg(self._group(memcg)))
+        return self._core.shrink_memcg(self._group(memcg))
 
     def shrinker_count(self, memcg: str, node: int = 0) -> int:
         """Return how many entries the dynamic shrinker finds worth writing back; this uses protection up."""

@@ -27,7 +27,7 @@ def add(verbs: common.Verbs) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print it; what is stored gives its own exit code."""
     from kcompressd.errors import InputError
-    from kcompressd.show import timeline
+    from kcompressd.timeline import timeline
     from kcompressd.trace import Trace
 
     if arguments.file.endswith(".json"):

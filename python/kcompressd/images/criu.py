@@ -47,7 +47,7 @@ class _Run:
 
 def is_pages_image(path: Path) -> bool:
     """Tell whether a path is CRIU's pages with the pagemap beside them."""
-    return _PAGES_NAME.fullmatch(path.name) is not None and bool(_pagemaps(path.parent))
+    return _numbered(path, _PAGES_NAME) is not None and bool(_pagemaps(path.parent))
 
 
 def is_directory(path: Path) -> bool:
@@ -57,20 +57,20 @@ def is_directory(path: Path) -> bool:
 
 def pages_images(folder: Path) -> list[Path]:
     """Return the `pages-N.img` of every process in a folder of images, by pid."""
-    return [folder / f"pages-{_head(pagemap)}.img" for pagemap in _pagemaps(folder)]
+    return [folder / f"pages-{_head(pagemap)}.img" for pagemap in _pagemaps(folder).values()]
 
 
 def read(path: Path, page_size: int) -> Image:
     """Read the process whose pages are `path`; raises `PageFileError` naming the image that is damaged or missing."""
-    number = int(_PAGES_NAME.fullmatch(path.name)[1])  # type: ignore[index] # is_pages_image
-    pagemap = next((found for found in _pagemaps(path.parent) if _head(found) == number), None)
-    if pagemap is None:
+    number = _numbered(path, _PAGES_NAME)
+    pagemaps = _pagemaps(path.parent)
+    pid = next((pid for pid, pagemap in pagemaps.items() if _head(pagemap) == number), None)
+    if pid is None:
         raise PageFileError(path, f"no pagemap-PID.img beside it has the pages of number {number}", "copy all images")
-    pid = int(_PAGEMAP_NAME.fullmatch(pagemap.name)[1])  # type: ignore[index] # _pagemaps
     areas = _areas(path.with_name(f"mm-{pid}.img"))
     spans: list[Span] = []
     offset = absent = 0
-    for run in _runs(pagemap):
+    for run in _runs(pagemaps[pid]):
         if run.present:
             spans += _by_area(areas, offset, run, page_size)
             offset += run.pages * page_size
@@ -96,9 +96,15 @@ def _by_area(areas: list[Mapping], offset: int, run: _Run, page_size: int) -> It
         address = stop
 
 
-def _pagemaps(folder: Path) -> list[Path]:
-    found = [path for path in folder.glob("pagemap-*.img") if _PAGEMAP_NAME.fullmatch(path.name)]
-    return sorted(found, key=lambda path: int(path.stem.rpartition("-")[2]))
+def _pagemaps(folder: Path) -> dict[int, Path]:
+    """The pagemaps of the processes in a folder, by pid."""
+    found = {pid: path for path in folder.glob("*.img") if (pid := _numbered(path, _PAGEMAP_NAME)) is not None}
+    return dict(sorted(found.items()))
+
+
+def _numbered(path: Path, name: re.Pattern[str]) -> int | None:
+    found = name.fullmatch(path.name)
+    return int(found[1]) if found else None
 
 
 def _head(pagemap: Path) -> int:
