@@ -138,6 +138,8 @@ def test_a_wrong_type_is_refused_in_words(name: str, odd: object) -> None:
         (lambda: validate("t.npy"), "trace: 't.npy' is not a Trace (Trace.load reads a file)"),
         (lambda: Workload(kind="zipf", pages=9, exponent="a"), "workload.exponent: 'a' is not a number"),
         (lambda: Workload(kind="zipf", pages=9, write_share="a"), "workload.write_share: 'a' is not a number"),
+        (lambda: Workload(kind=[]), "workload.kind: [] is not a text"),
+        (lambda: Workload(kind="replay", pages="x", trace=TOUCHES), "workload.pages: 'x' is not a whole number"),
         (lambda: Workload(kind="eater", pages=9, name=5), "workload.name: 5 is not a text"),
         (lambda: Workload(kind="eater", pages=9, memcg=5), "workload.memcg: 5 is not a text"),
         (lambda: Workload(kind="eater", pages=9, shmem="no"), "workload.shmem: 'no' is not True or False"),

@@ -29,7 +29,6 @@ Bytes = npt.NDArray[np.uint8]
 
 _CHUNK_BYTES: Final = 1 << 20
 _ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
-_ZSTD_LEVEL: Final = 3
 _NO_CONTENTS: Final = (".stats.npz", ".calib.npz")
 
 
@@ -156,7 +155,7 @@ def parse_index(text: bytes, subject: object) -> IndexDocument:
         raise IndexFileError(subject, f"is not a valid index: {error}", fix) from error
 
 
-def write_pages(path: Path, flat: Bytes, document: IndexDocument | None, level: int = _ZSTD_LEVEL) -> None:
+def write_pages(path: Path, flat: Bytes, document: IndexDocument | None, level: int) -> None:
     """Write a page file (zstd when named `.zst`) and its index; without a document an old index is removed.
 
     The old index goes first and the new one comes last: a crash in between leaves pages without an index,

@@ -37,6 +37,18 @@ KINDS: Final[Mapping[str, tuple[str, ...]]] = {
 """Kinds of workloads, with the keys that only some of them have."""
 WRITE: Final = 1 << 31
 """The bit of an entry of `Workload.trace` that says "written"; the others are the page."""
+_WHOLE: Final[Mapping[str, tuple[int | None, int | None]]] = {
+    "pages": (1, MOST_PAGES),
+    "start_ns": (0, None),
+    "think_ns": (0, None),
+    "touches": (0, None),
+    "deadline_ns": (1, None),
+    "file_pages": (1, MOST_PAGES),
+    "working_set": (None, None),
+    "nice": (-20, 19),
+}
+"""Keys that are whole numbers, with the least and the most of each; pages bound the working set."""
+_SHARES: Final = ("exponent", "write_share", "file_share")
 _OWN: Final = {key for keys in KINDS.values() for key in keys}
 FILE_ACCESS: Final = ("read", "mapped", "executable")
 """How the pages of a file are read: by read(2), by a mapping, by an executable one."""
@@ -84,29 +96,37 @@ class Workload:
 
     def __post_init__(self) -> None:
         """Fill in what follows from the rest, and refuse what is no workload; raises `LabError` naming the key."""
+        self._refuse_types()
         if self.kind not in KINDS:
             raise LabError("workload.kind", f"{self.kind!r} is not pageout or one of {', '.join(KINDS)}")
         for name in _OWN.difference(KINDS[self.kind]):
             if getattr(self, name) is not None:
                 raise LabError(f"workload.{name}", f"is not for the workload {self.kind!r}", f"leave {name} out")
-        for key in ("name", "memcg"):
+        self._fill()
+        self._refuse_numbers()
+        self._refuse_file()
+
+    def _refuse_types(self) -> None:
+        """Numbers of another width, order or shape would be other touches, or none."""
+        for key in ("kind", "name", "memcg"):
             refuse_type(f"workload.{key}", getattr(self, key), str, "a text")
         refuse_type("workload.shmem", self.shmem, bool, "True or False")
-        self._refuse_arrays()
-        self._fill()
-        for key, least, most in (
-            ("pages", 1, MOST_PAGES),
-            ("start_ns", 0, None),
-            ("think_ns", 0, None),
-            ("touches", 0, None),
-            ("deadline_ns", 1, None),
-            ("file_pages", 1, MOST_PAGES),
-            ("working_set", None, None),
-            ("nice", -20, 19),
-        ):
-            value = getattr(self, key)
-            if value is not None:
-                refuse_number(f"workload.{key}", value, least, most)
+        given = {field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None}
+        for key, value in given.items():
+            if key in _WHOLE:
+                refuse_number(f"workload.{key}", value)
+            elif key in _SHARES:
+                refuse_type(f"workload.{key}", value, Real, "a number")
+            elif key in ("trace", "gaps_ns"):
+                refuse_type(f"workload.{key}", value, np.ndarray, "a uint32 array")
+                if value.dtype != np.uint32 or value.ndim != 1:
+                    why = f"is {value.dtype} of shape {value.shape}, not uint32 of shape (n,)"
+                    raise LabError(f"workload.{key}", why)
+
+    def _refuse_numbers(self) -> None:
+        for key, (least, most) in _WHOLE.items():
+            if (number := getattr(self, key)) is not None:
+                refuse_number(f"workload.{key}", number, least, most)
         refuse_order(self.folio_order or 0)
         if self.shmem and self.folio_order:
             raise LabError(
@@ -114,24 +134,11 @@ class Workload:
             )
         if self.working_set is not None and not 1 <= self.working_set <= self.pages:
             raise LabError("workload.working_set", f"{self.working_set} is not between 1 and pages = {self.pages}")
-        for key in ("exponent", "write_share", "file_share"):
-            if (share := getattr(self, key)) is not None:
-                refuse_type(f"workload.{key}", share, Real, "a number")
-                if key != "exponent" and not 0 <= share <= 1:
-                    raise LabError(f"workload.{key}", f"{share} is not between 0 and 1")
+        for key in _SHARES[1:]:
+            if (share := getattr(self, key)) is not None and not 0 <= share <= 1:
+                raise LabError(f"workload.{key}", f"{share} is not between 0 and 1")
         if self.exponent is not None and not 0 <= self.exponent < 1:
             raise LabError("workload.exponent", f"{self.exponent} is not from 0 to below 1")
-        self._refuse_file()
-
-    def _refuse_arrays(self) -> None:
-        """Numbers of another width, order or shape would be other touches, or none."""
-        for key in ("trace", "gaps_ns"):
-            array = getattr(self, key)
-            if array is None:
-                continue
-            refuse_type(f"workload.{key}", array, np.ndarray, "a uint32 array")
-            if array.dtype != np.uint32 or array.ndim != 1:
-                raise LabError(f"workload.{key}", f"is {array.dtype} of shape {array.shape}, not uint32 of shape (n,)")
 
     def _refuse_file(self) -> None:
         if self.file_access is not None and self.file_access not in FILE_ACCESS:
