@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from transitions import Machine
-from transitions.extensions import HierarchicalMachine
 
 if TYPE_CHECKING:
     from kcompressd.event_log import Log, LogVerdict
@@ -89,7 +88,7 @@ def compile(machine: Machine, guards: Sequence[str] | None = None, *, disjoint: 
         >>> compile(Machine(states=states, transitions=[melt], initial="solid", auto_transitions=False)).rows
         (Row(event=0, source=0, require_mask=0, require_value=0, to=1),)
     """
-    if isinstance(machine, HierarchicalMachine):
+    if hasattr(machine.state_cls, "separator"):  # a HierarchicalMachine, whose import would bring asyncio along
         raise TableError("a hierarchical machine has nested states; a table is flat: give each leaf a name of its own")
     states, events = tuple(machine.states), tuple(machine.events)
     names = list(guards if guards is not None else ())
