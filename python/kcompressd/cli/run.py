@@ -57,10 +57,11 @@ def run(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace) -> Result:
     """Run what the arguments say, or a job file."""
     from kcompressd.errors import InputError
-    from kcompressd.job import Job
     from kcompressd.lab import Lab
 
     if arguments.file is not None and arguments.file.endswith(".toml"):
+        from kcompressd.job import Job
+
         common.refuse_ignored(arguments, {"design": "split"}, "a job")
         job = Job.load(arguments.file, arguments.set)
         trace = _traces(arguments, len(job.pages))
