@@ -16,7 +16,7 @@ import pytest
 import walks
 
 from kcompressd import Lab, Pages
-from kcompressd.show import timeline
+from kcompressd.timeline import timeline
 from kcompressd.trace import RECORD, Trace, TraceError, sidecar_path
 
 ROOT = Path(__file__).parent.parent
