@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from kcompressd import procfs
@@ -42,7 +43,7 @@ def gather(pid: int) -> AccessFacts:
         uid=os.geteuid(),
         target_uid=_target_uid(pid),
         has_ptrace=bool(int(mine.get("CapEff", "0"), 16) & _CAP_SYS_PTRACE),
-        yama_scope=_yama_scope(),
+        yama_scope=yama_scope(),
         in_container=os.path.exists("/.dockerenv") or os.path.exists("/run/.containerenv"),
     )
 
@@ -92,9 +93,7 @@ def _target_uid(pid: int) -> int | None:
         return None
 
 
-def _yama_scope() -> int:
-    try:
-        with open("/proc/sys/kernel/yama/ptrace_scope", encoding="ascii") as file:
-            return int(file.read())
-    except OSError:
-        return 0
+def yama_scope(root: Path = Path("/")) -> int:
+    """Return `kernel.yama.ptrace_scope` of the host whose /proc is below `root`; 0 where there is no Yama."""
+    scope = procfs.text(root / "proc/sys/kernel/yama/ptrace_scope")
+    return int(scope) if scope.isdecimal() else 0

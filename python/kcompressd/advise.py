@@ -18,10 +18,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, get_args
 
 from kcompressd import calibration, settings
 from kcompressd import estimate as estimates
@@ -33,6 +33,7 @@ from kcompressd.machine import Machine
 from kcompressd.page_stats import DEFAULT_COMPRESSORS
 from kcompressd.pages import Pages
 from kcompressd.pressure import BOOTS, LEAST_PAGES, WORKING_SET, Pressed, Pressure
+from kcompressd.progress import Progress, untold
 from kcompressd.sizes import duration
 
 if TYPE_CHECKING:
@@ -47,9 +48,7 @@ PASSES: Final = 3
 Goal: TypeAlias = Literal["balance", "memory", "latency", "cpu"]
 VERSION: Final = 1
 """Of the stored form."""
-GOALS: Final = ("balance", "memory", "latency", "cpu")
-Progress: TypeAlias = Callable[[str, int, int], object]
-"""Called with what is done ("measuring", "simulating zram with lz4"), the part done, and all of it."""
+GOALS: Final = get_args(Goal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +143,8 @@ def advise(
     progress: Progress | None = None,
 ) -> Advice:
     """Recommend a store and a compressor for `pages`, of which `MOST_PAGES` are measured; `cpus` (default: two), `ram_bytes` and
-    `swap_device` (a disk or file to swap to; default of both: as this machine) describe the machine.
+    `swap_device` (a disk or file to swap to; default of both: as this machine) describe the machine. `progress` is called with what
+    is done ("measuring", "simulating zram with lz4"), the part done, and all of it.
 
     Raises `EstimateError`, `CodecError`, `LabError` for processors that no machine has, and on Ctrl-C `RunInterrupted` with the
     Advice so far: options without a recommendation, or that with fewer designs.
@@ -153,7 +153,7 @@ def advise(
     refuse_number("ram_bytes", 1 if ram_bytes is None else ram_bytes, 1, error=EstimateError)
     if goal not in GOALS:
         raise EstimateError("goal", f"{goal!r} is none of {', '.join(GOALS)}")
-    say = progress or (lambda what, done, total: None)
+    say = progress or untold
     machine = Machine() if cpus is None else Machine().with_cpus(cpus)
     some = pages[:: -(-len(pages) // MOST_PAGES) or 1]
     stats, passes = calibration.timed(

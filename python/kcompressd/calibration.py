@@ -32,7 +32,7 @@ from kcompressd.errors import (
 from kcompressd.page_index import PAGE_SIZES
 from kcompressd.page_stats import DEFAULT_COMPRESSORS, Codec, PageStats, kinds_of, measure, parse_codecs
 from kcompressd.pages import Pages
-from kcompressd.progress import Count, counter
+from kcompressd.progress import Count, counter, part_of
 from kcompressd.sizes import counted
 
 FORMAT: Final = "kcompressd-calibration"
@@ -197,29 +197,14 @@ def _each_timed(
     rounds = -(-int(passes) // tiles)
     tiled = pages if tiles == 1 else Pages.from_array(np.tile(pages.array, (tiles, 1)), copy=False)
     with counter(progress, "measuring") as report:
-        told = _Rounds(report, len(tiled) * rounds * len(codecs))
-        for codec in codecs:
+        total = len(tiled) * rounds * len(codecs)
+        for first, codec in zip(range(0, total, len(tiled) * rounds), codecs, strict=True):
+            parts = [part_of(report, first + len(tiled) * number, total) for number in range(rounds)]
             try:
-                times = [measure(tiled, codec.text, threads=1, progress=told.round()) for _ in range(rounds)]
+                times = [measure(tiled, codec.text, threads=1, progress=part) for part in parts]
             except KeyboardInterrupt:
                 raise KeyboardInterrupt from None  # What it has of some pages is no calibration.
             yield _medians(pages, times), tiles * rounds
-
-
-class _Rounds:
-    """Tells `report` of several rounds as of one work of `total`."""
-
-    def __init__(self, report: Count, total: int) -> None:
-        self.report, self.total, self.before, self.done = report, total, 0, 0
-
-    def round(self) -> Count:
-        """Return what the next round is to call."""
-        self.before, self.done = self.before + self.done, 0
-        return self.tell
-
-    def tell(self, done: int, _: int) -> None:
-        self.done = done
-        self.report(self.before + done, self.total)
 
 
 def _medians(pages: Pages, times: Sequence[PageStats]) -> PageStats:

@@ -23,7 +23,7 @@ from kcompressd.capture import Scan
 from kcompressd.errors import CaptureError, InputError, NotCapturableError, file_path, refuse_number
 from kcompressd.page_index import PageIndex
 from kcompressd.pages import Pages
-from kcompressd.progress import Count, counter
+from kcompressd.progress import Count, counter, part_of
 
 DEFAULT_LIMIT: Final = 65536
 """Pages that a capture of the whole system keeps unless asked: 256 MiB of 4 KiB pages."""
@@ -98,17 +98,12 @@ def capture_processes(
         for one in filter(lambda one: len(one.scan), chosen):
             before, done = done, done + len(one.scan)
             with contextlib.suppress(CaptureError):  # gone since the scan: its pages are missing from the count
-                parts.append(capture.read(one.scan, progress=_later(report, before, total)))
+                parts.append(capture.read(one.scan, progress=part_of(report, before, total)))
                 comms[one.comm] += len(parts[-1])
     if not parts:
         raise NotCapturableError(subject, f"no page was read; {refused} processes refused", "run it as root")
     joined = Pages.concatenate(parts, subject)
     return joined.with_index(_described(joined, kept, comms, len(parts), refused))
-
-
-def _later(report: Count, before: int, total: int) -> Count:
-    """What a process tells of itself, as a part of all."""
-    return lambda done, _: report(before + done, total)
 
 
 def _scan_all(pids: Iterable[int]) -> tuple[list[_Found], int]:

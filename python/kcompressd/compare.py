@@ -7,6 +7,7 @@ alike. Each repeat of a design is set against the same repeat of the baseline.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -16,6 +17,7 @@ from kcompressd.design import Design
 from kcompressd.errors import LabError, RunInterrupted, refuse_number, refuse_type
 from kcompressd.lab import Lab
 from kcompressd.pages import Pages
+from kcompressd.progress import Progress, untold
 from kcompressd.result import Result
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ MIN_REPEATS: Final = 5
 ENOUGH: Final = f"give {MIN_REPEATS}, to see what is chance"
 BASELINE: Final = "sync"
 
-Report: TypeAlias = Callable[[str, int, int], object]
+Report: TypeAlias = Progress
 """Called before each run with the design's name, the runs done, and the runs in all."""
 
 
@@ -55,16 +57,16 @@ def compare(
         raise LabError("repeats", why, f"give at least {MIN_REPEATS}")
     labs = _labs(designs or Design.presets(), lab or Lab())
     traced = validate or on_trace is not None
-    count = _Counter(progress or (lambda name, done, total: None), len(labs) * (repeats + traced))
+    tell, begun, total = progress or untold, itertools.count(), len(labs) * (repeats + traced)
     runs: dict[str, list[Result]] = {name: [] for name in labs}
     validations: dict[str, Validation] = {}
     try:
         for turn in range(repeats):
             for name in _turned(list(labs), turn):
-                count.next(name)
+                tell(name, next(begun), total)
                 runs[name].append(labs[name].run(pages))
         for name in labs if traced else ():
-            count.next(name)
+            tell(name, next(begun), total)
             result = dataclasses.replace(labs[name], trace=True).run(pages)
             validations[name] = result.trace.validate()
             if on_trace is not None:
@@ -104,7 +106,7 @@ def matrix(
     For virtual time, where only what `run` makes of the repeat's number differs (`Job.boot`). On Ctrl-C raises `RunInterrupted`
     with a Comparison of the rows that had all their repeats.
     """
-    count = _Counter(progress or (lambda name, done, total: None), len(rows) * len(groups) * repeats)
+    tell, begun, total = progress or untold, itertools.count(), len(rows) * len(groups) * repeats
     entries: list[Entry] = []
     try:
         for group, common in groups.items():
@@ -112,7 +114,7 @@ def matrix(
             for name, keys in rows.items():
                 done = []
                 for repeat in range(repeats):
-                    count.next(f"{name} {group}".rstrip())
+                    tell(f"{name} {group}".rstrip(), next(begun), total)
                     done.append(run({**common, **keys}, repeat))
                 results = tuple(done)
                 base = base or results
@@ -170,17 +172,6 @@ def _own(job: Job) -> dict[str, dict[str, Any]]:
 def boots(job: Job) -> int:
     """Return how many boots of a job tell a difference from chance: one where memory is not short, as all are alike."""
     return 1 if job.node is None else MIN_REPEATS
-
-
-class _Counter:
-    """Counts runs for the progress report."""
-
-    def __init__(self, tell: Report, total: int) -> None:
-        self.tell, self.total, self.done = tell, total, 0
-
-    def next(self, name: str) -> None:
-        self.tell(name, self.done, self.total)
-        self.done += 1
 
 
 def _baseline_first(names: Iterable[str]) -> list[str]:

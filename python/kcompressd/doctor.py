@@ -66,8 +66,7 @@ _CPUS: Final = "with one processor use the virtual clock: kcompressd sim"
 
 def _capture(root: Path) -> Iterator[Check]:
     facts = access.gather(os.getpid())
-    scope = text(root / "proc/sys/kernel/yama/ptrace_scope")
-    yama = int(scope) if scope.isdecimal() else 0
+    yama = access.yama_scope(root)
     who = "root" if facts.uid == 0 else f"uid {facts.uid}"
     if facts.has_ptrace:
         yield Check("capture", True, f"any process ({who} with CAP_SYS_PTRACE)", "capture --pid")

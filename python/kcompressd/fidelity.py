@@ -14,7 +14,7 @@ import json
 import os
 import platform
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +27,7 @@ from kcompressd.estimate import CHAIN_SIZE, CHAIN_SIZES, CompressorEstimate, est
 from kcompressd.page_stats import Codec, parse_codecs, stored_codec
 from kcompressd.pages import Pages
 from kcompressd.procfs import available_bytes
+from kcompressd.progress import Progress, untold
 from kcompressd.zram_device import FIELDS, MmStat, ZramDevice, charged
 
 if TYPE_CHECKING:
@@ -40,9 +41,6 @@ LIMITS: Final[Mapping[str, float]] = {"lz4hc": 1e-3, "zstd": 2e-4}
 """How far the sum of sizes may be from the kernel's, as a share of it; the other compressors' are exact on every page."""
 _OLD_ZSTD: Final = 3e-3
 """The same for zstd before Linux 6.2, whose encoder was of 2020."""
-
-Report = Callable[[str, int, int], object]
-"""Called with (compressor, pages done, pages in all)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,10 +189,10 @@ class Fidelity:
 
 
 def of_kernel(
-    pages: Pages, compressors: str | Sequence[str] | None = None, *, progress: Report | None = None
+    pages: Pages, compressors: str | Sequence[str] | None = None, *, progress: Progress | None = None
 ) -> Fidelity:
     """Write `pages` in order to a spare zram device of the running kernel, once a compressor (default: all that
-    both have), and compare with our figures.
+    both have), and compare with our figures. `progress` is called with the compressor, the pages done and all.
 
     Raises `KernelError` when there is no root, no zram, none of the compressors, or too little memory, and on Ctrl-C
     `RunInterrupted` with the Fidelity of the compressors that were done, if one was.
@@ -248,8 +246,8 @@ def against(
     )
 
 
-def _figures(device: ZramDevice, codec: Codec, pages: Pages, progress: Report | None) -> KernelFigures:
-    report = progress or (lambda name, done, total: None)
+def _figures(device: ZramDevice, codec: Codec, pages: Pages, progress: Progress | None) -> KernelFigures:
+    report = progress or untold
     device.setup(codec, pages.nbytes)
     stats = list(device.write(pages, lambda done: report(codec.text, done, len(pages))))
     return KernelFigures(codec, stats[-1], charged(stats))

@@ -22,6 +22,15 @@ POLL_S: Final = 0.05
 """How often a run is looked at, seconds: Ctrl-C is noticed within it."""
 
 
+def untold(name: str, done: int, total: int) -> None:
+    """A `Progress` that nobody is told of."""
+
+
+def part_of(report: Count, before: int, total: int) -> Count:
+    """Return what a part calls, of a work of `total` of which `before` was done when it began."""
+    return lambda done, _: report(before + done, total)
+
+
 def follow(run: _core.Run, report: Progress, pages: int, watch: Watcher) -> bool:
     """Start the run and wait for its end; True when Ctrl-C came meanwhile, which is raised when no run was started.
 
@@ -62,7 +71,7 @@ def reporter(progress: Progress | bool, what: str, *, endless: bool = False) -> 
     if callable(progress):
         yield progress
     elif not progress:
-        yield lambda name, done, total: None
+        yield untold
     else:
         with bar(what) as tell:
             yield lambda name, done, total: tell(name, done, 0 if endless else total)
