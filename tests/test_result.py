@@ -320,6 +320,12 @@ def test_a_result_that_cannot_be_written_says_where(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["folder"]
 
 
+def test_a_name_as_long_as_names_may_be_is_one(tmp_path: Path) -> None:
+    """Names have bytes: that of the temporary file was longer than the file's own, in letters of four."""
+    path = tmp_path / ("\N{SNOWMAN WITHOUT SNOW}" * 2 + "\N{GRINNING FACE}" * 61)
+    assert Result.load(Lab().run(PAGES).save(path)).pages == len(PAGES)
+
+
 def covers(path: str, leaf: str) -> bool:
     return leaf == path or leaf.startswith(path + ".")
 

@@ -22,12 +22,11 @@ MOST_BYTES: Final = 256 << 20
 
 
 def is_replaceable(path: Path) -> bool:
-    """Tell whether `path` is a regular file, a folder or nothing yet: no device, pipe or socket."""
+    """Tell whether `path` is a regular file or nothing yet: no folder, device, pipe or socket."""
     try:
-        mode = path.stat().st_mode
+        return stat.S_ISREG(path.stat().st_mode)
     except OSError:
         return True
-    return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
 
 
 def read_bytes(path: Path) -> bytes:
@@ -44,14 +43,19 @@ def read_text(path: Path) -> str:
     return read_bytes(path).decode()
 
 
-@contextlib.contextmanager
-def temporary(path: Path, write: Writer) -> Iterator[str]:
-    """A synced file of mode 0600 beside `path`, to be renamed by the caller; removed when it was not. Raises `OSError`, also where
+def beside(path: Path) -> tuple[int, str]:
+    """Make an empty file of mode 0600 that may replace `path` later; return its descriptor and name. Raises `OSError`, also where
     `path` cannot be replaced.
     """
     if not is_replaceable(path):
         raise OSError(errno.EINVAL, "it is not a regular file", os.fspath(path))
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:80]}.", suffix=".tmp")
+    return tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".tmp")  # a letter is 4 bytes at most
+
+
+@contextlib.contextmanager
+def temporary(path: Path, write: Writer) -> Iterator[str]:
+    """A synced file `beside` `path`, to be renamed by the caller; removed when it was not. Raises `OSError` as that."""
+    descriptor, name = beside(path)
     try:
         with os.fdopen(descriptor, "wb") as file:
             write(file)

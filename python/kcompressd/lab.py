@@ -321,7 +321,7 @@ def _refused(found: Mapping[str, Any]) -> list[str]:
 
 
 def _refuse_overwriting(path: Path) -> None:
-    if path.is_dir() or not is_replaceable(path):
+    if not is_replaceable(path):
         raise LabError(path, "is not a file", "give the path of a file to be made")
     if path.is_file() and path.stat().st_size > 0:
         raise LabError(path, "is not empty and would be overwritten", "give a new path, or remove it")

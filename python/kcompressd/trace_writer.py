@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -14,7 +13,7 @@ import numpy as np
 
 from kcompressd._core import Locator
 from kcompressd.errors import file_path
-from kcompressd.files import is_replaceable, write_text
+from kcompressd.files import beside, write_text
 from kcompressd.trace import RECORD, SYSTEM, TraceError, first_states, sealed, sidecar_path, sidecar_text
 
 
@@ -32,12 +31,8 @@ class TraceWriter:
         self._states = first_states(pages, absent=absent, folio_order=folio_order)
         self._actors: set[int] = set()
         self._digest, self._locator = hashlib.sha256(), Locator()
-        if not is_replaceable(self.path) or self.path.is_dir():
-            raise TraceError(f"{self.path}: cannot be written: it is not a regular file")
         with self._errors():
-            handle, self._name = tempfile.mkstemp(
-                dir=self.path.parent, prefix=f".{self.path.name[:80]}.", suffix=".tmp"
-            )
+            handle, self._name = beside(self.path)
             self._file: BinaryIO = os.fdopen(handle, "wb")
             self._header()
 
