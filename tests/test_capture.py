@@ -58,12 +58,13 @@ def test_copied_page_of_a_private_file_mapping(tmp_path: Path) -> None:
     assert pages[mapped[0].first_page].tobytes() == pattern(2, 3)
 
 
-def test_many_separate_runs_in_one_capture() -> None:
+def test_many_separate_runs_in_one_capture(monkeypatch: pytest.MonkeyPatch) -> None:
     """More runs than one call takes (1024), at batch sizes around that limit."""
     with child("a = anon(6000); fill(a, range(0, 6000, 2), 1); say(address(a))") as running:
         found = scan(running.pid)
         for batch in (1, 1023, 1024, 1025, 100_000):
-            got = pages_at(read(found, batch_pages=batch), found, running.said[0], 6000)
+            monkeypatch.setattr(capturing, "BATCH_PAGES", batch)
+            got = pages_at(read(found), found, running.said[0], 6000)
             assert got == {i: pattern(i, 1) for i in range(0, 6000, 2)}
 
 
@@ -153,12 +154,13 @@ def after_batches(count: int, act: Callable[[], object]) -> Callable[[int, int],
     return report
 
 
-def test_a_process_that_exits_half_way_keeps_what_was_read(tmp_path: Path) -> None:
+def test_a_process_that_exits_half_way_keeps_what_was_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was read before is right and stays, `complete` is False with the reason, the counts add up."""
     with child("a = anon(2000); fill(a, range(2000), 9); say(address(a))") as running:
         found = scan(running.pid)
         whole = read(found)
-        part = read(found, batch_pages=100, progress=after_batches(5, running.kill))
+        monkeypatch.setattr(capturing, "BATCH_PAGES", 100)
+        part = read(found, progress=after_batches(5, running.kill))
     assert len(part) == 500 and part == whole[:500]
     assert not part.index.complete and part.index.skipped.unread == len(found) - 500
     assert part.index.reason == f"the process exited after 500 of {len(found)} pages"
@@ -177,7 +179,7 @@ def test_a_process_that_exits_before_the_first_page() -> None:
 
 
 @pytest.mark.parametrize("batch", [1, 7, 64, 5000])
-def test_pages_given_back_meanwhile_are_skipped_and_counted(batch: int) -> None:
+def test_pages_given_back_meanwhile_are_skipped_and_counted(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Unmapped between scan and read, at both ends and inside of runs: only those pages are missing."""
     body = """
         a = anon(600); fill(a, range(600), 4); say(address(a))
@@ -190,7 +192,8 @@ def test_pages_given_back_meanwhile_are_skipped_and_counted(batch: int) -> None:
     with child(body) as running:
         found = scan(running.pid)
         running.go_on()
-        pages = read(found, batch_pages=batch)
+        monkeypatch.setattr(capturing, "BATCH_PAGES", batch)
+        pages = read(found)
         start = running.said[0]
     assert pages.index.skipped.vanished == len(gone) and len(pages) == len(found) - len(gone)
     assert pages.index.complete and total(pages) == len(found) + found.skipped.zero + found.skipped.unreadable

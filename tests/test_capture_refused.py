@@ -119,8 +119,9 @@ def test_a_read_that_is_refused_half_way_keeps_what_was_read(monkeypatch: pytest
         return honest(self, out, addresses)
 
     monkeypatch.setattr(procfs.ProcessMemory, "read", refuse_later)
+    monkeypatch.setattr("kcompressd.capture.BATCH_PAGES", 50)
     with child("say()") as running:
         found = scan(running.pid)
-        part = read(found, batch_pages=50)
+        part = read(found)
     assert len(part) == 50 and not part.index.complete
     assert part.index.reason == f"reading stopped after 50 of {len(found)} pages: Operation not permitted"

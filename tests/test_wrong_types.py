@@ -180,7 +180,6 @@ def test_a_wrong_type_is_refused_in_words(name: str, odd: object) -> None:
         (lambda: capture_command(["sleep", "9"], max_wait="1"), "max_wait: '1' is not a number of seconds"),
         (lambda: capture("1"), "pid: '1' is not a process's number"),
         (lambda: capture(1, limit=1.5), "limit: 1.5 is not a whole number"),
-        (lambda: capture(1, batch_pages=-1), "batch_pages: -1 is less than 1"),
         (lambda: capture_processes([1], "x", limit="2"), "limit: '2' is not a whole number"),
         (lambda: capture_processes([1], "x", limit=2, seed=-1), "seed: -1 is less than 0"),
         (lambda: capture_cgroup(None), "path: None is not a path"),

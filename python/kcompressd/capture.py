@@ -81,7 +81,6 @@ def capture(
     *,
     limit: int | None = None,
     progress: Count | bool = False,
-    batch_pages: int = BATCH_PAGES,
     keep_cmdline: bool = False,
 ) -> Pages:
     """Capture the present anonymous pages of process `pid`, at most `limit` pages in address order.
@@ -96,14 +95,8 @@ def capture(
     refuse_type("pid", pid, Integral, "a process's number", CaptureError)
     if limit is not None:
         refuse_number("limit", limit, 1, error=CaptureError)
-    refuse_number("batch_pages", batch_pages, 1, error=CaptureError)
     found = scan(pid)
-    return read(
-        found if limit is None else found.limited(limit),
-        progress=progress,
-        batch_pages=batch_pages,
-        keep_cmdline=keep_cmdline,
-    )
+    return read(found if limit is None else found.limited(limit), progress=progress, keep_cmdline=keep_cmdline)
 
 
 def scan(pid: int) -> Scan:
@@ -170,7 +163,6 @@ def read(
     found: Scan,
     *,
     progress: Count | bool = False,
-    batch_pages: int = BATCH_PAGES,
     keep_cmdline: bool = False,
 ) -> Pages:
     """Read the pages of a scan; arguments, result and errors are those of `capture`."""
@@ -182,23 +174,21 @@ def read(
         source = _source(found.pid, keep_cmdline)
         out = np.empty((len(found), found.page_size), dtype=np.uint8)
         with counter(progress, f"capturing {subject}") as report:
-            kept, stopped = _read_all(found, out, batch_pages, report)
+            kept, stopped = _read_all(found, out, report)
     pages = int(np.count_nonzero(kept))
     if pages == 0:
         raise NoSuchProcessError(subject, stopped or "gave back every page before one was read")
     return Pages(out[:pages], _index(found, kept, stopped, source), subject)
 
 
-def _read_all(
-    found: Scan, out: npt.NDArray[np.uint8], batch_pages: int, report: Count
-) -> tuple[npt.NDArray[np.bool_], str | None]:
+def _read_all(found: Scan, out: npt.NDArray[np.uint8], report: Count) -> tuple[npt.NDArray[np.bool_], str | None]:
     """Fill `out` from its start; return which pages of the scan were read or tried, and why it stopped early.
 
     The mask has one entry per page tried. After a refused batch one page is tried alone, so that only that
     page is lost.
     """
     memory = ProcessMemory(found.pid, found.page_size)
-    total, done, filled, step = len(found), 0, 0, batch_pages
+    total, done, filled, step = len(found), 0, 0, BATCH_PAGES
     kept = np.zeros(total, dtype=np.bool_)
     while done < total:
         try:
@@ -210,10 +200,10 @@ def _read_all(
                 if filled == 0:
                     raise
                 return kept[:done], f"reading stopped after {filled} of {total} pages: {error.strerror}"
-            done, step = (done + 1, batch_pages) if step == 1 else (done, 1)
+            done, step = (done + 1, BATCH_PAGES) if step == 1 else (done, 1)
             continue
         kept[done : done + got] = True
-        done, filled, step = done + got, filled + got, batch_pages
+        done, filled, step = done + got, filled + got, BATCH_PAGES
         report(done, total)
     return kept, None
 
