@@ -322,6 +322,38 @@ fn a_cpu_keeps_more_to_itself_while_kswapd_is_awake_and_a_throttle_counts_exactl
 }
 
 proptest::proptest! {
+    /// What each mark lets pass, at the last count that is too few and the first that is enough; and the boost beside a plain sum.
+    #[test]
+    fn a_mark_is_passed_by_one_page_more_than_it_says(
+        (min, above) in (1u32..3000, (0u32..100, 0u32..3000)), (boost_factor, cpus) in (0u32..30_000, 1u16..9),
+        raises in proptest::collection::vec(1u32..4, 0..4), lowered in 0u32..3000, near in 0u32..3,
+    ) {
+        let (low, high) = (min + above.0, min + above.0 + above.1);
+        let most = match high * boost_factor / 10_000 {
+            0 => 0,
+            most => most.max(PAGEBLOCK_PAGES),
+        };
+        let raised = raises.iter().fold(0, |boost, times| most.min(boost + times * PAGEBLOCK_PAGES));
+        let boost = raised.saturating_sub(lowered);
+        let free_pages = (min.midpoint(boost) + near).saturating_sub(1);
+        let zone = Zone::new(ZoneConfig { free_pages, watermarks: [min, low, high], boost_factor, cpus, ..GUEST });
+        raises.iter().for_each(|&times| zone.raise_boost(times));
+        proptest::prop_assert_eq!((zone.boost(), zone.take_boosted()), (raised, raised > 0));
+        zone.lower_boost(lowered);
+        proptest::prop_assert_eq!(zone.boost(), boost);
+        proptest::prop_assert_eq!(zone.allows_direct_reclaim(), free_pages > (min + boost) / 2);
+        // What a CPU keeps to itself may hide the gap between min and low.
+        let drift = u32::from(cpus) * zone.limits.normal_threshold;
+        let marks = [low + boost, min + boost, min / 2, high + boost, high + drift];
+        for free in marks.into_iter().flat_map(|mark| mark.saturating_sub(1)..mark + 2) {
+            zone.nr_free.store(free.into(), Ordering::Relaxed); // ORDERING: Relaxed: this test is alone.
+            let passed = [Mark::Low, Mark::Min, Mark::HalfMin, Mark::None].map(|mark| zone.watermark_ok(mark));
+            proptest::prop_assert_eq!(passed, [free > low + boost, free > min + boost, free > min / 2, true]);
+            let counted = if drift > low - min && free < high + drift { free_pages } else { free };
+            proptest::prop_assert_eq!(zone.is_balanced(), counted > high + boost);
+        }
+    }
+
     #[test]
     fn pages_add_up(ops in proptest::collection::vec((0u16..2, 0u8..7), 0..600)) {
         let zone = Zone::new(ZoneConfig { managed_pages: 2500, free_pages: 2500, ..GUEST });

@@ -103,7 +103,7 @@ impl Zone {
         let most = if most == 0 || too_small { 0 } else { most.max(PAGEBLOCK_PAGES) };
         let now = self.boost();
         // ORDERING: Relaxed (both): a watermark and a hint; the buddy's lock is held, so events are one after another.
-        self.boost.store(now.saturating_add(times * PAGEBLOCK_PAGES).min(most).max(now.min(most)), Ordering::Relaxed);
+        self.boost.store(now.saturating_add(times * PAGEBLOCK_PAGES).min(most), Ordering::Relaxed);
         self.boosted.store(most > 0, Ordering::Relaxed); // ORDERING: as above.
     }
 }
