@@ -203,6 +203,23 @@ mod tests {
         }
     }
 
+    /// All of it, and what lies around one that is aligned.
+    #[test]
+    #[cfg_attr(miri, ignore = "reads /proc")]
+    fn what_is_dropped_is_unmapped() {
+        let mapped_pages = || {
+            let statm = std::fs::read_to_string("/proc/self/statm").expect("a process has one");
+            statm.split(' ').next().and_then(|pages| pages.parse::<usize>().ok()).expect("its first number")
+        };
+        let before = mapped_pages();
+        for _ in 0..4096 {
+            drop(Mapping::new(HUGE_BYTES).expect("addresses"));
+            drop(Mapping::aligned(4096).expect("addresses"));
+        }
+        // Each kind would leave 8 GiB; other tests map less than one meanwhile.
+        assert!(mapped_pages() < before + (4 << 30 >> 12));
+    }
+
     /// No more is kept than said, and the oldest goes first.
     #[test]
     fn so_much_is_kept() {
