@@ -173,11 +173,34 @@ impl Pages {
 fn new_chunk(start: Page, order: u8, known: Option<usize>, number: usize) -> Chunk {
     let mut chunk: Chunk = vec![start; CHUNK].try_into().expect("made with this length");
     if order > 0 {
-        let pages = known.map_or(CHUNK, |known| known - (number << CHUNK_BITS).min(known)).min(CHUNK);
+        let pages = known.map_or(CHUNK, |known| known.saturating_sub(number << CHUNK_BITS)).min(CHUNK);
         for folio in chunk[..pages].chunks_exact_mut(1 << order) {
             folio.fill(TAIL);
             folio[0] = HEAD;
         }
     }
     chunk
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_has_its_pages_and_whole_folios_of_them_and_no_more() {
+        for (known, order) in [(CHUNK - 3, 0), (CHUNK - 3, 2), (2 * CHUNK + 7, 2), (2 * CHUNK, 9)] {
+            let (mut pages, size) = (Pages::new(Some(known), false, order), 1 << order);
+            for folio in 0..known {
+                let start = match (folio % size, folio - folio % size + size <= known) {
+                    (_, whole) if order == 0 || !whole => RESIDENT,
+                    (0, _) => HEAD,
+                    _ => TAIL,
+                };
+                assert_eq!(pages.make(folio as u32), Ok(()));
+                assert_eq!(pages.get(folio as u32), Some(&mut { start }), "{folio} of {known}");
+            }
+            assert_eq!(pages.get(known as u32), None);
+            assert_eq!(pages.make(known as u32), Err(Reason::Folio { pages: Some(known) }));
+        }
+    }
 }
