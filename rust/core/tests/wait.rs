@@ -126,7 +126,7 @@ fn sleepers_in_threads_are_woken_in_line() {
 #[derive(Clone, Copy, Debug)]
 enum Op {
     Prepare,
-    WakeOne,
+    WakeOne { early: bool },
     WakeAll,
     Cancel(usize),
 }
@@ -134,7 +134,7 @@ enum Op {
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         3 => Just(Op::Prepare),
-        2 => Just(Op::WakeOne),
+        2 => any::<bool>().prop_map(|early| Op::WakeOne { early }),
         1 => Just(Op::WakeAll),
         2 => (0..8usize).prop_map(Op::Cancel),
     ]
@@ -144,8 +144,8 @@ fn op() -> impl Strategy<Value = Op> {
 fn step(cell: &WaitCell, line: &mut Vec<Ticket>, op: Op) {
     match op {
         Op::Prepare => line.push(cell.prepare()),
-        Op::WakeOne => {
-            assert_eq!(cell.wake_one(), !line.is_empty());
+        Op::WakeOne { early } => {
+            assert_eq!(if early { cell.wake_one_early() } else { cell.wake_one() }, !line.is_empty());
             line.drain(..line.len().min(1)).for_each(|woken| assert!(cell.is_woken(woken)));
         }
         Op::WakeAll => {
