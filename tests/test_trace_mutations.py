@@ -31,6 +31,7 @@ LABS = {
     "rfc, zram": Lab(design="rfc", store="zram", pool_limit="20%"),
     "unofficial": Lab(design="unofficial", depth=3, kernel=(6, 18)),
     "sync": Lab(design="sync", compressor="zstd"),
+    "split, folios of 4": Lab(design="split", folio_order=2, kernel=(6, 18), pool_limit="40%", threads=2),
     "cut short": Lab(design="split", plant=Plant(panic_in="kcompressd0", after_pages=9)),
 }
 BESIDE = ("digest", "count", "final states", "table")

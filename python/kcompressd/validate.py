@@ -19,6 +19,7 @@ from kcompressd import lifecycle
 from kcompressd._core import Judge, Locator
 from kcompressd.errors import refuse_type
 from kcompressd.lifecycle import table as default_table
+from kcompressd.lifecycle_enums import State
 from kcompressd.sizes import counted
 from kcompressd.table import Table
 from kcompressd.timeline import lines
@@ -33,6 +34,7 @@ from kcompressd.trace_words import (
     state_name,
     step,
 )
+from kcompressd.workload import MAX_FOLIO_ORDER
 
 _LAW = ("edges", "sequence", "guards of the past", "flags", "owners", "activations")
 _AROUND = 3
@@ -109,7 +111,7 @@ def validate(trace: Trace, law: Table | None = None) -> Validation:
     refuse_type("trace", trace, Trace, "a Trace (Trace.load reads a file)")
     law = law or default_table()
     meta = trace.meta or {}
-    judge = Judge(law.rows, _permitted(law, _hold(meta)), meta.get("pages"), **_given(trace))
+    judge = Judge(law.rows, _permitted(law, _hold(meta)), **_given(trace))
     digest = hashlib.sha256()
     for block in trace.blocks():
         judge.feed(block)
@@ -133,11 +135,29 @@ def validate(trace: Trace, law: Table | None = None) -> Validation:
 
 
 def _given(trace: Trace) -> dict[str, Any]:
-    """What the judge is told of the run; without a sidecar the first record of a page says whether it was there."""
+    """What the judge is told of the run; without a sidecar the pages' first records say whether they were there, and in what folios."""
     if trace.meta:
-        return judged(trace.meta)
+        return {"pages": trace.meta.get("pages"), **judged(trace.meta)}
     first = next((r for block in trace.blocks() for r in np.frombuffer(block, RECORD) if r["folio"] != SYSTEM), None)
-    return {**judged({}), "absent": first is not None and event_name(int(first["event"])) == "populate"}
+    if first is not None and event_name(int(first["event"])) == "populate":
+        return {**judged({}), "absent": True}
+    return {**judged({}), **_folios(trace)}
+
+
+def _folios(trace: Trace) -> dict[str, Any]:
+    """The order of folios that most pages' first records agree with. What is left after the last folio are single pages, so
+    their number matters too, where the records can account for so many.
+    """
+    orders = range(MAX_FOLIO_ORDER + 1)
+    wrong, pages = np.zeros(len(orders), np.int64), 0
+    for block in trace.blocks():
+        r = np.frombuffer(block, RECORD)
+        r = r[(r["seq"] == 0) & (r["folio"] != SYSTEM)]
+        tail = r["from"] == State.TAIL
+        wrong += [np.count_nonzero((r["folio"] % (1 << order) != 0) != tail) for order in orders]
+        pages = max(pages, int(r["folio"].max(initial=0)) + 1)
+    order = int(wrong.argmin())
+    return {"folio_order": order, "pages": pages if order and pages <= len(trace) else None}
 
 
 def _hold(meta: dict[str, Any]) -> str | None:
