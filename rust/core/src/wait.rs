@@ -94,10 +94,10 @@ impl Line {
         Self::new(self.enrolled(), self.woken().wrapping_add(count.min(self.waiting())))
     }
 
-    /// The line without `ticket`: the last one leaves, another takes those ahead along.
+    /// The line without `ticket`, which is in it: the last one leaves, another takes those ahead along.
     fn without(self, ticket: Ticket) -> Self {
         match self.place(ticket) {
-            last if last == self.waiting() && last > 0 => Self::new(self.enrolled().wrapping_sub(1), self.woken()),
+            last if last == self.waiting() => Self::new(self.enrolled().wrapping_sub(1), self.woken()),
             place => self.after_waking(place),
         }
     }

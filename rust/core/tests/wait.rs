@@ -54,7 +54,7 @@ fn only_the_end_of_the_run_ends_a_sleep_early() {
         let table = Arc::clone(&table);
         move || table.sleep(Duration::from_secs(3600))
     });
-    [WaitKey::Memory, WaitKey::Device, WaitKey::Shrink].into_iter().for_each(|key| assert!(!table.wake_all(key)));
+    keys(1, 1).into_iter().for_each(|key| assert!(!table.wake_all(key)));
     table.shutdown();
     assert_eq!(sleeper.join().unwrap(), Woken::Shutdown);
     assert_eq!(table.sleep(Duration::from_secs(3600)), Woken::Shutdown);
@@ -74,19 +74,13 @@ fn timeout_leaves_the_line() {
 #[test]
 fn shutdown_wakes_every_key_for_good() {
     let table = Arc::new(WaitTable::new(2, 4));
-    let keys = [
-        WaitKey::Queue(1),
-        WaitKey::QueueSpace(0),
-        WaitKey::Folio(7),
-        WaitKey::Writeback(9),
-        WaitKey::Memory,
-        WaitKey::Device,
-    ];
-    let sleepers = keys.map(|key| {
+    let keys = keys(2, 4);
+    let asleep = keys.iter().map(|&key| {
         let table = Arc::clone(&table);
         let ticket = table.prepare(key);
         thread::spawn(move || table.park(key, ticket))
     });
+    let sleepers: Vec<_> = asleep.collect();
     table.shutdown();
     for sleeper in sleepers {
         assert_eq!(sleeper.join().expect("no panic"), Woken::Shutdown);
@@ -96,17 +90,35 @@ fn shutdown_wakes_every_key_for_good() {
     }
 }
 
+/// Every key of a table for so many queues, folios as many as have cells of their own.
+fn keys(queues: u16, buckets: u32) -> Vec<WaitKey> {
+    let of_queues = (0..queues).flat_map(|number| [WaitKey::Queue(number), WaitKey::QueueSpace(number)]);
+    let of_folios = (0..buckets).flat_map(|folio| [WaitKey::Folio(folio), WaitKey::Writeback(folio)]);
+    let single =
+        [WaitKey::Memory, WaitKey::Device, WaitKey::Shrink, WaitKey::Kswapd, WaitKey::Pfmemalloc, WaitKey::Throttle];
+    of_queues.chain(of_folios).chain(single).collect()
+}
+
 #[test]
 fn keys_share_cells_only_as_said() {
-    let table = WaitTable::new(2, 4);
-    let ticket = table.prepare(WaitKey::Folio(1));
-    for other in [WaitKey::Folio(2), WaitKey::Writeback(1), WaitKey::Queue(1), WaitKey::QueueSpace(1), WaitKey::Memory]
-    {
-        assert!(!table.wake_all(other), "{other:?}");
+    for (queues, buckets) in [(0, 1), (1, 2), (2, 4), (5, 3)] {
+        let table = WaitTable::new(queues, buckets);
+        let wakers: [fn(&WaitTable, WaitKey) -> bool; 3] =
+            [WaitTable::wake_one, WaitTable::wake_one_early, WaitTable::wake_all];
+        for (key, wake) in keys(queues, buckets).into_iter().flat_map(|key| wakers.map(|wake| (key, wake))) {
+            let (ticket, wakes) = (table.prepare(key), table.wakes());
+            for other in keys(queues, buckets).into_iter().filter(|&other| other != key) {
+                assert!(!wake(&table, other), "{key:?} and {other:?}");
+            }
+            assert!(!table.is_woken(key, ticket) && table.wakes() == wakes);
+            let shares = match key {
+                WaitKey::Folio(folio) => WaitKey::Folio(folio + buckets),
+                WaitKey::Writeback(folio) => WaitKey::Writeback(folio + 3 * buckets),
+                key => key,
+            };
+            assert!(wake(&table, shares) && table.is_woken(key, ticket) && table.wakes() == wakes + 1);
+        }
     }
-    assert!(!table.is_woken(WaitKey::Folio(1), ticket));
-    assert!(table.wake_all(WaitKey::Folio(5)), "1 and 5 share a bucket of 4");
-    assert!(table.is_woken(WaitKey::Folio(1), ticket));
 }
 
 #[test]
