@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kcompressd import Lab, Pages, Result, series
+from kcompressd import Job, Lab, Pages, Result, series
 from kcompressd.comparison import Comparison, Entry
 from kcompressd.lifecycle import EVENTS, STATES
 from kcompressd.measures import MEASURES, Measure
@@ -177,6 +178,19 @@ def test_a_live_run_s_samples_end_where_the_counters_do(design: str) -> None:
     assert ends == {"pgsteal": vmstat.pgsteal_anon, "pgscan": vmstat.pgscan_anon, "stores": vmstat.pswpout}
     assert found["queue_len"][-1] == found["in_flight"][-1] == found["frames_held_twice"][-1] == 0
     assert list(result.series.t_ns) == sorted(result.series.t_ns)
+
+
+def test_a_virtual_run_is_sampled_evenly_also_where_nothing_happens() -> None:
+    """A line between two samples does not fall slowly over a time in which nothing changed."""
+    late = [{"kind": "burst", "pages": 300, "start_ns": start_ns, "deadline_ns": 10**9} for start_ns in (0, 20_000_000)]
+    job = {"pages": "sample", "store": "zram", "design": "sync", "node": {"managed": 4000}, "workload": late}
+    found = Job.from_dict(job).sim().series
+    step = found.t_ns[1]
+    assert list(found.t_ns[:-1]) == [step * n for n in range(len(found.t_ns) - 1)]
+    assert 256 <= len(found.t_ns) <= 512 and 0 < found.t_ns[-1] - found.t_ns[-2] <= step
+    levels = found.free_pages
+    changed = [n for n in range(1, len(levels)) if levels[n] != levels[n - 1]]
+    assert max(after - before for before, after in itertools.pairwise(changed)) * step > 10_000_000
 
 
 def test_a_rate_s_sum_is_what_was_added() -> None:

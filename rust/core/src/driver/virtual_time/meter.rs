@@ -192,34 +192,35 @@ impl Meter {
         self.pressure.apps -= u32::from(self.seats[seat].is_app);
     }
 
-    /// A sample is due.
+    /// The samples due before `until_ns`, up to when nothing happens.
     #[cold]
-    pub fn sample(&mut self, sys: &System, crew: &Crew, now_ns: u64) {
-        self.pressure.advance(now_ns);
-        self.take_sample(sys, crew, now_ns);
-        if self.samples.len() == SAMPLES {
-            let mut odd = false;
-            self.samples.retain(|_| {
-                odd = !odd;
-                odd
-            });
-            self.interval_ns *= 2;
+    pub fn sample(&mut self, sys: &System, crew: &Crew, until_ns: u64) {
+        while self.next_sample_ns < until_ns {
+            self.take_sample(sys, crew, self.next_sample_ns);
+            if self.samples.len() == SAMPLES {
+                let mut odd = false;
+                self.samples.retain(|_| {
+                    odd = !odd;
+                    odd
+                });
+                self.interval_ns *= 2;
+            }
+            self.next_sample_ns = self.start_ns + self.samples.len() as u64 * self.interval_ns;
         }
-        let passed = (now_ns - self.start_ns) / self.interval_ns + 1;
-        self.next_sample_ns = self.start_ns + passed * self.interval_ns;
     }
 
     pub fn finish(mut self, sys: &System, crew: &Crew, end_ns: u64) -> Measured {
-        self.pressure.advance(end_ns);
+        self.sample(sys, crew, end_ns);
+        self.take_sample(sys, crew, end_ns);
         self.level.pass(self.level.above, end_ns);
         self.found.below_ns = self.level.below_ns;
         self.touches.iter().for_each(|(touch_ns, _)| self.found.touch_ns.add(touch_ns));
         (self.found.some_ns, self.found.full_ns) = (self.pressure.some_ns, self.pressure.full_ns);
-        self.take_sample(sys, crew, end_ns);
         Measured { found: self.found, touches: self.touches, page_ns: self.page_ns, samples: self.samples }
     }
 
     fn take_sample(&mut self, sys: &System, crew: &Crew, t_ns: u64) {
+        self.pressure.advance(t_ns);
         let stat: VmStat = crew.stat();
         let held: i64 = crew.seats.iter().map(|seat| seat.ctx.held_twice).sum();
         self.samples.push(Sample {

@@ -166,15 +166,18 @@ impl Loop<'_> {
         let mut news = (0, 0);
         loop {
             let (due_ns, earliest) = (self.sched.next_due(), self.sched.earliest());
+            let next_ns = earliest.map_or(due_ns, |(c, _)| due_ns.min(self.sched.cpus[c].now_ns));
+            if next_ns == u64::MAX {
+                return self.end();
+            }
+            if next_ns > self.meter.next_sample_ns() {
+                self.meter.sample(self.sys, self.crew, next_ns);
+            }
             match earliest {
                 Some((c, horizon)) if self.sched.cpus[c].now_ns < due_ns => {
                     self.burst(c, horizon.min(due_ns).min(self.meter.next_sample_ns()))?;
                 }
-                None if due_ns == u64::MAX => return self.end(),
                 _ => self.due(due_ns),
-            }
-            if self.now_ns >= self.meter.next_sample_ns() {
-                self.meter.sample(self.sys, self.crew, self.now_ns);
             }
             if self.steps - watched >= WATCH_STEPS {
                 watched = self.steps;
