@@ -49,16 +49,19 @@ against = "april"
 against_group = "8 CPUs"
 above = 1
 yes = "More with 2."
-no = "Not more with 2 ({ratio})."
+no = "Not more with 2 ({ratio}), for {cpu} times the CPU time."
 """
 
 
 def simulate(changes: Mapping[str, Any], boot: int = 0, **series: list[int]) -> Result:
-    """April scans 1.5 times as often on 2 CPUs and thrice on 8, less by the tenth at each boot; speed is the number of CPUs."""
+    """April scans 1.5 times as often on 2 CPUs and thrice on 8, less by the tenth at each boot; speed is the number of CPUs.
+    With 2 CPUs each thread spends twice the CPU time that it does with 8."""
     data = json.loads(json.dumps(GOLDEN))
     scans = {2: 1.5, 8: 3.0}[changes["cpus"]] * (1 - boot / 10) if changes["design"] == "april" else 1.0
     data["vmstat"] |= {"pgscan_anon": round(1000 * scans), "pgsteal_anon": 1000}
     data["series"] |= series
+    for thread in data["threads"] if changes["cpus"] == 2 else ():
+        thread |= {key: 2 * spent for key, spent in thread.items() if key.endswith("_cpu_ns")}
     data["timing"]["bytes_per_s"] = 2.0**20 * changes["cpus"]
     return Result.from_dict(data)
 
@@ -96,7 +99,7 @@ def test_pictures_have_a_line_for_each_row(asked: Experiment) -> None:
 def test_a_finding_says_the_true_sentence_with_its_numbers(asked: Experiment) -> None:
     assert ask(asked, simulate).found() == [
         Said("april scans 3.00 times as often, 3.00 against 1.00, on 8 CPUs.", 1, 1, (3.0, 3.0)),
-        Said("Not more with 2 (0.25).", 1, 1, (0.25, 0.25)),
+        Said("Not more with 2 (0.25), for 2.00 times the CPU time.", 1, 1, (0.25, 0.25)),
     ]
 
 
@@ -118,9 +121,9 @@ def test_a_finding_that_is_not_so_at_all_boots_says_at_how_many(asked: Experimen
     assert answer.found()[0] == Said("april scans 2.10 times as often, 2.10 against 1.00, on 8 CPUs.", 5, 7, (1.2, 3.0))
     good = document(answer)
     assert "*Undecided*, at 5 of 7 boots (1.20x to 3.00x): april scans 2.10 times" in good
-    assert "*Found*: Not more with 2 (0.25)." in good  # 0.25 at every boot
+    assert "*Found*: Not more with 2 (0.25), for 2.00 times the CPU time." in good  # 0.25 at every boot
     short = good.partition("## In short")[2].partition("\n## ")[0]
-    assert "april scans" not in short and "Not more with 2 (0.25)." in short
+    assert "april scans" not in short and "Not more with 2 (0.25), for 2.00 times the CPU time." in short
     assert drift(good, [asked], {}) == []
     assert "| april | 2 ≈ | 1.05 ≈ |" in good and "| april | 8 ≈ | 2.10 |" in good
 
@@ -256,7 +259,7 @@ def test_digits_may_drift_and_nothing_else(asked: Experiment) -> None:
         ('measures = ["bytes_per_s"', 'measures = [["bytes_per_s"]', "measures = [['bytes_per_s'], "),
         ('name = "april"', "name = 4", "row 2: name = 4 is not a text"),
         ("set = { cpus = 2 }", 'set = "cpus"', "group 1: set = 'cpus' is not a table"),
-        ('yes = "', 'yes = "{speed} ', "names {speed}, which is none of ratio, value, other, row, group"),
+        ('yes = "', 'yes = "{speed} ', "names {speed}, which is none of ratio, value, other, cpu, row, group"),
         ('yes = "', 'yes = "{ ', "is no sentence to fill in: "),
         ('against = "april"', 'than = "april"', "finding 2: unknown key than"),
         ("limits = [", "limits = ", "not TOML"),

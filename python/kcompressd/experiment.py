@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from math import isfinite
+from dataclasses import dataclass, replace
+from math import isfinite, nan
 from pathlib import Path
 from statistics import median
 from string import Formatter
 from typing import Any, Final, TypeAlias
 
-from kcompressd import applications
+from kcompressd import applications, taken
 from kcompressd.compare import Report, matrix
 from kcompressd.comparison import Comparison
 from kcompressd.errors import NOT_PARSED, ExperimentError
@@ -61,7 +61,8 @@ _FINDING: Final[_Form] = {
     "yes": _TEXT,
     "no": _TEXT,
 }
-_FILLED: Final = ("ratio", "value", "other", "row", "group")
+_CPU: Final = replace(BY_NAME["cpu_ns"], of=taken.all_cpu)
+_FILLED: Final = ("ratio", "value", "other", "cpu", "row", "group")
 """What the sentences of a finding may name."""
 
 
@@ -76,7 +77,8 @@ class Variant:
 @dataclass(frozen=True, slots=True)
 class Finding:
     """Is `measure` of `row` more than `above` times that of `against`, by the median of the boots' ratios, as in tables? `yes`
-    and `no` are the sentences for the two answers, with `{ratio}`, `{value}`, `{other}`, `{row}` and `{group}` to fill in.
+    and `no` are the sentences for the two answers, with `{ratio}`, `{value}`, `{other}`, `{cpu}` (the ratio of the CPU time of all
+    threads), `{row}` and `{group}` to fill in.
     """
 
     measure: Measure
@@ -217,11 +219,12 @@ def _said(finding: Finding, comparison: Comparison, experiment: Experiment) -> S
             if pairs:
                 value, other = (median(side) for side in zip(*pairs, strict=True))
                 ratios = entries[group, row].ratios(finding.measure, base.results)
-                seen.append((median(ratios), value, other, ratios, row, group))
+                cpu = median(entries[group, row].ratios(_CPU, base.results) or [nan])
+                seen.append((median(ratios), value, other, ratios, cpu, row, group))
     if not seen:
         return Said(f"{finding.measure.title} was not measured.", 0, 0)
-    ratio, value, other, ratios, row, group = max(seen, key=lambda one: one[:2])
-    words = {"ratio": f"{ratio:.2f}", "row": row, "group": group}
+    ratio, value, other, ratios, cpu, row, group = max(seen, key=lambda one: one[:2])
+    words = {"ratio": f"{ratio:.2f}", "cpu": f"{cpu:.2f}", "row": row, "group": group}
     words |= {"value": finding.measure.text(value), "other": finding.measure.text(other)}
     above = ratio > finding.above
     so = sum((one > finding.above) == above for one in ratios)
