@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import signal
 import subprocess
 import sys
 import threading
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ import pytest
 
 from kcompressd import Lab, Pages, _core, procfs
 from kcompressd.cli import main
+from kcompressd.compare import compare
+from kcompressd.estimate import estimate
 
 COMMAND = (sys.executable, "-m", "kcompressd")
 
@@ -242,3 +246,53 @@ def test_ctrl_c_ends_an_exploration_and_keeps_what_it_saw(
     assert said.err == "kcompressd: interrupted: not every state was seen\n" and "not all seen: interrupted" in said.out
     found = json.loads(saved.read_text())
     assert (found["complete"], found["stopped_by"]) == (False, "interrupted") and found["states"] >= 1
+
+
+@pytest.fixture(scope="module")
+def shown() -> dict[str, dict[str, Any]]:
+    """One of each kind of stored JSON that is no Result."""
+    pages = Pages.sample()[:8]
+    option = {"store": "zram", "compressor": "lz4", "used": 0.5, "touch_ns": 1, "cpu_ns": 1}
+    advice = {"goal": "cpu", "options": [option], "best": None, "runner_up": None, "evidence": ["-"], "designs": []}
+    kernel = (resources.files("kcompressd") / "data/sample.kernel-6.18.json").read_text()
+    return {
+        "estimate": estimate(pages, "lz4").to_dict(),
+        "fidelity": json.loads(kernel),
+        "comparison": compare(pages, ["sync"]).to_dict(),
+        "advice": {"version": 1, "kind": "advice", **advice, "settings": {}, "complete": True},
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "place", "odd"),
+    [
+        ("estimate", ("choice", "zram_sysfs"), 5),
+        ("estimate", ("compressors", 0, "compress", "bytes_per_s"), 10**400),
+        ("fidelity", ("compressors", 0, "kernel"), None),
+        ("comparison", ("designs",), []),
+        ("comparison", ("title",), 7),
+        ("comparison", ("designs", 0, "results", 0, "census"), {}),
+        ("advice", ("settings",), 5),
+        ("advice", ("options", 0, "used"), "half"),
+        ("advice", ("options", 0, "store"), 1),
+        ("advice", ("options", 0, "touch_ns"), None),
+    ],
+)
+def test_what_was_stored_and_damaged_is_named(
+    shown: dict[str, dict[str, Any]],
+    kind: str,
+    place: tuple[Any, ...],
+    odd: object,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stored = copy.deepcopy(shown[kind])
+    path = tmp_path / "stored.json"
+    path.write_text(json.dumps(stored))
+    assert main(["show", str(path)]) == 0 and capsys.readouterr().out
+    inner: Any = stored
+    for name in place[:-1]:
+        inner = inner[name]
+    inner[place[-1]] = odd
+    path.write_text(json.dumps(stored))
+    assert f"{path}: a stored {kind} without what it must have: " in refused(capsys, "show", str(path))

@@ -17,24 +17,32 @@ if TYPE_CHECKING:
 Stored = Mapping[str, Any]
 
 
-def parts(path: str) -> tuple[Iterator[RenderableType], int] | None:
+def parts(path: str) -> tuple[list[RenderableType], int] | None:
     """Return what rich prints, and the exit code of the command that wrote `path`; None for a file that is neither.
 
     Raises `ResultFileError` for one that says it is one of them and lacks what it must have, and for what `check` wrote.
     """
+    from rich.errors import ConsoleError
+
+    from kcompressd.fitted import plain
+
     try:
         stored = json.loads(read_text(Path(path)))
-        if isinstance(stored, dict) and {"scenario", "schedule"} <= stored.keys():
-            fix = f"run its schedule again: kcompressd check --replay {path}"
-            raise ResultFileError(path, "is a saved check", fix)
-        kind = stored.get("kind") if isinstance(stored, dict) else None
-        shown = _KINDS.get(kind) if isinstance(kind, str) else None
-        return None if shown is None else (iter(list(shown(stored))), _exit_code(stored))
-    except ResultFileError:
-        raise
     except (OSError, *NOT_PARSED):
         return None  # whoever reads Results says what is wrong with it
-    except (KeyError, TypeError) as error:
+    if not isinstance(stored, dict):
+        return None
+    if {"scenario", "schedule"} <= stored.keys():
+        raise ResultFileError(path, "is a saved check", f"run its schedule again: kcompressd check --replay {path}")
+    kind = stored.get("kind")
+    shown = _KINDS.get(kind) if isinstance(kind, str) else None
+    if shown is None:
+        return None
+    try:
+        found = list(shown(stored))
+        plain(found, 100)  # what cannot be drawn is no figure
+        return found, _exit_code(stored)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, ConsoleError) as error:
         raise ResultFileError(path, f"a stored {kind} without what it must have: {error}") from error
 
 
