@@ -233,6 +233,8 @@ def replay(scenario: Scenario, schedule: Sequence[str]) -> Replayed:
     """Run `schedule` from the start of `scenario`; raises `LabError` where it does not fit."""
     refuse_type("scenario", scenario, Scenario, "a Scenario")
     refuse_type("schedule", schedule, (list, tuple), "a list of steps")
+    for step in schedule:
+        refuse_type("schedule", step, str, "a step")
     found = _core.replay_schedule(scenario.for_core(), lifecycle.table().as_dict(), list(schedule))
     if not found["valid"]:
         raise LabError("schedule", found["why"], "replay it with the scenario that it came from")

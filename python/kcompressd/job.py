@@ -284,6 +284,8 @@ class Job:
     def node(self) -> Node | None:
         """The memory budget, if there is one; raises `JobError` naming the key."""
         keys = {name: value for name, value in self.tree.get("node", {}).items() if name not in UNBUDGETED}
+        if keys and "managed" not in keys:
+            raise JobError(self.origin, "node.managed is missing", "say how many pages of memory the node has")
         return self._part(lambda: Node(**keys)) if keys else None
 
     @property

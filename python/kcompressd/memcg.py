@@ -49,11 +49,12 @@ class Memcg:
 def numbered(names: Iterable[str]) -> dict[str, int]:
     """Return the groups of these names with their numbers: the root's is 0, listed or not, the others' follow in order.
 
-    Raises `LabError` for a name that comes twice.
+    Raises `LabError` for a name that comes twice, and for what is no text.
     """
     numbers = {"/": 0}
     given = set()
     for name in names:
+        refuse_type("memcg", name, str, "a group's name")
         if name in given:
             raise LabError(f"memcg {name!r}", "comes twice", "give each group one entry")
         given.add(name)
