@@ -152,7 +152,7 @@ def test_the_guests_costs_are_those_that_fidelity_fits() -> None:
 @IN_TREE
 def test_a_file_says_how_many_boots_decide(tmp_path: Path) -> None:
     """The file's own number goes before the default."""
-    assert Experiment.load(FOLDER / "depth.toml").boots == 9
+    assert Experiment.load(FOLDER / "depth.toml").boots == 15
     (tmp_path / "few.toml").write_text(FILE.replace("measures = [", "boots = 0\nmeasures = ["))
     with pytest.raises(ExperimentError, match="boots = 0 is not a whole number of at least 1"):
         Experiment.load(tmp_path / "few.toml")
