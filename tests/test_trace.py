@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 from collections.abc import Iterator
 from functools import reduce
 from operator import getitem
@@ -18,6 +19,7 @@ import walks
 from kcompressd import Lab, Pages
 from kcompressd.timeline import timeline
 from kcompressd.trace import RECORD, Trace, TraceError, sidecar_path
+from kcompressd.trace_writer import TraceWriter
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = ROOT / "tests/golden/walk.npy"
@@ -181,3 +183,14 @@ def test_a_page_s_life_reads_as_a_timeline() -> None:
 def test_a_page_without_records_is_named() -> None:
     with pytest.raises(LookupError, match="no record of page 99; the trace has pages 0 to 11"):
         timeline(Trace.load(GOLDEN), 99)
+
+
+def test_a_full_disk_is_named_and_leaves_no_half_of_a_streamed_trace(tmp_path: Path) -> None:
+    """The close writes what is buffered, and fails as well."""
+    path = tmp_path / "t.npy"
+    said = f"{path}: cannot be written: No space left on device"
+    with pytest.raises(TraceError, match=f"^{said}$"), TraceWriter(path, 1) as writer, open("/dev/full", "wb") as full:
+        os.dup2(full.fileno(), writer._file.fileno())
+        writer.write(np.zeros(1, RECORD).tobytes())
+        writer.finish({})
+    assert list(tmp_path.iterdir()) == []

@@ -42,7 +42,8 @@ class TraceWriter:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """Remove what was not finished."""
-        self._file.close()
+        with contextlib.suppress(OSError):  # of a full disk, where it writes what is buffered: said when it was met
+            self._file.close()
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._name)
 
