@@ -6,7 +6,7 @@ mod clocks;
 mod stepping;
 
 use clocks::{Plan, STORES};
-use kcompressd_core::design::{Design, EnqueueAt, OnFull, Preset, StoreKind};
+use kcompressd_core::design::{Design, EnqueueAt, OnFull, OnReject, Preset, StoreKind};
 use kcompressd_core::driver::explore::{Refused, Stepper};
 use kcompressd_core::lifecycle::{Event, State, actor};
 use kcompressd_core::stats::Vm;
@@ -161,8 +161,29 @@ fn denied_writeback_activates_what_split_could_not_compress() {
     let seen = all_the_way_out(&mut stepper, NOISE);
     let want = [State::Queued, State::WritingBack, State::WrittenBack, State::WrittenBackFreed];
     assert_eq!(seen, want, "a failed compression goes to the device");
+    assert!(!events(&stepper, NOISE).contains(&"write"), "by the store's refusal");
     assert!(stepper.fault(NOISE).unwrap());
     assert_lawful(&stepper, &plan, true);
+}
+
+#[test]
+fn what_does_not_compress_is_kept_by_a_design_that_says_so_if_it_was_queued() {
+    for (on_reject, depth, want) in [
+        (OnReject::KeepRaw, 2, State::Compressed),
+        (OnReject::Activate, 2, State::Activated),
+        (OnReject::KeepRaw, 0, State::Activated),
+    ] {
+        let design = Design { on_reject, ..Preset::Split.design(StoreKind::Zswap).with_depth(2) };
+        let plan = Plan { kernel: (6, 18), ..plan(design, StoreKind::Zswap) };
+        let mut stepper = start(&plan);
+        stepper.set_depth(0, depth).unwrap();
+        let queued = (depth > 0).then(|| stepper.queue(NOISE).unwrap());
+        stepper.set_writeback(0, false).unwrap();
+        let now = if queued.is_some() { stepper.compress(NOISE) } else { stepper.queue(NOISE) };
+        assert_eq!(now.unwrap(), want, "{on_reject:?}, depth {depth}");
+        assert!(stepper.fault(NOISE).unwrap());
+        assert_lawful(&stepper, &plan, true);
+    }
 }
 
 #[test]
@@ -172,7 +193,8 @@ fn a_full_queue_does_what_the_design_says() {
         let mut stepper = start(&plan);
         (0..2).for_each(|page| assert_eq!(stepper.queue(page).unwrap(), State::Queued));
         assert_eq!(stepper.queue(2).unwrap(), now, "{}", preset.name());
-        assert_eq!(stepper.stat()[Vm::KcompressdFull], 1);
+        let heads = u64::from(preset == Preset::Unofficial);
+        assert_eq!([Vm::KcompressdFull, Vm::KcompressdHead].map(|counter| stepper.stat()[counter]), [1, heads]);
         let oldest = stepper.word(0).unwrap().state();
         assert_eq!(oldest == State::Compressed, preset == Preset::Unofficial, "SyncHead finishes the oldest");
         for page in stepper.queue_line(0) {
