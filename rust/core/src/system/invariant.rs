@@ -20,7 +20,7 @@ impl System {
     /// Checks the accounting of a system at rest.
     ///
     /// # Panics
-    /// Where an equation does not hold: lists against PG_lru, entries against states, slots against owners.
+    /// Where an equation does not hold: lists against PG_lru, entries against states, slots against owners, charges against frames.
     pub fn invariant(&self) {
         let listed: u32 = self.folios.iter().filter(|f| f.word.load().has(flag::LRU)).map(Folio::nr_pages).sum();
         let on_lists: u32 = self.nodes.iter().map(|n| n.lru().sizes(ROOT)).map(|s| s.inactive + s.active).sum();
@@ -31,9 +31,21 @@ impl System {
         assert_eq!(self.in_flight(), 0, "nothing is in flight");
         if let Some(mm) = &self.mm {
             mm.invariant(self.pool_pages() as u32);
+            self.charges_invariant();
         }
         if let Store::Zswap(zswap) = &self.store {
             zswap.invariant();
+        }
+    }
+
+    /// Every frame is charged to its page's group and those above, and nothing else is.
+    fn charges_invariant(&self) {
+        for (group, id) in self.memcgs.iter().zip(0..).filter(|&(_, id)| id != ROOT) {
+            let with_frame =
+                |folio: &&Folio| self.memcgs.is_below(folio.memcg, id) && folio.word.load().has(flag::FRAME);
+            let frames = self.folios.iter().filter(with_frame).map(|folio| large::weight(folio, folio.word.load()));
+            let pages = frames.sum::<u32>() + self.nr_file_pages(id);
+            assert_eq!(group.frames(), pages.into(), "{}: its charge against its frames", group.name());
         }
     }
 
