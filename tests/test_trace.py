@@ -87,8 +87,15 @@ def test_a_seal_is_kept_when_an_altered_trace_is_saved_again(tmp_path: Path) -> 
     ("spoil", "says"),
     [
         (lambda p: p.write_bytes(b"not an array"), "not a trace"),
-        (lambda p: p.write_bytes(p.read_bytes()[:-1]), "not a trace"),
-        (lambda p: p.write_bytes(p.read_bytes().replace(b"),", b",,", 1)), "not a trace"),
+        (
+            lambda p: p.write_bytes(p.read_bytes()[:-1]),
+            "not a trace: damaged or cut short .*; fetch or record it again",
+        ),
+        (
+            lambda p: p.write_bytes(p.read_bytes()[:40]),
+            "not a trace: damaged or cut short .*; fetch or record it again",
+        ),
+        (lambda p: p.write_bytes(p.read_bytes().replace(b"),", b",,", 1)), "not a trace: damaged or cut short"),
         (lambda p: np.save(p, np.zeros(4)), "not a 1-d array of trace records"),
         (lambda p: sidecar_path(p).write_text("{"), "not JSON"),
         (lambda p: sidecar_path(p).write_text("[" * 100_000), "not JSON"),
@@ -102,6 +109,10 @@ def test_a_seal_is_kept_when_an_altered_trace_is_saved_again(tmp_path: Path) -> 
         (lambda p: _edit(p, memcgs={"parents": [0], "writeback": [1], "of_page": [-1] * 5}), "does not fit"),
         (lambda p: _edit(p, ordering="sorted"), "neither 'total' nor 'per-folio'"),
         (lambda p: _edit(p, config=[1]), "'config' is of the wrong type"),
+        (lambda p: _edit(p, queues=5), "'queues' is of the wrong type"),
+        (lambda p: _edit(p, memcgs=7), "'memcgs' is of the wrong type"),
+        (lambda p: _edit(p, queues={"in_hand": 0}), "damaged sidecar: 'depths'"),
+        (lambda p: _edit(p, locator=[1]), "damaged sidecar: "),
         (lambda p: _edit(p, config={"folio_order": 10}), "'config' has a folio_order of 10"),
         (
             lambda p: _edit(p, queues={"depths": [2**32], "in_hand": 0}),

@@ -96,10 +96,8 @@ class Trace:
         """
         file = file_path(path)
         try:
-            if not _is_numpy(file):
-                raise ValueError("no NumPy file; kcompressd run --trace T.npy makes one")
-            trace = cls(np.load(file, mmap_mode="r", allow_pickle=False))
-        except DAMAGED_ARRAY as error:
+            trace = cls(_map(file))
+        except ValueError as error:
             raise TraceError(f"{file}: not a trace: {error}") from error
         except OSError as error:
             error.filename = error.filename or os.fspath(file)
@@ -158,9 +156,15 @@ class Trace:
             yield raw[first : first + _BLOCK].tobytes()
 
 
-def _is_numpy(file: Path) -> bool:
+def _map(file: Path) -> Records:
     with file.open("rb") as opened:
-        return opened.read(len(np.lib.format.MAGIC_PREFIX)) == np.lib.format.MAGIC_PREFIX
+        if opened.read(len(np.lib.format.MAGIC_PREFIX)) != np.lib.format.MAGIC_PREFIX:
+            raise ValueError("no NumPy file; kcompressd run --trace T.npy makes one")
+    try:
+        records: Records = np.load(file, mmap_mode="r", allow_pickle=False)
+    except DAMAGED_ARRAY as error:
+        raise ValueError(f"damaged or cut short ({error}); fetch or record it again") from error
+    return records
 
 
 def sidecar_path(path: str | os.PathLike[str]) -> Path:
@@ -294,14 +298,15 @@ def _read_sidecar(path: Path) -> dict[str, Any]:
 
 
 def _check_numbers(path: Path, meta: dict[str, Any]) -> None:
-    if not isinstance(meta.get("config") or {}, dict):
-        raise TraceError(f"{path}: 'config' is of the wrong type")
+    for key in ("config", "queues", "memcgs"):
+        if not isinstance(meta.get(key) or {}, dict):
+            raise TraceError(f"{path}: {key!r} is of the wrong type")
     try:
         decode_states(meta["final_states"])
         locator = [int(text, 16) for text in meta["locator"]]
         given = judged(meta)
     except (ValueError, TypeError, KeyError, OverflowError) as error:
-        raise TraceError(f"{path}: {error}") from error
+        raise TraceError(f"{path}: damaged sidecar: {error}") from error
     if "memcgs" in given:
         parents, writeback, of_page = given["memcgs"]
         count, fits = len(parents), len(parents) == len(writeback) and len(of_page) == meta["pages"]
