@@ -5,6 +5,7 @@ job file's errors name key and line.
 from __future__ import annotations
 
 import json
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,20 @@ def test_a_trace_streams_to_disk_and_is_lawful(job: Path, tmp_path: Path) -> Non
     assert [p.name for p in sorted(tmp_path.iterdir())] == ["job.toml", "t.npy", "t.npy.json"]
     with pytest.raises(TraceError, match="not a regular file"):
         Job.load(job).sim(trace=tmp_path)
+
+
+def test_the_result_of_a_run_whose_trace_finds_no_room_is_kept(
+    job: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64 << 10, hard))
+    try:
+        assert cli.main(["sim", str(job), "--json", str(tmp_path / "out.json"), "--trace", str(tmp_path / "t.npy")]) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert f"{tmp_path / 't.npy'}: cannot be written: File too large" in capsys.readouterr().err
+    assert Result.load(tmp_path / "out.json").complete
+    assert not list(tmp_path.glob("*t.npy*"))
 
 
 def test_the_streamed_trace_is_what_a_trace_in_memory_would_be(job: Path, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from kcompressd.machine import Costs, Machine
 from kcompressd.node import Node
 from kcompressd.progress import Progress, reporter
 from kcompressd.result import Result
+from kcompressd.trace import TraceError
 from kcompressd.trace_writer import TraceWriter
 from kcompressd.workload import Workload
 
@@ -58,7 +59,7 @@ class Sim:
 
         Returns the result, partial when something ended the run early; raises `RunInterrupted` on Ctrl-C. Raises
         `DesignError`, `CodecError`, `LabError`, `EstimateError` for a compressor that was not calibrated, and
-        `TraceError` for a trace that cannot be written.
+        `TraceError` for a trace that cannot be written; once the run has begun it has the `result`.
         """
         if self.lab.plant is not None:
             raise LabError("plant", "is for real threads", "run it with kcompressd run")
@@ -76,7 +77,11 @@ class Sim:
             result = self._result(found, said)
             if writer is not None:
                 law = sidecar_of(config, result.to_dict()["config"], pages, ordering="total", complete=result.complete)
-                writer.finish(law)
+                try:
+                    writer.finish(law)
+                except TraceError as lost:
+                    lost.result = result
+                    raise
         if result.error is not None and result.error.kind == "cancelled":
             raise RunInterrupted(result)
         return result

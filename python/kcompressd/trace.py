@@ -28,6 +28,7 @@ from kcompressd.trace_words import Step, names, step
 from kcompressd.workload import MAX_FOLIO_ORDER
 
 if TYPE_CHECKING:
+    from kcompressd.result import Result
     from kcompressd.validate import Validation
 
 Records = npt.NDArray[np.void]
@@ -57,7 +58,10 @@ _BLOCK = 1 << 18
 
 
 class TraceError(ValueError):
-    """A file that is not a trace; the message names the file and what is wrong with it."""
+    """A file that is not a trace, or cannot be written; the message names the file and what is wrong with it."""
+
+    result: Result | None = None
+    """What the run came to whose trace could not be written."""
 
 
 class Trace:

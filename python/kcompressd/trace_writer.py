@@ -21,7 +21,8 @@ class TraceWriter:
     """Writes a trace of `pages` pages (`absent` and `folio_order` as for `first_states`) under a temporary name; `finish` gives
     it its own and writes the sidecar.
 
-    A context manager: what was not finished is removed. Raises `TraceError`, naming the path, when it cannot be written.
+    A context manager: what was not finished is removed. Raises `TraceError`, naming the path, when it cannot be written; after a
+    block that could not be, `finish` does, and what comes in between is lost.
     """
 
     def __init__(self, path: str | os.PathLike[str], pages: int, *, absent: bool = False, folio_order: int = 0) -> None:
@@ -31,6 +32,7 @@ class TraceWriter:
         self._states = first_states(pages, absent=absent, folio_order=folio_order)
         self._actors: set[int] = set()
         self._digest, self._locator = hashlib.sha256(), Locator()
+        self._lost: TraceError | None = None
         with self._errors():
             handle, self._name = beside(self.path)
             self._file: BinaryIO = os.fdopen(handle, "wb")
@@ -49,6 +51,8 @@ class TraceWriter:
 
     def write(self, block: bytes) -> None:
         """Append whole records."""
+        if self._lost is not None:
+            return
         records = np.frombuffer(block, dtype=RECORD)
         self.records += len(records)
         self._digest.update(block)
@@ -56,11 +60,16 @@ class TraceWriter:
         self._actors.update(np.unique(records["actor"]).tolist())
         pages = records[records["folio"] != SYSTEM]
         self._states[pages["folio"]] = pages["to"]
-        with self._errors():
-            self._file.write(block)
+        try:
+            with self._errors():
+                self._file.write(block)
+        except TraceError as lost:
+            self._lost = lost
 
     def finish(self, law: Mapping[str, Any]) -> None:
         """Seal the trace; `law` is what only the writer of a trace knows (`trace.sidecar`)."""
+        if self._lost is not None:
+            raise self._lost
         found = sealed(self.records, sorted(self._actors), self._digest.hexdigest(), self._locator, self._states)
         text = sidecar_text(found | dict(law))
         with self._errors():

@@ -23,15 +23,21 @@ def add(verbs: common.Verbs) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run, save what was asked for, print the table; an interrupted run is printed too."""
+    """Run, save what was asked for, print the table; an interrupted run is printed too, and one whose trace could not be kept."""
     from kcompressd.job import Job
+    from kcompressd.trace import TraceError
 
     common.refuse_output(arguments.trace)
     common.refuse_outputs(arguments)
     job = Job.load(arguments.job, arguments.set)
-    code = common.shown_result(
-        lambda: job.sim(trace=arguments.trace, progress=sys.stderr.isatty()),
-        lambda result: common.show_result(result, arguments),
-    )
+    try:
+        code = common.shown_result(
+            lambda: job.sim(trace=arguments.trace, progress=sys.stderr.isatty()),
+            lambda result: common.show_result(result, arguments),
+        )
+    except TraceError as lost:
+        if lost.result is not None:
+            common.show_result(lost.result, arguments)
+        raise
     common.say_timed(job)
     return code
