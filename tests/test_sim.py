@@ -120,7 +120,9 @@ def test_the_result_of_a_run_whose_trace_finds_no_room_is_kept(
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (64 << 10, hard))
     try:
-        assert cli.main(["sim", str(job), "--json", str(tmp_path / "out.json"), "--trace", str(tmp_path / "t.npy")]) == 2
+        assert (
+            cli.main(["sim", str(job), "--json", str(tmp_path / "out.json"), "--trace", str(tmp_path / "t.npy")]) == 2
+        )
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert f"{tmp_path / 't.npy'}: cannot be written: File too large" in capsys.readouterr().err
