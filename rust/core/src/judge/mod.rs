@@ -21,7 +21,8 @@
 //! 9. tickets: see [`queues`];
 //! 10. whenever the store says how many bytes it holds, that is the sum over the pages whose copy it has.
 //!
-//! After a breach the judge believes the record and goes on, so one altered record counts four times at most, not for ever.
+//! After a breach the judge believes the record and goes on, so one altered record of a page counts four times at most, and four more
+//! where the bytes in the store are added up, not for ever.
 
 mod breach;
 mod law;
