@@ -9,8 +9,9 @@ use kcompressd_core::design::{Preset, StoreKind};
 use kcompressd_core::driver::explore::nothing_lost;
 use kcompressd_core::driver::virtual_time::{Machine, Policy, Preempt, Sim, SimConfig, run, run_with};
 use kcompressd_core::driver::{Crew, FaultOrder, Report};
-use kcompressd_core::lifecycle::{State, actor};
+use kcompressd_core::lifecycle::{Event, State, actor};
 use kcompressd_core::reclaim::Task;
+use kcompressd_core::stats::Vm;
 use kcompressd_core::system::System;
 use kcompressd_core::trace::{Record, SYSTEM};
 use std::io;
@@ -65,8 +66,35 @@ fn every_preset_brings_every_page_back_on_any_number_of_cpus() {
             assert!(records.is_sorted_by_key(|record| record.t_ns), "{case}: a total order");
             let events = records.iter().filter(|record| record.folio != SYSTEM).count();
             assert_eq!(events as u64, report.by_event.iter().sum::<u64>(), "{case}");
+            counters_are_the_trace_s(&report, &records, store, &case);
         }
     }
+}
+
+/// Of single pages, whose groups' knobs nobody turns.
+fn counters_are_the_trace_s(report: &Report, records: &[Record], store: StoreKind, case: &str) {
+    let count = |event: Event, also: &dyn Fn(&Record) -> bool| {
+        records.iter().filter(|r| r.folio != SYSTEM && r.event == event as u8 && also(r)).count() as u64
+    };
+    let all = |event| count(event, &|_| true);
+    let by_kswapd = |r: &Record| r.aux != 0 && actor::kind(r.actor) == actor::KSWAPD;
+    let written = all(Event::Write) + count(Event::Reject, &|r| r.to != State::Activated as u8);
+    let (zswpout, pswpout) = match store {
+        StoreKind::Zswap => (all(Event::Store), written),
+        StoreKind::Zram => (0, all(Event::Compress)),
+    };
+    for (counter, want) in [
+        (Vm::KcompressdQueued, all(Event::Queue)),
+        (Vm::KcompressdHead, count(Event::Compress, &by_kswapd)),
+        (Vm::Pgrotated, all(Event::Rotate)),
+        (Vm::SwpoutZero, all(Event::Zero)),
+        (Vm::Zswpout, zswpout),
+        (Vm::Pswpout, pswpout),
+    ] {
+        assert_eq!(report.vmstat[counter], want, "{counter:?}: {case}");
+    }
+    let unasked = count(Event::Write, &|r| r.from == State::Compressing as u8);
+    assert_eq!(unasked, 0, "a refused page is rejected, unless its group denies writeback by now: {case}");
 }
 
 #[test]
