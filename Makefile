@@ -94,7 +94,7 @@ oracle-eater: setup
 	.venv/bin/python tools/kernel_eater.py $(DEB) $(FILE)
 	.venv/bin/python tools/kernel_eater.py $(DEB) $(FILE) --lru-gen
 
-# Asks every file of experiments/ in virtual time and writes docs/answers.md; ten minutes.
+# Asks every file of experiments/ in virtual time and writes docs/answers.md; seven minutes.
 .PHONY: answers
 answers: setup
 	ci/answers.sh
