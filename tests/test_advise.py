@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kcompressd import Pages
-from kcompressd.advise import GOALS, Advice, Option, _beyond, _marked, _ranked, advise, has_swap_device
+from kcompressd.advice_report import designs
+from kcompressd.advise import GOALS, Advice, Option, _beyond, _evidence, _marked, _ranked, advise, has_swap_device
 from kcompressd.calibration import Calibration, of_stats, timed
 from kcompressd.cli import main
 from kcompressd.design import Design
@@ -69,6 +70,27 @@ def test_the_recommendation_is_on_the_front_and_says_why(advice: Advice) -> None
     assert any("no swap device" in text for text in advice.evidence)
 
 
+def test_a_tail_within_the_boots_spread_is_no_difference() -> None:
+    best = Option("zram", "zstd", 0.3, 9000, 20_000, touch_least_ns=8000, touch_most_ns=9500)
+    for least, most, said in (
+        (9500, 9900, "≈ tail"),
+        (7000, 8000, "≈ tail"),
+        (9501, 9900, "+8% tail"),
+        (7000, 7999, "+8% tail"),
+    ):
+        runner_up = Option("zram", "lz4", 0.5, 9700, 8000, touch_least_ns=least, touch_most_ns=most)
+        assert said in list(_evidence(best, runner_up, "balance"))[1]
+
+
+def test_designs_whose_tails_overlap_are_said_to() -> None:
+    def run(design: str, tail: int, least: int, most: int) -> Pressed:
+        return Pressed(design, 5, tail, 5, 5, 5, 3.0, touch_p999_least_ns=least, touch_p999_most_ns=most)
+
+    runs = (run("sync", 90, 80, 95), run("april", 99, 95, 99), run("split", 70, 60, 79), run("rfc", 85, 82, 86))
+    shown = designs(Advice("balance", (), None, None, (), runs, {}))
+    assert [row[2] for row in shown] == ["90 ns", "≈ 99 ns", "70 ns", "≈ 85 ns"]
+
+
 def test_next_to_nothing_has_no_sign() -> None:
     assert [_beyond(share) for share in (-0.004, 0.002, -0.08, 0.21)] == ["±0%", "±0%", "-8%", "+21%"]
 
@@ -107,7 +129,7 @@ def test_figures_are_medians_of_the_boots(monkeypatch: pytest.MonkeyPatch) -> No
     boots = ([3, 10, 5, 7, 9, 2.0], [1, 30, 6, 7, 8, 4.0], [2, 20, 4, 1, 1, 3.0])
     monkeypatch.setattr(Pressure, "_boot", lambda self, s, c, design, boot: Pressed(design, *boots[boot]))  # type: ignore[arg-type]
     run = Pressure(Calibration.sample(), Machine(), 64 << 20).run("zram", "lz4", "split")
-    assert run == Pressed("split", 2, 20, 5, 7, 8, 3.0)
+    assert run == Pressed("split", 2, 20, 5, 7, 8, 3.0, touch_p999_least_ns=10, touch_p999_most_ns=30)
 
 
 @pytest.mark.parametrize(("pages", "times"), [(1000, 1), (MOST_PAGES, 1), (3 * MOST_PAGES, 3)])

@@ -46,15 +46,19 @@ def mark(advice: Advice, option: Option) -> str:
 
 def figures(option: Option) -> tuple[str, str, str]:
     """Return the three figures as text; those of an option that exhausted the memory are not shown."""
-    timed = (duration(option.touch_ns), duration(option.cpu_ns)) if option.holds else ("exhausts memory", "-")
+    boots = f" ({duration(option.touch_least_ns)} to {duration(option.touch_most_ns)})" if option.touch_most_ns else ""
+    timed = (duration(option.touch_ns) + boots, duration(option.cpu_ns)) if option.holds else ("exhausts memory", "-")
     return f"{option.used:.1%}", *timed
 
 
 def designs(advice: Advice) -> list[tuple[str, ...]]:
-    """Return the designs' figures as text, in the order of `DESIGNS`."""
+    """Return the designs' figures as text, in the order of `DESIGNS`; ≈ before a tail that may be the first one's."""
     rows = []
     for run in advice.designs:
-        times = (run.touch_p99_ns, run.touch_p999_ns, run.cpu_ns, run.kswapd_ns, run.kcompressd_ns)
-        shown = (*map(duration, times), f"{run.scans:.2f}") if run.holds else ("exhausts memory", *["-"] * 5)
+        near = "≈ " if run is not advice.designs[0] and run.resembles(advice.designs[0]) else ""
+        p99, p999, *spent = map(
+            duration, (run.touch_p99_ns, run.touch_p999_ns, run.cpu_ns, run.kswapd_ns, run.kcompressd_ns)
+        )
+        shown = (p99, near + p999, *spent, f"{run.scans:.2f}") if run.holds else ("exhausts memory", *["-"] * 5)
         rows.append((run.design, *shown))
     return rows

@@ -8,7 +8,7 @@ measured pages over and over. Each run is the median of `BOOTS` boots: one alone
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from statistics import median_low
 from typing import Final
 
@@ -48,7 +48,7 @@ class _TooLong(Exception):
 class Pressed:
     """What came of the runs, their medians: `touch_p99_ns` and `touch_p999_ns` of a page touch, `cpu_ns` of all threads a touch, `kswapd_ns` and
     `kcompressd_ns` of these, `scans` of a page freed; `holds`: all came to their end; where one ran out of memory, or went on
-    for `LONGEST_S`, the figures are 0.
+    for `LONGEST_S`, the figures are 0. `touch_p999_least_ns` and `touch_p999_most_ns`: the runs' least and most.
     """
 
     design: str
@@ -59,6 +59,13 @@ class Pressed:
     kcompressd_ns: int
     scans: float
     holds: bool = True
+    touch_p999_least_ns: int = 0
+    touch_p999_most_ns: int = 0
+
+    def resembles(self, other: Pressed) -> bool:
+        """Tell whether the boots' tails overlap: the difference may be chance."""
+        least = max(self.touch_p999_least_ns, other.touch_p999_least_ns)
+        return 0 < least <= min(self.touch_p999_most_ns, other.touch_p999_most_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +104,9 @@ class Pressure:
             runs.append(self._boot(store, compressor, design, boot))
             if not runs[-1].holds:
                 return runs[-1]
-        names = (field.name for field in fields(Pressed) if field.name not in ("design", "holds"))
-        return replace(runs[0], **{name: median_low([getattr(run, name) for run in runs]) for name in names})
+        medians = {name: median_low([getattr(run, name) for run in runs]) for name in _FIGURES}
+        tails = [run.touch_p999_ns for run in runs]
+        return replace(runs[0], **medians, touch_p999_least_ns=min(tails), touch_p999_most_ns=max(tails))
 
     def _boot(self, store: Store, compressor: str, design: str, boot: int) -> Pressed:
         lab = Lab(design=design, store=store, compressor=compressor, seed=boot)
@@ -116,6 +124,9 @@ class Pressure:
         # An application that gets no page any more ends: the OOM killer's place.
         whole = result.complete and result.timing.touch_ns["count"] >= TOUCHES * self.workload.pages
         return _pressed(design, result) if whole else _exhausted(design)
+
+
+_FIGURES: Final = ("touch_p99_ns", "touch_p999_ns", "cpu_ns", "kswapd_ns", "kcompressd_ns", "scans")
 
 
 def _exhausted(design: str) -> Pressed:
