@@ -59,7 +59,7 @@ impl Frames {
 
     /// All frames, one after the other.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: the mapping has so many bytes, initialised by the kernel, and is exclusively borrowed.
+        // SAFETY: the mapping has so many bytes, initialised by the kernel or by who had it before, and is exclusively borrowed.
         unsafe { std::slice::from_raw_parts_mut(self.memory.base().as_ptr(), self.pages * self.page_size) }
     }
 
@@ -105,7 +105,7 @@ impl Frames {
     /// No one may write the frame meanwhile: the caller holds the page in a state (unmapped, queued, compressing,
     /// writing back) in which only a `shrink` or `fault` winner writes, and it is neither; or every actor has stopped.
     pub unsafe fn page(&self, page: u32) -> &[u8] {
-        // SAFETY: in bounds (`at`), initialised by the kernel, and not written meanwhile (caller).
+        // SAFETY: in bounds (`at`), initialised when the frames were made, and not written meanwhile (caller).
         unsafe { std::slice::from_raw_parts(self.at(page), self.page_size) }
     }
 

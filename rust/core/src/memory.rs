@@ -51,7 +51,7 @@ impl Mapping {
         Ok(Self { base: NonNull::new(base.cast()).expect("mmap never returns page 0 unasked"), len_bytes })
     }
 
-    /// The `len_bytes` from the first huge page's border on; what is around them is unmapped.
+    /// As [`Mapping::new`], from the first huge page's border on, in huge pages; what is around it is unmapped.
     fn aligned(len_bytes: usize) -> io::Result<Self> {
         let wide = ManuallyDrop::new(Self::new(len_bytes.saturating_add(HUGE_BYTES))?);
         let before = wide.base.align_offset(HUGE_BYTES);
@@ -62,7 +62,9 @@ impl Mapping {
         // Both ends are parts of the mapping that nobody else knows of.
         drop(Self { base: wide.base, len_bytes: before });
         drop(Self { base: after, len_bytes: HUGE_BYTES - before });
-        Ok(Self { base, len_bytes })
+        let mapping = Self { base, len_bytes };
+        mapping.advise(libc::MADV_HUGEPAGE);
+        Ok(mapping)
     }
 
     /// Its first byte.
@@ -78,11 +80,8 @@ impl Mapping {
 
     /// Says how all of it will be used; the system may refuse, which changes nothing here.
     pub fn advise(&self, advice: i32) {
-        debug_assert!([libc::MADV_NOHUGEPAGE, libc::MADV_HUGEPAGE, libc::MADV_FREE].contains(&advice));
-        if !cfg!(miri) {
-            // SAFETY: our own mapping; none of the three makes an access invalid.
-            unsafe { libc::madvise(self.base.as_ptr().cast(), self.len_bytes, advice) };
-        }
+        // SAFETY: our own mapping, whose owner says so.
+        unsafe { advise(self.base, self.len_bytes, advice) };
     }
 }
 
@@ -90,6 +89,18 @@ impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: the mapping is ours, of this size, and its owner, which hands out its bytes, is gone. An empty one is refused.
         unsafe { libc::munmap(self.base.as_ptr().cast(), self.len_bytes) };
+    }
+}
+
+/// Advice that may be refused: it changes what is resident. MADV_DONTNEED makes the contents zero, and so may MADV_FREE.
+///
+/// # Safety
+/// The caller owns this range of mappings of ours. With these two nothing reads it before it is written again.
+pub(crate) unsafe fn advise(base: NonNull<u8>, len_bytes: usize, advice: i32) {
+    debug_assert!([libc::MADV_NOHUGEPAGE, libc::MADV_HUGEPAGE, libc::MADV_DONTNEED, libc::MADV_FREE].contains(&advice));
+    if !cfg!(miri) {
+        // SAFETY: the caller's promise; none of the four makes an access invalid.
+        unsafe { libc::madvise(base.as_ptr().cast(), len_bytes, advice) };
     }
 }
 
@@ -139,7 +150,6 @@ impl Huge {
             return Err(io::Error::from_raw_os_error(libc::ENOMEM));
         }
         let mapping = KEPT.take(len_bytes).map_or_else(|| Mapping::aligned(len_bytes), Ok)?;
-        mapping.advise(libc::MADV_HUGEPAGE);
         Ok(Self(ManuallyDrop::new(mapping)))
     }
 }

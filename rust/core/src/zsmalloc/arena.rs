@@ -11,6 +11,7 @@
 
 use super::AllocError;
 use super::chunk::{CHUNK_BYTES, Chunk};
+use crate::memory::advise;
 use crate::sync::{Arc, CACHE_LINE_BYTES, Mutex, in_parallel, prefetch};
 use std::io;
 use std::ops::Range;
@@ -97,10 +98,8 @@ impl Run {
         let adjacent = |a: &Self, b: &Self| a.base.addr().get() + a.len_bytes == b.base.addr().get();
         for group in runs.chunk_by(adjacent) {
             let len_bytes = group.len() * group[0].len_bytes;
-            if !cfg!(miri) {
-                // SAFETY: these runs, exclusively borrowed, own so many bytes from there on without a gap, perhaps in neighbouring mappings.
-                unsafe { libc::madvise(group[0].base.as_ptr().cast(), len_bytes, libc::MADV_DONTNEED) };
-            }
+            // SAFETY: these runs, exclusively borrowed, own so many bytes from there on without a gap, perhaps in neighbouring mappings.
+            unsafe { advise(group[0].base, len_bytes, libc::MADV_DONTNEED) };
         }
     }
 }
