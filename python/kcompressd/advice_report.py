@@ -10,6 +10,7 @@ from rich.text import Text
 
 from kcompressd.advise import Advice, Option, name
 from kcompressd.fitted import Fitted, bare
+from kcompressd.pressure import overlap
 from kcompressd.sizes import duration
 
 OPTIONS = ("store", "compressor", "memory used", "touch p99.9", "CPU a touch")
@@ -55,7 +56,7 @@ def designs(advice: Advice) -> list[tuple[str, ...]]:
     """Return the designs' figures as text, in the order of `DESIGNS`; ≈ before a tail that may be the first one's."""
     rows = []
     for run in advice.designs:
-        near = "≈ " if run is not advice.designs[0] and run.resembles(advice.designs[0]) else ""
+        near = "≈ " if run is not advice.designs[0] and overlap(run.tails, advice.designs[0].tails) else ""
         p99, p999, *spent = map(
             duration, (run.touch_p99_ns, run.touch_p999_ns, run.cpu_ns, run.kswapd_ns, run.kcompressd_ns)
         )

@@ -32,7 +32,7 @@ from kcompressd.html.scale import size
 from kcompressd.machine import Machine
 from kcompressd.page_stats import DEFAULT_COMPRESSORS
 from kcompressd.pages import Pages
-from kcompressd.pressure import BOOTS, LEAST_PAGES, WORKING_SET, Pressed, Pressure
+from kcompressd.pressure import BOOTS, LEAST_PAGES, WORKING_SET, Pressed, Pressure, overlap
 from kcompressd.progress import Progress, untold
 from kcompressd.sizes import duration
 
@@ -67,6 +67,11 @@ class Option:
     front: bool = False
     touch_least_ns: int = 0
     touch_most_ns: int = 0
+
+    @property
+    def tails(self) -> tuple[int, int]:
+        """The least and the most `touch_ns` of the boots; 0 where they are not known."""
+        return self.touch_least_ns, self.touch_most_ns
 
     def beats(self, other: Option) -> bool:
         """Tell whether it holds where the other does not, or is as good in all three figures and better in one."""
@@ -298,8 +303,7 @@ def _evidence(best: Option, runner_up: Option | None, goal: Goal) -> Iterator[st
             (runner_up.used, runner_up.touch_ns, runner_up.cpu_ns), (best.used, best.touch_ns, best.cpu_ns), strict=True
         )
         used, touch, cpu = (_beyond(its / max(mine, 1e-9) - 1) for its, mine in pairs)
-        if 0 < max(runner_up.touch_least_ns, best.touch_least_ns) <= min(runner_up.touch_most_ns, best.touch_most_ns):
-            touch = "≈"
+        touch = "≈" if overlap(runner_up.tails, best.tails) else touch
         yield f"runner-up {name(runner_up)}: {used} memory used, {touch} tail, {cpu} CPU time"
     yield f"chosen from the Pareto front by {goal}: {_RULES[goal]}"
 

@@ -8,7 +8,7 @@ measured pages over and over. Each run is the median of `BOOTS` boots: one alone
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from statistics import median_low
 from typing import Final
 
@@ -62,10 +62,10 @@ class Pressed:
     touch_p999_least_ns: int = 0
     touch_p999_most_ns: int = 0
 
-    def resembles(self, other: Pressed) -> bool:
-        """Tell whether the boots' tails overlap: the difference may be chance."""
-        least = max(self.touch_p999_least_ns, other.touch_p999_least_ns)
-        return 0 < least <= min(self.touch_p999_most_ns, other.touch_p999_most_ns)
+    @property
+    def tails(self) -> tuple[int, int]:
+        """The least and the most `touch_p999_ns` of the runs; 0 where they are not known."""
+        return self.touch_p999_least_ns, self.touch_p999_most_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +104,10 @@ class Pressure:
             runs.append(self._boot(store, compressor, design, boot))
             if not runs[-1].holds:
                 return runs[-1]
-        medians = {name: median_low([getattr(run, name) for run in runs]) for name in _FIGURES}
+        names = (field.name for field in fields(Pressed) if field.name not in ("design", "holds"))
+        medians = {name: median_low([getattr(run, name) for run in runs]) for name in names}
         tails = [run.touch_p999_ns for run in runs]
-        return replace(runs[0], **medians, touch_p999_least_ns=min(tails), touch_p999_most_ns=max(tails))
+        return replace(runs[0], **medians | {"touch_p999_least_ns": min(tails), "touch_p999_most_ns": max(tails)})
 
     def _boot(self, store: Store, compressor: str, design: str, boot: int) -> Pressed:
         lab = Lab(design=design, store=store, compressor=compressor, seed=boot)
@@ -126,7 +127,9 @@ class Pressure:
         return _pressed(design, result) if whole else _exhausted(design)
 
 
-_FIGURES: Final = ("touch_p99_ns", "touch_p999_ns", "cpu_ns", "kswapd_ns", "kcompressd_ns", "scans")
+def overlap(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Tell whether the boots' figures of two, from the least to the most, overlap: their difference may be chance."""
+    return 0 < max(one[0], other[0]) <= min(one[1], other[1])
 
 
 def _exhausted(design: str) -> Pressed:
