@@ -63,7 +63,7 @@ pub fn bare(corpus: &Corpus, codec: CodecSpec, threads: u16) -> Duration {
         pin(cpu);
         let (mut codec, mut block) = (codec.open(), vec![0; 2 * PAGE_SIZE]);
         gate.pass();
-        // Relaxed: the counter deals out work and orders nothing.
+        // ORDERING: Relaxed: the counter deals out work and orders nothing.
         while let Some(from) = corpus.bytes().get(next.fetch_add(SWAP_CLUSTER_MAX, Ordering::Relaxed) * PAGE_SIZE..) {
             for page in from.chunks_exact(PAGE_SIZE).take(SWAP_CLUSTER_MAX) {
                 black_box(codec.compress(page, &mut block));

@@ -39,7 +39,7 @@ fn image() -> Vec<u8> {
 /// In memory where that can be: giving 100 MB back to a disk takes longer than the run.
 fn swap_file(slots: u32) -> Backing {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed); // ORDERING: Relaxed: a number nobody else has.
     let shm = std::path::PathBuf::from("/dev/shm");
     let folder = if shm.is_dir() { shm } else { std::env::temp_dir() };
     let path = folder.join(format!("kcompressd-live-memory-{}-{number}", std::process::id()));
