@@ -92,6 +92,16 @@ def test_an_altered_time_actor_size_or_flag_is_named_by_the_sidecar(trace: Trace
     assert alone.ok or (alone.first is not None and alone.first.check not in BESIDE)
 
 
+def test_the_last_folio_is_known_without_its_first_records() -> None:
+    trace = run("split, folios of 4")
+    records = trace.records
+    last = int(records["folio"][records["folio"] != SYSTEM].max())
+    for page in range(last - 3, last + 1):
+        first = int(np.flatnonzero((records["folio"] == page) & (records["seq"] == 0))[0])
+        found = Trace(np.delete(records, first)).validate().first
+        assert found is not None and (found.check, found.page) == ("sequence", page)
+
+
 @settings(max_examples=150, deadline=None)
 @given(some_run, st.data())
 def test_a_dropped_or_doubled_record_is_counted_by_the_sidecar_and_seen_in_the_sequence(

@@ -152,10 +152,11 @@ def _folios(trace: Trace) -> dict[str, Any]:
     wrong, pages = np.zeros(len(orders), np.int64), 0
     for block in trace.blocks():
         r = np.frombuffer(block, RECORD)
-        r = r[(r["seq"] == 0) & (r["folio"] != SYSTEM)]
-        tail = r["from"] == State.TAIL
-        wrong += [np.count_nonzero((r["folio"] % (1 << order) != 0) != tail) for order in orders]
+        r = r[r["folio"] != SYSTEM]
         pages = max(pages, int(r["folio"].max(initial=0)) + 1)
+        first = r[r["seq"] == 0]
+        tail = first["from"] == State.TAIL
+        wrong += [np.count_nonzero((first["folio"] % (1 << order) != 0) != tail) for order in orders]
     order = int(wrong.argmin())
     return {"folio_order": order, "pages": pages if order and pages <= len(trace) else None}
 
