@@ -184,6 +184,50 @@ fn a_device_read_leaves_the_cpu_to_others() {
     assert_eq!(both.measures.found.touch_ns.summary()[6], ("count", 64));
 }
 
+/// When the first write was asked for and when it had ended, and the CPU times of kswapd and of the device, where kswapd keeps the one CPU
+/// and has two more pages to look at.
+fn first_write(device_write_ns: u64, device_cpu_ns: u64) -> ([u64; 2], [u64; 2], u64) {
+    let sys = Plan::new(Preset::Sync, StoreKind::Zswap, &[INCOMPRESSIBLE, 1000, 1000]).build();
+    let mut machine = Machine::without_slices(1);
+    (machine.costs.device_write_ns, machine.costs.device_cpu_ns) = (device_write_ns, device_cpu_ns);
+    machine.costs.compress_ns = Some(30_000);
+    let (mut crew, mut records) = (Crew::reclaim(&sys, true), Vec::new());
+    let mut keep = |new: &[Record]| {
+        records.extend_from_slice(new);
+        Ok(())
+    };
+    let run = run_with(&sys, &mut crew, &machine, 0, &mut keep, &mut |_| true);
+    assert!(run.error.is_none());
+    let at = |event: Event| records.iter().find(|r| r.folio == 0 && r.event == event as u8).unwrap().t_ns;
+    let cpu_ns = [actor::KSWAPD, actor::DEVICE].map(|id| run.cpu_ns.iter().find(|(seat, _)| *seat == id).unwrap().1);
+    ([at(Event::Reject), at(Event::EndWriteback)], cpu_ns, run.end_ns)
+}
+
+#[test]
+fn a_device_with_a_time_of_its_own_writes_while_kswapd_has_the_cpu_and_interrupts_it() {
+    let ([asked, ended], [kswapd, device], end) = first_write(20_000, 0);
+    assert!(ended - asked < 21_000, "{asked} to {ended}");
+    assert!(device > 0 && kswapd + device <= end, "{kswapd} and {device} of {end}");
+    let (_, [same, more], later) = first_write(20_000, 5_000);
+    assert_eq!((same, more), (kswapd, device + 5_000), "the device's share is not kswapd's");
+    assert_eq!(later, end + 5_000, "who has the CPU gets on so much later");
+    let ([asked, ended], _, _) = first_write(0, 5_000);
+    assert!(ended - asked > 60_000, "one in memory is a thread and waits for the CPU: {asked} to {ended}");
+}
+
+#[test]
+fn with_queues_of_depth_0_every_design_counts_what_sync_does() {
+    for ((preset, store), cpus) in every_case().flat_map(|case| [(case, 1), (case, 2)]) {
+        let counted = |preset: Preset| {
+            let off = Plan { design: preset.design(store).with_depth(0), ..plan(preset, store) };
+            let sys = off.build();
+            let (report, _) = simulate(&sys, Machine::new(cpus));
+            (report.vmstat.clone(), store_counters(&sys))
+        };
+        assert_eq!(counted(preset), counted(Preset::Sync), "{} on {store:?}, {cpus} CPUs", preset.name());
+    }
+}
+
 #[test]
 fn queue_waits_and_pages_held_twice_are_measured() {
     let sys = Plan::new(Preset::April, StoreKind::Zram, &[1000; 5_000]).build();

@@ -118,6 +118,11 @@ impl Machine {
         named.map_or((0, all), |policy| (policy.nice, policy.cpus & all))
     }
 
+    /// Whether actor `id` needs no CPU: the swap device, if a write takes the device's own time.
+    pub(super) fn is_interrupt(&self, id: u16) -> bool {
+        actor::kind(id) == actor::DEVICE && self.costs.device_write_ns > 0
+    }
+
     pub(super) fn is_possible(&self, ids: impl Iterator<Item = u16>) -> bool {
         let cpus = &self.cpu_speed_percent;
         let each = cpus.iter().all(|&percent| percent > 0);

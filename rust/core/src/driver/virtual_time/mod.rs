@@ -4,8 +4,9 @@
 //! Among CPUs the one with the earliest time goes first, among equals the first. Who runs where is `scheduler`'s; what is
 //! measured on the way is `meter`'s. Nothing is random: equal inputs give equal counters, times and traces.
 //!
-//! Waking costs the waker, getting a CPU costs the woken. A device's read or write takes the actor off its CPU. Locks are
-//! held within a step only, so that contention for them costs nothing here.
+//! Waking costs the waker, getting a CPU costs the woken. A device's read takes the actor off its CPU. A swap device with a time of its
+//! own writes on no CPU, and what follows a write is an interrupt; one in memory (`device_write_ns` 0) is a thread. Locks are held within a
+//! step only, so that contention for them costs nothing here.
 
 mod costs;
 mod machine;
@@ -177,7 +178,7 @@ impl Loop<'_> {
                 Some((c, horizon)) if self.sched.cpus[c].now_ns < due_ns => {
                     self.burst(c, horizon.min(due_ns).min(self.meter.next_sample_ns()))?;
                 }
-                _ => self.due(due_ns),
+                _ => self.due(due_ns)?,
             }
             if self.steps - watched >= WATCH_STEPS {
                 watched = self.steps;
@@ -221,12 +222,48 @@ impl Loop<'_> {
         Err(VirtualError::Deadlock { at_ns: self.now_ns, waiting: waiting.collect() })
     }
 
-    /// Sleeps and time-outs that end at `due_ns`.
-    fn due(&mut self, due_ns: u64) {
+    /// Sleeps, time-outs and the device's work that end at `due_ns`.
+    fn due(&mut self, due_ns: u64) -> Result<(), VirtualError> {
         self.now_ns = self.now_ns.max(due_ns);
         for seat in 0..self.sched.tasks.len() {
-            if self.sched.tasks[seat].due_ns <= due_ns {
-                self.sched.wake(seat, due_ns, None);
+            if self.sched.tasks[seat].due_ns > due_ns {
+                continue;
+            }
+            match self.is_interrupt(seat) {
+                true => self.interrupt(seat, due_ns)?,
+                false => _ = self.sched.wake(seat, due_ns, None),
+            }
+        }
+        Ok(())
+    }
+
+    fn is_interrupt(&self, seat: usize) -> bool {
+        self.machine.is_interrupt(self.crew.seats[seat].ctx.actor)
+    }
+
+    /// What the device's actor does at `at_ns`, on the CPU that asked last, until the next write is under way or nothing waits:
+    /// whoever has that CPU gets on so much later.
+    fn interrupt(&mut self, seat: usize, at_ns: u64) -> Result<(), VirtualError> {
+        loop {
+            let c = self.sched.tasks[seat].cpu;
+            let outcome = self.act(c, seat, at_ns)?;
+            let (due_ns, work_ns) = match outcome {
+                Outcome::Ran(work @ Work::DeviceWrite(_)) => {
+                    (Some(at_ns + self.machine.costs.of(self.sys, work)), self.machine.costs.device_cpu_ns)
+                }
+                Outcome::Ran(work) => (None, self.machine.costs.of(self.sys, work)),
+                Outcome::Sleep(ns) => (Some(at_ns.saturating_add(ns)), 0),
+                Outcome::Wait(_) | Outcome::Done => (Some(u64::MAX), 0),
+            };
+            self.sched.interrupt(c, seat, work_ns);
+            self.woken(c, seat, at_ns)?;
+            self.meter.step(seat, &self.crew.seats[seat].ctx, at_ns, at_ns);
+            if outcome == Outcome::Done {
+                self.finished(seat, at_ns);
+            }
+            if let Some(due_ns) = due_ns {
+                self.sched.tasks[seat].due_ns = due_ns;
+                return Ok(());
             }
         }
     }
@@ -250,6 +287,27 @@ impl Loop<'_> {
     fn step(&mut self, c: usize, seat: usize) -> Result<bool, VirtualError> {
         let at_ns = self.sched.cpus[c].now_ns;
         self.now_ns = at_ns;
+        let outcome = self.act(c, seat, at_ns)?;
+        let marks = self.crew.seats[seat].ctx.marks;
+        let off_cpu_ns = self.pass_time(c, seat, outcome);
+        let woke = self.woken(c, seat, at_ns)?;
+        self.meter.step(seat, &self.crew.seats[seat].ctx, at_ns, self.sched.cpus[c].now_ns);
+        self.meter.level(self.sys.watermark(), at_ns);
+        match (off_cpu_ns, outcome) {
+            (Some(due_ns), _) => self.sched.block(c, Place::Blocked, due_ns),
+            (None, Outcome::Done) => {
+                self.finished(seat, at_ns);
+                self.sched.block(c, Place::Done, u64::MAX);
+            }
+            _ => return Ok(self.sched.resched(c, marks & mark::COND_RESCHED != 0) || woke),
+        }
+        self.sched.next(c, self.sched.cpus[c].now_ns);
+        Ok(true)
+    }
+
+    /// One step of an actor on CPU `c` at `at_ns`, and what it logged.
+    #[inline]
+    fn act(&mut self, c: usize, seat: usize, at_ns: u64) -> Result<Outcome, VirtualError> {
         self.steps += 1;
         let ctx = &mut self.crew.seats[seat].ctx;
         ctx.log.now_ns = at_ns;
@@ -260,23 +318,12 @@ impl Loop<'_> {
             (self.sink)(ctx.log.records())?;
             ctx.log.clear();
         }
-        let outcome = stepped.map_err(|source| VirtualError::Step { at_ns, actor: ctx.actor, source: *source })?;
-        let marks = ctx.marks;
-        let off_cpu_ns = self.pass_time(c, seat, outcome);
-        let woke = self.sys.wait.wakes() != self.wakes && self.wake_up(c, seat, at_ns);
-        self.meter.step(seat, &self.crew.seats[seat].ctx, at_ns, self.sched.cpus[c].now_ns);
-        self.meter.level(self.sys.watermark(), at_ns);
-        match (off_cpu_ns, outcome) {
-            (Some(due_ns), _) => self.sched.block(c, Place::Blocked, due_ns),
-            (None, Outcome::Done) => {
-                self.meter.done(seat, at_ns);
-                self.done_ns[seat] = at_ns;
-                self.sched.block(c, Place::Done, u64::MAX);
-            }
-            _ => return Ok(self.sched.resched(c, marks & mark::COND_RESCHED != 0) || woke),
-        }
-        self.sched.next(c, self.sched.cpus[c].now_ns);
-        Ok(true)
+        stepped.map_err(|source| VirtualError::Step { at_ns, actor: ctx.actor, source: *source })
+    }
+
+    fn finished(&mut self, seat: usize, at_ns: u64) {
+        self.meter.done(seat, at_ns);
+        self.done_ns[seat] = at_ns;
     }
 
     /// Charges what the step cost; `Some`: the actor is off its CPU until then.
@@ -302,26 +349,36 @@ impl Loop<'_> {
         }
     }
 
-    /// Puts those who were woken in line for a CPU; the waker pays. Whether an idle CPU took one.
+    /// Whether the step has woken somebody who gets an idle CPU, or the device.
+    #[inline]
+    fn woken(&mut self, c: usize, waker: usize, at_ns: u64) -> Result<bool, VirtualError> {
+        if self.sys.wait.wakes() == self.wakes { Ok(false) } else { self.wake_up(c, waker, at_ns) }
+    }
+
+    /// Puts those who were woken in line for a CPU; the waker pays. Whether an idle CPU took one, or the device began to write.
     #[cold]
-    fn wake_up(&mut self, c: usize, waker: usize, at_ns: u64) -> bool {
+    fn wake_up(&mut self, c: usize, waker: usize, at_ns: u64) -> Result<bool, VirtualError> {
         self.wakes = self.sys.wait.wakes();
-        let mut taken = false;
+        let pay = if self.is_interrupt(waker) { scheduler::Scheduler::interrupt } else { scheduler::Scheduler::charge };
+        let (mut taken, scheduler) = (false, &self.machine.scheduler);
         for seat in 0..self.sched.tasks.len() {
             let waits = self.sched.tasks[seat].is_asleep();
             if waits
                 && matches!(self.crew.seats[seat].status, Status::Waiting(_))
                 && self.crew.seats[seat].is_ready(self.sys)
             {
-                let scheduler = &self.machine.scheduler;
-                self.sched.charge(c, waker, scheduler.wake_ns);
-                if self.sched.wake(seat, at_ns, Some(c)) {
-                    self.sched.charge(c, waker, scheduler.ipi_ns);
+                pay(&mut self.sched, c, waker, scheduler.wake_ns);
+                if self.is_interrupt(seat) {
+                    self.sched.ask(seat, c);
+                    self.interrupt(seat, at_ns)?;
+                    taken = true;
+                } else if self.sched.wake(seat, at_ns, Some(c)) {
+                    pay(&mut self.sched, c, waker, scheduler.ipi_ns);
                     taken = true;
                 }
             }
         }
-        taken
+        Ok(taken)
     }
 
     fn finish(self, error: Option<VirtualError>) -> Run {

@@ -51,7 +51,7 @@ pub(super) struct Task {
     /// CPUs it may run on, a bit each.
     cpus: u64,
     /// Whose queue it is in, or was last.
-    cpu: usize,
+    pub cpu: usize,
     /// The CPU it was on before it last woke.
     recent: usize,
     /// When it last got or lost a CPU.
@@ -177,6 +177,11 @@ impl<'a> Scheduler<'a> {
         order.sort_by_key(|&seat| START.iter().position(|&kind| kind == actor::kind(ids[seat])));
         let mut made = Self { machine, cpus, tasks, turn: 0 };
         for seat in order {
+            if machine.is_interrupt(ids[seat]) {
+                (made.tasks[seat].due_ns, made.tasks[seat].load) = (start_ns, Average::new(0.0, start_ns));
+                made.ask(seat, 0);
+                continue;
+            }
             let c = made.emptiest(seat);
             let used = made.used(c, start_ns);
             made.tasks[seat].util = Average::new((1.0 - used) / 2.0, start_ns); // Nobody knows it yet: half of what is left.
@@ -233,6 +238,19 @@ impl<'a> Scheduler<'a> {
         self.cpus[c].now_ns += cost_ns;
         self.tasks[seat].cpu_ns += cost_ns;
         self.tasks[seat].ran_ns += cost_ns;
+    }
+
+    /// The device is asked on CPU `c`, which its interrupts come to if they may.
+    pub fn ask(&mut self, seat: usize, c: usize) {
+        let task = &mut self.tasks[seat];
+        task.cpu = if task.may_run_on(c) { c } else { task.cpus.trailing_zeros() as usize };
+    }
+
+    /// CPU `c` works `cost_ns` for the device, and not for the actor that it has.
+    pub fn interrupt(&mut self, c: usize, seat: usize, cost_ns: u64) {
+        let cost_ns = (cost_ns * self.cpus[c].slowness) >> 16;
+        self.cpus[c].now_ns += if self.cpus[c].seat.is_some() { cost_ns } else { 0 };
+        self.tasks[seat].cpu_ns += cost_ns;
     }
 
     /// Takes the actor off CPU `c`: it waits until woken or `due_ns`, or has finished.

@@ -192,10 +192,13 @@ fn a_switch_is_on_the_account_of_who_gets_the_cpu() {
 
 #[test]
 fn threads_start_in_the_live_drivers_order_and_are_taken_to_use_half_of_what_their_cpu_has_left() {
-    let machine = machine(2, Fair::Eevdf);
-    let sched = Scheduler::new(&machine, [actor::KSWAPD, actor::SHRINK, actor::DEVICE].into_iter(), 0);
-    let begun: Vec<_> = sched.tasks.iter().map(|task| (task.cpu, task.util.at(0))).collect();
-    assert_eq!(begun, [(0, 0.5), (0, 0.25), (1, 0.5)]);
+    let mut machine = machine(2, Fair::Eevdf);
+    for (device_write_ns, begun) in [(0, [(0, 0.5), (0, 0.25), (1, 0.5)]), (20_000, [(0, 0.5), (1, 0.5), (0, 0.0)])] {
+        machine.costs.device_write_ns = device_write_ns;
+        let sched = Scheduler::new(&machine, [actor::KSWAPD, actor::SHRINK, actor::DEVICE].into_iter(), 0);
+        let found: Vec<_> = sched.tasks.iter().map(|task| (task.cpu, task.util.at(0))).collect();
+        assert_eq!(found, begun, "a device with a time of its own is no thread");
+    }
 }
 
 #[test]
