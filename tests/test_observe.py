@@ -28,7 +28,7 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 def host(tmp_path: Path) -> Host:
     """A kernel under pressure, as files."""
     files = {
-        "proc/vmstat": "nr_writeback 7\nnr_zspages 9\npgscan_kswapd 100\npgscan_anon 90\npgsteal_anon 30\nzswpout 20\n"
+        "proc/vmstat": "nr_writeback 7\nnr_written 8\nnr_zspages 9\npgscan_kswapd 100\npgscan_anon 90\npgsteal_anon 30\nzswpout 20\n"
         "pswpout 5\nzswpwb 5\nzswpin 3\npgmajfault 4\nworkingset_nodes 8\nnr_vmscan_write 20\nallocstall_normal 1\n",
         "proc/meminfo": "MemTotal: 100 kB\nZswap: 40 kB\nZswapped: 80 kB\n",
         "proc/swaps": "Filename Type Size Used Priority\n/swap.img file 100 0 -2\n",
@@ -72,6 +72,7 @@ def test_what_grows_is_a_difference_and_what_is_there_a_level(host: Host) -> Non
             (host.proc / "vmstat", "zswpout 20", "zswpout 70"),
             (host.proc / "vmstat", "zswpin 3", "zswpin 23"),
             (host.proc / "vmstat", "pgmajfault 4", "pgmajfault 1"),
+            (host.proc / "vmstat", "nr_written 8", "nr_written 11"),
             (host.proc / "meminfo", "Zswap: 40", "Zswap: 60"),
             (host.proc / "41/schedstat", "1000 5", "61234 5"),
             (host.proc / "pressure/memory", "total=50", "total=90"),
@@ -82,6 +83,7 @@ def test_what_grows_is_a_difference_and_what_is_there_a_level(host: Host) -> Non
 
     found = observe(0.25, host=host, progress=later)
     assert (found.vmstat.pgscan_kswapd, found.vmstat.zswpout, found.vmstat.nr_vmscan_write) == (60, 50, 0)
+    assert found.vmstat.nr_written == 3
     assert not {"nr_writeback", "nr_zspages", "workingset_nodes", "pgmajfault"} & set(found.vmstat), (
         "levels are no events"
     )

@@ -22,7 +22,8 @@ from kcompressd.accounting import EQUATIONS, PLACES
 from kcompressd.comparison import Comparison, Entry
 from kcompressd.errors import ResultFileError
 from kcompressd.faults import IoFaults, Plant
-from kcompressd.lifecycle import STATES
+from kcompressd.lifecycle import FLAGS, STATES
+from kcompressd.lifecycle_enums import Event, State
 from kcompressd.node import Node
 from kcompressd.workload import Workload
 
@@ -83,6 +84,28 @@ def test_every_preset_s_result_obeys_the_schema_and_adds_up(design: str, store: 
     result = Lab(design=design, store=store, **more).run(PAGES)
     VALIDATOR.validate(result.to_dict())
     assert (result.complete, result.check(), result.exit_code) == (True, [], 0)
+
+
+@pytest.mark.parametrize("more", [{}, {"folio_order": 2, "kernel": (6, 18)}], ids=["single", "large"])
+@pytest.mark.parametrize("store", ["zswap", "zram"])
+@pytest.mark.parametrize("design", _core.presets())
+def test_nr_written_and_pgpgout_are_what_the_trace_says(design: str, store: str, more: dict[str, Any]) -> None:
+    faults = {"io_faults": IoFaults(writes=(0, 2))} if store == "zswap" else {}
+    result = Lab(design=design, store=store, trace=True, pool_limit="20%", **faults, **more).run(PAGES)
+    writeback, head = (1 << list(FLAGS).index(flag) for flag in ("writeback", "head"))
+    order = more.get("folio_order", 0)
+    assert result.trace is not None
+    records = result.trace.records
+    before: dict[int, int] = {}
+    ended = begun = 0
+    for folio, event, flags, source, to in records[["folio", "event", "flags", "from", "to"]].tolist():
+        last, before[folio] = before.get(folio, head if order and folio % (1 << order) == 0 else 0), flags
+        pages = 1 << order if last & head else 1
+        ended += pages if last & writeback and not flags & writeback else 0
+        to_device = State(to).name == "WRITING_BACK" and source != to
+        begun += pages if to_device or (store == "zram" and event == Event.COMPRESS) else 0
+    assert (result.vmstat.nr_written, result.vmstat.pgpgout) == (ended, 4 * begun)
+    assert ended > 0 or (store == "zswap" and begun == 0)
 
 
 @pytest.mark.parametrize(

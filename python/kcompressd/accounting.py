@@ -238,12 +238,14 @@ EQUATIONS: Final[tuple[Equation, ...]] = (
     Equation(
         "what was page cache or was read is there or was freed",
         "config.page_size * config.node.file + 1024 * vmstat.pgpgin"
-        " = config.page_size * (vmstat.nr_file_pages + vmstat.pgsteal_file + vmstat.pswpin)",
+        " = config.page_size * (vmstat.nr_file_pages - vmstat.nr_swapcached - vmstat.nr_shmem + vmstat.pgsteal_file"
+        " + vmstat.pswpin)",
         files=True,
     ),
     Equation(
         "page cache is on lists, or on its way there",
-        "vmstat.nr_inactive_file + vmstat.nr_active_file ≤ vmstat.nr_file_pages",
+        "vmstat.nr_inactive_file + vmstat.nr_active_file + vmstat.nr_swapcached + vmstat.nr_shmem"
+        " ≤ vmstat.nr_file_pages",
         files=True,
     ),
     Equation("page cache is looked at before it goes", "vmstat.pgsteal_file ≤ vmstat.pgscan_file", files=True),
@@ -276,13 +278,24 @@ EQUATIONS: Final[tuple[Equation, ...]] = (
         "faults end",
         "lifecycle.by_event.fault = lifecycle.by_event.load + lifecycle.by_event.load_error",
     ),
+    Equation("KiB read", "1024 * vmstat.pgpgin = config.page_size * vmstat.pswpin", partial=True, files=False),
+    Equation("KiB written", "1024 * vmstat.pgpgout = config.page_size * vmstat.pswpout", partial=True),
+    Equation(
+        "nothing is isolated or under writeback",
+        "vmstat.nr_isolated_anon + vmstat.nr_isolated_file + vmstat.nr_writeback = 0",
+    ),
+    Equation(
+        "pages in the swap cache",
+        "census.reclaim.compressed + census.reclaim.written_back + census.reclaim.redirtied"
+        " + census.reclaim.resident_swapcache ≤ vmstat.nr_swapcached",
+    ),
     Equation("zswap stores", "vmstat.zswpout = lifecycle.by_event.store", store="zswap", of="pageout", single=True),
     Equation("zswap pages, by census", "zswap.stored_pages = stored", store="zswap", of="pageout"),
     Equation(
         "zswap pages, by counters", "vmstat.zswpout - vmstat.zswpwb = zswap.stored_pages", store="zswap", of="pageout"
     ),
     Equation("zswap write-back", "zswap.written_back_pages = vmstat.zswpwb", store="zswap", of="pageout"),
-    Equation("zswap pool is whole pages", "zswap.pool_total_size % config.page_size = 0", store="zswap", partial=True),
+    Equation("zswap pool", "zswap.pool_total_size = config.page_size * vmstat.nr_zspages", store="zswap"),
     Equation(
         "device writes arrive", "lifecycle.by_event.end_writeback = written", store="zswap", of="pageout", single=True
     ),
@@ -294,12 +307,13 @@ EQUATIONS: Final[tuple[Equation, ...]] = (
         single=True,
     ),
     Equation("device writes begin", "lifecycle.by_event.end_writeback ≤ vmstat.pswpout", store="zswap", of="pageout"),
+    Equation("writes end", "vmstat.nr_written = vmstat.pswpout", store="zswap", hold="locked"),
+    Equation("writes end, and what is held so", "vmstat.pswpout ≤ vmstat.nr_written", store="zswap", hold="writeback"),
+    Equation("zram writes end", "vmstat.nr_written = vmstat.pswpout", store="zram"),
     Equation("zram writes", "vmstat.pswpout = lifecycle.by_event.compress", store="zram", single=True),
     Equation("zram pages", "zram.mm_stat.orig_data_size = config.page_size * stored", store="zram", of="pageout"),
     Equation("zram failed writes", "zram.io_stat.failed_writes = lifecycle.by_event.redirty", store="zram"),
-    Equation(
-        "zram pool is whole pages", "zram.mm_stat.mem_used_total % config.page_size = 0", store="zram", partial=True
-    ),
+    Equation("zram pool", "zram.mm_stat.mem_used_total = config.page_size * vmstat.nr_zspages", store="zram"),
     Equation("zram blocks fit", "zram.mm_stat.compr_data_size ≤ zram.mm_stat.mem_used_total", store="zram"),
     Equation("zram peak", "zram.mm_stat.mem_used_total ≤ zram.mm_stat.mem_used_max", store="zram"),
     Equation(

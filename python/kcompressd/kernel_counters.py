@@ -19,7 +19,7 @@ from kcompressd.procfs import text
 from kcompressd.zram_device import FIELDS, parse_mm_stat
 
 EVENTS: Final = re.compile(
-    r"(pg|pswp|zswp|swpin|swpout|workingset_(?!nodes$)|thp_|allocstall|pageoutrun|kswapd_|nr_vmscan_|compact_"
+    r"(pg|pswp|zswp|swpin|swpout|workingset_(?!nodes$)|thp_|allocstall|pageoutrun|kswapd_|nr_vmscan_|nr_written$|compact_"
     r"|oom_kill|slabs_scanned|drop_|ksm_swpin)"
 )
 """Starts of the names of what counts events, in /proc/vmstat and in memory.stat."""

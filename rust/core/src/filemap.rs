@@ -182,7 +182,7 @@ impl Filemap {
         &self.folios[(page - self.base) as usize]
     }
 
-    /// Pages in the cache of the groups that `counts` (`nr_file_pages`).
+    /// Pages in the cache of the groups that `counts`.
     pub fn cached(&self, counts: impl Fn(u16) -> bool) -> u32 {
         self.folios.iter().filter(|folio| folio.has(flag::CACHED) && counts(folio.memcg)).count() as u32
     }

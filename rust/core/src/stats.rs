@@ -58,9 +58,11 @@ counters! {
     Pageoutrun "pageoutrun" "Passes of kswapd (balance_pgdat calls).",
     NrVmscanWrite "nr_vmscan_write" "Pages of which swap_writeout() took charge, whatever became of them; not those that it had activated.",
     NrVmscanImmediateReclaim "nr_vmscan_immediate_reclaim" "Pages met under writeback that was meant to free them.",
+    NrWritten "nr_written" "Pages whose writeback ended, in vain too: zram's, a device's, and those that a design held by it, even if zswap took them.",
     Pgfault "pgfault" "Page faults.",
     Pgmajfault "pgmajfault" "Faults that had to read the page.",
     Pgpgin "pgpgin" "KiB read from devices, swap devices and zram included.",
+    Pgpgout "pgpgout" "KiB submitted to devices to be written, likewise.",
     Pswpin "pswpin" "Pages read from a swap device, zram included.",
     Pswpout "pswpout" "Pages submitted to a swap device, zram included, failed ones too.",
     Zswpin "zswpin" "Pages loaded from zswap.",
@@ -68,6 +70,7 @@ counters! {
     Zswpwb "zswpwb" "zswap entries written back to the device.",
     SwpinZero "swpin_zero" "Zero-filled pages faulted back.",
     SwpoutZero "swpout_zero" "Zero-filled pages that needed no write.",
+    ThpSplitPage "thp_split_page" "Folios that fill a page table split into their pages.",
     ThpSwpout "thp_swpout" "Folios that fill a page table sent to a swap device as a whole, zram included.",
     ThpSwpoutFallback "thp_swpout_fallback" "Folios that fill a page table split for want of slots or of memory for the swap cache.",
     KcompressdQueued "kcompressd_queued" "Pages handed to a kcompressd thread.",
@@ -89,7 +92,7 @@ counters! {
 }
 
 /// A counter of large folios of one order: `/sys/kernel/mm/transparent_hugepage/hugepages-<size>kB/stats`. Of the order of a page
-/// table's pages `Swpout` and `SwpoutFallback` are counted as [`Vm::ThpSwpout`] and [`Vm::ThpSwpoutFallback`] too.
+/// table's pages `Swpout`, `SwpoutFallback` and `Split` are counted as [`Vm::ThpSwpout`], [`Vm::ThpSwpoutFallback`] and [`Vm::ThpSplitPage`] too.
 /// Source: Documentation/admin-guide/mm/transhuge.rst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]

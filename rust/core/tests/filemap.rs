@@ -26,7 +26,7 @@ fn said(stat: &VmStat) -> Vec<(&'static str, u64)> {
 /// Every miss reads a page, and every page that was read is there or was freed.
 fn assert_adds_up(sys: &System, stat: &VmStat) {
     let read = stat[Vm::Pgpgin] / 4 - stat[Vm::Pswpin];
-    let there = u64::from(sys.nr_file_pages(ROOT));
+    let there = u64::from(sys.cached_pages(ROOT));
     assert_eq!(500 + read, there + stat[Vm::PgstealFile], "{:?}", said(stat));
     assert!(stat[Vm::PgstealFile] <= stat[Vm::PgscanFile]);
     assert_eq!(stat[Vm::PgscanKswapd] + stat[Vm::PgscanDirect], stat[Vm::PgscanAnon] + stat[Vm::PgscanFile]);

@@ -23,7 +23,7 @@ pub fn to_dict<'py>(
     dict.set_item("pages", pages)?;
     dict.set_item("page_size", page_size)?;
     dict.set_item("census", census(py, report)?)?;
-    dict.set_item("vmstat", map(py, report.vmstat.iter().chain(report.lists.iter().copied()))?)?;
+    dict.set_item("vmstat", map(py, report.vmstat.iter().chain(report.levels.iter().copied()))?)?;
     dict.set_item("mthp", mthp(py, report, page_size)?)?;
     dict.set_item("zswap", optional(py, &report.zswap)?)?;
     dict.set_item("zram", zram(py, report)?)?;
@@ -57,7 +57,7 @@ pub fn counters<'py>(py: Python<'py>, stepper: &Stepper) -> PyResult<Bound<'py, 
     law.set_item("violations", stepper.violations())?;
     law.set_item("by_event", map(py, Event::ALL.iter().map(|event| event.name()).zip(by_event).filter(told))?)?;
     let dict = PyDict::new(py);
-    dict.set_item("vmstat", map(py, stepper.stat().iter().chain(stores.lists.iter().copied()))?)?;
+    dict.set_item("vmstat", map(py, stepper.stat().iter().chain(stores.levels.iter().copied()))?)?;
     dict.set_item("zswap", optional(py, &stores.zswap)?)?;
     dict.set_item("zram", zram(py, &stores)?)?;
     dict.set_item("lifecycle", law)?;

@@ -241,8 +241,8 @@ pub struct Report {
     pub queue_depth: u32,
     /// The queues' capacity, folios; 0 where there is none.
     pub queue_capacity: usize,
-    /// Pages on the LRU lists after the reclaim phase, and in the page cache.
-    pub lists: Vec<(&'static str, u64)>,
+    /// What /proc/vmstat says is there after the reclaim phase.
+    pub levels: Vec<(&'static str, u64)>,
     /// Pages of the pool after the reclaim phase.
     pub pool_pages: usize,
     /// Pages of the pool at the end: 0 when nothing is left behind.
@@ -302,7 +302,7 @@ impl Report {
     /// Notes what the store and the queues of `sys` say now.
     pub fn note_stores(&mut self, sys: &System) {
         self.pool_pages = sys.pool_pages();
-        self.lists = group::lists(sys).into();
+        self.levels = group::levels(sys).into();
         self.queue_depth = sys.design().depth;
         self.queue_capacity = sys.queues.first().map_or(0, crate::queue::FolioQueue::capacity);
         match &sys.store {

@@ -123,6 +123,7 @@ impl Swapout {
 /// The folio goes to a swap device, zram included: counted in pages.
 pub(super) fn note_swpout(sys: &System, ctx: &mut Ctx, folio: u32, nr_pages: u32) {
     ctx.stat[Vm::Pswpout] += u64::from(nr_pages);
+    ctx.stat[Vm::Pgpgout] += u64::from(nr_pages) * (sys.config.page_size as u64 / 1024);
     count_mthp(sys, ctx, folio, nr_pages, Mthp::Swpout);
     if nr_pages > 1 && sys.is_pmd_mappable(folio) {
         sys.count(ctx, sys.folio(folio).memcg, MemcgStat::ThpSwpout, 1);

@@ -22,8 +22,8 @@ impl System {
         if self.filemap.has(page) { self.filemap.folio(page).memcg } else { self.folio(page).memcg }
     }
 
-    /// `nr_file_pages` of a group and its descendants: page cache, on a list or on its way there.
-    pub fn nr_file_pages(&self, memcg: u16) -> u32 {
+    /// Page cache of a group and its descendants, on a list or on its way there.
+    pub fn cached_pages(&self, memcg: u16) -> u32 {
         let read_once = if memcg == ROOT { self.nodes[0].lru().of(ROOT).read_once } else { 0 };
         read_once + self.filemap.cached(|group| self.memcgs.is_below(group, memcg))
     }

@@ -44,7 +44,7 @@ impl System {
             let with_frame =
                 |folio: &&Folio| self.memcgs.is_below(folio.memcg, id) && folio.word.load().has(flag::FRAME);
             let frames = self.folios.iter().filter(with_frame).map(|folio| large::weight(folio, folio.word.load()));
-            let pages = frames.sum::<u32>() + self.nr_file_pages(id);
+            let pages = frames.sum::<u32>() + self.cached_pages(id);
             assert_eq!(group.frames(), pages.into(), "{}: its charge against its frames", group.name());
         }
     }

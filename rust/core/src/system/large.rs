@@ -9,7 +9,7 @@ use super::{Ctx, Fire, StepResult, System};
 use crate::folio::Folio;
 use crate::lifecycle::{Change, Event, State, Word, flag, guard};
 use crate::node::PTRS_PER_PTE;
-use crate::stats::Mthp;
+use crate::stats::{Mthp, Vm};
 use std::ops::Range;
 
 /// Pages that a page's word stands for.
@@ -87,6 +87,7 @@ impl System {
         self.number_frames(head, nr_pages, pfn);
         (head + 1..head + nr_pages).for_each(|page| self.folio(page).set_workingset(folio.workingset()));
         ctx.stat.count_mthp(folio.order, Mthp::Split);
+        ctx.stat[Vm::ThpSplitPage] += u64::from(self.is_pmd_mappable(head));
         Ok(())
     }
 

@@ -36,6 +36,7 @@ use crate::memcg::{MemcgStat, Memcgs, ROOT};
 use crate::mm::Mm;
 use crate::node::{Node, Place};
 use crate::queue::{FolioQueue, QueueError};
+use crate::stats::Vm;
 use crate::swap::{Device, Slots};
 use crate::sync::{AtomicU32, CachePadded, Ordering, SpinLock};
 use crate::tagged::{Origin, TaggedFolio};
@@ -280,6 +281,9 @@ impl System {
                     if fired.to.state() == State::Compressed {
                         ctx.held_twice += i64::from(large::weight(folio, fired.to));
                     }
+                    if may_end_writeback(event) && fired.from.has(flag::WRITEBACK) && !fired.to.has(flag::WRITEBACK) {
+                        ctx.stat[Vm::NrWritten] += u64::from(large::weight(folio, fired.from));
+                    }
                     ctx.log.page(|| self.page_number(folio), ctx.actor, event as u8, fired, aux);
                 }
                 Ok(fire)
@@ -381,6 +385,11 @@ impl System {
         // ORDERING: Acquire: pairs with `stop_kthread`.
         self.stopped_kthread.load(Ordering::Acquire) == u32::from(queue) + 1
     }
+}
+
+/// The events of `folio_end_writeback`, which callers name by constants: the others pay nothing for the count.
+const fn may_end_writeback(event: Event) -> bool {
+    matches!(event, Event::Store | Event::Reject | Event::Redirty | Event::EndWriteback)
 }
 
 #[cold]

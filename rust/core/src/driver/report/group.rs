@@ -1,5 +1,6 @@
-//! What a Result says of groups, and of the lists.
+//! What a Result says of groups, and of how much of everything there is.
 
+use crate::lifecycle::flag;
 use crate::memcg::ROOT;
 use crate::reclaim::MemoryReclaim;
 use crate::system::System;
@@ -65,7 +66,7 @@ impl Group {
         let parent = memcgs.parent(id).and_then(|parent| memcgs.get(parent));
         let lists = sys.nodes[0].lru().sizes(id);
         let is_root = id == ROOT;
-        let file = u64::from(sys.nr_file_pages(id));
+        let file = u64::from(sys.cached_pages(id));
         let frames = if is_root { sys.mm.as_ref().map_or(0, |mm| mm.frames().into()) } else { group.frames() };
         let sizes = [
             ("anon", (frames - file) * page),
@@ -88,19 +89,45 @@ impl Group {
     }
 }
 
-/// What /proc/vmstat says of the lists and of the page cache now.
-pub(super) fn lists(sys: &System) -> [(&'static str, u64); 5] {
-    let all = sys.nodes.iter().map(|node| node.lru().sizes(ROOT));
-    let sums = all.fold([0; 4], |sum: [u64; 4], own| {
-        let own = [own.inactive, own.active, own.inactive_file, own.active_file];
-        std::array::from_fn(|list| sum[list] + u64::from(own[list]))
-    });
-    let [inactive, active, inactive_file, active_file] = sums;
+/// What /proc/vmstat says is there now: free pages, the pool, the lists, page cache and swap cache.
+pub(super) fn levels(sys: &System) -> [(&'static str, u64); 13] {
+    let mut lists = [0; 6];
+    for node in &sys.nodes {
+        let lru = node.lru();
+        let own = lru.sizes(ROOT);
+        let own = [own.inactive, own.active, own.inactive_file, own.active_file, lru.isolated, lru.isolated_file];
+        lists.iter_mut().zip(own).for_each(|(sum, own)| *sum += u64::from(own));
+    }
+    let [inactive, active, inactive_file, active_file, isolated, isolated_file] = lists;
+    let [mapped, writeback, shmem, swapcached] = frames(sys);
     [
+        ("nr_free_pages", sys.mm.as_ref().map_or(0, |mm| mm.zone.free_pages().into())),
+        ("nr_zspages", sys.pool_pages() as u64),
         ("nr_inactive_anon", inactive),
         ("nr_active_anon", active),
         ("nr_inactive_file", inactive_file),
         ("nr_active_file", active_file),
-        ("nr_file_pages", sys.nr_file_pages(ROOT).into()),
+        ("nr_isolated_anon", isolated),
+        ("nr_isolated_file", isolated_file),
+        ("nr_anon_pages", mapped),
+        ("nr_file_pages", u64::from(sys.cached_pages(ROOT)) + shmem + swapcached),
+        ("nr_writeback", writeback),
+        ("nr_shmem", shmem),
+        ("nr_swapcached", swapcached),
     ]
+}
+
+/// Pages that page tables map and that are not shared memory; under writeback; of shared memory, but for the swap cache; in the swap
+/// cache.
+fn frames(sys: &System) -> [u64; 4] {
+    let mut sums = [0; 4];
+    for folio in &sys.folios {
+        let word = folio.word.load();
+        let swapcached = word.has(flag::SWAPCACHE);
+        let is =
+            [word.has(flag::MAPPED) && !folio.shmem, word.has(flag::WRITEBACK), folio.shmem && !swapcached, swapcached];
+        let pages = if word.has(flag::FRAME) { u64::from(folio.nr_pages_of(word)) } else { 0 };
+        sums.iter_mut().zip(is).for_each(|(sum, is)| *sum += if is { pages } else { 0 });
+    }
+    sums
 }
