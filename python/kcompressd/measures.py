@@ -78,7 +78,7 @@ MEASURES: Final = (
     ),
     Measure(
         "cpu_ns",
-        "with the applications'",
+        "all threads' CPU",
         "ns",
         taken.pressed(taken.all_cpu),
         "better",
