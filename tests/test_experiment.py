@@ -6,6 +6,7 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 from kcompressd import Pages, Result
 from kcompressd.answers import UNANSWERED, drift, load, main, pictures, section, text, unanswered
 from kcompressd.errors import ExperimentError
-from kcompressd.experiment import Answer, Experiment, Kernel, Said, ask
+from kcompressd.experiment import Answer, Experiment, Finding, Kernel, Said, ask
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "experiments"
@@ -98,7 +99,7 @@ def test_pictures_have_a_line_for_each_row(asked: Experiment) -> None:
 
 def test_a_finding_says_the_true_sentence_with_its_numbers(asked: Experiment) -> None:
     assert ask(asked, simulate).found() == [
-        Said("april scans 3.00 times as often, 3.00 against 1.00, on 8 CPUs.", 1, 1, (3.0, 3.0)),
+        Said("april scans 3.00 times as often, 3.00 against 1.00, on 8 CPUs.", 1, 1, (3.0, 3.0), cost=True),
         Said("Not more with 2 (0.25), for 2.00 times the CPU time.", 1, 1, (0.25, 0.25)),
     ]
 
@@ -118,14 +119,54 @@ def test_of_what_is_infinitely_more_the_largest_is_said(tmp_path: Path) -> None:
 
 def test_a_finding_that_is_not_so_at_all_boots_says_at_how_many(asked: Experiment) -> None:
     answer = ask(asked, simulate, repeats=7)  # 3.0, 2.7, 2.4, 2.1, 1.8, 1.5, 1.2: above 1.5 at five
-    assert answer.found()[0] == Said("april scans 2.10 times as often, 2.10 against 1.00, on 8 CPUs.", 5, 7, (1.2, 3.0))
+    sentence = "With april (8 CPUs) *scanned a page freed* is 2.10 times that of sync; whether that is more than 1.5 times is open."
+    assert answer.found()[0] == Said(sentence, 5, 7, (1.2, 3.0), cost=True)
     good = document(answer)
-    assert "*Undecided*, at 5 of 7 boots (1.20x to 3.00x): april scans 2.10 times" in good
+    assert f"*Undecided*, at 5 of 7 boots (1.20x to 3.00x): {sentence}" in good
     assert "*Found*: Not more with 2 (0.25), for 2.00 times the CPU time." in good  # 0.25 at every boot
-    short = good.partition("## In short")[2].partition("\n## ")[0]
-    assert "april scans" not in short and "Not more with 2 (0.25), for 2.00 times the CPU time." in short
+    short = in_short(good)
+    assert "april" not in short and "Not more with 2 (0.25), for 2.00 times the CPU time." in short
     assert drift(good, [asked], {}) == []
     assert "| april | 2 ≈ | 1.05 ≈ |" in good and "| april | 8 ≈ | 2.10 |" in good
+
+
+SCANS = 'measure = "scans_per_page"\nrow = "april"'
+
+
+@pytest.mark.parametrize(
+    ("asks", "boots", "short"),
+    [
+        (f'{SCANS}\ngroup = "8 CPUs"', 1, True),
+        (f'{SCANS}\ngroup = "8 CPUs"\nagainst_group = "8 CPUs"', 1, True),
+        (f'{SCANS}\ngroup = "8 CPUs"\nagainst_group = "2 CPUs"', 1, False),  # another machine
+        ('measure = "scans_per_page"\nrow = "sync"\ngroup = "8 CPUs"\nagainst = "april"', 1, False),  # a gain
+        (f'{SCANS}\ngroup = "8 CPUs"', 4, True),  # 3.0, 2.7, 2.4, 2.1
+        (f'{SCANS}\ngroup = "2 CPUs"', 4, False),  # 1.5, 1.35, 1.2, 1.05
+        ('measure = "bytes_per_s"\nrow = "april"\ngroup = "8 CPUs"', 1, False),  # as fast
+        ('measure = "queued"\nrow = "april"\ngroup = "8 CPUs"', 1, False),  # neither better nor worse
+    ],
+)
+def test_a_cost_is_never_left_out_in_short(asks: str, boots: int, short: bool, tmp_path: Path) -> None:
+    """Of a third finding, whatever it says: what is a tenth worse than the baseline stands in short."""
+    third = f'[[finding]]\n{asks}\nabove = 9\nyes = "Third."\nno = "Third."\n'
+    lead = third.replace("Third", "First").replace('row = "april"', 'row = "sync"')
+    (tmp_path / "costs.toml").write_text(FILE.partition("[[finding]]")[0] + lead * 2 + third)
+    good = document(ask(Experiment.load(tmp_path / "costs.toml"), simulate, repeats=boots))
+    assert in_short(good).count("First.") == 2 and ("Third." in in_short(good)) == short
+
+
+def test_a_loss_of_speed_against_the_baseline_is_a_cost(asked: Experiment) -> None:
+    def cost(finding: Finding, april: float) -> bool:
+        def run(changes: Mapping[str, Any], boot: int) -> Result:
+            data = simulate(changes, boot).to_dict()
+            data["timing"]["bytes_per_s"] *= april if changes["design"] == "april" else 1
+            return Result.from_dict(data)
+
+        return ask(replace(asked, findings=(finding,)), run).found()[0].cost
+
+    speed = replace(asked.findings[1], against="sync", against_group=None)
+    assert cost(speed, 1 / 1.1) and not cost(speed, 1)
+    assert not cost(replace(speed, row="sync", against="april"), 1.1)
 
 
 @pytest.mark.parametrize(
@@ -214,6 +255,10 @@ def test_an_experiments_pages_lie_beside_it(tmp_path: Path, capsys: pytest.Captu
 
 def document(answer: Answer) -> str:
     return text([answer], {"O1": ("What?", "Why not.")})
+
+
+def in_short(text: str) -> str:
+    return text.partition("## In short")[2].partition("\n## ")[0]
 
 
 def test_a_section_has_question_table_finding_and_limits(asked: Experiment) -> None:

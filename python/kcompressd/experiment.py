@@ -28,6 +28,12 @@ ANY: Final = "*"
 """As a finding's row or group: the one with the largest ratio, and of infinite ones (the other is 0) the largest value."""
 MOST: Final = 0.8
 """What is so at a smaller share of boots is undecided."""
+UNDECIDED: Final = (
+    "With {row} *{measure}* is {ratio} times that of {against}; whether that is more than {above} times is open."
+)
+"""What is said then, of the median boot."""
+COST: Final = 1.1
+"""What is so many times as bad as the baseline is a cost."""
 _Form: TypeAlias = Mapping[str, str]
 """The keys of a table, and what the value of each is, in words."""
 _TEXT, _TEXTS, _TABLE, _TABLES = "a text", "a list of texts", "a table", "a list of tables"
@@ -145,12 +151,15 @@ class Experiment:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What a finding says of the median boot, at how many of the `boots` that is `so`, and the boots' least and most ratio."""
+    """What a finding says of the median boot, at how many of the `boots` that is `so`, the boots' least and most ratio, and
+    whether it is a `cost`: at least `COST` times as bad as the baseline, at enough boots.
+    """
 
     sentence: str
     so: int
     boots: int
     ratios: tuple[float, float] | None = None
+    cost: bool = False
 
     @property
     def decided(self) -> bool:
@@ -229,7 +238,19 @@ def _said(finding: Finding, comparison: Comparison, experiment: Experiment) -> S
     above = ratio > finding.above
     so = sum((one > finding.above) == above for one in ratios)
     sentence = finding.yes if above else finding.no
-    return Said(sentence.format_map(words), so, len(ratios), (min(ratios), max(ratios)))
+    if so < MOST * len(ratios):
+        against = finding.against if finding.against_group is None else f"{finding.against} ({finding.against_group})"
+        words |= {"measure": finding.measure.title, "against": against, "above": f"{finding.above:g}"}
+        words |= {"row": f"{row} ({group})"} if group else {}
+        sentence = UNDECIDED
+    baseline = finding.against == experiment.rows[0].name and finding.against_group in (None, group)
+    cost = baseline and sum(_worse(finding.measure, one) for one in ratios) >= MOST * len(ratios)
+    return Said(sentence.format_map(words), so, len(ratios), (min(ratios), max(ratios)), cost)
+
+
+def _worse(measure: Measure, ratio: float) -> bool:
+    """Whether a ratio is a cost."""
+    return ratio >= COST if measure.less == "better" else measure.less == "worse" and ratio * COST <= 1
 
 
 def _experiment(path: Path, data: Mapping[str, Any]) -> Experiment:
