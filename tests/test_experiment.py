@@ -92,9 +92,13 @@ def test_every_cell_is_run_with_what_group_and_row_set(asked: Experiment) -> Non
 
 
 def test_pictures_have_a_line_for_each_row(asked: Experiment) -> None:
-    ((path, drawn),) = pictures(ask(asked, lambda changes, boot: simulate(changes, queue_len=[3] * len(GOLDEN["series"]["t_ns"]))))
+    def queued(depth: int) -> list[tuple[str, str]]:
+        depths = [depth] * len(GOLDEN["series"]["t_ns"])
+        return list(pictures(ask(asked, lambda changes, boot: simulate(changes, queue_len=depths))))
+
+    ((path, drawn),) = queued(3)
     assert path == "pictures/scans.queue_len.svg" and all(name in drawn for name in ("sync", "april", "Queue depth"))
-    assert list(pictures(ask(asked, simulate))) == []  # nothing ever queued
+    assert queued(0) == []  # nothing ever queued
 
 
 def test_a_finding_says_the_true_sentence_with_its_numbers(asked: Experiment) -> None:
