@@ -67,6 +67,12 @@ def test_the_same_schedule_counts_the_same(design: str, store: str, tmp_path: Pa
             del of["vmstat"]["pageoutrun"]
     for key in ("vmstat", "zswap", "zram", "census", "lifecycle"):
         assert live[key] == virtual[key], key
+    mine, theirs = live["timing"], virtual["timing"]
+    assert mine["inversions"] == theirs["inversions"]
+    for name in ("touch_ns", "queue_wait_ns"):
+        assert mine.get(name, {}).get("count") == theirs.get(name, {}).get("count"), name
+    waits = mine.get("queue_wait_ns", {"count": 0})
+    assert waits["count"] == live["vmstat"]["kcompressd_queued"]
 
 
 @pytest.mark.parametrize("store", ["zswap", "zram"])

@@ -7,7 +7,7 @@ use kcompressd_core::driver::live::{FaultOrder, Live, LiveConfig, Plant, Report}
 use kcompressd_core::frames::Frames;
 use kcompressd_core::lifecycle::{State, Table, actor};
 use kcompressd_core::memcg::Memcgs;
-use kcompressd_core::stats::Vm;
+use kcompressd_core::stats::{PageNs, Vm};
 use kcompressd_core::swap::{Backing, Device, IoFaults};
 use kcompressd_core::system::{Config, Contents, Large, System};
 use kcompressd_core::units::PAGE_SIZE;
@@ -211,6 +211,27 @@ fn a_panic_a_device_error_and_closed_queues_end_the_run_with_what_was_counted() 
         let error = report.error.as_ref().expect(kind);
         assert_eq!(error.kind, kind, "{error:?}");
         assert!(report.vmstat[Vm::PgscanKswapd] > 0, "{kind}: counters are kept");
+    }
+}
+
+/// kswapd alone fills the queue and compresses the rest itself: what waits for the worker begins after pages that were unmapped later.
+#[test]
+fn waits_in_the_queue_inversions_and_touches_are_measured() {
+    for threads in [1, 2] {
+        let design = Preset::Split.design(StoreKind::Zswap).with_threads(threads).with_depth(128);
+        let live = LiveConfig { turns: true, ..LiveConfig::default() };
+        let config = Config::new(design, StoreKind::Zswap, SLOTS);
+        let report = run(config, live, IoFaults::default(), Memcgs::default(), &format!("waits-{threads}"));
+        let count = |spread: &PageNs| spread.summary()[6].1;
+        let queued = report.vmstat[Vm::KcompressdQueued];
+        assert_eq!((queued, report.vmstat[Vm::KcompressdFull]), (128 * u64::from(threads), 448 - queued));
+        let measures = &report.measures;
+        assert_eq!(count(&measures.queue_wait_ns), queued);
+        assert!(measures.queue_wait_ns.summary()[0].1 > 10_000, "its median is what kswapd took, and half the worker");
+        assert!(measures.queue_wait_ns.summary()[4].1 < report.timing.reclaim_ns);
+        assert_eq!(measures.inversions, queued);
+        assert_eq!(count(&measures.touch_ns), 512);
+        assert!(measures.touch_ns.summary()[5].1 <= report.timing.fault_ns / 512);
     }
 }
 

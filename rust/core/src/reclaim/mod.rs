@@ -35,7 +35,7 @@ pub use shrink::ShrinkWorker;
 
 use crate::swapout::Swapout;
 use crate::sync::{Arc, AtomicBool, Ordering};
-use crate::system::{Ctx, Fault, Outcome, StepResult, System, Work};
+use crate::system::{Ctx, Fault, Outcome, StepResult, System, Work, mark};
 use crate::units::SWAP_CLUSTER_MAX;
 
 /// The step committed something.
@@ -173,17 +173,17 @@ impl Actor {
         }
     }
 
-    /// Up to `limit` steps, until one is not [`Outcome::Ran`]: how many, and what the last one was. For a driver that looks at nothing
-    /// between two steps of one actor, which are then no more than a few jumps apart.
+    /// Up to `limit` steps, until one is not [`Outcome::Ran`] or ends an application's touch: how many, and what the last one was. For a driver
+    /// that looks at nothing between two steps of one actor, which are then no more than a few jumps apart.
     ///
     /// # Errors
     /// See [`StepResult`]: the run ends.
     pub fn run(&mut self, sys: &System, ctx: &mut Ctx, limit: u64) -> StepResult<(u64, Outcome)> {
-        ctx.ahead = limit - 1;
+        (ctx.ahead, ctx.marks) = (limit - 1, 0);
         let ended = match self {
-            Self::Kswapd(actor) => run(ctx, |ctx| actor.step(sys, ctx)),
-            Self::Kcompressd(actor) => run(ctx, |ctx| actor.step(sys, ctx)),
-            _ => run(ctx, |ctx| self.step(sys, ctx)),
+            Self::Kswapd(actor) => run(ctx, 0, |ctx| actor.step(sys, ctx)),
+            Self::Kcompressd(actor) => run(ctx, 0, |ctx| actor.step(sys, ctx)),
+            _ => run(ctx, mark::TOUCH_ENDS, |ctx| self.step(sys, ctx)),
         };
         ctx.timed_out = false;
         let steps = limit - std::mem::take(&mut ctx.ahead);
@@ -247,10 +247,10 @@ impl Actor {
 }
 
 #[inline(always)]
-fn run(ctx: &mut Ctx, mut step: impl FnMut(&mut Ctx) -> StepResult) -> StepResult {
+fn run(ctx: &mut Ctx, until: u8, mut step: impl FnMut(&mut Ctx) -> StepResult) -> StepResult {
     loop {
         let outcome = step(ctx)?;
-        if !matches!(outcome, Outcome::Ran(_)) || !ctx.goes_on() {
+        if !matches!(outcome, Outcome::Ran(_)) || ctx.marks & until != 0 || !ctx.goes_on() {
             return Ok(outcome);
         }
     }

@@ -289,10 +289,7 @@ impl Swapout {
             false => Change::NONE,
         };
         sys.must(ctx, sys.folio(self.folio), Event::Compress, 0, change, self.ticket)?;
-        match self.ticket {
-            0 => ctx.marks |= mark::DIRECT,
-            ticket => ctx.note_ticket(ticket, mark::TAKEN),
-        }
+        ctx.note_ticket(self.ticket, if self.ticket == 0 { mark::DIRECT } else { mark::TAKEN });
         if zram {
             note_swpout(sys, ctx, self.folio, self.nr_pages());
             sys.wait.wake_all(WaitKey::Folio(self.folio));

@@ -195,6 +195,8 @@ pub struct Ctx {
     pub marks: u8,
     /// The ticket of [`mark::QUEUED`] and [`mark::TAKEN`], as a trace has it.
     pub ticket: u64,
+    /// Every ticket that it noted, with its mark, where the driver asks for them after the run: [`mark::DIRECT`] has none, 0.
+    pub tickets: Option<Vec<(u64, u8)>>,
     /// What its events added to, and took from, the number of pages whose copy is in the store while their frame is held.
     pub held_twice: i64,
     /// The CPU it runs on, set by the driver before each step: whose per-CPU lists it uses.
@@ -243,6 +245,7 @@ impl Ctx {
             ahead: 0,
             marks: 0,
             ticket: 0,
+            tickets: None,
             held_twice: 0,
             cpu: 0,
             memalloc: false,
@@ -264,10 +267,13 @@ impl Ctx {
         true
     }
 
-    /// Notes for the driver what became of a ticket ([`mark::QUEUED`], [`mark::TAKEN`]).
+    /// Notes for the driver what became of a ticket ([`mark::QUEUED`], [`mark::TAKEN`]), or that there is none ([`mark::DIRECT`]).
     #[inline]
     pub fn note_ticket(&mut self, ticket: u64, mark: u8) {
         self.ticket = ticket;
         self.marks |= mark;
+        if let Some(tickets) = &mut self.tickets {
+            tickets.push((ticket, mark));
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The controlling thread of a live run: one phase after the other.
 
 use super::clock::{Gate, Turns};
+use super::meter::{Noted, waits};
 use super::threads::{Ended, Group, spawn};
 use super::{EXIT, LiveConfig, Shared};
 use crate::driver::phases::{FaultOrder, apps};
@@ -20,11 +21,13 @@ pub(super) struct Controller {
     report: Report,
     /// What the writes to `memory.reclaim` came to, each with its group.
     reclaims: Vec<(u16, Reclaimed)>,
+    /// What became of tickets without a memory budget ([`Ended::tickets`]).
+    tickets: Vec<Noted>,
 }
 
 impl Controller {
     pub fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, report: Report::default(), reclaims: Vec::new() }
+        Self { shared, report: Report::default(), reclaims: Vec::new(), tickets: Vec::new() }
     }
 
     /// Runs the phases; whatever ends them early, what was counted is reported.
@@ -80,6 +83,7 @@ impl Controller {
         }
         self.report.timing.reclaim_ns = self.since(start, done_ns);
         self.end_workers(&stops, [kcompressd, kswapd, shrink, device]);
+        self.report.measures.add(&waits(&self.shared.sys.queues, std::mem::take(&mut self.tickets)));
         self.shared.sample(); // What the phase came to.
         self.report.profile.wakes = self.shared.sys.wait.wakes().into();
         self.report.note_stores(&self.shared.sys);
@@ -178,6 +182,7 @@ impl Controller {
         self.report.mismatched.extend(ended.mismatched);
         self.report.measures.add(&ended.measures);
         self.report.profile.add(&ended.profile);
+        self.tickets.extend(ended.tickets);
         self.report.applications.extend(ended.application);
         self.reclaims.extend(ended.reclaimed);
         self.report.add(ended.report);

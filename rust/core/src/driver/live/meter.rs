@@ -1,9 +1,11 @@
-//! What the threads of a run with a memory budget measure: touches, waits and stalls each for itself, by the real clock, and in
-//! [`Gauges`] what only all of them know together. The virtual driver's meter measures the same.
+//! What threads measure step by step: touches, waits and stalls each for itself, by the real clock, and in [`Gauges`] what only
+//! all of them know together. The virtual driver's meter measures the same. With a memory budget all do, without one the
+//! applications: how long pages are queued is found from [`Tickets`] then.
 
-use crate::driver::gauges::{Level, Pressure};
+use crate::driver::gauges::{Level, Order, Pressure, ring};
 use crate::driver::report::{Measures, Sample};
 use crate::lifecycle::actor;
+use crate::queue::FolioQueue;
 use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering};
 use crate::system::{Ctx, System, mark};
 use crate::trace::aux;
@@ -34,7 +36,6 @@ pub(super) struct Gauges {
 impl Gauges {
     /// Those of a run of `apps` applications.
     pub fn new(sys: &System, apps: usize) -> Self {
-        let ring = |queue: &crate::queue::FolioQueue| (2 * queue.capacity()).next_power_of_two().max(64);
         let queued = |queue| (0..ring(queue)).map(|_| Queued::default()).collect();
         Self {
             pressure: Mutex::new(Pressure { apps: apps as u32, ..Pressure::default() }),
@@ -135,6 +136,85 @@ impl Gauges {
     }
 }
 
+/// What became of tickets in the hands of one thread, in its order, without a look at the clock for each.
+#[derive(Debug, Default)]
+pub(super) struct Tickets {
+    /// How many it had noted at the end of each batch of steps, when that began, and when it ended.
+    batches: Vec<(usize, u64, u64)>,
+}
+
+impl Tickets {
+    /// Room for [`Ctx::tickets`], touched here, so that the timed phase takes no page fault for it.
+    pub fn room(tickets: usize) -> Vec<(u64, u8)> {
+        let mut room = vec![(0, mark::TAKEN); tickets];
+        room.clear();
+        room
+    }
+
+    /// A batch of steps from `begin_ns` to `end_ns` is over, after which so many were noted.
+    #[inline]
+    pub fn note(&mut self, noted: usize, begin_ns: u64, end_ns: u64) {
+        if self.batches.last().map_or(0, |batch| batch.0) != noted {
+            self.batches.push((noted, begin_ns, end_ns));
+        }
+    }
+
+    /// Each with its time: those of a batch stand evenly in it.
+    pub fn timed(&self, noted: &[(u64, u8)]) -> Vec<Noted> {
+        let mut timed = Vec::with_capacity(noted.len());
+        for &(end, begin_ns, end_ns) in &self.batches {
+            let batch = &noted[timed.len()..end];
+            let half_ns = (end_ns - begin_ns) / (2 * batch.len() as u64);
+            let times = (1..).step_by(2).map(|nth| begin_ns + nth * half_ns);
+            let noted = |(&(ticket, mark), at_ns)| Noted { ticket, mark, at_ns, batch_ns: (begin_ns, end_ns) };
+            timed.extend(batch.iter().zip(times).map(noted));
+        }
+        timed
+    }
+}
+
+/// What became of a ticket, and when.
+#[derive(Debug)]
+pub(super) struct Noted {
+    ticket: u64,
+    mark: u8,
+    at_ns: u64,
+    /// When the batch of steps in which it did began and ended.
+    batch_ns: (u64, u64),
+}
+
+/// How long the pages of all threads were queued, and how many were overtaken: by a page handed on later whose compression began
+/// in a batch of steps that was over when theirs began. What two threads do at the same time has no known order.
+pub(super) fn waits(queues: &[FolioQueue], mut noted: Vec<Noted>) -> Measures {
+    noted.sort_by_key(|noted| noted.at_ns); // Stable: each thread's stay in its order.
+    let (mut order, mut found) = (Order::new(queues), Measures::default());
+    let (mut taken, mut begun) = (Vec::new(), Vec::new());
+    for Noted { ticket, mark, at_ns, batch_ns } in noted {
+        let handed = match mark {
+            mark::TAKEN => {
+                let (wait_ns, handed) = order.take(ticket, at_ns).unwrap_or((0, u64::MAX)); // At most a batch before it was queued.
+                found.queue_wait_ns.record_many(wait_ns, 1);
+                taken.push((batch_ns.0, handed));
+                handed
+            }
+            _ => order.hand_on(ticket, at_ns),
+        };
+        if mark != mark::QUEUED && handed < u64::MAX {
+            begun.push((batch_ns.1, handed));
+        }
+    }
+    taken.sort_by_key(|&(begin_ns, _)| begin_ns);
+    begun.sort_by_key(|&(end_ns, _)| end_ns);
+    let (mut begun, mut latest) = (begun.into_iter().peekable(), 0);
+    for (begin_ns, handed) in taken {
+        while let Some((_, before)) = begun.next_if(|&(end_ns, _)| end_ns <= begin_ns) {
+            latest = latest.max(before);
+        }
+        found.inversions += u64::from(handed < latest);
+    }
+    found
+}
+
 /// What one thread measures.
 #[derive(Debug, Default)]
 pub(super) struct Meter {
@@ -159,23 +239,26 @@ impl Meter {
     /// Notes what the last step told at no particular time: the clock was read last at `at_ns`, when the thread's last touch or
     /// sleep ended. Whether the rest, [`Meter::step`]'s, needs the time.
     #[inline]
-    pub fn glance(&mut self, gauges: &Gauges, ctx: &Ctx, at_ns: u64) -> bool {
+    pub fn glance(&mut self, gauges: Option<&Gauges>, ctx: &Ctx, at_ns: u64) -> bool {
         if ctx.marks & mark::TOUCH_BEGINS != 0 {
             self.touching_since.get_or_insert(at_ns);
         }
-        if ctx.marks & mark::DIRECT != 0 {
+        if let Some(gauges) = gauges
+            && ctx.marks & mark::DIRECT != 0
+        {
             gauges.direct();
         }
         ctx.marks & TIMED != 0 || self.is_app && ctx.memstall != self.stalled_since.is_some()
     }
 
     /// Notes what the last step told, which has just ended.
-    pub fn step(&mut self, gauges: &Gauges, ctx: &Ctx, now_ns: u64) {
+    pub fn step(&mut self, gauges: Option<&Gauges>, ctx: &Ctx, now_ns: u64) {
         if ctx.marks & mark::TOUCH_ENDS != 0
             && let Some(since) = self.touching_since.take()
         {
             self.found.touch_ns.record_many(now_ns - since, 1);
         }
+        let Some(gauges) = gauges else { return };
         if ctx.marks & mark::QUEUED != 0 {
             gauges.push(ctx.ticket, now_ns);
         }
@@ -218,5 +301,44 @@ impl Meter {
             self.stall(gauges, false, now_ns);
             gauges.stall(None, now_ns);
         }
+    }
+}
+
+#[cfg(all(test, not(any(kcompressd_loom, kcompressd_shuttle))))]
+mod tests {
+    use super::*;
+
+    /// When a batch began and ended, and what was noted in it.
+    type Batch<'a> = (u64, u64, &'a [(u64, u8)]);
+
+    /// Of one thread.
+    fn thread(batches: &[Batch<'_>]) -> Vec<Noted> {
+        let (mut tickets, mut noted) = (Tickets::default(), Vec::new());
+        for &(begin_ns, end_ns, of_batch) in batches {
+            noted.extend_from_slice(of_batch);
+            tickets.note(noted.len(), begin_ns, end_ns);
+        }
+        tickets.timed(&noted)
+    }
+
+    fn found(threads: [Vec<Noted>; 2]) -> (u64, u64, u64) {
+        let found = waits(&[FolioQueue::new(64, 64).unwrap()], threads.into_iter().flatten().collect());
+        let waits = found.queue_wait_ns.summary();
+        (waits[6].1, waits[4].1, found.inversions)
+    }
+
+    #[test]
+    fn a_page_is_overtaken_by_a_later_one_that_began_in_a_batch_before() {
+        let queued = [(aux::ticket(0, 0), mark::QUEUED), (aux::ticket(0, 1), mark::QUEUED)];
+        let direct = [(0, mark::DIRECT)];
+        let taken = [(aux::ticket(0, 0), mark::TAKEN), (aux::ticket(0, 1), mark::TAKEN)];
+        // Queued at 5 and 15, taken at 65 and 75, or at 45 and 55 beside the one that is compressed at once.
+        let kswapd = || thread(&[(0, 20, &queued), (20, 20, &[]), (40, 60, &direct)]);
+        assert_eq!(found([kswapd(), thread(&[(60, 80, &taken)])]), (2, 60, 2));
+        assert_eq!(found([kswapd(), thread(&[(40, 60, &taken)])]), (2, 40, 0), "which of both was first is not known");
+        assert_eq!(found([kswapd(), thread(&[(40, 50, &taken[..1]), (60, 70, &taken[1..])])]), (2, 50, 1));
+        assert_eq!(found([kswapd(), thread(&[(0, 4, &taken)])]), (2, 0, 0), "taken before it was known to be queued");
+        let backwards = thread(&[(20, 40, &taken[1..]), (40, 60, &taken[..1])]);
+        assert_eq!(found([thread(&[(0, 20, &queued)]), backwards]), (2, 45, 1));
     }
 }

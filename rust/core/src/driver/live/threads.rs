@@ -1,9 +1,9 @@
 //! One OS thread an actor: the loop that steps it, parks it, and reads the clock once a batch of steps.
 
 use super::clock::{Affinity, Gate, Turns, cpu, cpu_ns, pin};
-use super::meter::Meter;
+use super::meter::{Meter, Noted, Tickets};
 use super::stopwatch::Stopwatch;
-use super::{EXIT, Figures, Plant, Shared};
+use super::{Figures, Plant, Shared};
 use crate::driver::profile::{Profile, Profiling};
 use crate::driver::report::{Application, Measures, Reclaimed, RunError, ThreadReport};
 use crate::driver::{self, BATCH};
@@ -35,6 +35,8 @@ pub(super) struct Ended {
     pub report: ThreadReport,
     pub measures: Measures,
     pub profile: Profile,
+    /// What became of tickets without a memory budget.
+    pub tickets: Vec<Noted>,
     /// Pages that its reads found changed.
     pub mismatched: Vec<u32>,
     /// Of an application in a run with a memory budget; its end counts from the making of the run.
@@ -81,8 +83,10 @@ struct Thread {
     read_ns: u64,
     /// What it has come to, for samples.
     figures: Arc<Figures>,
-    /// Of a run with a memory budget.
+    /// Of a run with a memory budget, and of the fault phase without one.
     meter: Option<Box<Meter>>,
+    /// When it noted [`Ctx::tickets`].
+    tickets: Tickets,
     /// Where what its steps cost is asked for.
     stopwatch: Option<Box<Stopwatch>>,
     /// Where it may run when it has begun.
@@ -99,14 +103,17 @@ impl Thread {
             _ => 64,
         };
         let log = Log::new(shared.config.trace, share * RECORDS_PER_PAGE);
-        let ctx = Ctx::new(id, sys.config.codec, sys.config.page_size, log);
-        let measured = shared.gauges.is_some() && shared.phase() == 0;
+        let mut ctx = Ctx::new(id, sys.config.codec, sys.config.page_size, log);
+        let measured = if shared.gauges.is_some() { shared.phase() == 0 } else { shared.phase() == 1 };
         let meter = measured.then(|| Box::new(Meter::new(id)));
+        ctx.tickets = (shared.gauges.is_none() && shared.phase() == 0).then(|| Tickets::room(share));
+        let tickets = Tickets::default();
         let profiling = if shared.phase() == 0 { shared.config.profiling } else { Profiling::Off };
         let stopwatch = Stopwatch::new(profiling).map(Box::new);
         let report = ThreadReport::new(id);
         let figures = shared.figures();
-        Self { shared, ctx, turn, report, work: 0, counted: 0, read_ns: 0, figures, meter, stopwatch, anywhere: None }
+        let (work, counted, read_ns, anywhere) = (0, 0, 0, None);
+        Self { shared, ctx, turn, report, work, counted, read_ns, figures, meter, tickets, stopwatch, anywhere }
     }
 
     fn run(mut self, mut actor: Actor, gate: &Gate, place: usize) -> Ended {
@@ -142,10 +149,11 @@ impl Thread {
     /// What the thread came to; `whole`: its actor is done.
     fn end(mut self, actor: &Actor, whole: bool) -> Ended {
         let mut meter = self.meter.take();
+        let mut application = None;
         if let (Some(meter), Some(gauges)) = (&mut meter, &self.shared.gauges) {
             meter.end(gauges, self.read_ns);
+            application = self.application(actor, meter);
         }
-        let application = meter.as_ref().and_then(|meter| self.application(actor, meter));
         let reclaimed = match actor {
             Actor::Reclaim(reclaim) => {
                 let reclaimed = Reclaimed::of(&self.shared.sys, reclaim, whole.then_some(self.read_ns));
@@ -161,8 +169,9 @@ impl Thread {
         report.records = self.ctx.log.take();
         let measures = meter.map_or_else(Measures::default, |meter| meter.found);
         let profile = self.stopwatch.map_or_else(Profile::default, |stopwatch| stopwatch.found());
+        let tickets = self.tickets.timed(self.ctx.tickets.as_deref().unwrap_or_default());
         let done_ns = self.read_ns;
-        Ended { report, measures, profile, mismatched: self.ctx.mismatched, application, reclaimed, done_ns }
+        Ended { report, measures, profile, tickets, mismatched: self.ctx.mismatched, application, reclaimed, done_ns }
     }
 
     /// What an application came to; one whose program is not at its end did not end.
@@ -180,9 +189,10 @@ impl Thread {
     fn steps(&mut self, actor: &mut Actor) -> Result<(), RunError> {
         if let Some((turns, me)) = &self.turn {
             turns.take(*me);
+            self.read_ns = self.shared.now_ns();
         }
         while let Some(steps) = self.batch(actor)? {
-            if self.meter.is_some() && cfg!(kcompressd_shuttle) {
+            if self.shared.gauges.is_some() && cfg!(kcompressd_shuttle) {
                 thread::yield_now(); // Whoever finds no memory looks again and again until others have freed some.
             }
             self.read_clock();
@@ -203,16 +213,15 @@ impl Thread {
 
     /// Steps until the clock is to be read; how many, if the actor goes on.
     fn batch(&mut self, actor: &mut Actor) -> Result<Option<u64>, RunError> {
-        // Each page that is read back has a time of its own; of those given up nobody asks for it.
-        let fine = matches!(actor, Actor::App(_)) && self.shared.phase() < EXIT;
         let metered = self.meter.is_some();
+        let stepwise = metered && self.shared.gauges.is_some();
         if let Some(stopwatch) = &mut self.stopwatch {
             stopwatch.begin(&self.shared.sys);
         }
-        if metered {
+        if stepwise {
             self.ctx.cpu = cpu(self.ctx.actor);
         }
-        let at_once = if fine || metered || self.stopwatch.is_some() { 1 } else { BATCH };
+        let at_once = if stepwise || self.stopwatch.is_some() { 1 } else { BATCH };
         let mut steps = 0;
         while steps < BATCH {
             let ran = actor.run(&self.shared.sys, &mut self.ctx, at_once);
@@ -234,24 +243,20 @@ impl Thread {
                     return Ok(None);
                 }
             }
-            if fine && self.ctx.pages_done != self.counted {
-                self.read_clock();
-            }
         }
         Ok(Some(steps))
     }
 
     /// What the last step told the meter.
     fn measure(&mut self) {
-        let (Some(meter), Some(gauges)) = (&mut self.meter, &self.shared.gauges) else { return };
-        let wants_time = meter.glance(gauges, &self.ctx, self.read_ns);
+        let Some(meter) = &mut self.meter else { return };
+        let wants_time = meter.glance(self.shared.gauges.as_ref(), &self.ctx, self.read_ns);
         if wants_time {
             self.read_clock();
-            if let (Some(meter), Some(gauges)) = (&mut self.meter, &self.shared.gauges) {
-                meter.step(gauges, &self.ctx, self.read_ns);
+            if let Some(meter) = &mut self.meter {
+                meter.step(self.shared.gauges.as_ref(), &self.ctx, self.read_ns);
             }
         }
-        self.ctx.marks = 0;
     }
 
     /// Computes for so long, as an application does in user mode.
@@ -270,6 +275,7 @@ impl Thread {
         if self.turn.is_some() {
             let goes_on = self.pass_turns(timeout_ns.map(|ns| ns.get().into()), || wait.is_woken(key, ticket));
             self.ctx.timed_out = !wait.cancel(key, ticket);
+            self.read_ns = self.shared.now_ns();
             return goes_on;
         }
         let soon = match key {
@@ -277,7 +283,7 @@ impl Thread {
             WaitKey::Memory => self.shared.sys.in_flight() as usize <= SWAP_CLUSTER_MAX,
             _ => false,
         };
-        if soon && self.meter.is_none() {
+        if soon && self.shared.gauges.is_none() {
             self.stay_awake(key, ticket);
         }
         let woken = match timeout_ns {
@@ -338,6 +344,9 @@ impl Thread {
             self.counted = self.ctx.pages_done;
         }
         self.figures.set(&self.ctx);
+        if let Some(tickets) = &self.ctx.tickets {
+            self.tickets.note(tickets.len(), self.read_ns, now);
+        }
         self.read_ns = now;
         self.ctx.log.now_ns = now;
         if let Some(gauges) = &self.shared.gauges {

@@ -1,12 +1,11 @@
 //! What a virtual run measures on the way: latencies, stalls, and samples over time.
 
 use super::is_app;
-use crate::driver::gauges::{Level, Pressure};
+use crate::driver::gauges::{Level, Order, Pressure};
 use crate::driver::{Crew, Measures, Sample};
 use crate::lifecycle::State;
 use crate::stats::{PageNs, Vm, VmStat};
 use crate::system::{Ctx, System, mark};
-use crate::trace::aux;
 use crate::wait::WaitKey;
 
 /// Samples kept; when there are more, every other one goes and they are taken half as often.
@@ -36,21 +35,12 @@ struct SeatMeter {
     page_since: u64,
 }
 
-/// In which order pages that were unmapped one after the other begin to be compressed.
-#[derive(Clone, Copy, Debug, Default)]
-struct Order {
-    /// Pages handed on so far, to a queue or to the compressor.
-    handed: u64,
-    /// The latest of those whose compression has begun.
-    latest: u64,
-}
-
 #[derive(Debug)]
 pub(super) struct Meter {
     seats: Vec<SeatMeter>,
-    /// When the folio at each position of each queue was pushed, and as which of all.
-    queued_at: Vec<Vec<(u64, u64)>>,
     order: Order,
+    /// The latest handed on of the pages whose compression has begun.
+    latest: u64,
     level: Level,
     pressure: Pressure,
     found: Measures,
@@ -67,12 +57,11 @@ pub(super) struct Meter {
 impl Meter {
     pub fn new(sys: &System, ids: &[u16], start_ns: u64) -> Self {
         let seat = |&id: &u16| SeatMeter { is_app: is_app(id), page_since: start_ns, ..SeatMeter::default() };
-        let ring = |queue: &crate::queue::FolioQueue| vec![(0, 0); (2 * queue.capacity()).next_power_of_two().max(64)];
         let seats: Vec<SeatMeter> = ids.iter().map(seat).collect();
         let apps = seats.iter().filter(|seat| seat.is_app).count() as u32;
         Self {
-            queued_at: sys.queues.iter().map(ring).collect(),
-            order: Order::default(),
+            order: Order::new(&sys.queues),
+            latest: 0,
             level: Level::new(sys.watermark(), start_ns),
             pressure: Pressure { apps, since_ns: start_ns, ..Pressure::default() },
             found: Measures::default(),
@@ -133,12 +122,18 @@ impl Meter {
         {
             self.touches[seat].0.record_many(end_ns - since, 1);
         }
-        if ctx.marks & (mark::QUEUED | mark::TAKEN) != 0 {
-            self.ticket(ctx, at_ns);
+        if ctx.marks & mark::QUEUED != 0 {
+            self.order.hand_on(ctx.ticket, at_ns);
         }
         if ctx.marks & mark::DIRECT != 0 {
-            self.order.handed += 1;
-            self.order.latest = self.order.handed;
+            self.latest = self.order.hand_on(ctx.ticket, at_ns);
+        }
+        if ctx.marks & mark::TAKEN != 0
+            && let Some((wait_ns, handed)) = self.order.take(ctx.ticket, at_ns)
+        {
+            self.found.queue_wait_ns.record_many(wait_ns, 1);
+            self.found.inversions += u64::from(handed < self.latest);
+            self.latest = self.latest.max(handed);
         }
     }
 
@@ -147,21 +142,6 @@ impl Meter {
     pub fn level(&mut self, above: u8, now_ns: u64) {
         if above != self.level.above {
             self.level.pass(above, now_ns);
-        }
-    }
-
-    fn ticket(&mut self, ctx: &Ctx, at_ns: u64) {
-        let Some((queue, position)) = aux::place(ctx.ticket) else { return };
-        let ring = &mut self.queued_at[usize::from(queue)];
-        let place = position as usize & (ring.len() - 1);
-        if ctx.marks & mark::QUEUED != 0 {
-            self.order.handed += 1;
-            ring[place] = (at_ns, self.order.handed);
-        } else {
-            let (queued_at, handed) = ring[place];
-            self.found.queue_wait_ns.record_many(at_ns.saturating_sub(queued_at), 1);
-            self.found.inversions += u64::from(handed < self.order.latest);
-            self.order.latest = self.order.latest.max(handed);
         }
     }
 
