@@ -5,6 +5,7 @@ mod budget;
 use budget::{Plan, eaters, play};
 use kcompressd_core::design::{Preset, StoreKind};
 use kcompressd_core::driver::Crew;
+use kcompressd_core::filemap::{File, FileAccess, Filemap};
 use kcompressd_core::lifecycle::{State, actor, flag};
 use kcompressd_core::memcg::{Memcg, MemcgStat, Memcgs, ROOT};
 use kcompressd_core::reclaim::App;
@@ -99,6 +100,38 @@ fn a_refault_of_what_had_been_active_is_what_reclaiming_anonymous_pages_costs() 
     assert_eq!(refault(500, 1), (true, 32, 1));
     let counted = [Vm::WorkingsetRefaultAnon, Vm::WorkingsetActivateAnon, Vm::WorkingsetRestoreAnon];
     assert_eq!(counted.map(|counter| ctx.stat[counter]), [3, 2, 1]);
+}
+
+/// With generations: how far the eviction's is from the oldest now, and whether a fault asks or the shrink worker. Who came back from the
+/// oldest counts against reclaiming anonymous pages where there is page cache to take instead.
+#[test]
+fn a_refault_from_what_is_still_the_oldest_generation_is_counted_as_restored() {
+    for (behind, in_fault, cached) in (0..3)
+        .flat_map(|n| [false, true].map(|fault| (n, fault)))
+        .flat_map(|(n, fault)| [false, true].map(|file| (n, fault, file)))
+    {
+        let mut sys = Plan { lru_gen: true, ..Plan::new(Preset::Sync, StoreKind::Zram) }.system();
+        let file = File { pages: u32::from(cached), memcg: ROOT, access: FileAccess::Read };
+        sys.filemap = Filemap::new(budget::PAGES, &[file]);
+        let (mut ctx, node) = (context(&sys), &sys.nodes[0]);
+        for file in [false, true] {
+            node.note_evicted(ROOT, file, 1000);
+            (0..64).for_each(|_| node.note_refaulted(ROOT, file));
+        }
+        node.set_age(ROOT, 5);
+        sys.folio(7).set_shadow(5 - behind);
+        assert!(!node.prefers_file(ROOT, 98));
+        (0..8).for_each(|_| assert!(!sys.workingset_refault(&mut ctx, 7, in_fault), "a fault makes it young"));
+        let restored = if behind == 0 && in_fault { 8 } else { 0 };
+        let counted =
+            [MemcgStat::WorkingsetRefaultAnon, MemcgStat::WorkingsetActivateAnon, MemcgStat::WorkingsetRestoreAnon];
+        assert_eq!(counted.map(|counter| sys.memcgs.get(ROOT).unwrap().stat(counter)), [8, restored, restored]);
+        assert_eq!(
+            node.prefers_file(ROOT, 98),
+            behind == 0 && cached,
+            "72 of 1000 came back, and 64 of the page cache"
+        );
+    }
 }
 
 #[test]

@@ -231,3 +231,23 @@ pub(super) fn store(config: &Config, pool: PoolConfig, groups: usize) -> Result<
         StoreKind::Zram => Store::Zram(Zram::new(Pool::new(pool)?, config.slots, limit.unwrap_or(0))),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::node_of;
+
+    #[test]
+    fn pages_are_dealt_out_to_the_nodes_in_equal_runs() {
+        for (pages, nodes) in (1..40).flat_map(|pages| (1..9).map(move |nodes| (pages, nodes))) {
+            let homes: Vec<u8> = (0..pages).map(|page| node_of(page, pages, nodes)).collect();
+            let share = |node| homes.iter().filter(|&&home| home == node).count() as u32;
+            assert!(homes.is_sorted(), "{homes:?}");
+            let shares: Vec<u32> = (0..nodes).map(share).collect();
+            let whole = pages / u32::from(nodes);
+            assert!(
+                shares.iter().all(|&share| share - whole <= 1) && shares.iter().sum::<u32>() == pages,
+                "{shares:?}"
+            );
+        }
+    }
+}
