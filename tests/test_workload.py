@@ -200,6 +200,14 @@ def test_each_group_says_what_became_of_it() -> None:
     for name in ("pgfault", "pgmajfault", "zswpin", "zswpout", "pgactivate", "workingset_refault_anon"):
         assert b.memory_stat[name] + c.memory_stat[name] == result.vmstat[name], name
     assert root.memory_stat.pgsteal == result.vmstat.pgsteal_anon + result.vmstat.pgsteal_file
+    for stat in (root.memory_stat, b.memory_stat, c.memory_stat):
+        assert 0 <= stat.anon - stat.inactive_anon - stat.active_anon < 64 * 4096, "in somebody's hands"
+    for name in ("inactive_anon", "active_anon"):
+        both = b.memory_stat[name] + c.memory_stat[name]
+        assert both == root.memory_stat[name] == result.vmstat[f"nr_{name}"] * 4096, name
+    assert c.memory_stat.zswapped == (c.memory_stat.zswpout - c.memory_stat.zswpin) * 4096, (
+        "an eater reads what it wrote"
+    )
     assert "memcg c" in str(result) and "max (memory.events)" in str(result) and "memcg c" in result.to_html()
 
 

@@ -38,7 +38,7 @@ KINDS: Final[Mapping[str, tuple[str, ...]]] = {
 WRITE: Final = 1 << 31
 """The bit of an entry of `Workload.trace` that says "written"; the others are the page."""
 _WHOLE: Final[Mapping[str, tuple[int | None, int | None]]] = {
-    "pages": (1, MOST_PAGES),
+    "pages": (None, None),
     "start_ns": (0, None),
     "think_ns": (0, None),
     "touches": (0, None),
@@ -47,7 +47,7 @@ _WHOLE: Final[Mapping[str, tuple[int | None, int | None]]] = {
     "working_set": (None, None),
     "nice": (-20, 19),
 }
-"""Keys that are whole numbers, with the least and the most of each; pages bound the working set."""
+"""Keys that are whole numbers, with the least and the most of each; `pages` of `replay` may follow from the trace, and bound the working set."""
 _SHARES: Final = ("exponent", "write_share", "file_share")
 _OWN: Final = {key for keys in KINDS.values() for key in keys}
 FILE_ACCESS: Final = ("read", "mapped", "executable")
@@ -96,7 +96,7 @@ class Workload:
 
     def __post_init__(self) -> None:
         """Fill in what follows from the rest, and refuse what is no workload; raises `LabError` naming the key."""
-        self._refuse_types()
+        self._refuse_given()
         if self.kind not in KINDS:
             raise LabError("workload.kind", f"{self.kind!r} is not pageout or one of {', '.join(KINDS)}")
         for name in _OWN.difference(KINDS[self.kind]):
@@ -106,15 +106,15 @@ class Workload:
         self._refuse_numbers()
         self._refuse_file()
 
-    def _refuse_types(self) -> None:
-        """Numbers of another width, order or shape would be other touches, or none."""
+    def _refuse_given(self) -> None:
+        """Refuse a wrong type or number; numbers of another width, order or shape would be other touches, or none."""
         for key in ("kind", "name", "memcg"):
             refuse_type(f"workload.{key}", getattr(self, key), str, "a text")
         refuse_type("workload.shmem", self.shmem, bool, "True or False")
         given = {field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None}
         for key, value in given.items():
             if key in _WHOLE:
-                refuse_number(f"workload.{key}", value)
+                refuse_number(f"workload.{key}", value, *_WHOLE[key])
             elif key in _SHARES:
                 refuse_type(f"workload.{key}", value, Real, "a number")
             elif key in ("trace", "gaps_ns"):
@@ -124,9 +124,7 @@ class Workload:
                     raise LabError(f"workload.{key}", why)
 
     def _refuse_numbers(self) -> None:
-        for key, (least, most) in _WHOLE.items():
-            if (number := getattr(self, key)) is not None:
-                refuse_number(f"workload.{key}", number, least, most)
+        refuse_number("workload.pages", self.pages, 1, MOST_PAGES)
         refuse_order(self.folio_order or 0)
         if self.shmem and self.folio_order:
             raise LabError(
