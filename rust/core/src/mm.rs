@@ -314,6 +314,29 @@ mod tests {
         mm.invariant(0);
     }
 
+    /// On two CPUs: 5 pages and on each CPU 1 + 1 of handles, 1 + 4 of descriptors and of entries; of leaves 5 + 2 (1 + 8) slabs of two pages.
+    #[test]
+    fn of_what_is_given_back_the_spare_slabs_are_kept() {
+        let mm = small(4000);
+        let frames = budget(&mm, Mark::None);
+        let (mut kept, mut firsts) = (0, Vec::new());
+        let mut given_back = |spare: u32, take: &mut dyn FnMut() -> bool, give: &mut dyn FnMut()| {
+            assert!((0..10_000).all(|_| take()));
+            let most = mm.overhead_pages();
+            (0..10_000).for_each(|_| give());
+            kept += spare;
+            assert!(most > mm.overhead_pages() && mm.overhead_pages() == kept, "{most} {} {kept}", mm.overhead_pages());
+            mm.invariant(0);
+        };
+        given_back(9, &mut || frames.take_handle(), &mut || frames.give_handle());
+        given_back(15, &mut || frames.take_entry(), &mut || frames.give_entry());
+        given_back(46, &mut || mm.take_leaf(0, Mark::None), &mut || mm.give_leaf(0));
+        assert!((0..3000).all(|_| frames.take(1).map(|first| firsts.push(first)).is_some()));
+        firsts.into_iter().for_each(|first| frames.give(first, 1));
+        assert_eq!(mm.overhead_pages(), 9 + 15 + 46 + 15);
+        mm.invariant(0);
+    }
+
     #[test]
     fn a_refused_object_leaves_nothing_behind() {
         let mm = small(400);

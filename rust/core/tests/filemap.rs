@@ -128,16 +128,19 @@ fn mapped_files_have_generations_too() {
     }
 }
 
-/// Without swap page cache alone is aged and evicted, and what is in use of it is met again.
+/// Without swap, or with a swappiness of 0, page cache alone is aged and evicted, and what is in use of it is met again.
 #[test]
 fn generations_of_page_cache_are_aged_without_swap() {
-    let plan = Plan { lru_gen: true, slots: 0, ..Plan::new(Preset::Sync, StoreKind::Zram) };
-    let sys = plan.system().with_files(&[File { pages: 9000, memcg: ROOT, access: FileAccess::Mapped }]);
-    let hot = Phase { touches: 400, ..reads(400, 400, 0) };
-    let scan = Phase::once(PAGES + 400..PAGES + 9000, false);
-    let phases = (0..12).flat_map(|_| [hot.clone(), scan.clone()]);
-    let stat = play(&sys, [Program::phases(phases.collect::<Vec<_>>(), 1)]);
-    assert_adds_up(&sys, &stat);
-    assert_eq!((stat[Vm::OomKill], stat[Vm::PgscanAnon]), (0, 0));
-    assert!(stat[Vm::WorkingsetRefaultFile] > 5000, "{:?}", said(&stat));
+    for (slots, swappiness) in [(0, 60), (2 * PAGES, 0)] {
+        let plan = Plan { lru_gen: true, slots, swappiness, ..Plan::new(Preset::Sync, StoreKind::Zram) };
+        let sys = plan.system().with_files(&[File { pages: 9000, memcg: ROOT, access: FileAccess::Mapped }]);
+        let hot = Phase { touches: 400, ..reads(400, 400, 0) };
+        let scan = Phase::once(PAGES + 400..PAGES + 9000, false);
+        let phases = (0..12).flat_map(|_| [hot.clone(), scan.clone()]);
+        let own = Phase::once(0..1000, true);
+        let stat = play(&sys, [Program::phases([own].into_iter().chain(phases).collect::<Vec<_>>(), 1)]);
+        assert_adds_up(&sys, &stat);
+        assert_eq!((stat[Vm::OomKill], stat[Vm::PgscanAnon]), (0, 0), "{slots} slots");
+        assert!(stat[Vm::WorkingsetRefaultFile] > 5000, "{:?}", said(&stat));
+    }
 }

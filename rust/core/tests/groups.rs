@@ -8,6 +8,7 @@ use kcompressd_core::design::{Preset, StoreKind};
 use kcompressd_core::driver::Crew;
 use kcompressd_core::driver::virtual_time::{Machine, run};
 use kcompressd_core::memcg::{Memcg, MemcgEvent, MemcgStat, Memcgs, ROOT};
+use kcompressd_core::node::Sizes;
 use kcompressd_core::reclaim::ReclaimRequest;
 use kcompressd_core::stats::{Vm, VmStat};
 use kcompressd_core::system::System;
@@ -198,6 +199,19 @@ fn what_reclaim_has_cost_is_halved_once_when_it_is_more_than_a_quarter_of_the_li
 }
 
 /// No swap: a group at its limit has nothing to give, and its largest application is ended; others go on.
+/// The ratio grows with the square root of the pages: 10 GiB have ten active pages to an inactive one.
+#[test]
+fn lists_are_balanced_by_a_ratio_that_grows_with_them() {
+    for (gib, ratio) in [(0, 1), (1, 3), (10, 10), (100, 31)] {
+        let inactive = ((gib << 18) as u32).div_ceil(ratio + 1).max(1);
+        for (active, is_low) in [(inactive * ratio, false), (inactive * ratio + 1, true)] {
+            let anon = Sizes { inactive, active, ..Sizes::default() };
+            let file = Sizes { inactive_file: inactive, active_file: active, ..Sizes::default() };
+            assert_eq!([anon.inactive_is_low(), file.inactive_file_is_low()], [is_low; 2], "{gib} GiB");
+        }
+    }
+}
+
 #[test]
 fn a_group_out_of_memory_ends_its_own_application() {
     let sys = Plan { slots: 0, ..Plan::new(Preset::Sync, StoreKind::Zram) }.in_groups(4);

@@ -137,5 +137,7 @@ mod tests {
         assert_eq!([100, 118, 120].map(|swappiness| node.prefers_file(ROOT, swappiness)), [true, true, false]);
         node.reset_control(ROOT, true);
         assert!(node.prefers_file(ROOT, 200), "half of it is forgotten with the generation");
+        (0..32).for_each(|_| node.note_refaulted(ROOT, true));
+        assert!(!node.prefers_file(ROOT, 200), "and the other half counts beside what comes after it");
     }
 }

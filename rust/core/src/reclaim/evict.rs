@@ -208,11 +208,12 @@ impl EvictFolios {
 }
 
 /// Whether the next batch is of page cache: of the kind whose oldest generation is older, else of the one whose evicted pages come back less
-/// (`isolate_folios`, `get_type_to_scan`); and of the other if that has nothing old.
+/// (`isolate_folios`, `get_type_to_scan`); and of the other if that has nothing old. Without
+/// swappiness there is no other.
 fn evicts_file(sys: &System, sc: &ScanControl, generations: &Generations, memcg: u16) -> bool {
     let swappiness = sc.swappiness(sys);
     let wanted = match swappiness {
-        0 => true,
+        0 => return true,
         _ if generations.min_seq() < generations.file_min_seq() => false,
         1 => true,
         200 => false,
@@ -314,6 +315,8 @@ mod tests {
         assert_eq!(place_of(submitted, false), Some(Place::Inactive));
         assert_eq!(place_of(submitted & !flag::RECLAIM, false), Some(Place::Active), "nobody has sent it on its way");
         assert_eq!(place_of(submitted | flag::ACTIVE, false), Some(Place::Active), "met under writeback");
-        assert_eq!([false, true].map(|again| place_of(flag::SWAPCACHE, again)), [None, Some(Place::Active)]);
+        for clean in [flag::SWAPCACHE, flag::SWAPCACHE | flag::RECLAIM] {
+            assert_eq!([false, true].map(|again| place_of(clean, again)), [None, Some(Place::Active)]);
+        }
     }
 }

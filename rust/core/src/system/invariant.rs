@@ -22,9 +22,7 @@ impl System {
     /// # Panics
     /// Where an equation does not hold: lists against PG_lru, entries against states, slots against owners, charges against frames.
     pub fn invariant(&self) {
-        let listed: u32 = self.folios.iter().filter(|f| f.word.load().has(flag::LRU)).map(Folio::nr_pages).sum();
-        let on_lists: u32 = self.nodes.iter().map(|n| n.lru().sizes(ROOT)).map(|s| s.inactive + s.active).sum();
-        assert_eq!(listed, on_lists, "PG_lru against the lists");
+        self.lists_invariant();
         self.filemap_invariant();
         let owners = self.folios.iter().filter(|f| f.slot() != crate::units::NIL).count();
         assert_eq!(owners as u32, self.slots.used(), "slots against their owners");
@@ -35,6 +33,26 @@ impl System {
         }
         if let Store::Zswap(zswap) = &self.store {
             zswap.invariant();
+        }
+    }
+
+    /// Each list, of every group and those below it, against PG_lru and PG_active.
+    fn lists_invariant(&self) {
+        for (group, id) in self.memcgs.iter().zip(0..).filter(|(group, _)| group.is_online()) {
+            let listed = |active: Option<bool>| {
+                let on_it = |folio: &&Folio| {
+                    let word = folio.word.load();
+                    let below = self.memcgs.is_below(self.memcgs.online(folio.memcg), id);
+                    below && word.has(flag::LRU) && active.is_none_or(|active| word.has(flag::ACTIVE) == active)
+                };
+                self.folios.iter().filter(on_it).map(Folio::nr_pages).sum::<u32>()
+            };
+            let sizes = self.nodes.iter().map(|node| node.lru().sizes(id));
+            let [inactive, active] = sizes.fold([0; 2], |sum, own| [sum[0] + own.inactive, sum[1] + own.active]);
+            assert_eq!(listed(None), inactive + active, "{}: PG_lru against the lists", group.name());
+            if !self.lru_gen() {
+                assert_eq!(listed(Some(true)), active, "{}: PG_active against the lists", group.name());
+            }
         }
     }
 
