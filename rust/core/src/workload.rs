@@ -352,5 +352,9 @@ mod tests {
             Phase { pattern: Pattern::Trace(trace), touches: 5, file: Some(file), ..Phase::once(0..20, false) };
         let pages: Vec<u32> = run(Program::phases([replay], 0)).iter().map(|touch| touch.page).collect();
         assert_eq!(pages, [19, 100, 109, 0, 100]);
+        let file = FilePart { pages: 100..110, permille: 1000, law: Some(Zipf::new(10, 0.0)) };
+        let all = Phase { touches: 1000, pattern: Pattern::Random, file: Some(file), ..Phase::once(0..20, true) };
+        let touched: std::collections::BTreeSet<u32> = run(Program::phases([all], 1)).iter().map(|t| t.page).collect();
+        assert_eq!(touched, (100..110).collect(), "a law of its own");
     }
 }

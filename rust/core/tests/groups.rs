@@ -49,6 +49,7 @@ fn the_counters_of_the_groups_add_up_to_the_nodes() {
             let sum: u64 = of_groups(&sys, |group| group.stat(counter)).iter().sum();
             assert_eq!(sum, stat[of_the_node], "{name}: {}", counter.name());
         }
+        assert!(stat[Vm::PgscanKswapd] > 0 && stat[Vm::PgstealKswapd] > 0, "{name}");
         assert_eq!(of_groups(&sys, Memcg::pgscan)[0], stat[Vm::PgscanFile], "{name}: the root has the page cache");
     }
 }

@@ -3,7 +3,7 @@
 mod budget;
 
 use budget::{PAGES, Plan};
-use kcompressd_core::design::{Preset, StoreKind};
+use kcompressd_core::design::{Hold, Preset, StoreKind};
 use kcompressd_core::driver::Crew;
 use kcompressd_core::driver::virtual_time::{Machine, run};
 use kcompressd_core::lifecycle::State;
@@ -45,6 +45,8 @@ fn no_page_is_lost_and_the_counters_agree() {
         );
         assert!(stat[Vm::PgstealAnon] > u64::from(PAGES) / 2, "{name}: it had to swap");
         assert!(stat[Vm::ExitReferenced] > 0, "{name}: the first look keeps");
+        let kept_locked = preset.design(StoreKind::Zram).hold == Hold::Locked;
+        assert_eq!(stat[Vm::ExitQueued], if kept_locked { stat[Vm::KcompressdQueued] } else { 0 }, "{name}");
     }
 }
 

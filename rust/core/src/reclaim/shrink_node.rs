@@ -282,24 +282,9 @@ impl ShrinkNode {
     /// proportion, and after one more round of it the lists end.
     fn after_round(&mut self, sc: &ScanControl) {
         self.pc = Pc::Round { list: 0 };
-        if self.reclaimed < sc.nr_to_reclaim || self.proportional {
-            return;
+        if self.reclaimed >= sc.nr_to_reclaim && !self.proportional {
+            self.nr = in_proportion(self.nr, self.targets);
         }
-        let anon = self.nr[INACTIVE_ANON] + self.nr[ACTIVE_ANON];
-        let file = self.nr[INACTIVE_FILE] + self.nr[ACTIVE_FILE];
-        if anon == 0 || file == 0 {
-            (self.nr, self.pc) = ([0; 4], Pc::Round { list: 0 });
-            return;
-        }
-        let part = |list: usize, left: u32, target: u32| {
-            in_proportion((self.targets[list], self.targets[list] - self.nr[list]), (target, left))
-        };
-        let anon_target = self.targets[INACTIVE_ANON] + self.targets[ACTIVE_ANON] + 1;
-        let file_target = self.targets[INACTIVE_FILE] + self.targets[ACTIVE_FILE] + 1;
-        self.nr = match file > anon {
-            true => [0, 0, part(INACTIVE_FILE, anon, anon_target), part(ACTIVE_FILE, anon, anon_target)],
-            false => [part(INACTIVE_ANON, file, file_target), part(ACTIVE_ANON, file, file_target), 0, 0],
-        };
     }
 
     fn inactive(&mut self, sys: &System, ctx: &mut Ctx, sc: &mut ScanControl) -> Step {

@@ -280,8 +280,10 @@ mod tests {
                 } else if op == 0 {
                     let clusters = caches.clusters.lock();
                     proptest::prop_assert!(clusters.whole.is_empty());
-                    let given = |at: u32| clusters.orders[at as usize] == order && clusters.run_in(at, order).is_some();
-                    proptest::prop_assert!(!(0..clusters.orders.len() as u32).any(given));
+                    let is_free = |slot: usize| clusters.free[slot / 64] >> (slot % 64) & 1 == 1;
+                    let given = |run: usize| (run << order..(run + 1) << order).all(is_free);
+                    let of_order = |&run: &usize| clusters.orders[(run << order) / CLUSTER_LARGE as usize] == order;
+                    proptest::prop_assert!(!(0..(6 * CLUSTER_LARGE as usize) >> order).filter(of_order).any(given));
                 }
                 if op == 2 {
                     runs.give_back(at).for_each(|slot| caches.free(0, slot, |_, _| {}));

@@ -47,11 +47,28 @@ fn beyond(len: u32, (protected, used): Protected) -> u32 {
     (len - kept as u32).max(SWAP_CLUSTER_MAX as u32)
 }
 
-/// What is left of a list's `target`, of which so much is `done`, when the lists of the other kind stop with `left` of theirs: it comes as far as
-/// those have come, in whole per cent.
-pub(super) fn in_proportion((target, done): (u32, u32), (other, left): (u32, u32)) -> u32 {
-    let percent = 100 - 100 * u64::from(left) / u64::from(other);
-    ((u64::from(target) * percent / 100) as u32).saturating_sub(done)
+/// What is left to scan of `targets` when reclaim has what it wants and `nr` were left: the kind that has less left stops there, and each list of
+/// the other comes as far as that kind has come, in whole per cent. Where a kind has nothing left all ends.
+pub(super) fn in_proportion(nr: [u32; 4], targets: [u32; 4]) -> [u32; 4] {
+    let left = [ANON, FILE].map(|kind| nr[2 * kind] + nr[2 * kind + 1]);
+    if left.contains(&0) {
+        return [0; 4];
+    }
+    let stops = if left[FILE] > left[ANON] { ANON } else { FILE };
+    let target = u64::from(targets[2 * stops] + targets[2 * stops + 1] + 1);
+    let percent = 100 - 100 * u64::from(left[stops]) / target;
+    std::array::from_fn(|list| match list / 2 == stops {
+        true => 0,
+        false => ((u64::from(targets[list]) * percent / 100) as u32).saturating_sub(targets[list] - nr[list]),
+    })
+}
+
+/// The shares of anonymous pages and of page cache, as fractions: less of what reclaiming has cost more, weighed by `swappiness`.
+fn by_cost(swappiness: u64, costs: [u64; 2]) -> [(u64, u64); 2] {
+    let total: u64 = costs.iter().sum();
+    let weights = [swappiness, 200 - swappiness.min(200)];
+    let shares = [ANON, FILE].map(|kind| weights[kind] * (3 * total + 1) / (total + costs[kind] + 1));
+    shares.map(|share| (share, shares[ANON] + shares[FILE]))
 }
 
 impl ShrinkNode {
@@ -158,23 +175,37 @@ impl ShrinkNode {
             return [NONE, ALL];
         }
         let costs = lru.of(top);
-        let total = costs.anon_cost + costs.file_cost;
-        let (anon_cost, file_cost) = (total + costs.anon_cost, total + costs.file_cost);
-        let total = anon_cost + file_cost;
-        let anon = swappiness * (total + 1) / (anon_cost + 1);
-        let file = (200 - swappiness.min(200)) * (total + 1) / (file_cost + 1);
-        [(anon, anon + file), (file, anon + file)]
+        by_cost(swappiness, [costs.anon_cost, costs.file_cost])
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::in_proportion;
+    use super::{by_cost, in_proportion};
 
+    /// Anonymous pages have been scanned to 51 % of the 600 + 400 that were to be.
     #[test]
     fn the_larger_kind_comes_as_far_as_the_smaller_in_whole_per_cent() {
-        assert_eq!(in_proportion((1000, 100), (1001, 500)), 410, "49 % are left there");
-        assert_eq!(in_proportion((1000, 600), (1001, 500)), 0, "it has come further already");
-        assert_eq!([0, 10].map(|left| in_proportion((99, 0), (1001, left))), [99, 99], "less than 1 % is nothing");
+        for kind in [0, 2] {
+            let turned = |mut lists: [u32; 4]| {
+                lists.rotate_right(kind);
+                lists
+            };
+            let left = |nr, targets| turned(in_proportion(turned(nr), turned(targets)));
+            let targets = [600, 400, 1000, 200];
+            assert_eq!(left([300, 200, 900, 180], targets), [0, 0, 410, 82], "49 % are left there");
+            assert_eq!(left([300, 200, 400, 180], targets), [0, 0, 0, 82], "one list has come further already");
+            assert_eq!(left([9, 0, 99, 0], [600, 400, 99, 0]), [0, 0, 99, 0], "less than 1 % is nothing");
+            assert_eq!(left([0, 0, 900, 180], targets), [0; 4], "as far as it goes");
+        }
+        assert_eq!(in_proportion([400, 100, 400, 100], [500; 4]), [155, 0, 0, 0], "of equal ones the file stops");
+    }
+
+    #[test]
+    fn what_reclaiming_has_cost_weighs_against_a_kind() {
+        assert_eq!(by_cost(60, [0, 0]), [(60, 200), (140, 200)]);
+        assert_eq!(by_cost(60, [1000, 0]), [(89, 508), (419, 508)]);
+        assert_eq!(by_cost(60, [0, 1000]), [(179, 388), (209, 388)]);
+        assert_eq!(by_cost(200, [1000, 10]), [(301, 301), (0, 301)]);
     }
 }
