@@ -329,6 +329,18 @@ fn a_folio_without_a_run_of_slots_is_split_and_its_pages_go_one_by_one() {
     }
 }
 
+/// What is in flight is counted in pages: a single one that finds the queue full finishes a large one, and the other way round.
+#[test]
+fn a_head_is_counted_by_its_own_pages() {
+    for store in clocks::STORES {
+        let design = Preset::Unofficial.design(store).with_depth(1);
+        let mut sizes = clocks::Plan { order: 2, kernel: (6, 13), ..clocks::Plan::of(design, store, &[900; 15]) };
+        sizes.slots = 60;
+        let (stat, _, bytes) = there_and_back(&sizes, None);
+        assert_eq!((bytes, stat[Vm::KcompressdHead] > 0), (15 * 900, true), "{store:?}");
+    }
+}
+
 /// Exhaustively, with one failure anywhere, a reader of the second page, and an exit: nobody waits for ever, the law holds, and no
 /// folio rests half stored.
 #[test]

@@ -6,7 +6,7 @@ mod clocks;
 mod stepping;
 
 use clocks::{Plan, STORES};
-use kcompressd_core::design::{Design, EnqueueAt, OnFull, OnReject, Preset, StoreKind};
+use kcompressd_core::design::{Design, EnqueueAt, OnFull, OnReject, Placement, Preset, StoreKind};
 use kcompressd_core::driver::explore::{Refused, Stepper};
 use kcompressd_core::lifecycle::{Event, State, actor};
 use kcompressd_core::stats::Vm;
@@ -205,6 +205,16 @@ fn a_full_queue_does_what_the_design_says() {
         assert!(stepper.set_depth(0, 100).unwrap_err().to_string().contains("above the capacity"));
         assert_lawful(&stepper, &plan, true);
     }
+}
+
+#[test]
+fn a_producer_tries_every_queue_once_and_takes_the_head_of_the_last() {
+    let design = Design { placement: Placement::FirstFit, ..Preset::Unofficial.design(StoreKind::Zswap) };
+    let mut stepper = start(&plan(design.with_threads(2).with_depth(1), StoreKind::Zswap));
+    (0..3).for_each(|page| assert_eq!(stepper.queue(page).unwrap(), State::Queued));
+    assert_eq!([Vm::KcompressdFull, Vm::KcompressdHead].map(|counter| stepper.stat()[counter]), [1, 1]);
+    assert_eq!((stepper.queue_line(0), stepper.queue_line(1)), (vec![0], vec![2]));
+    assert_eq!(stepper.word(1).unwrap().state(), State::Compressed);
 }
 
 #[test]
