@@ -204,14 +204,15 @@ CPU seconds, each command by itself and without its builds:
 | part | s |
 |---|--:|
 | loom | 150 |
+| shuttle (five times 200 schedules) | 220 |
 | the dice of tests/test_stateful.py | 450 |
-| its Hypothesis scripts | 105 |
+| its Hypothesis scripts (3000; `make check` has 1000) | 105 |
 | every removed edge | 67 |
 | the product of a design's axes (seven times a seventh of it) | 970 |
 | the explorer | 350 |
 
-Its longest are shuttle's (5000 schedules a design of a machine short of memory take twenty minutes on one core) and the
-property tests (ten to twenty minutes). `make soak` is not part of it: ten million page lives, a quarter of an hour.
+10000 cases of the property tests take ten to twenty minutes; `make check` has 3000. `make soak` is not part of it: ten
+million page lives, a quarter of an hour.
 
 ## Removed edges
 
