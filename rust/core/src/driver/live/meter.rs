@@ -338,6 +338,8 @@ mod tests {
         assert_eq!(found([kswapd(), thread(&[(40, 60, &taken)])]), (2, 40, 0), "which of both was first is not known");
         assert_eq!(found([kswapd(), thread(&[(40, 50, &taken[..1]), (60, 70, &taken[1..])])]), (2, 50, 1));
         assert_eq!(found([kswapd(), thread(&[(0, 4, &taken)])]), (2, 0, 0), "taken before it was known to be queued");
+        let a_lap_later = [(aux::ticket(0, 128), mark::TAKEN)];
+        assert_eq!(found([kswapd(), thread(&[(60, 80, &a_lap_later)])]), (1, 0, 0), "another's place in the ring");
         let backwards = thread(&[(20, 40, &taken[1..]), (40, 60, &taken[..1])]);
         assert_eq!(found([thread(&[(0, 20, &queued)]), backwards]), (2, 45, 1));
     }
