@@ -67,7 +67,7 @@ def vmstat(name: str) -> Callable[[Result], Value]:
 
 
 def pressed(of: Callable[[Result], Value]) -> Callable[[Result], Value]:
-    """Of runs with a memory budget only: elsewhere it is always 0."""
+    """Of runs with a memory budget only: in others no application waits for what comes late."""
     return lambda result: of(result) if result.has_budget else None
 
 
