@@ -20,7 +20,7 @@ EVENT = {name: i for i, name in enumerate(lifecycle.EVENTS)}
 FLAG = {name: 1 << i for i, name in enumerate(lifecycle.FLAGS)}
 GUARD = {name: 1 << i for i, name in enumerate(lifecycle.GUARDS)}
 MOVING = {STATE[s.name] for s in lifecycle.STATES if not s.rests}
-KSWAPD, KCOMPRESSD, APP = 0x0100, 0x0200, 0x0300
+KSWAPD, KCOMPRESSD, APP, DEVICE = 0x0100, 0x0200, 0x0300, 0x0400
 START = bits(lifecycle.INITIAL_FLAGS, lifecycle.FLAGS)[1]
 COPY = {s.name: s.copy for s in lifecycle.STATES}
 
@@ -113,6 +113,8 @@ class Walk:
         if row.source != row.to:
             actor = page.owner if lifecycle.STATES[row.source].held else actor
             page.owner = actor
+        if event == "redirty" and page.state == STATE["writing_back"]:
+            self.log(aux=self.random.randrange(64), folio=SYSTEM, actor=DEVICE, event=0x83)
         self.log(aux, folio, page.seq, actor, flags, row.event, row.source, row.to, row.require_value)
         page.state, page.flags, page.seq = row.to, flags, page.seq + 1
         copy = lifecycle.EFFECTS.get(event, Effect()).copy or COPY[to]

@@ -36,7 +36,7 @@ from kcompressd.trace_words import (
 )
 from kcompressd.workload import MAX_FOLIO_ORDER
 
-_LAW = ("edges", "sequence", "guards of the past", "flags", "owners", "activations")
+_LAW = ("edges", "sequence", "guards of the past", "flags", "owners", "activations", "writes")
 _AROUND = 3
 _MEANWHILE = 256
 

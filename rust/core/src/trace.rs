@@ -41,9 +41,9 @@ pub mod system {
     pub const ZSWAP_MAX_KNOB: u8 = 0x81;
     /// Depth of queue `aux >> 32` set to `aux & 0xffff_ffff`.
     pub const RESIZE: u8 = 0x82;
-    /// An I/O error on slot `aux`.
+    /// An I/O error on slot `aux`, by the device: its write's page is dirty again next.
     pub const IO_ERROR: u8 = 0x83;
-    /// A phase begins: 0 reclaim, 1 fault, 2 exit.
+    /// A phase begins: 0 reclaim, 1 fault, 2 exit; before the later ones comes a [`POOL`].
     pub const PHASE: u8 = 0x84;
     /// Bytes of all copies in the store, as it counts them itself: `aux`. Noted when nobody is in the middle of a step.
     pub const POOL: u8 = 0x85;

@@ -2,7 +2,7 @@
 
 use kcompressd_core::judge::{Config, Judge, Memcgs, Ordering, Reason, Verdict};
 use kcompressd_core::lifecycle::generated::{EFFECTS, ROWS, STATE_FLAGS};
-use kcompressd_core::lifecycle::{Change, Event, Fire, State, StateWord, Table, flag, guard};
+use kcompressd_core::lifecycle::{Change, Event, Fire, State, StateWord, Table, actor, flag, guard};
 use kcompressd_core::trace::{Record, SYSTEM, aux, system};
 use proptest::prelude::*;
 
@@ -96,27 +96,35 @@ fn walk(picks: &[(u16, u8, u8)]) -> Vec<Record> {
     let table = Table::default();
     let mut pages: Vec<_> = (0..PAGES).map(|_| Walker::new()).collect();
     let (mut knobs, mut sizes) = ([true; 3], [0; PAGES]);
-    let steps = picks.iter().filter_map(|&(page, pick, guards)| {
+    let steps = picks.iter().flat_map(|&(page, pick, guards)| {
         let at = usize::from(page);
+        let system = Record { folio: SYSTEM, actor: ACTORS[3], ..Record::default() };
         let Some(walker) = pages.get_mut(at) else {
             let (memcg, on) = (guards % 3, pick % 2 == 1);
-            let system = Record { folio: SYSTEM, actor: ACTORS[3], ..Record::default() };
             if pick & 2 == 0 {
-                return Some(Record { event: system::POOL, aux: sizes.iter().sum(), ..system });
+                return vec![Record { event: system::POOL, aux: sizes.iter().sum(), ..system }];
             }
             knobs[usize::from(memcg)] = on;
-            return Some(Record {
-                event: system::WRITEBACK_KNOB,
-                aux: u64::from(memcg) << 32 | u64::from(on),
-                ..system
-            });
+            let aux = u64::from(memcg) << 32 | u64::from(on);
+            return vec![Record { event: system::WRITEBACK_KNOB, aux, ..system }];
         };
         let enabled = u8::from(writeback_enabled(knobs, at)) * guard::WRITEBACK_ENABLED;
-        let r = walker.step(&table, page, pick, guards & !guard::WRITEBACK_ENABLED | enabled)?;
+        let Some(r) = walker.step(&table, page, pick, guards & !guard::WRITEBACK_ENABLED | enabled) else {
+            return Vec::new();
+        };
         sizes[at] = size(&r, walker.copy, sizes[at]);
-        Some(r)
+        match ends_write(&r) == Some(false) {
+            true => vec![Record { event: system::IO_ERROR, aux: pick.into(), actor: actor::DEVICE, ..system }, r],
+            false => vec![r],
+        }
     });
     steps.enumerate().map(|(i, r)| Record { t_ns: i as u64, ..r }).collect()
+}
+
+/// Whether the device's write that `r` ends has gone well; `None`: it ends none.
+fn ends_write(r: &Record) -> Option<bool> {
+    let ends = [Event::Redirty, Event::EndWriteback].map(|event| event as u8).contains(&r.event);
+    (r.from == State::WritingBack as u8 && ends).then_some(r.event == Event::EndWriteback as u8)
 }
 
 /// Bytes of a page's copy in the store after `r`, which left its copy at `copy`.
@@ -185,19 +193,29 @@ fn slow_page(table: &Table, known: &Known, r: &Record, enabled: Option<bool>) ->
         .then(|| (seq + 1, to, r.flags, now, owner, size(r, now, bytes)))
 }
 
-/// Whether a system event is lawful; a knob is turned.
-fn slow_system(r: &Record, config: &Config, knobs: &mut [bool; 3], live: u64) -> bool {
+/// Whether a system event is lawful after those `before`; a knob is turned.
+fn slow_system(r: &Record, before: &[Record], config: &Config, knobs: &mut [bool; 3], live: u64) -> bool {
     let (of, value) = ((r.aux >> 32) as usize, r.aux as u32);
+    let phases = || before.iter().filter(|r| r.folio == SYSTEM && r.event == system::PHASE);
+    let noted = || before.iter().rfind(|r| r.folio == SYSTEM && r.event != system::IO_ERROR);
     let lawful = match r.event {
         system::WRITEBACK_KNOB => value <= 1 && (config.memcgs.is_none() || of < knobs.len()),
-        system::PHASE => r.aux <= 2,
+        system::PHASE if r.aux > 0 && noted().is_none_or(|r| r.event != system::POOL) => false,
+        system::PHASE => r.aux <= 2 && phases().all(|phase| phase.aux < r.aux),
         system::POOL => !config.pool || r.aux == live,
+        system::IO_ERROR => of == 0 && !slow_failed(before),
         event => (0x80..0x86).contains(&event),
-    };
+    } && (r.event == system::IO_ERROR) == (r.actor >> 8 == 4);
     if lawful && r.event == system::WRITEBACK_KNOB && of < knobs.len() {
         knobs[of] = value == 1;
     }
     lawful && (r.seq, r.flags, r.from, r.to, r.guards) == (0, 0, 0, 0, 0)
+}
+
+/// Whether the device has noted an I/O error since a write of its last ended.
+fn slow_failed(before: &[Record]) -> bool {
+    let noted = |r: &Record| r.folio == SYSTEM && r.event == system::IO_ERROR;
+    before.iter().rfind(|r| noted(r) || ends_write(r).is_some()).is_some_and(noted)
 }
 
 /// The position of the first record that the law forbids, found slowly, and the states so far; tickets are left out.
@@ -206,19 +224,21 @@ fn slow(records: &[Record], config: &Config) -> (Option<u64>, Vec<u8>) {
     let mut pages: [Known; PAGES] = [(0, State::Resident, START, 0, 0, 0); PAGES];
     let (mut knobs, mut clocks) = ([true; 3], std::collections::HashMap::new());
     let total = config.ordering == Ordering::Total;
-    let first = records.iter().position(|r| {
+    let first = records.iter().enumerate().position(|(i, r)| {
+        let before = &records[..i];
         let clock = clocks.entry(if total { 0 } else { r.actor }).or_insert(0);
         let in_time = r.t_ns >= std::mem::replace(clock, r.t_ns);
         if r.folio == SYSTEM {
             let live = pages.iter().map(|page| page.5).sum();
-            return !(in_time && slow_system(r, config, &mut knobs, live));
+            return !(in_time && slow_system(r, before, config, &mut knobs, live));
         }
         let at = r.folio as usize;
         let enabled = |_: &Memcgs| writeback_enabled(knobs, at);
         let after = pages
             .get(at)
             .and_then(|page| slow_page(&table, page, r, config.memcgs.as_ref().filter(|_| total).map(enabled)));
-        after.map(|after| pages[at] = after).is_none() || !in_time
+        let ended = ends_write(r).is_none_or(|well| well != slow_failed(before));
+        after.map(|after| pages[at] = after).is_none() || !in_time || !ended
     });
     (first.map(|i| i as u64), pages.iter().map(|page| page.1 as u8).collect())
 }
@@ -372,12 +392,25 @@ fn a_guard_that_says_something_else_is_named() {
 
 #[test]
 fn a_system_event_is_bare_and_known() {
-    let phase = Record { folio: SYSTEM, event: system::PHASE, aux: 1, ..Record::default() };
+    let phase = Record { folio: SYSTEM, event: system::PHASE, ..Record::default() };
     assert_eq!(first(&[phase], None), None);
-    let verdict = judge_by(&[phase, isolate(0), phase], 3, config()).0;
-    assert_eq!((verdict.by_system[usize::from(system::PHASE - 0x80)], verdict.by_system.iter().sum()), (2, 2));
+    let pool = Record { event: system::POOL, ..phase };
+    let verdict = judge_by(&[phase, isolate(0), pool, Record { aux: 2, ..phase }], 3, config()).0;
+    assert_eq!((verdict.by_system[usize::from(system::PHASE - 0x80)], verdict.by_system.iter().sum()), (2, 3));
+    let knob = Record { event: system::WRITEBACK_KNOB, ..phase };
+    let at = |aux| Record { aux, ..phase };
+    for unordered in [&[phase, at(1)][..], &[phase, pool, knob, at(1)], &[phase, pool, at(2), pool, at(1)], &[phase; 2]]
+    {
+        let (last, before) = unordered.split_last().unwrap();
+        assert_eq!((first(before, None), first(unordered, None)), (None, Some(Reason::System)), "{last:?}");
+    }
+    let error = Record { event: system::IO_ERROR, actor: actor::DEVICE, ..phase };
+    assert_eq!(first(&[error], None), None);
     for bad in [
         Record { aux: 3, ..phase },
+        Record { actor: actor::DEVICE, ..pool },
+        Record { actor: actor::SCRIPT, ..error },
+        Record { aux: 1 << 32, ..error },
         Record { event: 0x86, ..phase },
         Record { event: 0, ..phase },
         Record { seq: 1, ..phase },

@@ -80,6 +80,12 @@ pub enum Reason {
     /// A system record that is not one.
     #[error("not a well-formed system event")]
     System,
+    /// A write that ended otherwise than the device's last note says.
+    #[error("{}", write_ended(*.failed))]
+    Write {
+        /// The device had noted an I/O error.
+        failed: bool,
+    },
     /// A queued page without a ticket.
     #[error("no ticket")]
     NoTicket,
@@ -193,6 +199,7 @@ impl Reason {
             Self::Effect { .. } => "effect",
             Self::Time { .. } => "time",
             Self::System => "system",
+            Self::Write { .. } => "write",
             Self::Depth { .. } => "depth",
             Self::Unfinished { .. } => "unfinished",
             Self::NoTicket | Self::StrayTicket | Self::NoQueue | Self::Ticket { .. } => "ticket",
@@ -209,6 +216,13 @@ const fn no_page(pages: Option<usize>) -> &'static str {
     match pages {
         Some(_) => "the trace has no such page",
         None => "more pages than so few records account for; the sidecar would say how many the trace has",
+    }
+}
+
+const fn write_ended(failed: bool) -> &'static str {
+    match failed {
+        true => "its write ended well, but the device had noted an I/O error",
+        false => "its write failed, but the device noted no I/O error before",
     }
 }
 

@@ -29,6 +29,8 @@ pub(super) mod special {
     pub const CAUSE: u8 = 8;
     /// The store takes a copy.
     pub const STORED: u8 = 16;
+    /// The device's write ends.
+    pub const WRITTEN: u8 = 32;
 }
 
 /// Where one (event, state, guards) leads.
@@ -117,6 +119,7 @@ fn special_of(row: &Row) -> u8 {
         // Else it was met under writeback, which its flags say.
         Event::Activate if row.to == State::Activated as u8 => special::CAUSE,
         Event::Store => special::STORED,
+        Event::Redirty | Event::EndWriteback if row.from == State::WritingBack as u8 => special::WRITTEN,
         _ => 0,
     }
 }

@@ -19,7 +19,9 @@
 //! 8. an isolated page is activated only where an allocation was refused or two looks found it referenced (a refused store only where writeback is denied,
 //!    which the guard says);
 //! 9. tickets: see [`queues`];
-//! 10. whenever the store says how many bytes it holds, that is the sum over the pages whose copy it has.
+//! 10. whenever the store says how many bytes it holds, that is the sum over the pages whose copy it has;
+//! 11. the device alone notes I/O errors, and the write that it ends next has failed, as no other has; phases begin in their order, and
+//!     between two of them the store says what it holds.
 //!
 //! After a breach the judge believes the record and goes on, so one altered record of a page counts four times at most, and four more
 //! where the bytes in the store are added up, not for ever.
@@ -31,9 +33,10 @@ mod pages;
 pub mod queues;
 pub mod replay;
 mod source;
+mod system;
 
 use crate::lifecycle::{Event, State, Table, guard};
-use crate::trace::{Record, SYSTEM, aux, system};
+use crate::trace::{Record, SYSTEM, aux, system as events};
 pub use breach::{Breach, Reason};
 use law::{FLAG_BITS, GUARD_BITS, Law, special};
 pub use locator::Locator;
@@ -92,7 +95,7 @@ pub struct Verdict {
     /// Records of each page event, by id.
     pub by_event: [u64; Event::ALL.len()],
     /// Records of each system event, from 0x80.
-    pub by_system: [u64; system::NAMES.len()],
+    pub by_system: [u64; events::NAMES.len()],
     /// Breaches.
     pub violations: u64,
     /// The first of them.
@@ -111,6 +114,11 @@ pub struct Judge {
     config: Config,
     /// Bytes of the copies in the store.
     pool_bytes: u64,
+    /// The device has noted an I/O error.
+    io_error: bool,
+    /// The first phase that may begin, and whether the store has been asked what it holds before it.
+    phase: u64,
+    noted: bool,
     /// Guard bits whose change moves bytes, and [`special`] checks that are made.
     watched: u8,
     special: u8,
@@ -133,6 +141,9 @@ impl Judge {
             queues: Queues::new(&config),
             clock: vec![0; actors].into_boxed_slice(),
             pool_bytes: 0,
+            io_error: false,
+            phase: 0,
+            noted: false,
             watched: if config.pool { guard::IN_POOL } else { 0 },
             special: if config.pool { u8::MAX } else { !special::STORED },
             config,
@@ -215,6 +226,12 @@ impl Judge {
         if what & special::CAUSE != 0 && !(aux::NO_SLOT..=aux::REFERENCED).contains(&r.aux) {
             return Err(Reason::Cause);
         }
+        if what & special::WRITTEN != 0 {
+            let failed = std::mem::take(&mut self.io_error);
+            if failed != (r.event == Event::Redirty as u8) {
+                return Err(Reason::Write { failed });
+            }
+        }
         let denied = r.guards & guard::WRITEBACK_ENABLED == 0;
         if what & special::WRITEBACK != 0 && self.writeback_enabled(r.folio) == Some(denied) {
             return Err(Reason::Guard { guard: guard::WRITEBACK_ENABLED, held: denied });
@@ -245,39 +262,6 @@ impl Judge {
             memcg = *memcgs.parents.get(usize::from(memcg))?;
         }
         Some(true)
-    }
-
-    fn judge_system(&mut self, r: &Record) -> Result<(), Reason> {
-        let clock = usize::from(r.actor) & (self.clock.len() - 1);
-        let bare = (r.seq, r.flags, r.from, r.to, r.guards) == (0, 0, 0, 0, 0);
-        if !bare || usize::from(r.event.wrapping_sub(0x80)) >= system::NAMES.len() {
-            return Err(Reason::System);
-        }
-        if r.t_ns < self.clock[clock] {
-            return Err(Reason::Time { before: self.clock[clock] });
-        }
-        self.clock[clock] = r.t_ns;
-        self.by_event[usize::from(r.event)] += 1;
-        let (of, value) = ((r.aux >> 32) as u32, r.aux as u32);
-        match r.event {
-            system::WRITEBACK_KNOB => self.turn_knob(of, value),
-            system::RESIZE => self.queues.resize(of, value),
-            system::PHASE if r.aux > 2 => Err(Reason::System),
-            system::POOL if self.config.pool && r.aux != self.pool_bytes => {
-                Err(Reason::Pool { said: r.aux, live: self.pool_bytes })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn turn_knob(&mut self, memcg: u32, value: u32) -> Result<(), Reason> {
-        if value > 1 {
-            return Err(Reason::System);
-        }
-        let Some(memcgs) = &mut self.config.memcgs else { return Ok(()) };
-        let knob = memcgs.writeback.get_mut(memcg as usize).ok_or(Reason::System)?;
-        *knob = value == 1;
-        Ok(())
     }
 
     /// Which check a refused record fails, in the order of the module's list.
@@ -328,6 +312,9 @@ impl Judge {
             Reason::Pool { said, .. } => self.pool_bytes = said,
             _ => {}
         }
+        // A write that it might be about is believed to have ended as it should.
+        let ends_write = record.from == State::WritingBack as u8 || record.event == Event::Redirty as u8;
+        self.io_error = record.event == events::IO_ERROR || self.io_error && !ends_write;
         let believable = usize::from(record.to) < State::ALL.len() && usize::from(record.event) < Event::ALL.len();
         if let Some(page) = self.pages.get(record.folio).filter(|_| believable) {
             let waited = page.state() == State::Queued as u8 && record.to != page.state();

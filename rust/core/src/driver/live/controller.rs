@@ -10,7 +10,8 @@ use crate::driver::{START, Stops};
 use crate::lifecycle::{State, actor, flag};
 use crate::reclaim::{Actor, App, MemoryReclaim, Task};
 use crate::system::Contents;
-use crate::trace::Record;
+use crate::trace::system::{PHASE, POOL};
+use crate::trace::{Record, SYSTEM};
 use crate::wait::WaitKey;
 use std::sync::Arc;
 use std::time::Instant;
@@ -37,14 +38,14 @@ impl Controller {
         if budget {
             self.verify_resident();
         } else if !self.shared.is_cancelled() && self.shared.config.fault != FaultOrder::None {
-            self.shared.enter(1);
+            self.enter(1);
             self.report.timing.fault_ns = self.apps(Task::Touch);
             self.report.census_fault = self.shared.sys.census();
             self.note_pool();
             self.verify(original);
         }
         if !self.shared.is_cancelled() {
-            self.shared.enter(2);
+            self.enter(2);
             self.apps(Task::Exit);
             self.note_pool();
         }
@@ -55,6 +56,7 @@ impl Controller {
     }
 
     fn reclaim(&mut self) {
+        self.note(PHASE, 0);
         let sys = &self.shared.sys;
         if self.shared.config.warm {
             sys.prefault_pool();
@@ -119,12 +121,22 @@ impl Controller {
         done_ns
     }
 
+    fn enter(&mut self, phase: u32) {
+        self.shared.enter(phase);
+        self.note(PHASE, phase.into());
+    }
+
     /// Between two phases nobody is in the middle of a step: what the store holds, for the judge.
     fn note_pool(&mut self) {
+        if self.shared.config.trace {
+            self.note(POOL, self.shared.sys.pool_bytes());
+        }
+    }
+
+    fn note(&mut self, event: u8, aux: u64) {
         if self.shared.config.trace && !self.shared.is_cancelled() {
-            let (t_ns, aux) = (self.shared.now_ns(), self.shared.sys.pool_bytes());
-            let (folio, event) = (crate::trace::SYSTEM, crate::trace::system::POOL);
-            self.report.notes.push(Record { t_ns, aux, folio, event, actor: actor::SCRIPT, ..Record::default() });
+            let (t_ns, folio, actor) = (self.shared.now_ns(), SYSTEM, actor::SCRIPT);
+            self.report.notes.push(Record { t_ns, aux, folio, event, actor, ..Record::default() });
         }
     }
 
@@ -164,7 +176,7 @@ impl Controller {
                     if exit {
                         self.report.add_exit(ended.report)
                     } else {
-                        self.note(ended)
+                        self.take(ended)
                     }
                     done_ns
                 }
@@ -178,7 +190,7 @@ impl Controller {
     }
 
     /// Takes over what a thread of the reclaim or fault phase has come to.
-    fn note(&mut self, ended: Ended) {
+    fn take(&mut self, ended: Ended) {
         self.report.mismatched.extend(ended.mismatched);
         self.report.measures.add(&ended.measures);
         self.report.profile.add(&ended.profile);

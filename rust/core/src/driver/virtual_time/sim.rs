@@ -8,7 +8,7 @@ use crate::lifecycle::{State, actor, actor_name};
 use crate::reclaim::{Actor, ReclaimRequest, Task};
 use crate::stats::PageNs;
 use crate::system::System;
-use crate::trace::system::POOL;
+use crate::trace::system::{PHASE, POOL};
 use crate::trace::{Record, SYSTEM};
 use crate::workload::Program;
 
@@ -47,13 +47,16 @@ impl<'a> Sim<'a> {
 
     /// Runs the phases; whatever ends them early, what was counted is reported.
     pub fn run(mut self, sink: Sink<'_>, watch: Watch<'_>) -> Report {
+        self.note(PHASE, 0, sink);
         self.reclaim(sink, watch);
         if self.report.error.is_none() && self.config.fault != FaultOrder::None {
+            self.note(PHASE, 1, sink);
             self.report.timing.fault_ns = self.apps(Task::Touch, "fault", sink, watch);
             self.report.census_fault = self.sys.census();
             self.note_pool(sink);
         }
         if self.report.error.is_none() {
+            self.note(PHASE, 2, sink);
             self.apps(Task::Exit, "exit", sink, watch);
             self.note_pool(sink);
         }
@@ -82,9 +85,15 @@ impl<'a> Sim<'a> {
 
     /// Between two phases nobody is in the middle of a step: what the store holds, for the judge.
     fn note_pool(&mut self, sink: Sink<'_>) {
+        if self.config.trace {
+            self.note(POOL, self.sys.pool_bytes(), sink);
+        }
+    }
+
+    fn note(&mut self, event: u8, aux: u64, sink: Sink<'_>) {
         if self.config.trace && self.report.error.is_none() {
-            let (t_ns, aux, actor) = (self.now_ns, self.sys.pool_bytes(), actor::SCRIPT);
-            let note = Record { t_ns, aux, folio: SYSTEM, event: POOL, actor, ..Record::default() };
+            let (t_ns, folio, actor) = (self.now_ns, SYSTEM, actor::SCRIPT);
+            let note = Record { t_ns, aux, folio, event, actor, ..Record::default() };
             self.report.error = sink(&[note]).err().as_ref().map(RunError::trace);
         }
     }
