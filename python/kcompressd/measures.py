@@ -53,7 +53,15 @@ class Measure:
 
 MEASURES: Final = (
     Measure("bytes_per_s", "MiB/s", "rate", lambda r: r.timing.bytes_per_s, "worse", 0, "gets through {value}"),
-    Measure("pgsteal_per_s", "pgsteal_anon/s", "count", taken.steal_rate, "other", 0, "frees {value} pages a second"),
+    Measure(
+        "pgsteal_per_s",
+        "pgsteal_anon/s",
+        "count",
+        taken.plain("pgsteal_anon_per_s"),
+        "other",
+        0,
+        "frees {value} pages a second",
+    ),
     Measure(
         "kswapd_cpu_ns", "kswapd CPU", "ns", taken.cpu("kswapd"), "better", 1e5, "has kswapd spend {value} of CPU time"
     ),

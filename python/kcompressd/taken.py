@@ -175,12 +175,6 @@ def slowest(result: Result) -> Value:
     return max(runs) / max(1, min(runs)) if len(runs) > 1 and all(one == work[0] for one in work) else None
 
 
-def steal_rate(result: Result) -> Value:
-    """Return the anonymous pages freed a second."""
-    ns = result.timing.get("reclaim_ns")
-    return result.vmstat.get("pgsteal_anon", 0) * 1e9 / ns if ns else None
-
-
 def held_twice(result: Result) -> Value:
     """Return the most memory that was held in a frame and in the pool at once, bytes."""
     samples = result.series.get("frames_held_twice")

@@ -158,10 +158,12 @@ fn kcompressd<'py>(py: Python<'py>, report: &Report) -> PyResult<Bound<'py, PyDi
 
 fn timing<'py>(py: Python<'py>, report: &Report, bytes: usize) -> PyResult<Bound<'py, PyDict>> {
     let timing = &report.timing;
-    let rate = |ns: u64| if ns == 0 { 0.0 } else { bytes as f64 * 1e9 / ns as f64 };
+    let rate = |amount: u64, ns: u64| if ns == 0 { 0.0 } else { amount as f64 * 1e9 / ns as f64 };
+    let bytes = bytes as u64;
     let dict = PyDict::new(py);
-    dict.set_item("bytes_per_s", rate(timing.reclaim_ns))?;
-    dict.set_item("fault_bytes_per_s", rate(timing.fault_ns))?;
+    dict.set_item("bytes_per_s", rate(bytes, timing.reclaim_ns))?;
+    dict.set_item("fault_bytes_per_s", rate(bytes, timing.fault_ns))?;
+    dict.set_item("pgsteal_anon_per_s", rate(report.vmstat[Vm::PgstealAnon], timing.reclaim_ns))?;
     dict.set_item("reclaim_ns", timing.reclaim_ns)?;
     dict.set_item("fault_ns", timing.fault_ns)?;
     dict.set_item("reclaim_page_ns", map(py, timing.reclaim_page_ns.summary())?)?;
