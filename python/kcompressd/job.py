@@ -110,8 +110,8 @@ class Job:
         return dataclasses.replace(self, tree=tree)
 
     def boot(self, number: int) -> Job:
-        """Return the job as after another boot of its machine, 0 the job itself: its node's, and the seed is the next. Without a
-        memory budget only the seed differs.
+        """Return the job as after another boot of its machine, 0 the job itself: its node's, and the seed is the next, by which it
+        begins at another time between two ticks. Without a memory budget only the seed differs.
         """
         refuse_number("boot", number, 0)
         free = {} if self.node is None else {"node.free": self.node.boot(number).free}

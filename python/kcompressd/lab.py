@@ -60,7 +60,8 @@ class Lab:
       no limit.
     - `swap_file`: what zswap writes to; None: a private temporary file. An existing file must be empty;
       another has no name any more when the run has opened it.
-    - `fault`: the order in which pages are read back, shuffled by `seed`; `app_threads` read them.
+    - `fault`: the order in which pages are read back, shuffled by `seed`; `app_threads` read them. In virtual time `seed` says
+      too when between two ticks a run begins: with 0 at one.
     - `shrinker_enabled`: zswap's dynamic shrinker, for runs with a memory budget and groups (the root has no charges it could go by).
     - `folio_order`: log2 of the pages of a folio, 0 (single pages) to 9; not for `step`.
     - `memcgs` and `memcg_of`: groups, and each page's group by number: 0 is the root, with or without an entry of its own ("/"), the other

@@ -106,8 +106,10 @@ fn make(
     let run = config::run_config(config, sizes.len.len())?;
     let table = config::table(table)?;
     let given = config.get_item("machine")?.ok_or_else(|| PyValueError::new_err("machine: missing"))?;
+    let mut machine = machine(given.cast::<PyDict>()?, config)?;
+    machine.scheduler = machine.scheduler.booted(run.live.seed);
     let sim = SimConfig {
-        machine: machine(given.cast::<PyDict>()?, config)?,
+        machine,
         fault: run.live.fault,
         seed: run.live.seed,
         app_threads: run.live.app_threads,

@@ -29,6 +29,8 @@ pub struct Scheduler {
     pub slice_ns: u64,
     /// Between two ticks, at which a CPU looks whether a slice is over; 0: it is told at once.
     pub tick_ns: u64,
+    /// How long before the start of a run the last tick was. [`Scheduler::booted`] sets it.
+    pub since_tick_ns: u64,
     /// An actor that ran so short a time ago stays in its queue when others look for work.
     pub migration_cost_ns: u64,
     /// How far behind a woken actor's weighted run time must be to take a CPU before the slice is over: 0 under EEVDF.
@@ -55,6 +57,7 @@ impl Default for Scheduler {
         Self {
             slice_ns: 3_000_000,
             tick_ns: 4_000_000,
+            since_tick_ns: 0,
             migration_cost_ns: 500_000,
             wakeup_granularity_ns: 0,
             wake_ns: 1_000,
@@ -65,6 +68,16 @@ impl Default for Scheduler {
             preempt: Preempt::Full,
             fair: Fair::Eevdf,
         }
+    }
+}
+
+impl Scheduler {
+    /// The scheduler at boot `number` of its machine, whose run begins at another time between two ticks: at a tick for 0, and those of many
+    /// boots are spread evenly (multiples of the golden ratio).
+    #[must_use]
+    pub fn booted(self, number: u64) -> Self {
+        let part = u128::from(number.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        Self { since_tick_ns: ((part * u128::from(self.tick_ns)) >> 64) as u64, ..self }
     }
 }
 

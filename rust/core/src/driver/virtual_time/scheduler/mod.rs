@@ -224,9 +224,10 @@ impl<'a> Scheduler<'a> {
 
     /// When CPU `c` looks again.
     fn look_later(&mut self, c: usize) {
-        let (now_ns, tick_ns) = (self.cpus[c].now_ns, self.machine.scheduler.tick_ns);
-        self.cpus[c].look_ns = match now_ns.checked_div(tick_ns) {
-            Some(ticks) => (ticks + 1).saturating_mul(tick_ns),
+        let (now_ns, scheduler) = (self.cpus[c].now_ns, &self.machine.scheduler);
+        let since_tick_ns = now_ns.saturating_add(scheduler.since_tick_ns).checked_rem(scheduler.tick_ns);
+        self.cpus[c].look_ns = match since_tick_ns {
+            Some(since_ns) => now_ns.saturating_add(scheduler.tick_ns - since_ns),
             None => now_ns.saturating_add(self.slice_left_ns(c).max(1)),
         };
     }

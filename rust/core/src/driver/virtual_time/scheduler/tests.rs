@@ -166,6 +166,21 @@ fn a_busy_cpu_takes_who_waits_elsewhere_at_the_second_attempt_once_it_has_nothin
 }
 
 #[test]
+fn each_boot_of_a_machine_begins_at_another_time_between_two_ticks() {
+    let first_tick = |number: u64| {
+        let mut machine = machine(1, Fair::Cfs);
+        machine.scheduler = machine.scheduler.booted(number);
+        let mut sched = running(&machine, 2); // The slice of the first is over long before.
+        assert!(work(&mut sched, 0, 2 * TICK_NS));
+        sched.cpus[0].now_ns
+    };
+    assert_eq!(first_tick(0), TICK_NS);
+    let mut ticks: Vec<u64> = (0..8).map(first_tick).collect();
+    ticks.sort_unstable();
+    assert!(ticks.windows(2).all(|two| two[1] - two[0] > TICK_NS / 16), "not even: {ticks:?}");
+}
+
+#[test]
 fn three_actors_share_two_busy_cpus_in_the_long_run() {
     let machine = machine(2, Fair::Eevdf);
     let mut sched = running(&machine, 3);
