@@ -59,13 +59,13 @@ time in which at least one task waits for memory, as in PSI.
 
 **What is real and what is assumed.** The runs execute this repository's own stores, queue and designs. The machine is
 assumed: costs per step that are numbers in the file, CPUs that differ only in speed, no caches, no memory bandwidth, no
-interrupts, no heat. The page is for ratios between designs on one machine. Absolute times are those of the costs put in: lz4
+interrupts but the swap device's, no heat. The page is for ratios between designs on one machine. Absolute times are those of the costs put in: lz4
 takes about 5 µs a page, but 2.33 µs (from Q2 and Q3) on the *phone* of Q6 and N7 and where reclaim is alone (not in Q4 and
 O13), and 42 µs on the *guest*, an emulated machine of 256 MiB. Whether your machine shows the same is another question.
 
 **How to read the figures.** A virtual run repeats exactly. But where memory is short it is one course of many: with eight
-free pages more or less another one follows. So every such row is run at five boots or more (the file says how many), which
-differ by that and by the seed.
+free pages more or less, or begun at another time between two ticks, another one follows. So every such row is run at five
+boots or more (the file says how many), which differ by both.
 
 - Tables hold medians, and beside them the median of the boots' ratios to the first row, or ≈ where boots lie on both
   sides of 1. The median of ratios is not the ratio of medians.
