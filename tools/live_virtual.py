@@ -38,7 +38,7 @@ from kcompressd.workload import Workload
 RUNS = 15
 CPUS = 2
 BOOTS = 3
-"""Runs in virtual time beside a live one, where they differ by chance."""
+"""Runs in virtual time beside a live one: they differ by when between two ticks they begin, and by free pages."""
 LEAST_PAGES = 12_000
 """An input is repeated up to so many pages: a run of a few milliseconds is mostly the waking of its threads."""
 GAP_NS = 300_000
@@ -89,9 +89,9 @@ class Case:
         return {} if self.budget is None else {"node": self.budget.node, "workload": self.budget.applications}
 
     def boots(self) -> list[dict[str, Any]]:
-        """`given` at each boot of the machine; pageout is the same at all."""
+        """`given` at each boot of the machine; that of pageout is the same at all."""
         if self.budget is None:
-            return [self.given]
+            return [self.given] * BOOTS
         return [self.given | {"node": self.budget.node.boot(boot)} for boot in range(BOOTS)]
 
     def profile(self, design: str) -> dict[str, float]:
@@ -226,8 +226,8 @@ def measured_runs(case: Case, design: str, tick_ns: int, runs: int = 1) -> tuple
         with swap_file(case.store) as file:
             lab = Lab(design=design, store=case.store, warm=True, swap_file=file)
             live.append(lab.run(case.pages, **case.given))
-    sims = [Sim(lab=lab, machine=machine, costs=costs, **given) for given in case.boots()]
-    return live, [sim.run(calibration) for sim in sims]
+    boots = [(dataclasses.replace(lab, seed=boot), given) for boot, given in enumerate(case.boots())]
+    return live, [Sim(lab=lab, machine=machine, costs=costs, **given).run(calibration) for lab, given in boots]
 
 
 def rounds(case: Case, design: str, tick_ns: int) -> Iterator[tuple[Result, list[Result]]]:
