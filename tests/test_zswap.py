@@ -99,6 +99,15 @@ def test_a_large_folio_is_stored_whole_or_not_at_all() -> None:
     assert zswap.store(4, Pages.sample()[:2]) in ("pool", "device")
 
 
+def test_a_page_that_is_stored_again_does_not_make_room_for_itself() -> None:
+    zswap = Zswap(memcgs=[Memcg("a")])
+    assert zswap.store(0, text(0), memcg="a") == "pool"
+    assert zswap.shrink_memcg("a") == "kept", "its second chance"
+    zswap.set_zswap_max("a", 0)
+    assert zswap.store(0, text(1), memcg="a") == "device", "its old copy is all that its group has"
+    assert (zswap.on_device, zswap.vmstat["zswpwb"], zswap.lru("a")) == ([0], 0, [])
+
+
 def test_the_dynamic_shrinker_protects_what_came_back_from_the_device() -> None:
     zswap = Zswap(memcgs=[Memcg("a")], kernel=(6, 18), shrinker_enabled=True)
     for slot in range(8):

@@ -36,9 +36,11 @@ impl System {
         }
     }
 
-    /// Each list, of every group and those below it, against PG_lru and PG_active.
+    /// Each list, of every group and those below it where there are any by group, against PG_lru and PG_active.
     fn lists_invariant(&self) {
-        for (group, id) in self.memcgs.iter().zip(0..).filter(|(group, _)| group.is_online()) {
+        let by_group = self.nodes.iter().any(|node| node.lru().lruvecs().len() > 1);
+        let has_lists = |&(group, id): &(&crate::memcg::Memcg, u16)| id == ROOT || by_group && group.is_online();
+        for (group, id) in self.memcgs.iter().zip(0..).filter(has_lists) {
             let listed = |active: Option<bool>| {
                 let on_it = |folio: &&Folio| {
                     let word = folio.word.load();

@@ -154,7 +154,11 @@ impl Model {
     pub fn store(&mut self, slot: u32, lens: &[Option<u32>], group: usize, node: u8) -> Stored {
         let slots = slot..slot + lens.len() as u32;
         self.device.retain(|slot, _| !slots.contains(slot));
-        if self.admits(group) && slots.clone().zip(lens).all(|(slot, &len)| self.store_page(slot, len, group, node)) {
+        let cached = self.cached.clone();
+        self.cached.extend(slots.clone());
+        let admitted = self.admits(group);
+        self.cached = cached;
+        if admitted && slots.clone().zip(lens).all(|(slot, &len)| self.store_page(slot, len, group, node)) {
             self.count("zswpout", lens.len() as u64);
             return Stored::Pool;
         }

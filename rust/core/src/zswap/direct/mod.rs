@@ -147,7 +147,11 @@ impl Direct {
         }
         let slots = || (slot..).take(pages.len());
         slots().for_each(|slot| drop(self.device.remove(&slot)));
-        if self.zswap_store(slot, pages, memcg, node) {
+        // The folio is in the swap cache meanwhile: what makes room for it does not write back what its slots held.
+        let added: Vec<u32> = slots().filter(|&slot| self.swapcache.insert(slot)).collect();
+        let stored = self.zswap_store(slot, pages, memcg, node);
+        added.iter().for_each(|slot| _ = self.swapcache.remove(slot));
+        if stored {
             self.stat[Vm::Zswpout] += pages.len() as u64;
             return Ok(Stored::Pool);
         }
