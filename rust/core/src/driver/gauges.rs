@@ -62,40 +62,59 @@ struct Queued {
     handed: u64,
 }
 
+/// A queued page whose compression begins.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taken {
+    /// How long it was queued.
+    pub wait_ns: u64,
+    /// As which of all it was handed on.
+    pub handed: u64,
+    /// The compression of a page handed on after it has begun before.
+    pub is_overtaken: bool,
+}
+
 /// Pages that are handed on one after the other, to a queue or to the compressor, and how long they are queued.
 #[derive(Debug)]
 pub(super) struct Order {
-    /// By queue, and in it by position.
+    /// By queue, and in it by position: more positions than it holds and a worker has in hand.
     queued: Vec<Vec<Queued>>,
     /// Pages handed on so far.
     handed: u64,
-}
-
-/// Positions of a queue that are looked back at: more than it holds and a worker has in hand.
-pub(super) fn ring(queue: &FolioQueue) -> usize {
-    (2 * queue.capacity()).next_power_of_two().max(64)
+    /// The latest of those whose compression has begun.
+    latest: u64,
 }
 
 impl Order {
     pub fn new(queues: &[FolioQueue]) -> Self {
+        let ring = |queue: &FolioQueue| (2 * queue.capacity()).next_power_of_two().max(64);
         let queued = queues.iter().map(|queue| vec![Queued::default(); ring(queue)]).collect();
-        Self { queued, handed: 0 }
+        Self { queued, handed: 0, latest: 0 }
     }
 
-    /// A page is handed on, with a ticket if it is queued; as which of all.
-    pub fn hand_on(&mut self, ticket: u64, at_ns: u64) -> u64 {
+    /// A page is queued.
+    pub fn push(&mut self, ticket: u64, at_ns: u64) {
         self.handed += 1;
         let handed = self.handed;
         if let Some((queued, position)) = self.place(ticket) {
             *queued = Queued { position, at_ns, handed };
         }
-        handed
     }
 
-    /// The compression of a queued page begins: how long it was queued, and as which it was handed on; `None`: it is not known to be.
-    pub fn take(&mut self, ticket: u64, at_ns: u64) -> Option<(u64, u64)> {
-        let (queued, position) = self.place(ticket)?;
-        (queued.position == position).then(|| (at_ns.saturating_sub(queued.at_ns), queued.handed))
+    /// The compression of a page that was never queued begins; as which of all it was handed on.
+    pub fn direct(&mut self) -> u64 {
+        self.handed += 1;
+        self.latest = self.handed;
+        self.handed
+    }
+
+    /// The compression of a queued page begins; `None`: it is not known to be queued.
+    pub fn take(&mut self, ticket: u64, at_ns: u64) -> Option<Taken> {
+        let (&mut Queued { position, at_ns: since_ns, handed }, wanted) = self.place(ticket)?;
+        (position == wanted).then(|| {
+            let is_overtaken = handed < self.latest;
+            self.latest = self.latest.max(handed);
+            Taken { wait_ns: at_ns.saturating_sub(since_ns), handed, is_overtaken }
+        })
     }
 
     fn place(&mut self, ticket: u64) -> Option<(&mut Queued, u64)> {

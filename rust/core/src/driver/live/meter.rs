@@ -2,21 +2,12 @@
 //! all of them know together. The virtual driver's meter measures the same. With a memory budget all do, without one the
 //! applications: how long pages are queued is found from [`Tickets`] then.
 
-use crate::driver::gauges::{Level, Order, Pressure, ring};
+use crate::driver::gauges::{Level, Order, Pressure, Taken};
 use crate::driver::report::{Measures, Sample};
 use crate::lifecycle::actor;
 use crate::queue::FolioQueue;
-use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering};
+use crate::sync::{AtomicU32, Mutex, Ordering, SpinLock};
 use crate::system::{Ctx, System, mark};
-use crate::trace::aux;
-
-/// When a page was queued, and as which of all; `position` is written last and read first.
-#[derive(Debug, Default)]
-struct Queued {
-    position: AtomicU64,
-    at_ns: AtomicU64,
-    handed: AtomicU64,
-}
 
 /// What all threads know together.
 #[derive(Debug)]
@@ -25,25 +16,17 @@ pub(super) struct Gauges {
     level: Mutex<Level>,
     /// `level`'s, to be compared without its lock.
     above: AtomicU32,
-    /// By queue, and in it by position.
-    queued: Box<[Box<[Queued]>]>,
-    /// Pages handed on so far, to a queue or to the compressor.
-    handed: AtomicU64,
-    /// The latest of those whose compression has begun.
-    latest: AtomicU64,
+    order: SpinLock<Order>,
 }
 
 impl Gauges {
     /// Those of a run of `apps` applications.
     pub fn new(sys: &System, apps: usize) -> Self {
-        let queued = |queue| (0..ring(queue)).map(|_| Queued::default()).collect();
         Self {
             pressure: Mutex::new(Pressure { apps: apps as u32, ..Pressure::default() }),
             level: Mutex::new(Level::new(sys.watermark(), 0)),
             above: AtomicU32::new(sys.watermark().into()),
-            queued: sys.queues.iter().map(queued).collect(),
-            handed: AtomicU64::new(0),
-            latest: AtomicU64::new(0),
+            order: SpinLock::new(Order::new(&sys.queues)),
         }
     }
 
@@ -90,49 +73,6 @@ impl Gauges {
             Some(false) => pressure.stalled -= 1,
             None => pressure.apps -= 1,
         }
-    }
-
-    fn hand_on(&self) -> u64 {
-        // ORDERING: Relaxed: a counter.
-        self.handed.fetch_add(1, Ordering::Relaxed) + 1
-    }
-
-    fn place(&self, ticket: u64) -> Option<(&Queued, u64)> {
-        let (queue, position) = aux::place(ticket)?;
-        let ring = &self.queued[usize::from(queue)];
-        Some((&ring[position as usize & (ring.len() - 1)], position + 1))
-    }
-
-    fn push(&self, ticket: u64, now_ns: u64) {
-        let handed = self.hand_on();
-        if let Some((queued, position)) = self.place(ticket) {
-            // ORDERING: Relaxed (both): published by `position`.
-            queued.at_ns.store(now_ns, Ordering::Relaxed);
-            queued.handed.store(handed, Ordering::Relaxed); // ORDERING: as above.
-            // ORDERING: Release pairs with `take`.
-            queued.position.store(position, Ordering::Release);
-        }
-    }
-
-    /// How long a page was queued that is taken now, and whether one handed on after it has begun before; `None`: it was taken
-    /// before who had queued it came to look at the clock.
-    fn take(&self, ticket: u64, now_ns: u64) -> Option<(u64, bool)> {
-        let (queued, position) = self.place(ticket)?;
-        // ORDERING: Acquire pairs with `push`.
-        if queued.position.load(Ordering::Acquire) != position {
-            return None;
-        }
-        // ORDERING: Relaxed (all three): ordered by the load above; a counter.
-        let (at_ns, handed) = (queued.at_ns.load(Ordering::Relaxed), queued.handed.load(Ordering::Relaxed));
-        let latest = self.latest.fetch_max(handed, Ordering::Relaxed); // ORDERING: as above.
-        Some((now_ns.saturating_sub(at_ns), handed < latest))
-    }
-
-    /// The compression of a page that was never queued begins.
-    fn direct(&self) {
-        let handed = self.hand_on();
-        // ORDERING: Relaxed: a counter.
-        self.latest.fetch_max(handed, Ordering::Relaxed);
     }
 }
 
@@ -189,18 +129,18 @@ pub(super) fn waits(queues: &[FolioQueue], mut noted: Vec<Noted>) -> Measures {
     noted.sort_by_key(|noted| noted.at_ns); // Stable: each thread's stay in its order.
     let (mut order, mut found) = (Order::new(queues), Measures::default());
     let (mut taken, mut begun) = (Vec::new(), Vec::new());
-    for Noted { ticket, mark, at_ns, batch_ns } in noted {
-        let handed = match mark {
+    for Noted { ticket, mark, at_ns, batch_ns: (begin_ns, end_ns) } in noted {
+        match mark {
+            mark::QUEUED => order.push(ticket, at_ns),
             mark::TAKEN => {
-                let (wait_ns, handed) = order.take(ticket, at_ns).unwrap_or((0, u64::MAX)); // At most a batch before it was queued.
-                found.queue_wait_ns.record_many(wait_ns, 1);
-                taken.push((batch_ns.0, handed));
-                handed
+                let known = order.take(ticket, at_ns); // Else it was taken at most a batch before it was queued.
+                found.queue_wait_ns.record_many(known.map_or(0, |taken| taken.wait_ns), 1);
+                if let Some(Taken { handed, .. }) = known {
+                    taken.push((begin_ns, handed));
+                    begun.push((end_ns, handed));
+                }
             }
-            _ => order.hand_on(ticket, at_ns),
-        };
-        if mark != mark::QUEUED && handed < u64::MAX {
-            begun.push((batch_ns.1, handed));
+            _ => begun.push((end_ns, order.direct())),
         }
     }
     taken.sort_by_key(|&(begin_ns, _)| begin_ns);
@@ -246,7 +186,7 @@ impl Meter {
         if let Some(gauges) = gauges
             && ctx.marks & mark::DIRECT != 0
         {
-            gauges.direct();
+            gauges.order.lock().direct();
         }
         ctx.marks & TIMED != 0 || self.is_app && ctx.memstall != self.stalled_since.is_some()
     }
@@ -260,12 +200,12 @@ impl Meter {
         }
         let Some(gauges) = gauges else { return };
         if ctx.marks & mark::QUEUED != 0 {
-            gauges.push(ctx.ticket, now_ns);
+            gauges.order.lock().push(ctx.ticket, now_ns);
         }
         if ctx.marks & mark::TAKEN != 0 {
-            let (wait_ns, inverted) = gauges.take(ctx.ticket, now_ns).unwrap_or_default();
-            self.found.queue_wait_ns.record_many(wait_ns, 1);
-            self.found.inversions += u64::from(inverted);
+            let taken = gauges.order.lock().take(ctx.ticket, now_ns); // Else who had queued it has not looked at the clock yet.
+            self.found.queue_wait_ns.record_many(taken.map_or(0, |taken| taken.wait_ns), 1);
+            self.found.inversions += u64::from(taken.is_some_and(|taken| taken.is_overtaken));
         }
         if self.is_app {
             self.stall(gauges, ctx.memstall, now_ns);
@@ -307,6 +247,7 @@ impl Meter {
 #[cfg(all(test, not(any(kcompressd_loom, kcompressd_shuttle))))]
 mod tests {
     use super::*;
+    use crate::trace::aux;
 
     /// When a batch began and ended, and what was noted in it.
     type Batch<'a> = (u64, u64, &'a [(u64, u8)]);

@@ -39,8 +39,6 @@ struct SeatMeter {
 pub(super) struct Meter {
     seats: Vec<SeatMeter>,
     order: Order,
-    /// The latest handed on of the pages whose compression has begun.
-    latest: u64,
     level: Level,
     pressure: Pressure,
     found: Measures,
@@ -61,7 +59,6 @@ impl Meter {
         let apps = seats.iter().filter(|seat| seat.is_app).count() as u32;
         Self {
             order: Order::new(&sys.queues),
-            latest: 0,
             level: Level::new(sys.watermark(), start_ns),
             pressure: Pressure { apps, since_ns: start_ns, ..Pressure::default() },
             found: Measures::default(),
@@ -123,17 +120,16 @@ impl Meter {
             self.touches[seat].0.record_many(end_ns - since, 1);
         }
         if ctx.marks & mark::QUEUED != 0 {
-            self.order.hand_on(ctx.ticket, at_ns);
+            self.order.push(ctx.ticket, at_ns);
         }
         if ctx.marks & mark::DIRECT != 0 {
-            self.latest = self.order.hand_on(ctx.ticket, at_ns);
+            self.order.direct();
         }
         if ctx.marks & mark::TAKEN != 0
-            && let Some((wait_ns, handed)) = self.order.take(ctx.ticket, at_ns)
+            && let Some(taken) = self.order.take(ctx.ticket, at_ns)
         {
-            self.found.queue_wait_ns.record_many(wait_ns, 1);
-            self.found.inversions += u64::from(handed < self.latest);
-            self.latest = self.latest.max(handed);
+            self.found.queue_wait_ns.record_many(taken.wait_ns, 1);
+            self.found.inversions += u64::from(taken.is_overtaken);
         }
     }
 
