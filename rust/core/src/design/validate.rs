@@ -45,8 +45,8 @@ pub enum DesignError {
     /// One queue leaves nothing to choose.
     #[error("placement = {} with one queue: there is nothing to choose", .0.name())]
     PlacementOfOne(Placement),
-    /// A batch cannot be longer than the queue or a cluster.
-    #[error("batch = {batch}: at least 1 and at most {most} (the smaller of 32 and depth {depth})")]
+    /// A batch has a folio at least, and is no longer than the queue or a cluster.
+    #[error("batch = {batch} with depth = {depth}: must be {}", if *most == 1 { "1".into() } else { format!("1 to {most}") })]
     Batch {
         /// The batch.
         batch: u16,
@@ -217,8 +217,9 @@ mod tests {
             (Design { on_full: OnFull::ToDevice, ..split() }, Zram, "the device is the compressor"),
             (Design { on_full: OnFull::Wait, depth: 0, batch: 1, ..split() }, Zswap, "on_full = wait at depth 0"),
             (Design { placement: Placement::FirstFit, ..split() }, Zswap, "placement = first_fit with one queue"),
-            (Design { batch: 33, ..split() }, Zswap, "batch = 33: at least 1 and at most 32"),
-            (Design { batch: 9, depth: 8, ..split() }, Zswap, "at most 8"),
+            (Design { batch: 33, ..split() }, Zswap, "batch = 33 with depth = 256: must be 1 to 32"),
+            (Design { batch: 9, depth: 8, ..split() }, Zswap, "must be 1 to 8"),
+            (Design { depth: 0, ..split() }, Zswap, "batch = 32 with depth = 0: must be 1"),
             (Design { threads: 257, ..split() }, Zswap, "threads = 257: at most 256"),
             (Design { threads: 0, ..split() }, Zswap, "threads = 0 with enqueue_at = swap_writeout"),
             (Design { depth: 65537, ..split() }, Zswap, "depth = 65537"),
