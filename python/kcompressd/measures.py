@@ -339,15 +339,6 @@ MEASURES: Final = (
         "takes {value} for what was written to memory.reclaim",
     ),
     Measure(
-        "fault_p99_ns",
-        "fault p99",
-        "ns",
-        taken.fault_p99,
-        "better",
-        1e4,
-        "has a fault take {value} at the 99th percentile",
-    ),
-    Measure(
         "fault_waits",
         "faults that waited",
         "count",

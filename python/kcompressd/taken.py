@@ -106,11 +106,6 @@ def timing(name: str, at: str) -> Callable[[Result], Value]:
     return of
 
 
-def fault_p99(result: Result) -> Value:
-    """Return the 99th percentile of a fault, of a fault phase: with a memory budget there is none, and touches are measured."""
-    return None if result.has_budget else timing("fault_page_ns", "p99")(result)
-
-
 def memory_reclaim_ns(result: Result) -> Value:
     """Return how long the writes to the groups' memory.reclaim took in all; None where there were none, or one did not end."""
     writes = [write for group in result.memcgs for write in group.memory_reclaim]

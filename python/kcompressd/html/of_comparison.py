@@ -17,7 +17,7 @@ from kcompressd.measures import BY_NAME, Measure
 from kcompressd.result import Result
 from kcompressd.taken import kind_of
 
-_PICTURES = ("scans_per_page", "allocstall", "touch_max_ns", "fault_p99_ns", "held_twice_bytes")
+_PICTURES = ("scans_per_page", "allocstall", "touch_p99_ns", "touch_max_ns", "held_twice_bytes")
 """Measures that get bars of their own, beside speed and CPU time."""
 _KINDS = {"kswapd": 1, "kcompressd": 2, "app": 3}
 _OTHERS = 0
