@@ -190,6 +190,26 @@ fn an_application_that_is_ended_while_it_is_throttled_is_no_longer_stalled_on_me
     assert!(!crew.seats[app].ctx.memstall);
 }
 
+/// A fault waits for a folio's lock killably: who has the folio may be waiting for the memory of this very application.
+#[test]
+fn an_application_that_is_ended_while_it_waits_for_a_folio_no_longer_waits() {
+    let sys = machine(Preset::April, StoreKind::Zram, 7000, 1000);
+    let programs = [Program::eater(0..4000), Program::usemem(4000..9000, 100_000, 1)];
+    let mut crew = Crew::machine(&sys, programs, false);
+    let [smaller, larger] = [2, 1].map(|from_last| crew.seats.len() - from_last);
+    assert!(matches!(crew.seats[1].actor, Actor::Kcompressd(_)), "it has no turn: what is queued stays so");
+    for turn in 0..5_000_000 {
+        let seats: &[usize] =
+            if crew.seats[larger].ctx.pages_done < 5000 { &[0, larger] } else { &[0, smaller, larger] };
+        let seat = seats[turn % seats.len()];
+        if crew.seats[seat].is_runnable(&sys) {
+            let _ = crew.step(&sys, seat).unwrap();
+        }
+    }
+    let stat = &crew.seats[larger].ctx.stat;
+    assert_eq!((stat[Vm::FaultWaits], stat[Vm::OomKill]), (1, 1), "{:?}", crew.seats[larger].status);
+}
+
 #[test]
 fn a_worker_that_waits_for_pages_finds_those_that_cpus_have_not_counted() {
     let watermarks = [80, 83, 86];

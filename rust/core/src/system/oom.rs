@@ -1,7 +1,8 @@
 //! The OOM killer in its minimum (mm/oom_kill.c): the application with the most pages is ended, one at a time.
 //!
-//! Whoever finds nothing to reclaim asks for it; the victim notices between two touches or in its own allocation, gives up
-//! its pages and ends. Kernel threads are no victims, and ask for none: a request that may not enter the file system waits.
+//! Whoever finds nothing to reclaim asks for it; the victim notices between two touches, in its own allocation or where it waits for a
+//! folio, gives up its pages and ends. One that its program has asleep notices when it is time for the next touch. Kernel threads are no
+//! victims, and ask for none: a request that may not enter the file system waits.
 //! Source: Documentation/filesystems/proc.rst (`oom_score`: pages resident and swapped).
 
 use crate::lifecycle::actor;

@@ -162,6 +162,12 @@ impl WaitTable {
         self.note_wake(self.cell(key).wake_all())
     }
 
+    /// Everybody who waits for some folio's lock looks again.
+    pub fn wake_folios(&self) {
+        let woken = self.folios.iter().filter(|cell| cell.wake_all()).count();
+        self.note_wake(woken > 0);
+    }
+
     /// Wakes everybody for good: every park, now and later, returns [`Woken::Shutdown`].
     pub fn shutdown(&self) {
         self.cells().for_each(WaitCell::shutdown);

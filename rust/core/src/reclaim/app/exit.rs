@@ -8,6 +8,7 @@ use crate::reclaim::RAN;
 use crate::stats::Vm;
 use crate::system::{Ctx, Outcome, StepResult, System};
 use crate::units::NIL;
+use crate::wait::WaitKey;
 use crate::workload::{Access, Program, Touch};
 
 impl App {
@@ -130,12 +131,13 @@ impl App {
     }
 }
 
-/// Nothing can be reclaimed in `group`: its largest application is ended, unless one is ending already. A moment later
-/// the allocation or the charge, if it is another's, begins again.
+/// Nothing can be reclaimed in `group`: its largest application is ended, unless one is ending already, also where it waits for a
+/// folio, whose holder may wait for its memory. A moment later the allocation or the charge, if it is another's, begins again.
 pub(super) fn out_of_memory(sys: &System, ctx: &Ctx, group: u16) -> Outcome {
     if let Some(app) = sys.oom.kill(ctx.actor, |memcg| sys.memcgs.is_below(memcg, group)) {
         sys.memcgs.note_event(sys.oom.group(app), MemcgEvent::OomKill);
-        sys.wait.wake_all(crate::wait::WaitKey::Pfmemalloc);
+        sys.wait.wake_all(WaitKey::Pfmemalloc);
+        sys.wait.wake_folios();
     }
     Outcome::Sleep(TICK_NS)
 }

@@ -273,8 +273,8 @@ impl App {
         }
         if word.has(flag::LOCKED) {
             ctx.stat[Vm::FaultWaits] += 1;
-            let unlocked = || !sys.folio(page).word.load().has(flag::LOCKED);
-            return Ok(Outcome::wait_unless(&sys.wait, WaitKey::Folio(page), unlocked));
+            let goes_on = || !sys.folio(page).word.load().has(flag::LOCKED) || self.is_to_die(sys, ctx);
+            return Ok(Outcome::wait_unless(&sys.wait, WaitKey::Folio(page), goes_on));
         }
         match access {
             Access::Exit => self.exit(sys, ctx, page, word),
