@@ -73,7 +73,7 @@ pub fn bare(corpus: &Corpus, codec: CodecSpec, threads: u16) -> Duration {
     };
     thread::scope(|scope| {
         let workers: Vec<_> = (0..threads.into()).map(|cpu| scope.spawn(move || body(cpu))).collect();
-        let begin = gate.open(threads.into());
+        let begin = gate.open(threads.into(), Instant::now);
         let ends = workers.into_iter().map(|worker| worker.join().expect("the codec does not panic"));
         ends.max().expect("threads") - begin
     })

@@ -212,6 +212,31 @@ impl Condvar {
     }
 }
 
+/// The time since it was started. Under shuttle, which has no clock and must give equal runs for equal schedules, each look at it takes a
+/// microsecond.
+#[derive(Debug)]
+pub struct Clock {
+    started: Instant,
+    looks: std::sync::atomic::AtomicU64,
+}
+
+impl Clock {
+    /// Starts it.
+    pub fn start() -> Self {
+        Self { started: Instant::now(), looks: Default::default() }
+    }
+
+    /// Nanoseconds.
+    #[inline]
+    pub fn ns(&self) -> u64 {
+        match cfg!(kcompressd_shuttle) {
+            // ORDERING: Relaxed: shuttle runs one thread at a time.
+            true => 1000 * self.looks.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
+            false => self.started.elapsed().as_nanos() as u64,
+        }
+    }
+}
+
 /// When a wait with a time-out is over. Under shuttle, which has no clock and must give equal runs for equal schedules,
 /// that is at the third look.
 #[derive(Debug)]

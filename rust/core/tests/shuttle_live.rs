@@ -2,7 +2,7 @@
 //!
 //! `RUSTFLAGS="--cfg kcompressd_shuttle" cargo test --release -p kcompressd-core --test shuttle_live`; each test runs
 //! `KCOMPRESSD_SHUTTLE_RUNS` schedules (20 unless set), half of them random, half by priority (PCT). A lost wake-up shows
-//! as shuttle's deadlock report, which prints the schedule to replay.
+//! as shuttle's deadlock report, which prints the schedule to replay (`shuttle::replay`): a schedule determines a run.
 #![cfg(kcompressd_shuttle)]
 
 use kcompressd_core::design::{Design, Preset, StoreKind};
@@ -18,9 +18,10 @@ use kcompressd_core::system::{Config, Contents, Memory, System};
 use kcompressd_core::units::PAGE_SIZE;
 use kcompressd_core::workload::Program;
 use kcompressd_core::zone::ZoneConfig;
-use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
+use shuttle::scheduler::{PctScheduler, RandomScheduler, Schedule, Scheduler, Task, TaskId};
 use shuttle::{FailurePersistence, MaxSteps, Runner};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 const PAGES: usize = 6;
 
@@ -127,7 +128,7 @@ fn designs() -> impl Iterator<Item = (Design, StoreKind)> {
 fn schedules(scheduler: impl Scheduler + 'static, run: impl Fn() + Send + Sync + 'static) {
     let mut config = shuttle::Config::new();
     config.stack_size = 1 << 20;
-    config.max_steps = MaxSteps::FailAfter(20_000_000);
+    config.max_steps = MaxSteps::FailAfter(60_000_000); // More than a livelock takes to be called one.
     config.failure_persistence = FailurePersistence::Print;
     config.silence_warnings = true;
     Runner::new(scheduler, config).run(run);
@@ -203,5 +204,39 @@ fn a_run_cut_short_ends() {
         });
         let plant = Some(Plant::CloseQueues { after_pages: 2 });
         shuttle(move || check(start(system(design, store, None, IoFaults::default()), plant).finish(), &["closed"]));
+    }
+}
+
+/// Who had each turn.
+struct Recorded(RandomScheduler, Arc<Mutex<Vec<TaskId>>>);
+
+impl Scheduler for Recorded {
+    fn new_execution(&mut self) -> Option<Schedule> {
+        self.0.new_execution()
+    }
+
+    fn next_task(&mut self, runnable: &[&Task], current: Option<TaskId>, is_yielding: bool) -> Option<TaskId> {
+        let next = self.0.next_task(runnable, current, is_yielding);
+        self.1.lock().unwrap().extend(next);
+        next
+    }
+
+    fn next_u64(&mut self) -> u64 {
+        self.0.next_u64()
+    }
+}
+
+/// Or the schedule that a failure prints would lead nowhere.
+#[test]
+fn equal_choices_give_equal_runs() {
+    for (design, store) in designs() {
+        let [first, second] = [(); 2].map(|()| {
+            let turns = Arc::default();
+            schedules(Recorded(RandomScheduler::new_from_seed(1, 1), Arc::clone(&turns)), move || {
+                eat(machine(design, store), false);
+            });
+            std::mem::take(&mut *turns.lock().unwrap())
+        });
+        assert!(first.len() > 1000 && first == second, "{design:?} on {store:?}: {} and {}", first.len(), second.len());
     }
 }

@@ -1,7 +1,6 @@
 //! Starting together, taking turns, and a thread's CPU time.
 
 use crate::sync::{Condvar, Mutex};
-use std::time::Instant;
 
 /// Threads gather at the gate; it opens when all are there, so that no thread's creation is timed.
 #[derive(Debug, Default)]
@@ -26,15 +25,15 @@ impl Gate {
         }
     }
 
-    /// Waits for `threads` threads to gather, then lets them through; returns when that was. Who opens may lose its CPU to those
-    /// whom it has let through, and would look at the clock too late.
-    pub fn open(&self, threads: usize) -> Instant {
+    /// Waits for `threads` threads to gather, then lets them through; returns what `clock` says then. Who opens may lose its CPU to
+    /// those whom it has let through, and would look at the clock too late.
+    pub fn open<T>(&self, threads: usize, clock: impl FnOnce() -> T) -> T {
         let mut waiting = self.waiting.lock();
         while waiting.0 < threads {
             waiting = self.changed.wait(waiting);
         }
         waiting.1 = true;
-        let opened = Instant::now(); // Before the lock is let go: nobody has passed.
+        let opened = clock(); // Before the lock is let go: nobody has passed.
         drop(waiting);
         self.changed.notify_all();
         opened

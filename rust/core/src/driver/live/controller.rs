@@ -14,7 +14,6 @@ use crate::trace::system::{PHASE, POOL};
 use crate::trace::{Record, SYSTEM};
 use crate::wait::WaitKey;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// The controlling thread: one phase after the other.
 pub(super) struct Controller {
@@ -76,14 +75,14 @@ impl Controller {
         if let Some(gauges) = &self.shared.gauges {
             gauges.begin(self.shared.now_ns()); // Before anybody runs: what they find is added to it.
         }
-        let start = gate.open(started);
+        let start_ns = gate.open(started, || self.shared.now_ns());
         let [mut kswapd, kcompressd, device, shrink, mut apps, reclaims] = groups;
         apps.extend(reclaims);
-        let mut done_ns = self.join_applications(apps, start);
+        let mut done_ns = self.join_applications(apps, start_ns);
         if self.shared.sys.mm.is_none() {
             done_ns = self.join(std::mem::take(&mut kswapd));
         }
-        self.report.timing.reclaim_ns = self.since(start, done_ns);
+        self.report.timing.reclaim_ns = done_ns.saturating_sub(start_ns);
         self.end_workers(&stops, [kcompressd, kswapd, shrink, device]);
         self.report.measures.add(&waits(&self.shared.sys.queues, std::mem::take(&mut self.tickets)));
         self.shared.sample(); // What the phase came to.
@@ -101,16 +100,10 @@ impl Controller {
         apps.chain(reclaims.map(|(id, &request)| (id, Actor::Reclaim(MemoryReclaim::new(request)))))
     }
 
-    /// The nanoseconds from `start` to `done_ns`, which counts from the making of the run.
-    fn since(&self, start: Instant, done_ns: u64) -> u64 {
-        done_ns.saturating_sub((start - self.shared.started).as_nanos() as u64)
-    }
-
     /// Waits for the end of the applications, and of those who write to `memory.reclaim`; when the last was done.
-    fn join_applications(&mut self, apps: Group, start: Instant) -> u64 {
+    fn join_applications(&mut self, apps: Group, start_ns: u64) -> u64 {
         let shared = self.shared.clone();
         let Some(gauges) = &shared.gauges else { return 0 };
-        let start_ns = (start - shared.started).as_nanos() as u64;
         let done_ns = self.join(apps);
         self.report.applications.resize_with(shared.config.programs.len(), Default::default);
         let since_start = |end_ns: &mut u64| *end_ns = end_ns.saturating_sub(start_ns);
@@ -158,7 +151,7 @@ impl Controller {
             let kswapds = crate::driver::kswapds(&shared.sys, &Stops::default()).collect();
             let gate = Arc::new(Gate::new());
             let group = spawn(&shared, kswapds, &gate, None, 0);
-            gate.open(group.len());
+            gate.open(group.len(), || self.shared.now_ns());
             self.join(group);
         }
         crate::driver::stop(&shared.sys, &stops.device, WaitKey::Device);
@@ -207,9 +200,9 @@ impl Controller {
         let actors = apps(task, sys.folios.len() as u32, config.fault, config.seed, config.app_threads);
         let gate = Arc::new(Gate::new());
         let group = spawn(&self.shared, actors, &gate, None, 0);
-        let start = gate.open(group.len());
+        let start_ns = gate.open(group.len(), || self.shared.now_ns());
         let done_ns = self.join(group);
-        self.since(start, done_ns)
+        done_ns.saturating_sub(start_ns)
     }
 
     /// What is resident when the applications have ended was never seen to come back.

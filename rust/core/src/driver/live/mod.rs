@@ -22,14 +22,14 @@ pub use clock::{Gate, Turns, cpu, cpu_ns, pin};
 
 use crate::reclaim::ReclaimRequest;
 use crate::stats::Vm;
-use crate::sync::{AtomicBool, AtomicU32, AtomicU64, CachePadded, Mutex, Ordering, thread};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, CachePadded, Clock, Mutex, Ordering, thread};
 use crate::system::{Ctx, System};
 use crate::wait::{WaitCell, Woken};
 use crate::workload::Program;
 use controller::Controller;
 use meter::Gauges;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use watchdog::Watchdog;
 
 /// A planted failure, for tests of how a run ends.
@@ -154,7 +154,7 @@ impl Sums {
 pub(crate) struct Shared {
     pub(crate) sys: System,
     pub(crate) config: LiveConfig,
-    pub(crate) started: Instant,
+    clock: Clock,
     cancelled: AtomicBool,
     error: Mutex<Option<RunError>>,
     phase: AtomicU32,
@@ -201,7 +201,7 @@ impl Shared {
     }
 
     pub(crate) fn now_ns(&self) -> u64 {
-        self.started.elapsed().as_nanos() as u64
+        self.clock.ns()
     }
 
     /// How far the run is; in the reclaim phase also a sample of its series, which are in order of time.
@@ -282,7 +282,7 @@ impl Live {
         let shared = Arc::new(Shared {
             sys,
             config,
-            started: Instant::now(),
+            clock: Clock::start(),
             cancelled: AtomicBool::new(false),
             error: Mutex::new(None),
             phase: AtomicU32::new(0),
