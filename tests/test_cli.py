@@ -258,6 +258,7 @@ BAD: dict[str, str] = {
     "run --sample --trace folder": "folder: is a folder",
     "run --sample --trace /dev/null": "/dev/null: is not a regular file",
     "run --sample --json none/r.json": "none/r.json: its folder does not exist",
+    "run --sample --json /dev/null/r.json": "/dev/null/r.json: /dev/null is no folder; give another name",
     "compare --sample --repeats 2": "repeats: 2 are too few to tell a difference from noise; give at least 5",
     "compare --sample --designs sync,best": "argument --design/--designs: 'best' is none of sync, rfc,",
     "compare none.pages": "none.pages: no such file",

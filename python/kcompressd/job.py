@@ -104,7 +104,7 @@ class Job:
             set_key(tree, key, plain(value))
 
         def place(key: str) -> str:
-            return f"--set {key}" if any(f"{given}.".startswith(f"{key}.") for given in changes) else self.origin
+            return "--set" if any(f"{given}.".startswith(f"{key}.") for given in changes) else self.origin
 
         refuse_strangers(tree, place)
         return dataclasses.replace(self, tree=tree)

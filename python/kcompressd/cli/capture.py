@@ -19,8 +19,8 @@ def add(verbs: common.Verbs) -> None:
     parser = verbs.add_parser(
         "capture",
         help="save the anonymous pages of a live process",
-        usage="kcompressd capture (--pid N | --cgroup PATH | --system | [--after S] -- COMMAND …) -o FILE [--limit N] "
-        "[--stats-only [-c LIST]]",
+        usage="kcompressd capture (--pid N | --cgroup PATH | --system | [--after S] -- COMMAND …)\n"
+        "       -o FILE [--limit N] [--seed N] [--stats-only [-c LIST]]",
         description="Saves what reclaim could compress: the present anonymous pages of a process, which keeps "
         "running. A COMMAND is started, captured when its memory has been steady for half a second (or after S "
         "seconds), and ended. Of a cgroup or the whole system inactive pages come first where the kernel tells. Shared "

@@ -322,6 +322,8 @@ def refuse_output(path: str | None, *, stream: bool = False) -> None:
     if path == "-":
         raise OutputError(path, "is standard output, which has no place for it", "give the name of a file")
     where = Path(path).absolute()
+    if where.parent.exists() and not where.parent.is_dir():
+        raise OutputError(path, f"{Path(path).parent} is no folder", "give another name")
     if not where.parent.is_dir():
         raise OutputError(path, "its folder does not exist", f"mkdir -p {Path(path).parent}")
     if where.is_dir():

@@ -22,7 +22,8 @@ def add(verbs: common.Verbs) -> None:
     parser = verbs.add_parser(
         "estimate",
         help="what zram and zswap would make of pages, with each compressor",
-        usage="kcompressd estimate (FILE | --pid N | --sample) [-c LIST] [--limit N] [--threads N] [--chain-size N]\n"
+        usage="kcompressd estimate (FILE | --pid N | --sample) [-c LIST] [--limit N]\n"
+        "       [--page-size BYTES] [--threads N] [--chain-size N]\n"
         "       [--json FILE] [--csv [FILE]] [--markdown [FILE]] [--html FILE]",
         description="Compresses and decompresses every page with each compressor, on all cores, and accounts for them "
         "as the kernel's zram and zswap do: memory used, speed of a core, and settings for the compressor that "
