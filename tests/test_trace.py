@@ -19,6 +19,7 @@ import walks
 from kcompressd import Lab, Pages
 from kcompressd.timeline import timeline
 from kcompressd.trace import RECORD, Trace, TraceError, sidecar_path
+from kcompressd.trace_words import aux_text
 from kcompressd.trace_writer import TraceWriter
 
 ROOT = Path(__file__).parent.parent
@@ -170,25 +171,30 @@ def _edit(path: Path, **changes: object) -> None:
 def test_a_page_s_life_reads_as_a_timeline() -> None:
     rows = [
         (100, 0, 7, 0, 0x0100, 0x300 | 0x008, 0, 0, 1, 0),
-        (250, 0, 7, 1, 0x0100, 0x115, 2, 1, 2, 0),
+        (250, 3, 7, 1, 0x0100, 0x115, 2, 1, 2, 0),
         (250, 1 << 48 | 9, 7, 2, 0x0100, 0x115, 5, 2, 3, 0),
         (900, 1 << 48 | 9, 7, 3, 0x0201, 0x115, 6, 3, 4, 0),
-        (950, 1234, 7, 4, 0x0201, 0x110, 7, 4, 5, 0),
+        (950, 1 << 32 | 1234, 7, 4, 0x0201, 0x110, 7, 4, 5, 0),
     ]
     assert timeline(Trace(np.array(rows, RECORD)), 7).replace("\N{MINUS SIGN}", "-").splitlines() == [
         "page 7: 5 records, 850 ns from the first to the last",
         "  100 ns    +0  kswapd0      isolate   resident → isolated       -lru  · isolate_lru_folios()",
         "  250 ns  +150  kswapd0      pageout   isolated → unmapped       "
-        "+locked +reclaim +swapcache -dirty -mapped"
+        "+locked +reclaim +swapcache -dirty -mapped  slot 3"
         "  · add_to_swap(), try_to_unmap(), folio_clear_dirty_for_io()",
         "  250 ns    +0  kswapd0      queue     unmapped → queued         "
         "queue 0, ticket 9  · handed to a kcompressd thread",
         "  900 ns  +650  kcompressd1  compress  queued → compressing      queue 0, ticket 9"
         "  · zswap_compress() or zram_write_page() begins",
-        "  950 ns   +50  kcompressd1  store     compressing → compressed  -locked -reclaim  1234 bytes"
+        "  950 ns   +50  kcompressd1  store     compressing → compressed  -locked -reclaim  1234 bytes in zram"
         "  · zswap_store() or zram_write_page() succeeded",
         "it ends compressed (in the pool; its frame is still held)",
     ]
+
+
+def test_an_activation_says_why() -> None:
+    why = ["no swap slot", "no memory for the swap cache", "referenced at two looks", "aux 0x4"]
+    assert [aux_text("activate", aux) for aux in range(5)] == ["", *why]
 
 
 def test_a_page_without_records_is_named() -> None:

@@ -12,7 +12,8 @@ from kcompressd import lifecycle
 
 SYSTEM_EVENTS = ("writeback_knob", "zswap_max_knob", "resize", "io_error", "phase", "pool")
 """Names of the events from 0x80."""
-_NOT_ALLOCATED = {1: "no swap slot", 2: "no memory for the swap cache"}
+_ACTIVATED = {1: "no swap slot", 2: "no memory for the swap cache", 3: "referenced at two looks"}
+_STORES = ("zswap", "zram")
 PHASES = ("reclaim", "fault", "exit")
 _ACTORS = {1: "kswapd", 2: "kcompressd", 3: "app", 4: "swapdev", 5: "shrink_worker"}
 _SCRIPT = 6
@@ -93,7 +94,7 @@ def aux_text(event: str, aux: int) -> str:
         case "queue" | "compress" if aux >> 48:
             return f"queue {(aux >> 48) - 1}, ticket {aux & 0xFFFFFFFFFFFF}"
         case "store":
-            return f"{low} bytes" + (f", kind {high}" if high else "")
+            return f"{low} bytes in {_STORES[high] if high < len(_STORES) else f'store {high}'}"
         case "writeback_knob":
             return f"memcg {high}: memory.zswap.writeback = {low & 1}"
         case "zswap_max_knob":
@@ -101,12 +102,12 @@ def aux_text(event: str, aux: int) -> str:
             return f"memcg {aux >> 48}: memory.zswap.max = {'max' if limit == 0xFFFFFFFFFFFF else limit}"
         case "resize":
             return f"queue {high}: depth {low}"
-        case "io_error":
+        case "pageout" | "io_error":
             return f"slot {aux}"
         case "pool":
             return f"{aux} bytes in the store"
-        case "activate" if aux:
-            return _NOT_ALLOCATED.get(aux, f"aux {aux:#x}")
+        case "activate" if aux in _ACTIVATED:
+            return _ACTIVATED[aux]
         case "phase":
             return PHASES[aux] if aux < len(PHASES) else f"phase {aux}"
     return f"aux {aux:#x}" if aux else ""

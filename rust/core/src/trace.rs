@@ -73,9 +73,9 @@ pub mod aux {
         }
     }
 
-    /// `store`: bytes stored (the low half) and the copy's kind.
-    pub const fn stored(bytes: u32, kind: u32) -> u64 {
-        (kind as u64) << 32 | bytes as u64
+    /// `store`: bytes stored (the low half), and 0 in zswap, 1 in zram.
+    pub const fn stored(bytes: u32, store: u32) -> u64 {
+        (store as u64) << 32 | bytes as u64
     }
 }
 
