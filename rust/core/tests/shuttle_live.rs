@@ -54,15 +54,15 @@ fn system(design: Design, store: StoreKind, limit: Option<u64>, faults: IoFaults
     System::new(config, Table::default(), memcgs, |page| (page % 2) as u16, device, frames).unwrap()
 }
 
-/// Pages of the applications in a machine of 56 pages of memory.
+/// Pages of the applications.
 const EATEN: u32 = 60;
 
-/// A machine with a memory budget in which two applications need more than there is.
+/// A machine with a memory budget of 64 pages in which two applications need more than there is. Below min there is room for any zspage.
 fn machine(design: Design, store: StoreKind) -> System {
     let zone = ZoneConfig {
-        managed_pages: 56,
-        free_pages: 56,
-        watermarks: [4, 6, 8],
+        managed_pages: 64,
+        free_pages: 64,
+        watermarks: [12, 14, 16],
         boost_factor: 15_000,
         pcp_batch: 1,
         cpus: 2,
@@ -74,8 +74,10 @@ fn machine(design: Design, store: StoreKind) -> System {
     System::new(config, Table::default(), Memcgs::default(), |_| 0, device, frames).unwrap()
 }
 
-/// Runs them to the end, unless `cut` short.
+/// Runs them to the end, unless `cut` short. In so small a machine a worker without `PF_MEMALLOC` may look for memory for ever (one run of
+/// some thousands): pages in the CPUs' batches are on no list, applications wait for its folio or are done, and kswapd has given up.
 fn eat(sys: System, cut: bool) {
+    let may_starve = sys.zswap().is_none() && !sys.design().worker_flags.memalloc;
     let programs = vec![Program::eater(0..40), Program::usemem(40..EATEN, 20, 1)];
     let config = LiveConfig { trace: true, fault: FaultOrder::None, programs, ..LiveConfig::default() };
     let live = Live::start(sys, config, Vec::new()).unwrap();
@@ -85,7 +87,8 @@ fn eat(sys: System, cut: bool) {
     }
     let mut report = live.finish();
     let ended = report.error.take();
-    assert!(ended.iter().all(|error| cut && error.kind == "cancelled"), "{ended:?}");
+    let may_end = [(cut, "cancelled"), (may_starve, "livelock")];
+    assert!(ended.iter().all(|error| may_end.contains(&(true, error.kind))), "{ended:?}");
     assert!(report.mismatched.is_empty(), "{:?}", report.mismatched);
     let judged = Judged { complete: ended.is_none(), pool: true, absent: true, ..Judged::default() };
     let mut judge = Judge::new(&Table::default(), Some(EATEN as usize), judged);
