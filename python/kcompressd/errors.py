@@ -1,4 +1,4 @@
-"""Errors about what the user handed in: page files, their index, processes to capture.
+"""Errors about what the user handed in: files, processes, settings.
 
 One family, rooted at `InputError` (a `ValueError`). Each error names the *subject* (a path, a pid, a
 command), the *reason*, and where there is one the *fix*: what to do, as a command when possible. The command
