@@ -10,7 +10,7 @@ mod loom_rig;
 use kcompressd_core::queue::{Pop, PushError, ReserveError, Then};
 use kcompressd_core::sync::Ordering;
 use kcompressd_core::tagged::TaggedFolio;
-use loom_rig::{BATCH, CAP, Rig, bounded, sorted, spawn};
+use loom_rig::{BATCH, Rig, SizedRig, bounded, sorted, spawn};
 
 #[test]
 fn lost_wake_up_of_the_consumer() {
@@ -62,41 +62,44 @@ fn published_folio_is_seen_whole() {
 
 #[test]
 fn full_and_empty_boundary() {
-    loom::model(|| {
-        let rig = Rig::new();
-        let producer = spawn(&rig, |rig| (0..3).filter(|&i| rig.try_push(i)).collect::<Vec<_>>());
+    fn model<const CAP: usize, const BATCH: usize>() {
+        let rig = SizedRig::<CAP, BATCH>::new();
+        let producer = spawn(&rig, |rig| (0..=CAP).filter(|&i| rig.try_push(i)).collect::<Vec<_>>());
         let mut got = Vec::new();
         for _ in 0..2 {
             let (n, then) = rig.drain(&mut got);
-            assert!(n <= CAP && then != Then::Closed);
+            assert!(n <= BATCH && then != Then::Closed);
         }
         let accepted = producer.join().unwrap();
         assert!(accepted.len() >= CAP);
         got.extend(rig.rest());
         assert_eq!(got, accepted);
-    });
+    }
+    [model::<1, 1>, model::<2, 1>, model::<2, 2>].into_iter().for_each(loom::model);
 }
 
 #[test]
 fn wrap_around_with_both_sides_sleeping() {
-    bounded(|| {
-        let rig = Rig::new();
-        let producer = spawn(&rig, |rig| (0..3).for_each(|i| rig.push(i)));
-        assert_eq!(rig.consume(3), [0, 1, 2]);
+    fn model<const CAP: usize, const BATCH: usize>() {
+        let rig = SizedRig::<CAP, BATCH>::new();
+        let producer = spawn(&rig, |rig| (0..=CAP).for_each(|i| rig.push(i)));
+        assert!(rig.consume(CAP + 1).into_iter().eq(0..=CAP));
         producer.join().unwrap();
-    });
+    }
+    [model::<1, 1>, model::<2, 2>].into_iter().for_each(bounded);
 }
 
 /// A producer goes to sleep before the full queue while the worker makes room, and the worker while the producer fills it again.
 #[test]
 fn full_against_empty() {
-    loom::model(|| {
-        let rig = Rig::new();
-        assert!(rig.try_push(0) && rig.try_push(1));
-        let producer = spawn(&rig, |rig| rig.push(2));
-        assert_eq!(rig.consume(3), [0, 1, 2]);
+    fn model<const CAP: usize, const BATCH: usize>() {
+        let rig = SizedRig::<CAP, BATCH>::new();
+        assert!((0..CAP).all(|i| rig.try_push(i)));
+        let producer = spawn(&rig, |rig| rig.push(CAP));
+        assert!(rig.consume(CAP + 1).into_iter().eq(0..=CAP));
         producer.join().unwrap();
-    });
+    }
+    [model::<1, 1>, model::<2, 2>].into_iter().for_each(loom::model);
 }
 
 #[test]

@@ -31,7 +31,7 @@
 //! wakes after it publishes.
 //!
 //! The ring follows the one-word-a-slot idea of bounded MPSC queues after D. Vyukov; a pointer is never null,
-//! so that the slot needs no sequence number of its own. Capacity is a run-time number: loom builds queues of 2.
+//! so that the slot needs no sequence number of its own. Capacity is a run-time number, which users choose; in loom models it is a constant, 1 or 2.
 
 mod consumer;
 mod error;

@@ -18,8 +18,11 @@ pub fn bounded(f: impl Fn() + Sync + Send + 'static) {
 pub const CAP: usize = 2;
 pub const BATCH: usize = 2;
 
-/// A queue, its two wait cells, and folios to put in.
-pub struct Rig {
+/// The rig of most models.
+pub type Rig = SizedRig<CAP, BATCH>;
+
+/// A queue of `CAP` slots, its two wait cells, and folios to put in; it is drained `BATCH` at a time.
+pub struct SizedRig<const CAP: usize, const BATCH: usize> {
     pub queue: FolioQueue,
     folios: Vec<Folio>,
     pub items: WaitCell,
@@ -28,7 +31,7 @@ pub struct Rig {
     pub payload: AtomicU64,
 }
 
-impl Rig {
+impl<const CAP: usize, const BATCH: usize> SizedRig<CAP, BATCH> {
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
             queue: FolioQueue::new(CAP, CAP).expect("valid sizes"),
@@ -65,7 +68,7 @@ impl Rig {
         self.space.wait_for(|| self.try_push(i).then_some(())).expect("no shutdown");
     }
 
-    /// One drain of at most `BATCH`.
+    /// One drain.
     pub fn drain(&self, got: &mut Vec<usize>) -> (usize, Then) {
         let mut consumer = self.queue.claim().expect("the only consumer");
         let mut buffer = [None; BATCH];
@@ -99,7 +102,7 @@ impl Rig {
     }
 }
 
-pub fn spawn<T: 'static>(rig: &Arc<Rig>, f: impl FnOnce(&Rig) -> T + 'static) -> thread::JoinHandle<T> {
+pub fn spawn<R: 'static, T: 'static>(rig: &Arc<R>, f: impl FnOnce(&R) -> T + 'static) -> thread::JoinHandle<T> {
     let rig = Arc::clone(rig);
     thread::spawn(move || f(&rig))
 }
