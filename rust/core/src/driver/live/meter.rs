@@ -6,14 +6,14 @@ use crate::driver::gauges::{Level, Order, Pressure, Taken};
 use crate::driver::report::{Measures, Sample};
 use crate::lifecycle::actor;
 use crate::queue::FolioQueue;
-use crate::sync::{AtomicU32, Mutex, Ordering, SpinLock};
+use crate::sync::{AtomicU32, Ordering, SpinLock};
 use crate::system::{Ctx, System, mark};
 
 /// What all threads know together.
 #[derive(Debug)]
 pub(super) struct Gauges {
-    pressure: Mutex<Pressure>,
-    level: Mutex<Level>,
+    pressure: SpinLock<Pressure>,
+    level: SpinLock<Level>,
     /// `level`'s, to be compared without its lock.
     above: AtomicU32,
     order: SpinLock<Order>,
@@ -23,8 +23,8 @@ impl Gauges {
     /// Those of a run of `apps` applications.
     pub fn new(sys: &System, apps: usize) -> Self {
         Self {
-            pressure: Mutex::new(Pressure { apps: apps as u32, ..Pressure::default() }),
-            level: Mutex::new(Level::new(sys.watermark(), 0)),
+            pressure: SpinLock::new(Pressure { apps: apps as u32, ..Pressure::default() }),
+            level: SpinLock::new(Level::new(sys.watermark(), 0)),
             above: AtomicU32::new(sys.watermark().into()),
             order: SpinLock::new(Order::new(&sys.queues)),
         }
