@@ -97,8 +97,7 @@ class Entry:
     def times(self, measure: Measure) -> str:
         """Return the ratio to the baseline as text, "" where the baseline has next to nothing of it."""
         ratio = self.ratio_of(measure)
-        pairs = [measure.of(run) for run in self.baseline]
-        tiny = statistics.median(value or 0.0 for value in pairs) < measure.least
+        tiny = statistics.median(measure.of(run) or 0.0 for run in self.baseline) < measure.least
         return "" if ratio is None or tiny else f"{ratio.median:.2f}x"
 
     def ratio_of(self, measure: Measure) -> Spread | None:

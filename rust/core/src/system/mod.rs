@@ -4,8 +4,8 @@
 //! one queue operation or one state change; a step that costs time has no visible effect, its effect is the next step.
 //! A step knows no driver: it spawns no thread and reads no clock.
 //!
-//! Lock order: LRU lock of a node, zswap's LRU lock, zsmalloc's class locks, the device's queue and the slots' lock are
-//! never nested in one another, but for a fault that frees a slot under the LRU lock. A zram slot holds the pool's locks.
+//! Lock order: a CPU's `lru_add`, a node's LRU lock, the slots' (a fault frees a slot under the LRU lock), a class of zsmalloc, slabs,
+//! a CPU's page list, the buddy lists. zswap's LRU locks and the device's queue are held alone. A zram slot holds the pool's.
 
 pub mod config;
 pub mod contents;
@@ -28,7 +28,7 @@ pub use oom::OomKiller;
 pub use saved::PARTS;
 pub use store::Store;
 
-use crate::design::{Design, Policy, PolicyError, Scripted, StoreKind, View};
+use crate::design::{Design, Policy, PolicyError, Scripted, StoreKind, Tag, View};
 use crate::filemap::Filemap;
 use crate::folio::Folio;
 use crate::lifecycle::{Breach, Change, Event, Fire, ProtocolViolation, State, Table, Word, actor, flag};
@@ -222,7 +222,7 @@ impl System {
     /// The queue entry of a folio: tagged when the design tags zswap's.
     #[inline]
     pub fn entry(&self, folio: &Folio) -> TaggedFolio {
-        let bit0 = self.design().tag == crate::design::Tag::Bit0 && self.config.store == StoreKind::Zswap;
+        let bit0 = self.design().tag == Tag::Bit0 && self.config.store == StoreKind::Zswap;
         TaggedFolio::new(folio, if bit0 { Origin::Zswap } else { Origin::Zram })
     }
 
