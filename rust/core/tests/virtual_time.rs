@@ -10,7 +10,7 @@ use kcompressd_core::driver::explore::nothing_lost;
 use kcompressd_core::driver::virtual_time::{Machine, Policy, Preempt, Sim, SimConfig, run, run_with};
 use kcompressd_core::driver::{Crew, FaultOrder, Report};
 use kcompressd_core::lifecycle::{Event, State, actor};
-use kcompressd_core::reclaim::Task;
+use kcompressd_core::reclaim::{Actor, Kcompressd, Task};
 use kcompressd_core::stats::Vm;
 use kcompressd_core::system::System;
 use kcompressd_core::trace::{Record, SYSTEM};
@@ -167,6 +167,14 @@ fn a_run_ends_when_its_watcher_or_its_sink_says_so_and_keeps_what_there_is() {
     let full = &mut |_: &[Record]| Err(io::Error::from(io::ErrorKind::StorageFull));
     let unwritten = Sim::new(&sys, &config(Machine::new(2))).run(full, &mut |_| true);
     assert_eq!(unwritten.error.as_ref().unwrap().kind, "trace");
+}
+
+#[test]
+fn a_deadlock_names_who_waits() {
+    let sys = plan(Preset::April, StoreKind::Zram).build();
+    let worker = (actor::KCOMPRESSD, Actor::Kcompressd(Kcompressd::new(0)));
+    let error = run(&sys, &mut Crew::of(&sys, [worker], false), &Machine::new(1), 0).unwrap_err();
+    assert!(error.to_string().ends_with(" ns: deadlock: nothing wakes kcompressd0"), "{error}");
 }
 
 #[test]

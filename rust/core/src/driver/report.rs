@@ -296,9 +296,7 @@ impl Report {
         let logs = self.threads.iter_mut().map(|thread| std::mem::take(&mut thread.records)).chain([notes]).collect();
         crate::trace::merge(logs, pages)
     }
-}
 
-impl Report {
     /// Notes what the store and the queues of `sys` say now.
     pub fn note_stores(&mut self, sys: &System) {
         self.pool_pages = sys.pool_pages();
@@ -306,9 +304,7 @@ impl Report {
         self.queue_depth = sys.design().depth;
         self.queue_capacity = sys.queues.first().map_or(0, crate::queue::FolioQueue::capacity);
         match &sys.store {
-            Store::Zswap(zswap) => {
-                self.zswap = zswap.debugfs();
-            }
+            Store::Zswap(zswap) => self.zswap = zswap.debugfs(),
             Store::Zram(zram) => {
                 self.mm_stat = zram.mm_stat().fields().to_vec();
                 self.io_stat = zram.io_stat().to_vec();

@@ -20,7 +20,7 @@ pub use meter::Measured;
 pub use sim::{Sim, SimConfig};
 
 use super::{Crew, STUCK_STEPS, Seat, Status};
-use crate::lifecycle::State;
+use crate::lifecycle::{State, actor_name};
 use crate::reclaim::Actor;
 use crate::stats::VmStat;
 use crate::system::{Outcome, StepError, System, Work, mark};
@@ -66,12 +66,12 @@ pub enum VirtualError {
         source: StepError,
     },
     /// Every actor that is left waits.
-    #[error("at {at_ns} ns: deadlock, actors {waiting:?} wait for ever")]
+    #[error("at {at_ns} ns: deadlock: nothing wakes {}", waiting.join(", "))]
     Deadlock {
         /// Virtual time, nanoseconds.
         at_ns: u64,
-        /// Seats that wait.
-        waiting: Vec<usize>,
+        /// Who waits, by name.
+        waiting: Vec<String>,
     },
     /// Actors step and nothing comes of it: no page is touched, freed or written.
     #[error("at {at_ns} ns: livelock, nothing was touched, freed or written in {STUCK_STEPS} steps")]
@@ -218,8 +218,9 @@ impl Loop<'_> {
         if self.crew.is_done() {
             return Ok(());
         }
-        let waiting = (0..self.crew.seats.len()).filter(|&i| self.crew.seats[i].status != Status::Done);
-        Err(VirtualError::Deadlock { at_ns: self.now_ns, waiting: waiting.collect() })
+        let waiting = self.crew.seats.iter().filter(|seat| seat.status != Status::Done);
+        let waiting = waiting.map(|seat| actor_name(seat.ctx.actor)).collect();
+        Err(VirtualError::Deadlock { at_ns: self.now_ns, waiting })
     }
 
     /// Sleeps, time-outs and the device's work that end at `due_ns`.
