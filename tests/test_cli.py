@@ -256,6 +256,7 @@ BAD: dict[str, str] = {
     "run --sample --swap-file none/swap": "swap file none/swap: No such file or directory",
     "run --sample --trace none/t.npy": "none/t.npy: its folder does not exist; mkdir -p none",
     "run --sample --trace folder": "folder: is a folder",
+    "run --sample --trace r.json": "r.json: its name must end in .npy; give another name",
     "run --sample --trace /dev/null": "/dev/null: is not a regular file",
     "run --sample --json none/r.json": "none/r.json: its folder does not exist",
     "run --sample --json /dev/null/r.json": "/dev/null/r.json: /dev/null is no folder; give another name",

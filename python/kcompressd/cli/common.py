@@ -310,9 +310,9 @@ def write_html(document: Callable[[], str], path: str | None) -> None:
         print(f"kcompressd: report: {path}", file=sys.stderr)
 
 
-def refuse_output(path: str | None, *, stream: bool = False) -> None:
+def refuse_output(path: str | None, *, stream: bool = False, end: str = "") -> None:
     """Refuse an output that cannot be written, before the work is done and lost; `stream`: `-`, a pipe or a
-    device will do.
+    device will do; `end`: of its name, by which it is told from others.
     """
     from kcompressd import files
     from kcompressd.errors import OutputError
@@ -332,6 +332,8 @@ def refuse_output(path: str | None, *, stream: bool = False) -> None:
         raise OutputError(path, "is not a regular file", "give the name of a file to be made")
     if files.is_replaceable(where) and not os.access(where.parent, os.W_OK | os.X_OK):
         raise OutputError(path, "its folder cannot be written to", "choose another, or ask its owner")
+    if not path.endswith(end):
+        raise OutputError(path, f"its name must end in {end}", "give another name")
 
 
 READS, WRITES = ("file", "more", "job", "result", "replay"), ("output", "trace", "json", "html", "csv", "markdown")

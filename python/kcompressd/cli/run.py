@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run, save what was asked for, print the table; an interrupted run is printed too."""
     from kcompressd.errors import OutputError
 
-    common.refuse_output(arguments.trace)
+    common.refuse_output(arguments.trace, end=".npy")
     common.refuse_outputs(arguments)
     if arguments.watch and not sys.stderr.isatty():
         raise OutputError("--watch", "draws in a terminal, and standard error is none", "leave it out")

@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     from kcompressd.job import Job
     from kcompressd.trace import TraceError
 
-    common.refuse_output(arguments.trace)
+    common.refuse_output(arguments.trace, end=".npy")
     common.refuse_outputs(arguments)
     job = Job.load(arguments.job, arguments.set)
     try:
