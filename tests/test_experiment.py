@@ -130,6 +130,7 @@ def test_a_finding_that_is_not_so_at_all_boots_says_at_how_many(asked: Experimen
     assert "*Found*: Not more with 2 (0.25), for 2.00 times the CPU time." in good  # 0.25 at every boot
     short = in_short(good)
     assert "april" not in short and "Not more with 2 (0.25), for 2.00 times the CPU time." in short
+    assert "- Q1, O2: *[Does it scan more?](#q1-o2-does-it-scan-more)* " in short
     assert drift(good, [asked], {}) == []
     assert "| april | 2 ≈ | 1.05 ≈ |" in good and "| april | 8 ≈ | 2.10 |" in good
 

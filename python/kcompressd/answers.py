@@ -108,7 +108,8 @@ def _short(answers: Sequence[Answer]) -> Iterator[str]:
         asked = answer.experiment
         decided = [said for said in answer.found() if said.decided]
         told = [_one(said) for n, said in enumerate(decided) if n < LEAD or said.cost] or ["Undecided."]
-        yield f"- {', '.join(asked.answers)}: *{asked.title}* {' '.join([*told, *asked.unanswered])}"
+        link = f"[{asked.title}](#{_anchor(_name(asked))})"
+        yield f"- {', '.join(asked.answers)}: *{link}* {' '.join([*told, *asked.unanswered])}"
 
 
 def _one(said: Said) -> str:
@@ -182,9 +183,19 @@ def pictures(answer: Answer) -> Iterator[tuple[str, str]]:
             yield picture_path(answer.experiment, name), picture(title, curves, y=form)
 
 
+def _name(asked: Experiment) -> str:
+    """The name of its section."""
+    return f"{', '.join(asked.answers)}: {asked.title}"
+
+
+def _anchor(name: str) -> str:
+    """What a link to a section of that name ends in, as MkDocs and GitHub make it."""
+    return re.sub(r"[^\w\s-]", "", name).lower().replace(" ", "-")
+
+
 def heading(asked: Experiment) -> Iterator[str]:
     """Yield what is known before anything was run."""
-    yield f"## {', '.join(asked.answers)}: {asked.title}"
+    yield f"## {_name(asked)}"
     yield ""
     yield f"{asked.question} (`experiments/{asked.name}.toml`)"
     yield ""
@@ -196,7 +207,7 @@ def drift(document: str, experiments: Sequence[Experiment], left: Mapping[str, t
     sections = {part.partition("\n")[0]: part for part in re.split(r"^## ", document, flags=re.M)[1:]}
     wrong = []
     for asked in experiments:
-        name = next(heading(asked)).removeprefix("## ")
+        name = _name(asked)
         if name not in sections:
             wrong.append(f"{asked.name}: no section {name!r}")
         else:
