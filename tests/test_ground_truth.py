@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 NOT_YET = {(24, "exit_referenced_activated"), (256, "exit_dirty")}
@@ -38,6 +39,19 @@ def test_the_ground_truth_s_bounds_hold() -> None:
     assert far == NOT_YET, f"beyond a bound and new: {far - NOT_YET}; within it by now: {NOT_YET - far}"
     assert max(ours[0]["failed writes"]) == 0, "a synchronous kernel has no write errors"
     assert all(min(ours[depth]["failed writes"]) > 1000 for depth in (24, 256)), "the kernel has them with a queue"
+
+
+def test_the_eater_uses_its_own_pages_at_every_page(tmp_path: Path) -> None:
+    """Wherever it wakes they are young again before the next page; none of them takes time or is another's."""
+    tool, file = fidelity(), tmp_path / "touches.npy"
+    tool.save_touches(file, 7)
+    touches = np.load(file)
+    ends = np.flatnonzero(touches["page"] < tool.EATEN)
+    assert (touches["page"][ends] == np.tile(np.arange(tool.EATEN), 2)).all()
+    assert (np.diff(touches["t_ns"])[ends[:-1]] == 7).all() and touches["t_ns"][-1] == 7 * (2 * tool.EATEN - 1)
+    assert touches["write"].sum() == len(touches) - tool.EATEN, "pages that are read back alone are not written"
+    own = [{page - tool.EATEN for page in part["page"][:-1]} for part in np.split(touches, ends + 1)[:-1]]
+    assert own[: tool.EATEN] == [{0, 1, 2, 3}] * tool.EATEN and own[tool.EATEN :] == [{3, 4}] * tool.EATEN
 
 
 def test_a_row_of_another_design_is_predicted() -> None:

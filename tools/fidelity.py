@@ -48,10 +48,8 @@ FREE = 51_304
 EATEN = 98_304
 """Pages that the eater fills in order and then reads in order."""
 OWN_FILL, OWN_READ = 4, 2
-"""Pages of its own that the eater uses all the time, as counted in the guest of docs/fidelity.md: two of text, the stack and one of data while it
+"""Pages of its own that the eater uses at every page, as counted in the guest of docs/fidelity.md: two of text, the stack and one of data while it
 fills; one of text and that of the sum while it reads."""
-OWN_EVERY = 32
-"""After so many pages eaten one of these is used, in turn."""
 TEXT = 36
 """Pages of text that a run maps anew, all of them young, and leaves alone, where a queue's storms in the run before have deactivated them: activated
 at their first look, since two processes have them or they were active once. After a run without a queue they are active still. Counted in the guest
@@ -166,15 +164,16 @@ def found(result: Result) -> dict[str, float]:
     return row
 
 
-def save_touches(path: Path) -> None:
-    """Write the eater's touches as an access trace."""
-    eaten = np.arange(EATEN).reshape(-1, OWN_EVERY)
-    turns = np.arange(len(eaten))
-    fill = np.column_stack([eaten, EATEN + turns % OWN_FILL]).ravel()
-    read = np.column_stack([eaten, EATEN + OWN_FILL - 1 + turns % OWN_READ]).ravel()
+def save_touches(path: Path, touch_ns: int) -> None:
+    """Write the eater's touches as an access trace: at each page its own first, and after the page what a touch takes it."""
+    eaten = np.arange(EATEN)
+    own = [range(EATEN, EATEN + OWN_FILL), range(EATEN + OWN_FILL - 1, EATEN + OWN_FILL - 1 + OWN_READ)]
+    fill, read = (np.column_stack([*(np.full(EATEN, page) for page in used), eaten]).ravel() for used in own)
     pages = np.concatenate([fill, read])
-    touches = np.zeros(len(pages), dtype=[("page", "u4"), ("write", "?")])
-    touches["page"], touches["write"][: len(fill)] = pages, True
+    touches = np.zeros(len(pages), dtype=[("page", "u4"), ("write", "?"), ("t_ns", "u8")])
+    touches["page"], touches["write"] = pages, pages >= EATEN
+    touches["write"][: len(fill)] = True
+    touches["t_ns"][1:] = touch_ns * np.cumsum(pages < EATEN)[:-1]
     np.save(path, touches)
 
 
@@ -189,10 +188,10 @@ def runs(
     of = {"design": "sync"} if depth == 0 else {"design": design, "depth": depth}
     with tempfile.TemporaryDirectory() as folder:
         trace = Path(folder) / "touches.npy"
-        save_touches(trace)
         workload = {"workload": {"kind": "replay", "trace": str(trace)}}
         job = Job.from_dict({**JOB, **workload, **of}).replace(changes or {})
-        job = job.replace({"node.free": free})
+        save_touches(trace, job.costs.touch_ns)
+        job = job.replace({"node.free": free, "costs.touch_ns": 0})
         rows = [found(job.boot(boot).sim()) for boot in range(boots)]
     return {name: tuple(row[name] for row in rows) for name in rows[0]}
 
