@@ -13,7 +13,7 @@ use crate::sync::{AtomicU32, Ordering, SpinLock};
 use crate::units::NIL;
 use crate::zone::{Mark, Migrate, Zone, ZoneConfig};
 use crate::zsmalloc::Frames;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 /// Pages in a row: the first, and how many.
 type Chunk = (u32, u32);
@@ -103,7 +103,8 @@ pub struct Mm {
     frames: AtomicU32,
     /// Page-cache pages, the next to go first.
     file: SpinLock<VecDeque<u32>>,
-    tables: AtomicU32,
+    /// Page tables: whose, and which.
+    tables: SpinLock<BTreeSet<(u16, u32)>>,
 }
 
 impl Mm {
@@ -116,7 +117,7 @@ impl Mm {
             slabs: Default::default(),
             frames: AtomicU32::new(0),
             file: SpinLock::new(file),
-            tables: AtomicU32::new(0),
+            tables: SpinLock::default(),
         }
     }
 
@@ -161,12 +162,16 @@ impl Mm {
         self.zone.give(cpu, Migrate::Movable, file.drain(..pages));
     }
 
-    /// One page table, kept until the end of the run.
-    pub fn take_table(&self, cpu: u16, mark: Mark) -> Option<u32> {
-        let table = self.zone.take(cpu, Migrate::Unmovable, mark);
-        // ORDERING: Relaxed: as above.
-        self.tables.fetch_add(u32::from(table.is_some()), Ordering::Relaxed);
-        table
+    /// Whether application `of` has page table `table`.
+    pub fn has_table(&self, of: u16, table: u32) -> bool {
+        self.tables.lock_within().contains(&(of, table))
+    }
+
+    /// A page for page table `table` of application `of`, kept until the end of the run.
+    pub fn take_table(&self, cpu: u16, mark: Mark, of: u16, table: u32) -> Option<u32> {
+        let page = self.zone.take(cpu, Migrate::Unmovable, mark)?;
+        self.tables.lock_within().insert((of, table));
+        Some(page)
     }
 
     /// A leaf of the swap cache's tree: first in the caller's own right, then as `__GFP_HIGH | __GFP_NOMEMALLOC`
@@ -204,8 +209,7 @@ impl Mm {
     /// Pages of kernel objects: handles, descriptors, leaves, entries, page tables.
     pub fn overhead_pages(&self) -> u32 {
         let slabs: u32 = self.slabs.iter().map(Slab::pages).sum();
-        // ORDERING: Relaxed: a count.
-        slabs + self.tables.load(Ordering::Relaxed)
+        slabs + self.tables.lock_within().len() as u32
     }
 
     /// Checks that no page was lost, at rest.

@@ -7,10 +7,12 @@ use kcompressd_core::design::{Hold, Preset, StoreKind};
 use kcompressd_core::driver::Crew;
 use kcompressd_core::driver::virtual_time::{Machine, run};
 use kcompressd_core::lifecycle::State;
+use kcompressd_core::memcg::{Memcgs, ROOT};
 use kcompressd_core::reclaim::Actor;
 use kcompressd_core::stats::{Vm, VmStat};
-use kcompressd_core::system::System;
-use kcompressd_core::workload::Program;
+use kcompressd_core::swap::Backing;
+use kcompressd_core::system::{Contents, Sizes, System};
+use kcompressd_core::workload::{Pattern, Phase, Program, TRACE_WRITE, Trace};
 use kcompressd_core::zone::{Mark, Migrate, Zone};
 
 fn machine(preset: Preset, store: StoreKind, free_pages: u32, slots: u32) -> System {
@@ -54,6 +56,29 @@ fn no_page_is_lost_and_the_counters_agree() {
 fn equal_runs_are_equal_to_the_nanosecond() {
     let run = || eat(Preset::Unofficial, StoreKind::Zram, Program::eater(0..PAGES));
     assert_eq!(run(), run());
+}
+
+/// The first touch of 512 neighbours takes their page table, whichever of them it is.
+#[test]
+fn the_order_of_equal_pages_within_their_page_tables_changes_nothing() {
+    let pages = 0..PAGES - PAGES % 512;
+    let eat = |turned: u32| {
+        let contents = Contents::Sizes(Sizes::uniform(64, 1200));
+        let sys = Plan::new(Preset::Sync, StoreKind::Zram).of(contents, Backing::Modelled, Memcgs::default(), |_| ROOT);
+        let fill = pages.clone().map(|page| TRACE_WRITE | (page ^ turned));
+        let touches: Vec<u32> = fill.chain(pages.clone().map(|page| page ^ turned)).collect();
+        let trace = Trace { touches: touches.into(), gaps_ns: [].into() };
+        let replay = Phase {
+            touches: 2 * u64::from(pages.end),
+            pattern: Pattern::Trace(trace),
+            ..Phase::once(pages.clone(), false)
+        };
+        let mut crew = Crew::machine(&sys, [Program::phases([replay], 0)], false);
+        let run = run(&sys, &mut crew, &Machine::new(2), 0).unwrap();
+        sys.invariant();
+        (run.stat, run.end_ns, sys.mm.as_ref().unwrap().overhead_pages())
+    };
+    assert_eq!(eat(0), eat(511));
 }
 
 /// Pages read from the device stay in the swap cache, and a write that follows at once meets them in the CPU's batch of new
@@ -207,7 +232,7 @@ fn an_application_that_is_ended_while_it_waits_for_a_folio_no_longer_waits() {
         }
     }
     let stat = &crew.seats[larger].ctx.stat;
-    assert_eq!((stat[Vm::FaultWaits], stat[Vm::OomKill]), (1, 1), "{:?}", crew.seats[larger].status);
+    assert_eq!((stat[Vm::FaultWaits] > 0, stat[Vm::OomKill]), (true, 1), "{:?}", crew.seats[larger].status);
 }
 
 #[test]

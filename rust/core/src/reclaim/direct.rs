@@ -183,8 +183,8 @@ fn write_pending(sys: &System) -> u32 {
 pub(super) enum Wanted {
     /// A page's frame.
     Frame,
-    /// A page table.
-    Table,
+    /// The page table of this number.
+    Table(u32),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -270,7 +270,7 @@ impl AllocPages {
     fn take(&mut self, sys: &System, ctx: &Ctx, mm: &Mm, mark: Mark, otherwise: Rung) -> Option<u32> {
         let page = match self.wanted {
             Wanted::Frame => mm.take_frame(ctx.cpu, mark),
-            Wanted::Table => mm.take_table(ctx.cpu, mark),
+            Wanted::Table(table) => mm.take_table(ctx.cpu, mark, ctx.actor, table),
         };
         self.rung = otherwise;
         if page.is_some() {

@@ -84,7 +84,7 @@ impl App {
             Allocation::GoesOn => return Ok(outcome),
             Allocation::OutOfMemory => return Ok(out_of_memory(sys, ctx, ROOT)),
             Allocation::Page(frame) if alloc.wanted() == Wanted::Frame => self.frame = frame,
-            Allocation::Page(_) => self.has_table = true,
+            Allocation::Page(_) => {}
         }
         self.alloc = None;
         self.pc = Pc::Look;

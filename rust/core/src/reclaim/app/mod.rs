@@ -106,8 +106,6 @@ pub struct App {
     frame_order: u8,
     /// There was no memory in a row for a large folio at this touch.
     fell_back: bool,
-    /// The page table of the page that is populated.
-    has_table: bool,
     /// The refaulted page is part of the working set: it goes to the active list.
     activate: bool,
     /// It has been ended after so many touches, and gives its pages up.
@@ -141,7 +139,6 @@ impl App {
             frame: NIL,
             frame_order: 0,
             fell_back: false,
-            has_table: false,
             activate: false,
             died_after: None,
             later: Vec::new(),
@@ -256,7 +253,7 @@ impl App {
         self.pages_done += 1;
         self.program.advance();
         self.pc = if self.program.wait_ns() > 0 { Pc::Wait } else { Pc::Look };
-        (self.has_table, self.activate, self.fell_back) = (false, false, false);
+        (self.activate, self.fell_back) = (false, false);
     }
 
     fn look(&mut self, sys: &System, ctx: &mut Ctx, page: u32, access: Access) -> StepResult {
@@ -325,9 +322,9 @@ impl App {
     /// `do_anonymous_page`: a page table where there is none, a frame, and the page is there.
     fn populate(&mut self, sys: &System, ctx: &mut Ctx, page: u32) -> StepResult {
         let folio = sys.absent_folio(page).filter(|_| !self.fell_back);
-        let first = folio.as_ref().map_or(page, |pages| pages.start);
-        if first.is_multiple_of(PTRS_PER_PTE) && !self.has_table {
-            return Ok(self.begin_allocation(Wanted::Table));
+        let table = page / PTRS_PER_PTE;
+        if sys.mm.as_ref().is_some_and(|mm| !mm.has_table(ctx.actor, table)) {
+            return Ok(self.begin_allocation(Wanted::Table(table)));
         }
         match (folio, self.frame, self.frame_order) {
             (Some(_), NIL, _) => {
