@@ -81,6 +81,28 @@ fn the_order_of_equal_pages_within_their_page_tables_changes_nothing() {
     assert_eq!(eat(0), eat(511));
 }
 
+/// Loads are compared by what each CPU can do, and moved as they are.
+#[test]
+fn cpus_half_as_fast_are_those_whose_work_costs_twice_as_much() {
+    for &preset in Preset::ALL {
+        let eat = |percent: u32, times: u64| {
+            let mut machine = Machine::new(2);
+            machine.cpu_speed_percent.fill(percent);
+            (machine.costs.compress_ns, machine.costs.decompress_ns) = (Some(2000 * times), Some(700 * times));
+            machine.costs.zero_test_ps_per_byte = 250; // No part of a nanosecond a page.
+            for (name, ns) in machine.costs.named() {
+                *ns *= if name.starts_with("device") { 1 } else { times };
+            }
+            (machine.scheduler.wake_ns, machine.scheduler.switch_ns) = (1000 * times, 1000 * times);
+            let sys = self::machine(preset, StoreKind::Zram, 7000, 2 * PAGES);
+            let mut crew = Crew::machine(&sys, [Program::eater(0..PAGES)], false);
+            let run = run(&sys, &mut crew, &machine, 0).unwrap();
+            (run.stat, run.end_ns, run.cpu_ns)
+        };
+        assert_eq!(eat(50, 1), eat(100, 2), "{}", preset.name());
+    }
+}
+
 /// Pages read from the device stay in the swap cache, and a write that follows at once meets them in the CPU's batch of new
 /// folios: it must get on.
 #[test]

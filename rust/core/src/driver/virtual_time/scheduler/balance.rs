@@ -61,8 +61,8 @@ impl Scheduler<'_> {
     /// Whether `waker`'s CPU with the actor has less to do than the actor's own without it.
     fn is_lighter(&self, waker: usize, seat: usize, now_ns: u64) -> bool {
         let (own, load) = (self.tasks[seat].cpu, self.tasks[seat].load(now_ns));
-        let there = (self.load(waker, now_ns) + load) * 100.0;
-        let here = (self.load(own, now_ns) - load) * (100.0 + (IMBALANCE_PERCENT - 100.0) / 2.0);
+        let there = (self.load(waker, now_ns) + load) / self.capacity(waker) * 100.0;
+        let here = (self.load(own, now_ns) - load) / self.capacity(own) * (100.0 + (IMBALANCE_PERCENT - 100.0) / 2.0);
         there < here
     }
 
@@ -71,9 +71,14 @@ impl Scheduler<'_> {
         self.tasks.iter().filter(|task| task.cpu == c).map(of).sum()
     }
 
-    /// Load of all whose CPU it is, and of those that sleep what is left of it; the slower the CPU the more.
+    /// Load of all whose CPU it is, and of those that sleep what is left of it.
     fn load(&self, c: usize, now_ns: u64) -> f64 {
-        self.sum(c, |task| task.load(now_ns)) * self.cpus[c].slowness as f64 / 65536.0
+        self.sum(c, |task| task.load(now_ns))
+    }
+
+    /// What CPU `c` can do: 1 at 100 %.
+    fn capacity(&self, c: usize) -> f64 {
+        65536.0 / self.cpus[c].slowness as f64
     }
 
     /// An idle CPU among the others; where all are equal, among as many as their use allows.
@@ -173,14 +178,16 @@ impl Scheduler<'_> {
         self.cpus[c].failed = if moved { 0 } else { self.cpus[c].failed + 1 };
     }
 
-    /// The overloaded CPU with the most load, and what it has too much of it and busy CPU `c` too little.
+    /// The overloaded CPU with the most load for what it can do, and what it has too much of it and busy CPU `c` too little.
     fn busiest(&self, c: usize, now_ns: u64) -> Option<(usize, f64)> {
-        let loads: Vec<f64> = (0..self.cpus.len()).map(|c| self.load(c, now_ns)).collect();
-        let mean = loads.iter().sum::<f64>() / loads.len() as f64;
+        let cpus = 0..self.cpus.len();
+        let loads: Vec<f64> = cpus.clone().map(|c| self.load(c, now_ns) / self.capacity(c)).collect();
+        let all: f64 = cpus.clone().map(|c| self.load(c, now_ns)).sum();
+        let mean = all / cpus.map(|c| self.capacity(c)).sum::<f64>();
         let crowded = (0..loads.len()).filter(|&b| b != c && self.is_overloaded(b, now_ns));
         let busiest = crowded.max_by(|&a, &b| loads[a].total_cmp(&loads[b]).then(b.cmp(&a)))?;
         let near = self.is_overloaded(c, now_ns) && loads[busiest] * 100.0 <= loads[c] * IMBALANCE_PERCENT;
-        let too_much = (loads[busiest] - mean).min(mean - loads[c]);
+        let too_much = ((loads[busiest] - mean) * self.capacity(busiest)).min((mean - loads[c]) * self.capacity(c));
         (!near && !self.has_spare(c, now_ns) && too_much > 0.0).then_some((busiest, too_much))
     }
 
