@@ -6,7 +6,7 @@ use budget::{PAGES, Plan};
 use kcompressd_core::design::{Hold, Preset, StoreKind};
 use kcompressd_core::driver::Crew;
 use kcompressd_core::driver::virtual_time::{Machine, run};
-use kcompressd_core::lifecycle::State;
+use kcompressd_core::lifecycle::{State, flag};
 use kcompressd_core::memcg::{Memcgs, ROOT};
 use kcompressd_core::reclaim::Actor;
 use kcompressd_core::stats::{Vm, VmStat};
@@ -255,6 +255,24 @@ fn an_application_that_is_ended_while_it_waits_for_a_folio_no_longer_waits() {
     }
     let stat = &crew.seats[larger].ctx.stat;
     assert_eq!((stat[Vm::FaultWaits] > 0, stat[Vm::OomKill]), (true, 1), "{:?}", crew.seats[larger].status);
+}
+
+/// The worker that has the last of the victim's pages may be waiting for memory that others have.
+#[test]
+fn another_may_be_ended_when_the_first_has_given_up_all_but_what_others_have_in_their_hands() {
+    let sys = machine(Preset::April, StoreKind::Zram, 7000, 2 * PAGES);
+    let programs = [Program::eater(0..PAGES - 10), Program::eater(PAGES - 10..PAGES)];
+    let mut crew = Crew::machine(&sys, programs, false);
+    let worker = worker_with_a_folio(&sys, &mut crew);
+    let [first, second] = [2, 1].map(|from_end| crew.seats[crew.seats.len() - from_end].ctx.actor);
+    assert_eq!(sys.oom.kill(second, |_| true), Some(first));
+    let next = (0..1_000_000).find_map(|_| {
+        let other = crew.runnable(&sys).find(|&seat| seat != worker)?;
+        let _ = crew.step(&sys, other).unwrap();
+        sys.oom.kill(second, |_| true)
+    });
+    assert_eq!(next, Some(second));
+    assert!((0..PAGES).any(|page| sys.folio(page).word.load().has(flag::LOCKED)), "the worker's");
 }
 
 #[test]

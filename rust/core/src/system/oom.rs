@@ -82,12 +82,15 @@ impl OomKiller {
         self.victim() == u32::from(app)
     }
 
-    /// `app`, the victim, has given up its pages.
+    /// `app`, the victim, has given up its pages, but for those that others have in their hands; from now on another may be
+    /// chosen (`MMF_OOM_SKIP`): those may wait for memory that this one no longer has.
     pub fn gone(&self, app: u16) {
         let _choice = self.choice.lock_within();
-        // ORDERING: Relaxed (both): as in `kill`.
-        self.pages[Self::place(app)].store(0, Ordering::Relaxed);
-        self.victim.store(NIL, Ordering::Relaxed); // ORDERING: as above.
+        if self.is_victim(app) {
+            // ORDERING: Relaxed (both): as in `kill`.
+            self.pages[Self::place(app)].store(0, Ordering::Relaxed);
+            self.victim.store(NIL, Ordering::Relaxed); // ORDERING: as above.
+        }
     }
 
     /// `app` has come to its end, and can be chosen no more; false: it has been chosen, and is to give its pages up.

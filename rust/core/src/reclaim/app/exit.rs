@@ -40,14 +40,15 @@ impl App {
 
     /// The program has ended; a dying application comes back for the pages that it had to leave.
     pub(super) fn ended(&mut self, sys: &System, ctx: &mut Ctx) -> Outcome {
+        if self.is_dying() {
+            sys.oom.gone(ctx.actor);
+        }
         if !self.later.is_empty() {
             self.program = Program::each(Access::Exit, std::mem::take(&mut self.later).into());
             return Outcome::Sleep(TICK_NS);
         }
-        match self.is_dying() {
-            true => sys.oom.gone(ctx.actor),
-            false if sys.mm.is_some() && !sys.oom.leave(ctx.actor) => return self.die(sys, ctx),
-            false => {}
+        if !self.is_dying() && sys.mm.is_some() && !sys.oom.leave(ctx.actor) {
+            return self.die(sys, ctx);
         }
         Outcome::Done
     }
