@@ -8,7 +8,7 @@ use kcompressd_core::driver::Crew;
 use kcompressd_core::driver::virtual_time::{Machine, run};
 use kcompressd_core::lifecycle::{State, flag};
 use kcompressd_core::memcg::{Memcgs, ROOT};
-use kcompressd_core::reclaim::Actor;
+use kcompressd_core::reclaim::{Actor, Task};
 use kcompressd_core::stats::{Vm, VmStat};
 use kcompressd_core::swap::Backing;
 use kcompressd_core::system::{Contents, Sizes, System};
@@ -123,6 +123,30 @@ fn entries_of_a_full_pool_are_written_back_through_frames_of_the_budget() {
         let stat = budget::play(&sys, programs);
         assert!(stat[Vm::Zswpwb] > 500, "{}: {} entries", preset.name(), stat[Vm::Zswpwb]);
     }
+}
+
+/// The shrink worker reclaims for the folio of an entry that is gone before there is one: it gives back what it has isolated.
+#[test]
+fn an_entry_that_goes_meanwhile_leaves_no_page_isolated() {
+    let sys = Plan { pool_limit_pages: Some(300), ..Plan::new(Preset::Sync, StoreKind::Zswap) }.system();
+    let mut crew = Crew::machine(&sys, [Program::usemem(0..PAGES, 15_000, 1)], false);
+    let worker = crew.seats.iter().position(|seat| matches!(seat.actor, Actor::Shrink(_))).unwrap();
+    let isolated = || sys.nodes[0].lru().isolated;
+    let mut last = worker;
+    let others = (0..10_000_000).find_map(|_| {
+        last = crew.next_after(&sys, last).unwrap();
+        let before = isolated();
+        let _ = crew.step(&sys, last).unwrap();
+        (last == worker && isolated() > before).then_some(before)
+    });
+    let is_stored = |page: &u32| sys.folio(*page).word.load().state() == State::CompressedFreed;
+    let stored: Vec<u32> = (0..PAGES).filter(is_stored).collect();
+    let mut crew = crew.with_app(&sys, Task::Killed, &stored);
+    for seat in [crew.seats.len() - 1, worker] {
+        let steps = (0..1_000_000).take_while(|_| crew.seats[seat].is_ready(&sys) && crew.step(&sys, seat).is_ok());
+        assert!(steps.count() > 0);
+    }
+    assert_eq!(others, Some(isolated()), "{:?}", crew.seats[worker].actor);
 }
 
 /// Two applications, more pages than memory and swap together can hold: the larger one is ended by name, its pages are free

@@ -77,10 +77,12 @@ impl ShrinkWorker {
         }
     }
 
-    /// A step of the allocation of a folio for the entry that is next, if it wants one and has none.
+    /// A step of the allocation of a folio for the entry that is next, if it wants one and has none. What is begun is ended, whatever becomes of
+    /// the entry: it may have isolated pages.
     fn allocate(&mut self, sys: &System, ctx: &mut Ctx) -> StepResult<Option<Outcome>> {
         let (Some(mm), Pc::Shrink(shrinking)) = (&sys.mm, &mut self.pc) else { return Ok(None) };
-        let Some(writeback) = shrinking.entry().filter(|entry| entry.wants_frame(sys)) else { return Ok(None) };
+        let wants = |entry: &&mut Writeback| self.alloc.is_some() || entry.wants_frame(sys);
+        let Some(writeback) = shrinking.entry().filter(wants) else { return Ok(None) };
         let alloc = self.alloc.get_or_insert_with(|| AllocPages::new(Wanted::Frame));
         let (outcome, allocation) = alloc.step(sys, ctx, mm)?;
         match allocation {
