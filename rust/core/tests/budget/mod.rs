@@ -15,7 +15,7 @@ use kcompressd_core::zone::ZoneConfig;
 pub const PAGES: u32 = 12_000;
 
 /// How to build a system; everything else is fixed.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Plan {
     pub preset: Preset,
     pub store: StoreKind,
