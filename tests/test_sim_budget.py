@@ -140,7 +140,7 @@ def test_a_worker_without_reserves_can_hang_a_node() -> None:
     """All that could be freed is in its queue (docs/proofs.md); with PF_MEMALLOC the same job comes to its end."""
     result = Job.load(ROOT / "tests/golden/hang.toml").sim()
     assert not result.complete and result.error is not None and result.error["kind"] == "livelock"
-    assert result.check() == [] and result.census["reclaim"]["queued"] > 100 > result.census["reclaim"]["resident"]
+    assert result.check() == [] and result.census["reclaim"]["queued"] > 50 > result.census["reclaim"]["resident"]
     assert result.timing.reclaim_ns > result.timing.memory_some_ns > 0, "what ends early lasted until then"
     assert Job.load(ROOT / "tests/golden/hang.toml", ['design.worker_flags=["memalloc"]']).sim().complete
 

@@ -165,8 +165,8 @@ Under `april`, whose worker has none, all that could be freed may be in its queu
 application that waits for a page of the queue cannot call it either. Two cases are known:
 
 - a queue of 256 folios of 64 KiB, which is longer than a small node;
-- a node that zram's pool has filled (`kcompressd sim tests/golden/hang.toml`, half a minute: 1,250 pages are the
-  pool's, 142 are in the queue, 2 are elsewhere).
+- a node that zram's pool has filled (`kcompressd sim tests/golden/hang.toml`, half a minute: 933 pages are the
+  pool's, 65 are in the queue, 5 are elsewhere).
 
 Such a run ends with `livelock` and what there was.
 
