@@ -5,11 +5,18 @@
 //! own and the waker's CPU. (A guest whose idle CPUs its host takes away at once sees none of them: `vcpu_is_preempted`.) A CPU that becomes idle takes a waiting actor of another that has not run just now, if it looks at all ([`super::newidle`]); an idle one does at a tick of
 //! the others. A busy CPU compares its load with the others' after 16 ms for each CPU, after twice as long where all was in balance,
 //! and takes an actor only when it has nothing to spare itself and the other CPU is overloaded.
+//!
+//! On CPUs of unequal speed (Documentation/scheduler/sched-capacity.rst) a woken actor goes to an idle CPU that it fits on, else to the fastest idle one;
+//! and one that needs more than its CPU can do (a misfit) moves at a tick to the fastest idle CPU, if that can do more.
 
 use super::{Place, Scheduler, Task};
 
 /// How much busier than its part of all CPUs a CPU must be to be busy, in per cent (`imbalance_pct` where CPUs share a cache).
 const IMBALANCE_PERCENT: f64 = 117.0;
+/// What an actor uses of a CPU that it fits on, in per cent (`fits_capacity`).
+const FITS_PERCENT: f64 = 80.0;
+/// What a CPU can do more than another to be one of greater capacity, in per cent (`capacity_greater`).
+const GREATER_PERCENT: f64 = 105.0;
 /// Vain attempts after which a balancing CPU takes an actor although it has run just now (`cache_nice_tries` of such CPUs).
 const NICE_TRIES: u32 = 1;
 
@@ -53,7 +60,7 @@ impl Scheduler<'_> {
             Some(waker) if !self.is_available(last) && self.is_lighter(waker, seat, now_ns) => waker,
             _ => last,
         };
-        let idle = |c: &usize| self.is_available(*c) && task.may_run_on(*c);
+        let idle = |c: &usize| self.is_available(*c) && task.may_run_on(*c) && self.fits(seat, *c, now_ns);
         let near = [target, last, recent].into_iter().find(idle);
         near.or_else(|| self.look_through(target, seat, now_ns)).unwrap_or(target)
     }
@@ -77,17 +84,43 @@ impl Scheduler<'_> {
     }
 
     /// What CPU `c` can do: 1 at 100 %.
-    fn capacity(&self, c: usize) -> f64 {
+    pub(super) fn capacity(&self, c: usize) -> f64 {
         65536.0 / self.cpus[c].slowness as f64
     }
 
-    /// An idle CPU among the others; where all are equal, among as many as their use allows.
+    fn is_unequal(&self) -> bool {
+        self.cpus.iter().any(|cpu| cpu.slowness != self.cpus[0].slowness)
+    }
+
+    /// Whether CPU `c` can do what the actor used where it was; where all are equal there is no better one.
+    fn fits(&self, seat: usize, c: usize, now_ns: u64) -> bool {
+        let used = || self.tasks[seat].util.at(now_ns) * self.capacity(self.tasks[seat].cpu);
+        !self.is_unequal() || used() * 100.0 < self.capacity(c) * FITS_PERCENT
+    }
+
+    /// At a tick of CPU `c`: its actor, if it is a misfit, goes to an idle CPU that can do more; whether it went.
+    pub(super) fn move_misfit(&mut self, c: usize) -> bool {
+        let now_ns = self.cpus[c].now_ns;
+        let Some(seat) = self.cpus[c].seat.filter(|&seat| !self.fits(seat, c, now_ns)) else { return false };
+        let greater = |other| self.capacity(other) * 100.0 > self.capacity(c) * GREATER_PERCENT;
+        let takes = |&other: &usize| self.is_idle(other) && self.tasks[seat].may_run_on(other) && greater(other);
+        let fastest = (0..self.cpus.len()).filter(takes).min_by_key(|&other| self.cpus[other].slowness);
+        let Some(other) = fastest else { return false };
+        self.leave(c, now_ns);
+        self.migrate(seat, other, now_ns);
+        self.start(other, seat, now_ns + self.machine.scheduler.idle_exit_ns);
+        self.next(c, now_ns);
+        true
+    }
+
+    /// An idle CPU among the others, as many as their use allows; where they are unequal among all, one that the actor fits on or the fastest.
     fn look_through(&self, target: usize, seat: usize, now_ns: u64) -> Option<usize> {
         let cpus = self.cpus.len();
         let idle = |&c: &usize| self.is_available(c) && self.tasks[seat].may_run_on(c);
         let others = (1..cpus).map(|i| (target + i) % cpus);
-        if self.cpus.iter().any(|cpu| cpu.slowness != self.cpus[0].slowness) {
-            return others.filter(idle).min_by_key(|&c| (self.cpus[c].slowness, c));
+        if self.is_unequal() {
+            let fit = others.filter(idle).find(|&c| self.fits(seat, c, now_ns));
+            return fit.or_else(|| (0..cpus).filter(idle).min_by_key(|&c| self.cpus[c].slowness));
         }
         let used = self.tasks.iter().map(|task| task.util.at(now_ns)).sum::<f64>() / cpus as f64;
         let looks = cpus as f64 * (1.0 - (used * IMBALANCE_PERCENT / 100.0).powi(2));

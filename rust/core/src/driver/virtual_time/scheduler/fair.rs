@@ -61,9 +61,18 @@ impl Scheduler<'_> {
 
     /// Puts a blocked actor into the queue of CPU `c`.
     pub(super) fn enqueue(&mut self, seat: usize, c: usize, now_ns: u64) {
+        self.carry(seat, c, now_ns);
         self.place(seat, c);
         self.tasks[seat].deadline = self.tasks[seat].vruntime.saturating_add(self.slice(seat));
         self.line_up(seat, now_ns);
+    }
+
+    /// What the actor used of its CPU is another part of a slower or faster one.
+    fn carry(&mut self, seat: usize, c: usize, now_ns: u64) {
+        let [from, to] = [self.tasks[seat].cpu, c].map(|c| self.cpus[c].slowness);
+        if from != to {
+            self.tasks[seat].util.scale(to as f64 / from as f64, now_ns);
+        }
     }
 
     /// Takes a runnable actor from one queue to another; its deadline is as far away as before.
@@ -71,6 +80,7 @@ impl Scheduler<'_> {
         let left = self.tasks[seat].deadline - self.vruntime(seat);
         self.tasks[seat].lag = self.lag(seat);
         self.tasks[seat].place = Place::Blocked;
+        self.carry(seat, c, now_ns);
         self.place(seat, c);
         self.tasks[seat].deadline = self.tasks[seat].vruntime + left;
         self.line_up(seat, now_ns);

@@ -22,6 +22,12 @@ impl Average {
         self.is + (self.mean - self.is) * left(now_ns.saturating_sub(self.since_ns))
     }
 
+    /// What it was until `now_ns` counts `times` as much.
+    pub fn scale(&mut self, times: f64, now_ns: u64) {
+        self.mean = (self.at(now_ns) * times).min(1.0);
+        self.since_ns = self.since_ns.max(now_ns);
+    }
+
     /// From `now_ns` on it is so, or not.
     pub fn turn(&mut self, is: bool, now_ns: u64) {
         self.mean = self.at(now_ns);

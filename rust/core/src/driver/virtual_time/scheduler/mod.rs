@@ -301,7 +301,8 @@ impl<'a> Scheduler<'a> {
         }
         let free = may || self.machine.scheduler.preempt == Preempt::Full;
         let switched = self.cpus[c].need_resched && free && self.give_way(c);
-        switched | (ticks && self.balance(c)) // An idle CPU that is told of the tick comes too late for who has just got this one.
+        let moved = ticks && free && self.move_misfit(c);
+        switched | moved | (ticks && self.balance(c)) // An idle CPU that is told of the tick comes too late for who has just got this one.
     }
 
     /// The actor goes on if it is still its turn, else another takes over.
@@ -313,13 +314,18 @@ impl<'a> Scheduler<'a> {
         match self.pick(c, now_ns).filter(|&next| next != seat) {
             None => false,
             Some(next) => {
-                self.tasks[seat].seen_ns = now_ns;
-                self.tasks[seat].becomes(Place::Runnable, now_ns);
-                self.cpus[c].seat = None;
+                self.leave(c, now_ns);
                 self.start(c, next, now_ns);
                 true
             }
         }
+    }
+
+    /// The actor on CPU `c` goes back to its queue.
+    fn leave(&mut self, c: usize, now_ns: u64) {
+        let Some(seat) = self.cpus[c].seat.take() else { return };
+        self.tasks[seat].seen_ns = now_ns;
+        self.tasks[seat].becomes(Place::Runnable, now_ns);
     }
 
     /// The busy CPU whose next step begins first, and when the next of the others does.

@@ -232,3 +232,47 @@ fn a_cpu_that_becomes_idle_takes_who_has_waited_elsewhere_at_once_about_every_se
     let just_now = (0..200).filter(|&thrown| takes(thrown, 400_000)).count();
     assert!((80..120).contains(&long) && just_now == 0, "{long} and {just_now} of 200");
 }
+
+/// Documentation/scheduler/sched-capacity.rst: one that never sleeps goes to a CPU of more capacity as soon as one is idle.
+#[test]
+fn a_misfit_goes_to_a_faster_idle_cpu_at_a_tick_and_a_small_one_stays() {
+    for (speeds, cpu) in [([25, 100], 1), ([25, 50], 1), ([25, 26], 0), ([25, 25], 0), ([100, 25], 0)] {
+        let machine = Machine { cpu_speed_percent: speeds.to_vec(), ..machine(2, Fair::Eevdf) };
+        let mut sched = running(&machine, 2);
+        let seat = sched.cpus[0].seat.unwrap();
+        sleep(&mut sched, 1);
+        let moved = (0..100).any(|_| work(&mut sched, 0, TICK_NS));
+        assert_eq!((sched.tasks[seat].cpu, moved), (cpu, cpu == 1), "{speeds:?}");
+    }
+    let machine = Machine { cpu_speed_percent: vec![25, 100], ..machine(2, Fair::Eevdf) };
+    let mut sched = running(&machine, 2);
+    sleep(&mut sched, 1);
+    for _ in 0..100 {
+        let seat = sched.cpus[0].seat.expect("it fits there");
+        work(&mut sched, 0, TICK_NS / 4);
+        sleep(&mut sched, 0);
+        let now_ns = sched.cpus[0].now_ns + TICK_NS / 2;
+        assert!(sched.wake(seat, now_ns, None));
+    }
+}
+
+#[test]
+fn a_woken_actor_goes_to_an_idle_cpu_that_it_fits_on_or_to_the_fastest() {
+    // The CPU that it was on, what it used of that, whether the fastest has another, and where it wakes.
+    for (last, used, busy, cpu) in [
+        (0, 0.5, false, 0),
+        (0, 1.0, false, 1),
+        (1, 1.0, false, 2),
+        (1, 1.0, true, 1),
+        (2, 0.9, false, 2),
+        (2, 0.7, false, 2),
+    ] {
+        let machine = Machine { cpu_speed_percent: vec![25, 50, 100], ..machine(3, Fair::Eevdf) };
+        let mut sched = running(&machine, 3);
+        let seat = sched.cpus[last].seat.unwrap();
+        (0..3).filter(|&c| c != 2 || !busy).for_each(|c| sleep(&mut sched, c));
+        sched.tasks[seat].util = Average::new(used, 0);
+        assert!(sched.wake(seat, 0, None));
+        assert_eq!(sched.tasks[seat].cpu, cpu, "from {last}, {used} of it used, {busy}");
+    }
+}
