@@ -301,8 +301,8 @@ impl<'a> Scheduler<'a> {
         }
         let free = may || self.machine.scheduler.preempt == Preempt::Full;
         let switched = self.cpus[c].need_resched && free && self.give_way(c);
-        let moved = ticks && free && self.move_misfit(c);
-        switched | moved | (ticks && self.balance(c)) // An idle CPU that is told of the tick comes too late for who has just got this one.
+        let moved = ticks && (free && self.move_misfit(c) || self.balance(c));
+        switched | moved // An idle CPU that is told of the tick comes too late for who has just got this one.
     }
 
     /// The actor goes on if it is still its turn, else another takes over.
