@@ -90,10 +90,7 @@ impl Plan {
         let Self { free_pages, watermarks, boost_factor, .. } = self;
         let zone =
             ZoneConfig { managed_pages: free_pages, free_pages, watermarks, boost_factor, pcp_batch: 15, cpus: 2 };
-        let mut design = self.preset.design(self.store);
-        if self.order > 0 {
-            design.depth = design.depth.min(64); // More could be the whole node: april's worker would wait for ever for a page to compress them into.
-        }
+        let design = self.preset.design(self.store);
         let memory = Memory { pages: PAGES, zone, file_pages: 500, swappiness: self.swappiness, lru_gen: self.lru_gen };
         let config = Config {
             kernel: self.kernel,
