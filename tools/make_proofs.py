@@ -158,13 +158,11 @@ NOT = """
 ### A worker without PF_MEMALLOC
 
 A worker without PF_MEMALLOC that finds no memory looks again as long as it runs (GFP_NOIO). That somebody else then frees
-some is not proved, and not always so. shuttle finds no schedule to the contrary on a node of 56 pages
-(`KCOMPRESSD_SHUTTLE_RUNS=5000 ci/test-shuttle.sh`).
+some is not proved, and not always so. Under `april`, whose worker has none, all that could be freed may be in its queue. GFP_NOIO calls no
+OOM killer, and an application that waits for a page of the queue, or is done, does not either. Two cases are known:
 
-Under `april`, whose worker has none, all that could be freed may be in its queue. GFP_NOIO calls no OOM killer, and an
-application that waits for a page of the queue cannot call it either. Two cases are known:
-
-- a queue of 256 folios of 64 KiB, which is longer than a small node;
+- a node of 56 or 64 pages (`shuttle_live.rs`, where it is an end that a run may have; one schedule of some thousand): the worker has 6 pages
+  and wants 9, and others' pages are in the CPUs' batches, on no list;
 - a node that zram's pool has filled (`kcompressd sim tests/golden/hang.toml`, half a minute: 933 pages are the
   pool's, 65 are in the queue, 5 are elsewhere).
 
