@@ -84,18 +84,14 @@ impl Scheduler<'_> {
     }
 
     /// What CPU `c` can do: 1 at 100 %.
-    pub(super) fn capacity(&self, c: usize) -> f64 {
+    fn capacity(&self, c: usize) -> f64 {
         65536.0 / self.cpus[c].slowness as f64
-    }
-
-    fn is_unequal(&self) -> bool {
-        self.cpus.iter().any(|cpu| cpu.slowness != self.cpus[0].slowness)
     }
 
     /// Whether CPU `c` can do what the actor used where it was; where all are equal there is no better one.
     fn fits(&self, seat: usize, c: usize, now_ns: u64) -> bool {
         let used = || self.tasks[seat].util.at(now_ns) * self.capacity(self.tasks[seat].cpu);
-        !self.is_unequal() || used() * 100.0 < self.capacity(c) * FITS_PERCENT
+        !self.unequal || used() * 100.0 < self.capacity(c) * FITS_PERCENT
     }
 
     /// At a tick of CPU `c`: its actor, if it is a misfit, goes to an idle CPU that can do more; whether it went.
@@ -118,7 +114,7 @@ impl Scheduler<'_> {
         let cpus = self.cpus.len();
         let idle = |&c: &usize| self.is_available(c) && self.tasks[seat].may_run_on(c);
         let others = (1..cpus).map(|i| (target + i) % cpus);
-        if self.is_unequal() {
+        if self.unequal {
             let fit = others.filter(idle).find(|&c| self.fits(seat, c, now_ns));
             return fit.or_else(|| (0..cpus).filter(idle).min_by_key(|&c| self.cpus[c].slowness));
         }

@@ -151,6 +151,8 @@ pub(super) struct Scheduler<'a> {
     pub cpus: Vec<Cpu>,
     pub tasks: Vec<Task>,
     turn: u64,
+    /// Some CPU is faster than another. Every wake-up asks.
+    unequal: bool,
 }
 
 impl<'a> Scheduler<'a> {
@@ -170,12 +172,13 @@ impl<'a> Scheduler<'a> {
             failed: 0,
             newidle: Newidle::new(c),
         };
-        let cpus = machine.cpu_speed_percent.iter().enumerate().map(cpu).collect();
+        let cpus: Vec<Cpu> = machine.cpu_speed_percent.iter().enumerate().map(cpu).collect();
+        let unequal = cpus.iter().any(|cpu| cpu.slowness != cpus[0].slowness);
         let ids: Vec<u16> = ids.collect();
         let tasks = ids.iter().map(|&id| Task::new(machine.policy(id), start_ns)).collect();
         let mut order: Vec<usize> = (0..ids.len()).collect();
         order.sort_by_key(|&seat| START.iter().position(|&kind| kind == actor::kind(ids[seat])));
-        let mut made = Self { machine, cpus, tasks, turn: 0 };
+        let mut made = Self { machine, cpus, tasks, turn: 0, unequal };
         for seat in order {
             if machine.is_interrupt(ids[seat]) {
                 (made.tasks[seat].due_ns, made.tasks[seat].load) = (start_ns, Average::new(0.0, start_ns));
